@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,8 @@ def replacing(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise InputError(f"{path} cannot be written ({error.strerror or error}): choose another place.") from error
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # gone already, or never there
+            part.unlink()
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -1,0 +1,39 @@
+configfile: "config.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/runs.smk"
+include: "workflow/rules/report.smk"
+
+
+rule all:
+    """The report, with every table and figure."""
+    default_target: True
+    input:
+        f"results/{EXPERIMENT.experiment}/report.html",
+
+
+# One target a table and a figure: snakemake --cores all table_V
+for name in EXPERIMENT.report.tables:
+
+    rule:
+        name:
+            f"table_{name}"
+        input:
+            table_files(name),
+
+
+for name in EXPERIMENT.report.figures:
+
+    rule:
+        name:
+            f"figure_{name}"
+        input:
+            figure_files(name),
+
+
+onsuccess:
+    report = Path(f"results/{EXPERIMENT.experiment}/report.html")
+    if report.exists():
+        print(f"Report: {report.resolve()}")

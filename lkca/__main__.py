@@ -1,0 +1,7 @@
+"""`python -m lkca COMMAND`."""
+
+import sys
+
+from lkca.cli import main
+
+sys.exit(main())

@@ -1,0 +1,52 @@
+"""Trained weights together with the run that made them."""
+
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from lkca.config import Run
+from lkca.errors import InputError
+from lkca.files import replacing
+
+
+def save(path: Path, weights: dict[str, torch.Tensor], run_sha256: str, epoch: int) -> None:
+    """Write weights with the hash of their run.json and the epoch that they are from."""
+    with replacing(path) as part:
+        save_file(weights, part, metadata={"run_sha256": run_sha256, "epoch": str(epoch)})
+
+
+def load(path: Path, network: nn.Module, run_sha256: str | None) -> int:
+    """Put weights into a network.
+
+    Args:
+        path: A .safetensors file.
+        network: The network that they are for; changed.
+        run_sha256: The hash of the run.json that they must be from; None takes any.
+
+    Returns:
+        The epoch that they are from, from 1.
+
+    Raises:
+        InputError: If the file is missing, damaged, of another run or of another network.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no mapping)
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{path} cannot be read as safetensors ({error}): train the network again.") from error
+    if run_sha256 is not None and metadata.get("run_sha256") != run_sha256:
+        raise InputError(f"{path} was trained with other settings than its run.json says: train the network again.")
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        raise InputError(f"{path} holds the weights of another network: name the run.json that it was trained with.") from error
+    return int(metadata["epoch"])
+
+
+def reads(run: Run) -> str:
+    """What a run is called in a log: scene, scale, model and seed."""
+    return f"{run.scene} x{run.scale} {run.model} seed {run.seed}"

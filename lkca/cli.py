@@ -1,0 +1,125 @@
+"""The commands. Each option is a parameter of the function that the command calls."""
+
+import argparse
+import sys
+from importlib import import_module
+from pathlib import Path
+
+from lkca.errors import InputError
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    top = argparse.ArgumentParser(prog="lkca", description="Hyperspectral super-resolution, reproduced.", allow_abbrev=False)
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(function: str, text: str, name: str | None = None) -> argparse.ArgumentParser:
+        name = name or function.rpartition(":")[2]
+        sub = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.", allow_abbrev=False)
+        sub.set_defaults(function=function)
+        return sub
+
+    c = command("lkca.arrays:score", "print the six scores of one array against another")
+    c.add_argument("--reference", type=Path, required=True, help="ground truth, .npy, float (bands, rows, columns), peak 1")
+    c.add_argument("--estimate", type=Path, required=True, help="reconstruction, .npy, of the same shape")
+    c.add_argument("--scale", type=int, required=True, help="upsampling factor (for ERGAS)")
+
+    c = command("lkca.arrays:resize", "resize an array as MATLAB's imresize does (bicubic, antialiased)")
+    c.add_argument("--input", type=Path, required=True, help=".npy, float (bands, rows, columns)")
+    c.add_argument("--factor", type=float, required=True, help="above 1 enlarges, below 1 shrinks")
+    c.add_argument("--output", type=Path, required=True, help=".npy to write")
+
+    c = command("lkca.complexity:cost", "print parameters and multiply-accumulates of the models as CSV")
+    c.add_argument("--config", type=Path, nargs="+", default=[Path("config.yaml")], help="config.yaml and overlays")
+    c.add_argument("--model", help="one key of its models")
+    c.add_argument("--bands", type=int, help="instead of each scene's")
+    c.add_argument("--scale", type=int, help="instead of each that has patches")
+
+    c = command("lkca.scenes:scene", "cut a scene from its cube and divide it by its maximum")
+    c.add_argument("--name", required=True)
+    c.add_argument("--title", required=True)
+    c.add_argument("--cube", required=True)
+    c.add_argument("--bands", type=int, required=True)
+    c.add_argument("--out", type=Path, required=True)
+    c.add_argument("--manifest", type=Path, required=True)
+
+    c = command("lkca.patches:split", "divide a scene into test images, training and validation patches")
+    c.add_argument("--manifest", type=Path, required=True)
+    c.add_argument("--scale", type=int, required=True)
+    c.add_argument("--size", type=int, required=True)
+    c.add_argument("--stride", type=int, required=True)
+    c.add_argument("--validation", type=float, required=True)
+    c.add_argument("--rows", type=int, required=True)
+    c.add_argument("--columns", type=int, required=True)
+    c.add_argument("--tile", type=int, required=True)
+    c.add_argument("--out", type=Path, required=True)
+
+    c = command("lkca.config:settings", "write the run.json of a run")
+    c.add_argument("--settings", required=True)
+    c.add_argument("--seed", type=int, required=True)
+    c.add_argument("--scene", type=Path, required=True)
+    c.add_argument("--split", type=Path, required=True)
+    c.add_argument("--teacher", type=Path, nargs="?")  # no file: no teacher
+    c.add_argument("--out", type=Path, required=True)
+
+    c = command("lkca.train:train", "train one network")
+    c.add_argument("--run", type=Path, required=True)
+    c.add_argument("--scene", type=Path, required=True)
+    c.add_argument("--split", type=Path, required=True)
+    c.add_argument("--teacher", type=Path, nargs="?")
+    c.add_argument("--out", type=Path, required=True)
+    c.add_argument("--history", type=Path, required=True)
+
+    c = command("lkca.evaluate:evaluate", "score a run on its test images")
+    c.add_argument("--run", type=Path, required=True)
+    c.add_argument("--scene", type=Path, required=True)
+    c.add_argument("--split", type=Path, required=True)
+    c.add_argument("--weights", type=Path, nargs="?")  # no file: a method without training
+    c.add_argument("--history", type=Path, nargs="?")
+    c.add_argument("--image", type=int, required=True)
+    c.add_argument("--composite", type=int, nargs=3, required=True)
+    c.add_argument("--out", type=Path, required=True)
+    c.add_argument("--picture", type=Path, required=True)
+
+    c = command("lkca.spectrum:spectrum", "write the singular values of an upsampling layer")
+    c.add_argument("--run", type=Path, required=True)
+    c.add_argument("--weights", type=Path, required=True)
+    c.add_argument("--out", type=Path, required=True)
+
+    c = command("lkca.tables:table", "make a table")
+    c.add_argument("--settings", required=True)
+    c.add_argument("--scores", type=Path, nargs="*", required=True)
+    c.add_argument("--printed", type=Path, required=True)
+    c.add_argument("--csv", type=Path, required=True)
+    c.add_argument("--markdown", type=Path, required=True)
+    c.add_argument("--latex", type=Path, required=True)
+    c.add_argument("--html", type=Path, required=True)
+
+    c = command("lkca.figures:figure", "draw a figure")
+    c.add_argument("--settings", required=True)
+    c.add_argument("--scores", type=Path, nargs="*", required=True)
+    c.add_argument("--spectra", type=Path, nargs="*", required=True)
+    c.add_argument("--images", type=Path, nargs="*", required=True)
+    c.add_argument("--png", type=Path, required=True)
+    c.add_argument("--pdf", type=Path, required=True)
+
+    c = command("lkca.report:report", "make the report")
+    c.add_argument("--settings", required=True)
+    for option in ("--scenes", "--splits", "--runs", "--tables", "--figures"):
+        c.add_argument(option, type=Path, nargs="*", required=True)
+    c.add_argument("--out", type=Path, required=True)
+    return top
+
+
+def main(words: list[str] | None = None) -> int:
+    """Run a command; `words` are its arguments, the process's own by default. Returns the exit code."""
+    options = vars(parser().parse_args(words))
+    module, _, function = options.pop("function").partition(":")
+    try:
+        getattr(import_module(module), function)(**options)
+    except InputError as error:
+        print(f"lkca: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0

@@ -1,0 +1,74 @@
+"""What a network costs: parameters and multiply-accumulates, as the paper's tables count them."""
+
+import csv
+import logging
+import sys
+from pathlib import Path
+
+import torch
+from fvcore.nn import FlopCountAnalysis
+from torch import nn
+
+from lkca.config import read_config
+from lkca.errors import InputError
+from lkca.models import build
+from lkca.models.bicubic import Bicubic
+
+LR_SIDE = 16  # pixels of the low-resolution input that the tables' costs are for, at every scale
+
+
+def parameters(network: nn.Module) -> int:
+    """The number of trainable numbers."""
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def macs(network: nn.Module, bands: int) -> int:
+    """Multiply-accumulates of one forward pass on a 16 x 16 low-resolution image; what the paper prints as Flops.
+
+    Counted by fvcore: 1 for each multiply-add of convolutions and matrix products, 5 an element for layer norms, 0 for
+    biases, activations and element-wise products. Bicubic resizing is left out, as in the printed numbers.
+
+    Args:
+        network: Maps (1, bands, 16, 16) to the enlarged image.
+        bands: Spectral bands.
+    """
+    logging.getLogger("fvcore.nn.jit_analysis").setLevel(logging.ERROR)  # it lists every operation that counts 0
+    weight = next(network.parameters(), torch.empty(0))
+    counts = FlopCountAnalysis(network.eval(), weight.new_zeros(1, bands, LR_SIDE, LR_SIDE)).by_module()
+    shortcuts = [name for name, module in network.named_modules() if isinstance(module, Bicubic)]
+    return counts[""] - sum(counts[name] for name in shortcuts)
+
+
+def cost(config: list[Path], model: str | None, bands: int | None, scale: int | None) -> None:
+    """Print model,bands,scale,params,macs as CSV.
+
+    Args:
+        config: config.yaml and overlays.
+        model: A key of its models; None is all of them.
+        bands: Spectral bands; None is each scene's.
+        scale: Upsampling factor; None is each that has patches.
+
+    Raises:
+        InputError: If the model does not exist or does not allow this size.
+    """
+    e = read_config(config)
+    if model is not None and model not in e.models:
+        raise InputError(f"--model {model} does not exist: choose one of {', '.join(e.models)}.")
+    for option, value, least in (("--bands", bands, 2), ("--scale", scale, 2)):
+        if value is not None and value < least:
+            raise InputError(f"{option} {value} is too small: choose {least} or more.")
+    sizes = [bands] if bands else list(dict.fromkeys(scene.bands for scene in e.scenes.values()))
+    scales = [scale] if scale else [int(name.removeprefix("x")) for name in e.patches]
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(["model", "bands", "scale", "params", "macs"])
+    known: dict[str, tuple[int, int]] = {}  # variants that differ in training alone cost the same
+    for name in [model] if model else e.models:
+        chosen = e.models[name]
+        groups = chosen.upsampler.model_dump() if chosen.upsampler else None
+        for size in sizes:
+            for factor in scales:
+                network = (chosen.arch, size, factor, chosen.args, groups)
+                if repr(network) not in known:
+                    built = build(*network)
+                    known[repr(network)] = parameters(built), macs(built, size)
+                writer.writerow([name, size, factor, *known[repr(network)]])

@@ -1,0 +1,506 @@
+"""Strict settings: config.yaml (with its overlays) in, the settings of every run, table and figure out.
+
+Nothing has a default here: config.yaml is the one place. Nothing here needs torch: the Snakefile reads this on every call.
+"""
+
+import ast
+import hashlib
+import inspect
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+
+from lkca.errors import InputError
+from lkca.files import read_json, sha256, write_json
+from lkca.models import MODELS
+from lkca.scenes import CUBES
+
+Count = Annotated[int, Field(ge=1)]
+Index = Annotated[int, Field(ge=0)]
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Key = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]+$")]  # keys become folders
+Scale = Annotated[int, Field(ge=2, le=16)]
+
+
+class Settings(BaseModel):
+    """A map of config.yaml: unknown keys, missing keys and wrong types are errors."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+T = TypeVar("T", bound=Settings)
+
+
+class Report(Settings):
+    """What the experiment makes."""
+
+    tables: list[Key]
+    figures: list[Key]
+
+
+class TestArea(Settings):
+    """The top-left rows x columns of a scene, cut into square tiles."""
+
+    rows: Count
+    columns: Count
+    tile: Count
+
+    @model_validator(mode="after")
+    def _tiles(self) -> Self:
+        if self.rows % self.tile or self.columns % self.tile:
+            raise ValueError(f"tile {self.tile} must divide rows {self.rows} and columns {self.columns}")
+        return self
+
+
+class Composite(Settings):
+    """What a scene's pictures show."""
+
+    image: Index
+    bands: Annotated[list[Count], Field(min_length=3, max_length=3)]
+    zoom: Annotated[list[Index], Field(min_length=3, max_length=3)] | None
+
+
+class Scene(Settings):
+    """A cube, cut and divided."""
+
+    title: str
+    cube: str
+    bands: Annotated[int, Field(ge=2)]
+    test: TestArea
+    composite: Composite
+
+
+class Patches(Settings):
+    """The grid of HR patches at one scale."""
+
+    size: Count
+    stride: Count
+
+
+class Train(Settings):
+    """How a network is trained (Sec. IV-B, Eq. 17)."""
+
+    epochs: Count
+    batch: Count
+    learning_rate: Rate
+    least_learning_rate: Rate
+    sam: Weight
+    grad: Weight
+
+    @model_validator(mode="after")
+    def _falls(self) -> Self:
+        if self.least_learning_rate > self.learning_rate:
+            raise ValueError(f"least_learning_rate {self.least_learning_rate} is above learning_rate {self.learning_rate}")
+        return self
+
+
+class Distill(Settings):
+    """How a network learns from its teacher (Eqs. 18-21)."""
+
+    teacher: str
+    features: Literal["reconstruction", "upsampler"]
+    alpha: Weight
+    decay: Annotated[float, Field(gt=0, le=1)]
+    every: Count
+    cos: Weight
+    sam: Weight
+    grad: Weight
+
+
+class Upsampler(Settings):
+    """The option that every network with a learnable upsampling layer takes."""
+
+    groups: Count
+
+
+class Model(Settings):
+    """A network with all that its training needs; `train: null` is a method without training."""
+
+    arch: str
+    args: dict[str, int | float]
+    upsampler: Upsampler | None
+    train: Train | None
+    distill: Distill | None
+
+
+class Override(Settings):
+    """Training settings of single runs."""
+
+    scene: str
+    scale: Scale
+    models: list[str]
+    train: dict[str, int | float]
+
+
+class Table(Settings):
+    """Rows of one scene at some scales."""
+
+    title: str
+    header: str
+    scene: str
+    scales: Annotated[list[Scale], Field(min_length=1)]
+    rows: dict[str, str | None]
+
+
+class Figure(Settings):
+    """A picture of some rows."""
+
+    kind: Literal["share", "spectrum", "composite"]
+    title: str
+    scenes: Annotated[list[str], Field(min_length=1)]
+    scale: Scale
+    rows: dict[str, str | None]
+
+
+class Run(Settings):
+    """Everything that one training depends on: the content of run.json."""
+
+    experiment: str
+    scene: str
+    scale: int
+    model: str
+    seed: int
+    bands: int
+    arch: str
+    args: dict[str, int | float]
+    upsampler: dict[str, int] | None
+    train: Train | None
+    distill: Distill | None
+    code: str
+    scene_sha256: str
+    split_sha256: str
+    teacher_sha256: str | None
+
+
+class Experiment(Settings):
+    """The whole of config.yaml."""
+
+    experiment: Key
+    title: str
+    stand_in: str | None
+    seeds: Annotated[list[Index], Field(min_length=1)]
+    report: Report
+    scenes: dict[Key, Scene]
+    patches: dict[Annotated[str, StringConstraints(pattern=r"^x[0-9]+$")], Patches]
+    validation: Annotated[float, Field(gt=0, lt=1)]
+    train: Train
+    overrides: list[Override]
+    models: dict[Key, Model]
+    tables: dict[Key, Table]
+    figures: dict[Key, Figure]
+
+    def train_of(self, scene: str, scale: int, model: str) -> Train | None:
+        """The training settings of a run: the model's, with the overrides for this scene and scale laid over them."""
+        train = self.models[model].train
+        for override in self.overrides:
+            if train and (override.scene, override.scale) == (scene, scale) and model in override.models:
+                where = f"overrides for {scene} x{scale} {model}, train"
+                train = _checked(Train, train.model_dump() | override.train, where)
+        return train
+
+    def runs(self) -> list[tuple[str, int, str, int]]:
+        """All (scene, scale, model, seed) that the tables, figures and teachers need, in a stable order."""
+        wanted = {
+            (table.scene, scale, model)
+            for table in (self.tables[name] for name in self.report.tables)
+            for scale in table.scales
+            for model in table.rows.values()
+            if model
+        }
+        for figure in (self.figures[name] for name in self.report.figures):
+            wanted |= {(scene, figure.scale, model) for scene in figure.scenes for model in figure.rows.values() if model}
+        distilled = [(scene, scale, self.models[model].distill) for scene, scale, model in wanted]
+        wanted |= {(scene, scale, distill.teacher) for scene, scale, distill in distilled if distill}
+        return [(*run, seed) for run in sorted(wanted) for seed in self.seeds]
+
+
+def read_config(paths: Sequence[Path]) -> Experiment:
+    """Read config.yaml and the overlays behind it, and check the whole.
+
+    Raises:
+        InputError: If a file is missing or no YAML map, or on the first setting that is wrong.
+    """
+    config: dict[str, Any] = {}
+    for path in paths:
+        try:
+            layer = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise InputError(f"{path} cannot be read ({error.strerror}): name a configuration file.") from error
+        except yaml.YAMLError as error:
+            raise InputError(f"{path} is no YAML ({' '.join(str(error).split())}): correct it.") from error
+        if not isinstance(layer, Mapping):
+            raise InputError(f"{path} holds no settings: write a map of them, like config.yaml's.")
+        config = merged(config, layer)
+    return experiment(config)
+
+
+def experiment(config: Mapping[str, Any]) -> Experiment:
+    """Check a whole configuration.
+
+    Args:
+        config: config.yaml as YAML gives it, overlays merged in.
+
+    Raises:
+        InputError: On the first thing that is wrong, with the key and the nearest valid one.
+    """
+    config = dict(config)
+    models = config.get("models")
+    if isinstance(models, Mapping) and all(isinstance(model, Mapping) for model in models.values()):
+        resolved = {name: _resolve(name, models, ()) for name in models}
+        shared = config.get("train")
+        for model in resolved.values():
+            if isinstance(model.get("train"), Mapping) and isinstance(shared, Mapping):
+                model["train"] = merged(shared, model["train"])
+        config["models"] = resolved
+    checked = _checked(Experiment, config, "config.yaml")
+    _check_references(checked)
+    return checked
+
+
+def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """`over` laid over `base`: maps are merged, everything else is replaced."""
+    result = dict(base)
+    for key, value in over.items():
+        both = isinstance(value, Mapping) and isinstance(result.get(key), Mapping)
+        result[key] = merged(result[key], value) if both else value
+    return result
+
+
+def _resolve(name: str, models: Mapping[str, Any], seen: tuple[str, ...]) -> dict[str, Any]:
+    """A model's settings with those of its `base`, and of that one's, underneath."""
+    model = dict(models[name])
+    base = model.pop("base", None)
+    if base is None:
+        return model
+    _known(base, models, f"models.{name}.base")
+    if base in (*seen, name):
+        raise InputError(f"config.yaml: models.{name}.base: {base} leads back to {name}: name a model that does not.")
+    return merged(_resolve(base, models, (*seen, name)), model)
+
+
+def _checked(kind: type[T], values: Mapping[str, Any], where: str) -> T:
+    """Validate, or say in one sentence what is wrong first."""
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        raise InputError(_sentence(kind, error.errors()[0], where)) from None
+
+
+def _sentence(kind: type[BaseModel], error: Mapping[str, Any], where: str) -> str:
+    path = [str(part) for part in error["loc"] if part != "[key]"]
+    place = f"{where}: {'.'.join(path)}"
+    if error["type"] == "extra_forbidden":
+        return f"{place} is no setting{_nearest(path[-1], _fields(kind, path[:-1]))}"
+    if error["type"] == "missing":
+        return f"{place} is missing: set it."
+    value = error["input"]
+    if error["type"] in ("float_type", "int_type") and isinstance(value, str):
+        return f"{place} is the text {value!r}, not a number: write numbers without quotes and 1e-3 as 1.0e-3."
+    told = error["msg"].removeprefix("Value error, ")
+    shown = "" if isinstance(value, Mapping) else f" is {value!r}"
+    return f"{place}{shown}: {told[:1].lower()}{told[1:]}."
+
+
+def _fields(kind: type[BaseModel], path: list[str]) -> Iterable[str]:
+    """The settings that exist at a path inside `kind`; keys of maps and list indices are passed over."""
+    for part in path:
+        field = kind.model_fields.get(part)
+        if field is not None:
+            inner = [t for t in _types(field.annotation) if inspect.isclass(t) and issubclass(t, BaseModel)]
+            if inner:
+                kind = inner[0]
+    return [*kind.model_fields, *(["base"] if kind is Model else [])]
+
+
+def _types(annotation: Any) -> Iterable[Any]:
+    """A type and all types inside it."""
+    yield annotation
+    for part in getattr(annotation, "__args__", ()):
+        yield from _types(part)
+
+
+def _nearest(word: str, valid: Iterable[str]) -> str:
+    valid = [str(v) for v in valid]
+    near = get_close_matches(word, valid, 1, cutoff=0.5)
+    return f": did you mean {near[0]}?" if near else f": choose one of {', '.join(sorted(valid))}."
+
+
+def _known(name: Any, valid: Iterable[str], where: str) -> None:
+    if name not in list(valid):
+        raise InputError(f"config.yaml: {where}: {name!s} does not exist{_nearest(str(name), valid)}")
+
+
+def _check_references(e: Experiment) -> None:
+    """What one setting says of another: names that must exist, sizes that must divide."""
+    for name in e.report.tables:
+        _known(name, e.tables, "report.tables")
+    for name in e.report.figures:
+        _known(name, e.figures, "report.figures")
+    for name, scene in e.scenes.items():
+        _known(scene.cube, CUBES, f"scenes.{name}.cube")
+        most = CUBES[scene.cube].bands
+        if scene.bands > most:
+            raise InputError(f"config.yaml: scenes.{name}.bands: {scene.bands} is more than the cube's {most}: choose {most} or fewer.")
+        if max(scene.composite.bands) > scene.bands:
+            raise InputError(
+                f"config.yaml: scenes.{name}.composite.bands: {max(scene.composite.bands)} is beyond the scene's "
+                f"{scene.bands} bands: choose from 1 to {scene.bands}."
+            )
+        images = scene.test.rows * scene.test.columns // scene.test.tile**2
+        if scene.composite.image >= images:
+            raise InputError(
+                f"config.yaml: scenes.{name}.composite.image: there are {images} test images: choose from 0 to {images - 1}."
+            )
+    for name, model in e.models.items():
+        _known(model.arch, MODELS, f"models.{name}.arch")
+        _check_args(name, model)
+        if model.distill:
+            _known(model.distill.teacher, e.models, f"models.{name}.distill.teacher")
+            teacher = e.models[model.distill.teacher]
+            if teacher.train is None or teacher.distill is not None or model.train is None:
+                raise InputError(
+                    f"config.yaml: models.{name}.distill.teacher: {model.distill.teacher} must be a model that is trained "
+                    "without a teacher of its own, and its student must be trained too: choose another."
+                )
+    for i, override in enumerate(e.overrides):
+        _known(override.scene, e.scenes, f"overrides.{i}.scene")
+        for model in override.models:
+            _known(model, e.models, f"overrides.{i}.models")
+        for key in override.train:
+            _known(key, Train.model_fields, f"overrides.{i}.train")
+            e.train_of(override.scene, override.scale, override.models[0])
+    for kind, entries in (("tables", e.tables), ("figures", e.figures)):
+        for name, entry in entries.items():
+            scenes = [entry.scene] if isinstance(entry, Table) else entry.scenes
+            scales = entry.scales if isinstance(entry, Table) else [entry.scale]
+            for scene in scenes:
+                _known(scene, e.scenes, f"{kind}.{name}.scene")
+            for label, model in entry.rows.items():
+                if model is not None:
+                    _known(model, e.models, f"{kind}.{name}.rows.{label}")
+            for scale in scales:
+                _known(f"x{scale}", e.patches, f"{kind}.{name}.scales")
+                for scene in scenes:
+                    _check_sizes(e, scene, scale)
+
+
+def _check_sizes(e: Experiment, scene: str, scale: int) -> None:
+    sizes = {f"patches.x{scale}.size": e.patches[f"x{scale}"].size, f"scenes.{scene}.test.tile": e.scenes[scene].test.tile}
+    for key, size in sizes.items():
+        if size % scale:
+            raise InputError(f"config.yaml: {key}: {size} is no multiple of the scale {scale}: choose {size // scale * scale or scale}.")
+
+
+def _check_args(name: str, model: Model) -> None:
+    """The arguments of a network, against the signature of its class."""
+    where = f"models.{name}.args"
+    signature = _signature(model.arch)
+    takes_groups = "groups" in signature
+    if takes_groups != (model.upsampler is not None):
+        raise InputError(
+            f"config.yaml: models.{name}.upsampler: {model.arch} "
+            + ("needs it: write {groups: 1}." if takes_groups else "has no learnable upsampling layer: write null.")
+        )
+    expected = {key: kind for key, kind in signature.items() if key != "groups"}
+    for key, value in model.args.items():
+        _known(key, expected, where)
+        if expected[key] == "int" and (not isinstance(value, int) or value < 1):
+            raise InputError(f"config.yaml: {where}.{key}: {value!r} is no whole number from 1: choose one.")
+        if expected[key] == "float" and not 0 <= value < 1:
+            raise InputError(f"config.yaml: {where}.{key}: {value!r} is out of range: choose from 0 to below 1.")
+    for key in expected:
+        if key not in model.args:
+            raise InputError(f"config.yaml: {where}.{key} is missing: set it.")
+
+
+PACKAGE = Path(__file__).parent
+
+
+@cache
+def _signature(arch: str) -> dict[str, str]:
+    """Names and annotations of a network's own arguments, read from its file: importing it would cost seconds of torch."""
+    tree = ast.parse((PACKAGE / "models" / f"{arch}.py").read_text(encoding="utf-8"))
+    network = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == MODELS[arch])
+    init = next(node for node in network.body if isinstance(node, ast.FunctionDef) and node.name == "__init__")
+    return {arg.arg: ast.unparse(arg.annotation) for arg in init.args.args if arg.arg not in ("self", "bands", "scale")}
+
+
+@cache
+def code_digest(arch: str) -> str:
+    """A digest of the code that a training of this architecture runs through.
+
+    It is made of the syntax trees of train.py, of the network's file and of the lkca modules that these import, without
+    docstrings: comments and formatting change nothing. Modules that cannot change the weights are left out.
+    """
+    weightless = {"config", "errors", "files", "metrics", "models", "scenes"}
+    waiting, seen = ["train", f"models.{arch}"], {}
+    while waiting:
+        name = waiting.pop()
+        if name in seen or name in weightless:
+            continue
+        tree = ast.parse((PACKAGE / f"{name.replace('.', '/')}.py").read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("lkca."):
+                waiting.append(node.module.removeprefix("lkca."))
+            body = getattr(node, "body", None)
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node, clean=False):
+                node.body = body[1:] or [ast.Pass()]
+        seen[name] = ast.dump(tree)
+    return hashlib.sha256(json.dumps(seen, sort_keys=True).encode()).hexdigest()
+
+
+def run_settings(e: Experiment, scene: str, scale: int, model: str) -> str:
+    """All that config.yaml and the code say of a run, as JSON; `settings` adds what the files say."""
+    m = e.models[model]
+    train = e.train_of(scene, scale, model)
+    return json.dumps(
+        {
+            "experiment": e.experiment,
+            "scene": scene,
+            "scale": scale,
+            "model": model,
+            "bands": e.scenes[scene].bands,
+            "arch": m.arch,
+            "args": m.args,
+            "upsampler": m.upsampler.model_dump() if m.upsampler else None,
+            "train": train.model_dump() if train else None,
+            "distill": m.distill.model_dump() if m.distill else None,
+            "code": code_digest(m.arch),
+        }
+    )
+
+
+def read_run(path: Path) -> Run:
+    """Read a run.json.
+
+    Raises:
+        InputError: If it is missing or no run.
+    """
+    return _checked(Run, read_json(path), str(path))
+
+
+def settings(settings: str, seed: int, scene: Path, split: Path, teacher: Path | None, out: Path) -> None:
+    """Write a run.json: all that a training depends on, and nothing else.
+
+    Args:
+        settings: What `run_settings` says, as JSON.
+        seed: Of the run.
+        scene: The scene's manifest.
+        split: The split of the scene.
+        teacher: The teacher's run.json if the run distils.
+        out: The run.json to write.
+    """
+    run = json.loads(settings) | {
+        "seed": seed,
+        "scene_sha256": read_json(scene)["sha256"],
+        "split_sha256": sha256(split),
+        "teacher_sha256": sha256(teacher) if teacher else None,
+    }
+    write_json(out, _checked(Run, run, "run.json").model_dump())

@@ -1,0 +1,78 @@
+"""The losses of the paper: L_H with the truth (Eq. 17), L_KD with the teacher (Eqs. 18, 19) and its decay (Eq. 20).
+
+All take (n, bands, h, w) and return a scalar. L_sam and L_grad are those of MSDformer (Chen, Zhang & Zhang 2023), which
+Eq. 17 cites, in its published constants.
+"""
+
+from math import pi
+
+from torch import Tensor
+from torch.linalg import vector_norm
+
+from lkca.config import Distill
+
+
+def l1(sr: Tensor, hr: Tensor) -> Tensor:
+    """Mean absolute difference; also what chooses the best epoch."""
+    return (sr - hr).abs().mean()
+
+
+def cosines(a: Tensor, b: Tensor) -> Tensor:
+    """Cosine of the angle between the two spectra of each pixel, (n, h, w); 0 where a spectrum is all zero."""
+    norms = vector_norm(a, dim=1) * vector_norm(b, dim=1)
+    return (a * b).sum(1) / (norms + 1e-6 * (norms == 0))
+
+
+def spectral_angle(a: Tensor, b: Tensor) -> Tensor:
+    """L_sam: mean angle between the spectra of each pixel, divided by pi: 0 to 1.
+
+    The cosine is kept 1e-6 away from -1 and 1, where the angle has no gradient, so equal images give 4.5e-4.
+    """
+    return cosines(a, b).clamp(-1 + 1e-6, 1 - 1e-6).acos().mean() / pi
+
+
+def gradient(a: Tensor, b: Tensor) -> Tensor:
+    """L_grad: mean absolute difference of the gradient magnitudes over bands, rows and columns.
+
+    The gradient is the backward difference along each of the three axes, where all three exist.
+    """
+    return (_magnitude(a) - _magnitude(b)).abs().mean()
+
+
+def _magnitude(x: Tensor) -> Tensor:
+    here = x[:, 1:, 1:, 1:]
+    bands, rows, columns = here - x[:, :-1, 1:, 1:], here - x[:, 1:, :-1, 1:], here - x[:, 1:, 1:, :-1]
+    return (bands.square() + rows.square() + columns.square() + 1e-6).sqrt()
+
+
+def supervised(sr: Tensor, hr: Tensor, sam: float, grad: float) -> Tensor:
+    """L_H = L_1 + lambda_1 L_sam + lambda_2 L_grad (Eq. 17).
+
+    Args:
+        sr, hr: Reconstruction and truth.
+        sam, grad: lambda_1, lambda_2.
+    """
+    return l1(sr, hr) + sam * spectral_angle(sr, hr) + grad * gradient(sr, hr)
+
+
+def distillation(student: Tensor, teacher: Tensor, cos: float, sam: float, grad: float) -> Tensor:
+    """L_KD = lambda_3 L_cos + lambda_4 L_sam + lambda_5 L_grad (Eqs. 18, 19).
+
+    L_cos is one minus the mean cosine over pixels, as the text says; printed Eq. 18 takes the cosine twice.
+
+    Args:
+        student, teacher: What the two networks made of the same input.
+        cos, sam, grad: lambda_3, lambda_4, lambda_5.
+    """
+    l_cos = 1 - cosines(student, teacher).mean()
+    return cos * l_cos + sam * spectral_angle(student, teacher) + grad * gradient(student, teacher)
+
+
+def share(settings: Distill, epoch: int) -> float:
+    """D * alpha, the share of L_KD in the total loss (Eqs. 20, 21).
+
+    Args:
+        settings: alpha, the decay d and its frequency f in epochs.
+        epoch: From 0.
+    """
+    return settings.alpha * settings.decay ** (epoch // settings.every)

@@ -1,0 +1,37 @@
+"""VDSR as the paper measured it: twenty bias-free layers on the LR grid, PixelShuffle at the end.
+
+Source: Kim, Lee & Lee, "Accurate Image Super-Resolution Using Very Deep Convolutional Networks", CVPR 2016. The variant
+is derived from the printed sizes, which it meets in all six rows; the shortcut from its scores. Readings: NOTES.md.
+"""
+
+from math import sqrt
+
+from torch import Tensor, nn
+
+from lkca.models.bicubic import Bicubic
+from lkca.models.layers import Upsampler
+
+
+class VDSR(nn.Module):
+    """A chain of 3x3 convolutions with ReLU, a learnable upsampler and a bicubic shortcut.
+
+    Args:
+        bands: Spectral bands, in and out.
+        scale: Upsampling factor r.
+        width: Channels of the backbone.
+        layers: Number of convolutions, the upsampler's included.
+        groups: Groups g of the upsampler's convolution.
+    """
+
+    def __init__(self, bands: int, scale: int, width: int, layers: int, groups: int) -> None:
+        super().__init__()
+        convs = [nn.Conv2d(bands if i == 0 else width, width, 3, padding=1, bias=False) for i in range(layers - 1)]
+        for conv in convs:
+            nn.init.normal_(conv.weight, std=sqrt(2 / (9 * width)))  # He et al., by outputs
+        self.backbone = nn.Sequential(*[layer for conv in convs for layer in (conv, nn.ReLU(inplace=True))])
+        self.upsampler = Upsampler(width, bands, scale, groups, bias=False)
+        self.upsampler.zero()
+        self.bicubic = Bicubic(bands, scale)
+
+    def forward(self, lr: Tensor) -> Tensor:
+        return self.upsampler(self.backbone(lr)) + self.bicubic(lr)

@@ -1,0 +1,195 @@
+"""The two commands on people's arrays: what they print and write, and what they refuse."""
+
+import json
+import pickle
+
+import numpy as np
+import pytest
+
+from lkca.arrays import resize, score
+from lkca.errors import InputError
+
+PLAIN = np.linspace(0.1, 1, 2 * 8 * 12).reshape(2, 8, 12)
+
+
+@pytest.fixture
+def save(tmp_path):
+    """Save an array in the test's folder and give its path."""
+
+    def save(name, array):
+        np.save(tmp_path / name, array)
+        return tmp_path / name
+
+    return save
+
+
+def test_score_prints_the_six_as_one_object(save, capsys):
+    score(reference=save("hr.npy", PLAIN), estimate=save("sr.npy", PLAIN + 0.1), scale=4)
+    result = json.loads(capsys.readouterr().out)
+    assert list(result) == ["MPSNR", "MSSIM", "SAM", "CC", "RMSE", "ERGAS"]
+    assert result["MPSNR"] == pytest.approx(20)
+    assert result["CC"] == pytest.approx(1)
+    assert result["RMSE"] == pytest.approx(0.1)
+
+
+def test_score_takes_the_reference_from_the_reference(save, capsys):
+    score(reference=save("hr.npy", np.full((2, 8, 8), 0.5)), estimate=save("sr.npy", np.full((2, 8, 8), 0.6)), scale=2)
+    assert json.loads(capsys.readouterr().out)["ERGAS"] == pytest.approx(100 / 2 * 0.1 / 0.5)
+
+
+@pytest.mark.parametrize("dtype", ["<f2", "<f4", "<f8", ">f4"])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_resize_writes_the_inputs_type(save, tmp_path, dtype, order):
+    output = tmp_path / "new" / "small.npy"
+    resize(input=save("image.npy", np.full((2, 8, 12), 0.5, dtype, order=order)), factor=0.25, output=output)
+    result = np.load(output)
+    assert result.dtype == np.dtype(dtype)
+    np.testing.assert_allclose(result, np.full((2, 2, 3), 0.5), rtol=1e-3)
+    assert list(output.parent.iterdir()) == [output]
+
+
+def test_resize_may_replace_its_input(save):
+    path = save("image.npy", PLAIN)
+    resize(path, 4, path)
+    resize(path, 0.25, path)
+    np.testing.assert_allclose(np.load(path), PLAIN, atol=0.02)  # a ramp within each band survives but for its rim
+
+
+@pytest.fixture(params=[score, resize])
+def command(request, save, tmp_path):
+    """Either command, as a function of the array it is to refuse."""
+    if request.param is score:
+        return lambda path: score(save("good.npy", PLAIN), path, 4)
+    return lambda path: resize(path, 2, tmp_path / "out.npy")
+
+
+@pytest.mark.parametrize(
+    ("array", "what"),
+    [
+        (np.ones((8, 12)), r"shape \(8, 12\)"),
+        (np.ones((1, 2, 8, 12)), r"shape \(1, 2, 8, 12\)"),
+        (np.float64(1), r"shape \(\)"),
+        (np.ones((0, 8, 12)), r"shape \(0, 8, 12\)"),
+        (np.ones((2, 8, 0)), r"shape \(2, 8, 0\)"),
+        (np.ones((2, 8, 12), np.uint16), "uint16"),
+        (np.ones((2, 8, 12), complex), "complex128"),
+        (np.ones((2, 8, 12), bool), "bool"),
+        (np.ones((2, 8, 12), [("band", "f4")]), "band"),
+        (np.where(PLAIN > 0.9, np.nan, PLAIN), "NaN"),
+        (np.where(PLAIN > 0.9, -np.inf, PLAIN), "infinite"),
+        (np.full((2, 8, 12), None), "Python objects"),
+    ],
+)
+def test_an_array_that_is_no_image_is_refused(save, command, array, what):
+    path = save("bad.npy", array)
+    with pytest.raises(InputError, match=what) as error:
+        command(path)
+    assert str(path) in str(error.value)
+
+
+class Trap:
+    """A pickle that would write a file when loaded."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return self.path.touch, ()
+
+
+def test_a_pickle_is_refused_and_never_run(command, tmp_path):
+    mark, pickled, objects = tmp_path / "mark", tmp_path / "pickled.npy", tmp_path / "objects.npy"
+    pickled.write_bytes(pickle.dumps(Trap(mark)))
+    np.save(objects, np.array([Trap(mark)], object))
+    for path in (pickled, objects):
+        with pytest.raises(InputError, match=path.name):
+            command(path)
+    assert not mark.exists()
+    pickle.loads(pickled.read_bytes())  # the trap does work
+    assert mark.exists()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda whole: b"",
+        lambda whole: b"bands rows columns\n1 2 3\n",
+        lambda whole: whole[:50],
+        lambda whole: whole[:-1],
+        lambda whole: whole.replace(b"(2, 8, 12)", b"(2, 8, 12 "),
+        lambda whole: whole.replace(b"(2, 8, 12), }         ", b"(2, 8, 999999999999),}"),
+        lambda whole: whole.replace(b"(2, 8, 12), }                  ", b"(2, 8, 999999999999999999999),}"),
+        lambda whole: whole.replace(b"'<f8'", b"'<q9'"),
+    ],
+    ids=["empty", "text", "cut in the header", "cut in the values", "bracket", "size", "overflow", "type"],
+)
+def test_a_damaged_file_is_refused(save, command, damage):
+    path = save("bad.npy", PLAIN)
+    damaged = damage(path.read_bytes())
+    assert damaged != path.read_bytes()
+    path.write_bytes(damaged)
+    with pytest.raises(InputError, match=f"{path} is no whole .npy file"):
+        command(path)
+
+
+def test_a_npz_archive_is_refused(command, tmp_path):
+    np.savez(tmp_path / "several.npz", PLAIN)
+    with pytest.raises(InputError, match="several.npz is no whole .npy file"):
+        command(tmp_path / "several.npz")
+
+
+def test_a_missing_file_and_a_folder_are_refused(command, tmp_path):
+    with pytest.raises(InputError, match="none.npy does not exist"):
+        command(tmp_path / "none.npy")
+    with pytest.raises(InputError, match="cannot be read"):
+        command(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("reference", "estimate", "scale", "what"),
+    [
+        (PLAIN, PLAIN[:, :, 1:], 4, "one shape"),
+        (PLAIN, PLAIN.transpose(1, 2, 0), 4, "one shape"),
+        (PLAIN, PLAIN[:1], 4, "one shape"),
+        (PLAIN[:1], PLAIN[:1], 4, "2 bands"),
+        (PLAIN[:, :6], PLAIN[:, :6], 4, "7 pixels"),
+        (PLAIN, PLAIN, 0, "upsampling factor"),
+        (PLAIN, 0 * PLAIN, 4, "SAM is undefined"),
+    ],
+)
+def test_score_names_both_files_and_what_is_wrong(save, capsys, reference, estimate, scale, what):
+    hr, sr = save("hr.npy", reference), save("sr.npy", estimate)
+    with pytest.raises(InputError, match=what) as error:
+        score(hr, sr, scale)
+    assert str(hr) in str(error.value)
+    assert str(sr) in str(error.value)
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("factor", [0, -2, float("nan"), float("inf"), 16.1, 0.06])
+def test_resize_refuses_a_factor_out_of_range(save, tmp_path, factor):
+    with pytest.raises(InputError, match="from 1/16 to 16"):
+        resize(save("image.npy", PLAIN), factor, tmp_path / "out.npy")
+
+
+@pytest.mark.parametrize(
+    ("shape", "factor"),
+    [((1, 1, 1025), 16), ((1, 16385, 1), 1 / 16), ((600, 256, 256), 16)],
+    ids=["side of the result", "side of the input", "bytes"],
+)
+def test_resize_refuses_what_would_not_fit(tmp_path, shape, factor):
+    np.lib.format.open_memmap(tmp_path / "big.npy", mode="w+", dtype=np.float16, shape=shape)
+    with pytest.raises(InputError, match="too large"):
+        resize(tmp_path / "big.npy", factor, tmp_path / "out.npy")
+
+
+def test_resize_refuses_an_output_it_cannot_write(save, tmp_path):
+    image = save("image.npy", PLAIN)
+    with pytest.raises(InputError, match="does not end in .npy"):
+        resize(image, 2, tmp_path / "out.tif")
+    with pytest.raises(InputError, match="cannot be written"):
+        resize(image, 2, image / "out.npy")  # a file is no folder
+    (tmp_path / "folder.npy").mkdir()
+    with pytest.raises(InputError, match="cannot be written"):
+        resize(image, 2, tmp_path / "folder.npy")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["folder.npy", "image.npy"]

@@ -1,0 +1,219 @@
+"""The six scores against scikit-image and torchmetrics, closed forms, and the cases the formulas leave undefined."""
+
+import json
+import tracemalloc
+
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import gaussian_filter
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+from torchmetrics.functional import image as tm
+from torchmetrics.functional.regression import mean_squared_error, pearson_corrcoef
+
+from lkca.metrics import cc, ergas, mpsnr, mssim, rmse, sam, scores
+
+SIX = {
+    "MPSNR": mpsnr,
+    "MSSIM": mssim,
+    "SAM": sam,
+    "CC": cc,
+    "RMSE": rmse,
+    "ERGAS": lambda sr, hr: ergas(sr, hr, 4),
+}
+EACH = pytest.mark.parametrize("score", SIX.values(), ids=SIX.keys())
+
+
+def pair():
+    """A smooth image whose bands differ in brightness, and the same with noise that differs from band to band."""
+    rng = np.random.default_rng(0)
+    hr = gaussian_filter(rng.random((6, 40, 32)), (1, 3, 3)) * np.linspace(0.4, 1.6, 6)[:, None, None]
+    sr = hr + rng.normal(size=hr.shape) * np.linspace(0.01, 0.05, 6)[:, None, None]
+    return sr, hr
+
+
+def tensors():
+    return [torch.from_numpy(image)[None] for image in pair()]
+
+
+def test_mpsnr_equals_scikit_image_and_torchmetrics():
+    sr, hr = pair()
+    bands = [peak_signal_noise_ratio(y, x, data_range=1) for x, y in zip(sr, hr, strict=True)]
+    assert mpsnr(sr, hr) == pytest.approx(np.mean(bands), abs=1e-6)
+    assert scores(sr, hr, 4)["bands"]["MPSNR"] == pytest.approx(bands, abs=1e-6)
+    expected = tm.peak_signal_noise_ratio(*tensors(), 1.0, dim=(2, 3))
+    assert mpsnr(sr, hr) == pytest.approx(float(expected), abs=1e-5)  # its factor 10 / ln 10 is a float32
+
+
+def test_mssim_equals_scikit_image():
+    sr, hr = pair()
+    bands = [structural_similarity(x, y, data_range=1) for x, y in zip(sr, hr, strict=True)]
+    assert mssim(sr, hr) == pytest.approx(np.mean(bands), abs=1e-6)
+    assert scores(sr, hr, 4)["bands"]["MSSIM"] == pytest.approx(bands, abs=1e-6)
+
+
+def test_sam_equals_torchmetrics():
+    expected = np.degrees(float(tm.spectral_angle_mapper(*tensors())))
+    assert sam(*pair()) == pytest.approx(expected, abs=1e-6)
+
+
+def test_cc_equals_torchmetrics():
+    sr, hr = (t[0].flatten(1).T for t in tensors())
+    bands = pearson_corrcoef(sr, hr)
+    assert cc(*pair()) == pytest.approx(float(bands.mean()), abs=1e-6)
+    assert scores(*pair(), 4)["bands"]["CC"] == pytest.approx(bands.tolist(), abs=1e-6)
+
+
+def test_rmse_equals_torchmetrics():
+    sr, hr = tensors()
+    assert rmse(*pair()) == pytest.approx(
+        float(mean_squared_error(sr.flatten(), hr.flatten(), squared=False)), abs=1e-6
+    )
+    bands = [float(mean_squared_error(x, y, squared=False)) for x, y in zip(sr[0], hr[0], strict=True)]
+    assert scores(*pair(), 4)["bands"]["RMSE"] == pytest.approx(bands, abs=1e-6)
+
+
+@pytest.mark.parametrize("scale", [2, 4, 8])
+def test_ergas_equals_torchmetrics(scale):
+    expected = tm.error_relative_global_dimensionless_synthesis(*tensors(), ratio=scale)
+    assert ergas(*pair(), scale) == pytest.approx(float(expected), abs=1e-6)
+
+
+def test_scores_hold_the_six_in_the_order_of_the_tables_and_are_json():
+    sr, hr = (image.astype(np.float32) for image in pair())
+    result = json.loads(json.dumps(scores(sr, hr, 4), allow_nan=False))
+    assert list(result["scores"].items()) == [(name, score(sr, hr)) for name, score in SIX.items()]
+    assert {name: len(values) for name, values in result["bands"].items()} == {
+        "MPSNR": 6,
+        "MSSIM": 6,
+        "CC": 6,
+        "RMSE": 6,
+    }
+
+
+@EACH
+def test_single_precision_images_are_summed_in_double(score):
+    sr, hr = (image.astype(np.float32) for image in pair())
+    assert score(sr, hr) == pytest.approx(score(sr.astype(float), hr.astype(float)), rel=1e-14)
+
+
+@EACH
+def test_flips_of_the_image_and_the_order_of_bands_do_not_matter(score):
+    sr, hr = pair()
+    assert score(sr[::-1, ::-1], hr[::-1, ::-1]) == pytest.approx(score(sr, hr), rel=1e-10)
+
+
+def test_an_image_against_itself_is_best():
+    hr = pair()[1]
+    best = {"MPSNR": 100, "MSSIM": 1, "SAM": 0, "CC": 1, "RMSE": 0, "ERGAS": 0}
+    assert scores(hr, hr, 4)["scores"] == pytest.approx(best, abs=1e-12)
+
+
+@pytest.mark.parametrize(("offset", "decibels"), [(0.1, 20), (0.01, 40), (2e-5, 93.9794), (1e-6, 100), (0, 100)])
+def test_mpsnr_of_an_offset_and_its_limit(offset, decibels):
+    assert mpsnr(np.full((2, 3, 3), offset), np.zeros((2, 3, 3))) == pytest.approx(decibels, abs=1e-4)
+
+
+@pytest.mark.parametrize("radians", [1e-9, 1e-3, 0.5, np.pi / 2, 3, np.pi])
+def test_sam_of_a_known_angle_down_to_the_smallest(radians):
+    sr = np.array([np.cos(radians), np.sin(radians)]).reshape(2, 1, 1)
+    hr = np.array([7.0, 0.0]).reshape(2, 1, 1)
+    assert sam(sr, hr) == pytest.approx(np.degrees(radians), rel=1e-9)
+
+
+def test_sam_does_not_see_brightness():
+    sr, hr = pair()
+    assert sam(3 * sr, hr) == pytest.approx(sam(sr, hr), rel=1e-12)
+
+
+def test_sam_leaves_out_pixels_without_a_spectrum():
+    sr, hr = pair()
+    expected = sam(sr[:, 2:], hr[:, 2:])
+    sr[:, 0], hr[:, 1] = 0, 0
+    assert sam(sr, hr) == pytest.approx(expected, rel=1e-12)
+
+
+def test_sam_of_nothing_but_zeros_is_refused():
+    hr = pair()[1]
+    with pytest.raises(ValueError, match="SAM is undefined"):
+        sam(np.zeros_like(hr), hr)
+
+
+def test_sam_of_one_band_is_refused():
+    with pytest.raises(ValueError, match="2 bands"):
+        sam(np.ones((1, 4, 4)), np.ones((1, 4, 4)))
+
+
+def test_cc_of_constant_bands_is_one_if_they_are_equal_else_zero():
+    ramp = np.linspace(0, 1, 16).reshape(4, 4)
+    flat = np.full((4, 4), 0.1)  # the mean of sixteen 0.1 is not 0.1: rounding must not count as contrast
+    sr = np.stack([flat, flat, ramp, flat, 1 - ramp])
+    hr = np.stack([flat, flat + 0.1, flat, ramp, ramp])
+    result = cc(sr, hr)
+    assert result == pytest.approx((1 + 0 + 0 + 0 - 1) / 5)
+
+
+def test_rmse_is_of_the_whole_cube():
+    sr = np.zeros((2, 3, 3))
+    sr[1] = 1  # bands 0 and 1: the mean of the bands' roots would be 0.5
+    assert rmse(sr, np.zeros_like(sr)) == pytest.approx(0.5**0.5)
+
+
+def test_ergas_leaves_out_bands_of_mean_zero():
+    sr, hr = pair()
+    expected = ergas(sr[1:], hr[1:], 4)
+    hr[0] = 0
+    assert ergas(sr, hr, 4) == pytest.approx(expected, rel=1e-12)
+
+
+def test_ergas_of_a_black_ground_truth_is_refused():
+    sr = pair()[0]
+    with pytest.raises(ValueError, match="ERGAS is undefined"):
+        ergas(sr, np.zeros_like(sr), 4)
+
+
+@pytest.mark.parametrize("scale", [0, -4])
+def test_ergas_needs_a_scale(scale):
+    with pytest.raises(ValueError, match="upsampling factor"):
+        ergas(*pair(), scale)
+
+
+@pytest.mark.parametrize("shape", [(2, 6, 7), (2, 7, 6)])
+def test_mssim_needs_a_whole_window(shape):
+    assert mssim(np.ones((2, 7, 7)), np.ones((2, 7, 7))) == 1
+    with pytest.raises(ValueError, match="at least 7 pixels"):
+        mssim(np.ones(shape), np.ones(shape))
+
+
+@EACH
+@pytest.mark.parametrize("shape", [(1, 8, 8), (2, 8, 1), (2, 9, 8), (8, 8), (1, 2, 8, 8)])
+def test_shapes_that_differ_are_refused_not_broadcast(score, shape):
+    with pytest.raises(ValueError, match="one shape"):
+        score(np.ones(shape), np.ones((2, 8, 8)))
+
+
+@EACH
+@pytest.mark.parametrize("shape", [(8, 8), (1, 2, 8, 8), (0, 8, 8), (2, 0, 8)])
+def test_anything_but_a_cube_is_refused(score, shape):
+    with pytest.raises(ValueError, match="bands, rows, columns"):
+        score(np.ones(shape), np.ones(shape))
+
+
+@EACH
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_values_that_are_no_numbers_are_refused(score, value):
+    good, bad = np.ones((2, 8, 8)), np.ones((2, 8, 8))
+    bad[1, 2, 3] = value
+    for images in [(good, bad), (bad, good)]:
+        with pytest.raises(ValueError, match="NaN or infinite"):
+            score(*images)
+
+
+def test_scores_need_less_memory_than_another_image():
+    hr = np.random.default_rng(0).random((128, 128, 128), dtype=np.float32)
+    sr = np.roll(hr, 1)
+    tracemalloc.start()
+    scores(sr, hr, 4)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < hr.nbytes

@@ -1,0 +1,148 @@
+"""The bicubic against another implementation of MATLAB's, taps worked out by hand, and what a resize must keep."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import resize_right
+import torch
+
+from lkca.resize import resize, resized, weights
+
+FACTORS = pytest.mark.parametrize("factor", [1 / 8, 1 / 4, 1 / 3, 1 / 2, 2, 3, 4, 8], ids="x{:.3g}".format)
+
+
+def noise(*shape):
+    return np.random.default_rng(0).random(shape)
+
+
+@FACTORS
+@pytest.mark.parametrize(("dtype", "error"), [(np.float32, 1e-6), (np.float64, 1e-12)])
+@pytest.mark.parametrize("kind", [np.asarray, torch.from_numpy], ids=["numpy", "torch"])
+def test_equals_resize_right_borders_included(factor, dtype, error, kind):
+    image = noise(2, 48, 24)
+    expected = resize_right.resize(image, [1, factor, factor], pad_mode="symmetric")
+    result = resize(kind(image.astype(dtype)), factor)
+    assert result.shape == expected.shape
+    np.testing.assert_allclose(np.asarray(result), expected, rtol=0, atol=error)
+
+
+def test_twice_the_size_takes_keys_taps_a_quarter_pixel_off():
+    taps = np.array([-9, 111, 29, -3]) / 128  # the cubic at 1.25, 0.25, 0.75 and 1.75
+    matrix = weights(8, 2)
+    np.testing.assert_allclose(matrix[7, 2:6], taps, atol=1e-15)  # at 3.25
+    np.testing.assert_allclose(matrix[8, 2:6], taps[::-1], atol=1e-15)  # at 3.75
+    np.testing.assert_allclose(matrix[0, :3], np.array([111 + 29, -9 - 3, 0]) / 128, atol=1e-15)  # at -0.25, mirrored
+
+
+def test_half_the_size_takes_keys_taps_of_the_kernel_twice_as_wide():
+    taps = np.array([-3, -9, 29, 111, 111, 29, -9, -3]) / 256
+    np.testing.assert_allclose(weights(16, 1 / 2)[3, 3:11], taps, atol=1e-15)
+
+
+def test_factor_one_changes_nothing():
+    image = noise(3, 5, 7)
+    np.testing.assert_array_equal(resize(image, 1), image)
+
+
+@FACTORS
+@pytest.mark.parametrize("length", [1, 2, 5, 24, 37])
+def test_a_constant_stays_constant(factor, length):
+    result = resize(np.full((length, 30), 0.7), factor)
+    np.testing.assert_allclose(result, 0.7, atol=1e-14)
+
+
+@FACTORS
+def test_a_ramp_stays_a_ramp_inside(factor):
+    columns = 96
+    result = resize(np.tile(np.arange(columns, dtype=float), (24, 1)), factor)
+    expected = (np.arange(result.shape[1]) + 0.5) / factor - 0.5  # pixels are areas: their centres map so
+    inside = (expected > 2 / min(factor, 1)) & (expected < columns - 1 - 2 / min(factor, 1))
+    assert inside.sum() > len(expected) / 2
+    np.testing.assert_allclose(result[:, inside] - expected[inside], 0, atol=1e-12)
+
+
+@pytest.mark.parametrize("factor", [2, 3, 4, 8])
+def test_enlarging_keeps_the_mean(factor):
+    image = noise(6, 9)
+    assert resize(image, factor).mean() == pytest.approx(image.mean(), abs=1e-14)
+
+
+@pytest.mark.parametrize("factor", [1 / 8, 1 / 4, 4])
+@pytest.mark.parametrize("shape", [(8, 8), (16, 8), (8, 24)])
+def test_borders_are_mirrored_again_and_again(factor, shape):
+    image, rim = noise(*shape), 80  # longer than the image and the kernel; the padded rim is then cut off
+    rim_after = int(rim * factor)
+    expected = resize(np.pad(image, rim, mode="symmetric"), factor)[rim_after:-rim_after, rim_after:-rim_after]
+    np.testing.assert_allclose(resize(image, factor), expected, atol=1e-13)
+
+
+@pytest.mark.parametrize("factor", [1 / 4, 1 / 3, 2, 4])
+@pytest.mark.parametrize("turns", range(4))
+def test_flips_and_turns_commute_with_it(factor, turns):
+    image = noise(24, 36)
+    np.testing.assert_allclose(
+        resize(np.rot90(image, turns), factor), np.rot90(resize(image, factor), turns), atol=1e-14
+    )
+    np.testing.assert_allclose(
+        resize(np.rot90(image.T, turns), factor), np.rot90(resize(image, factor).T, turns), atol=1e-14
+    )
+
+
+def test_sizes_are_rounded_up():
+    assert resize(noise(10, 7), 1 / 4).shape == (3, 2)
+    assert resize(noise(3, 1, 1), 1 / 4).shape == (3, 1, 1)
+    assert resized(15, 1.5) == 23
+
+
+@pytest.mark.parametrize("factor", [1 / 4, 4])
+def test_torch_keeps_type_and_leading_axes_and_has_true_gradients(factor):
+    image = torch.from_numpy(noise(2, 1, 4, 8)).requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: resize(x, factor), image)
+    single = resize(image.detach().float(), factor)
+    assert single.dtype == torch.float32
+    assert single.shape == (2, 1, 4 * factor, 8 * factor)
+
+
+def test_can_be_trained_after_inference():
+    image = torch.ones(1, 22, 26)  # sizes of no other test: the matrices are made in here
+    with torch.inference_mode():
+        resize(image, 2)
+    image.requires_grad_()
+    resize(image, 2).sum().backward()
+    torch.testing.assert_close(image.grad, torch.full_like(image, 4.0))  # the mean is kept: 2 x 2 new pixels an old one
+
+
+def test_half_precision_stays_half_and_is_rounded_once():
+    image = noise(2, 64, 64).astype(np.float16)
+    result = resize(image, 1 / 4)
+    assert result.dtype == np.float16
+    np.testing.assert_allclose(result, resize(image.astype(np.float64), 1 / 4), rtol=2**-11 + 1e-5, atol=0)
+
+
+@pytest.mark.parametrize("image", [np.ones((4, 4), int), torch.ones(4, 4, dtype=torch.uint8)], ids=["numpy", "torch"])
+def test_integers_are_refused(image):
+    with pytest.raises(ValueError, match="floating point"):
+        resize(image, 2)
+
+
+@pytest.mark.parametrize("factor", [0, -1, float("nan"), float("inf")])
+def test_a_factor_must_be_a_positive_number(factor):
+    with pytest.raises(ValueError, match="positive"):
+        resize(noise(4, 4), factor)
+
+
+def test_an_empty_image_is_refused():
+    with pytest.raises(ValueError, match="positive"):
+        resize(np.ones((3, 0, 4)), 2)
+
+
+def test_the_cached_matrix_cannot_be_spoilt():
+    with pytest.raises(ValueError, match="read-only"):
+        weights(8, 2)[0, 0] = 1
+
+
+def test_commands_on_arrays_start_without_torch():
+    code = "import sys, lkca.arrays; assert 'lkca.resize' in sys.modules and 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,178 @@
+"""What the rules need of Python: the checked configuration, and which file needs which."""
+
+import json
+import shlex
+import shutil
+import sys
+from pathlib import Path
+
+from snakemake.settings.types import DeploymentMethod
+
+sys.path.insert(0, workflow.basedir)
+from lkca.config import experiment, run_settings
+from lkca.errors import InputError
+
+# Every job runs the checkout's package, in a venv and in the conda environment alike.
+shell.prefix(f"export PYTHONPATH={shlex.quote(str(workflow.basedir))}; ")
+
+
+try:
+    EXPERIMENT = experiment(config)
+except InputError as error:
+    sys.exit(f"lkca: {error}")
+
+if (
+    DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
+    and not shutil.which("conda")
+):
+    sys.exit(
+        "lkca: --use-conda needs the program conda, which is not on the PATH: install Miniforge "
+        "(https://conda-forge.org/download), or leave --use-conda out and run in the environment that make sets up."
+    )
+
+
+wildcard_constraints:
+    exp=EXPERIMENT.experiment,
+    scene="|".join(EXPERIMENT.scenes),
+    scale=r"\d+",
+    model="|".join(EXPERIMENT.models),
+    seed=r"\d+",
+    table="|".join(EXPERIMENT.tables),
+    figure="|".join(EXPERIMENT.figures),
+
+
+ROOT = f"results/{EXPERIMENT.experiment}"
+RUN = "results/{exp}/runs/{scene}_x{scale}/{model}/seed{seed}"
+GPUS = 1 if shutil.which("nvidia-smi") else 0  # what a training takes of the profile's gpu resource
+
+
+def run_files(name, runs):
+    """The file `name` of runs (scene, scale, model, seed)."""
+    return [
+        f"{ROOT}/runs/{scene}_x{scale}/{model}/seed{seed}/{name}"
+        for scene, scale, model, seed in runs
+    ]
+
+
+def scene_of(wildcards):
+    return EXPERIMENT.scenes[wildcards.scene]
+
+
+def patches_of(wildcards):
+    return EXPERIMENT.patches[f"x{wildcards.scale}"]
+
+
+def settings_of(wildcards):
+    """All that config.yaml and the code say of a run, so that a change of either is seen."""
+    return run_settings(
+        EXPERIMENT, wildcards.scene, int(wildcards.scale), wildcards.model
+    )
+
+
+def teacher_file(name):
+    """An input function: that file of the run's teacher, if it has one."""
+
+    def files(wildcards):
+        distill = EXPERIMENT.models[wildcards.model].distill
+        path = f"results/{{exp}}/runs/{{scene}}_x{{scale}}/{distill.teacher}/seed{{seed}}/{name}" if distill else None
+        return [path.format(**wildcards)] if path else []
+
+    return files
+
+
+def trained_file(name):
+    """An input function: that file of the run, if it is one that is trained."""
+
+    def files(wildcards):
+        return [f"{RUN}/{name}".format(**wildcards)] if EXPERIMENT.models[wildcards.model].train else []
+
+    return files
+
+
+def table_runs(name):
+    table = EXPERIMENT.tables[name]
+    return [
+        (table.scene, scale, model, seed)
+        for scale in table.scales
+        for model in table.rows.values()
+        if model
+        for seed in EXPERIMENT.seeds
+    ]
+
+
+def figure_runs(name):
+    """A figure shows the first seed."""
+    figure = EXPERIMENT.figures[name]
+    return [
+        (scene, figure.scale, model, EXPERIMENT.seeds[0])
+        for scene in figure.scenes
+        for model in figure.rows.values()
+        if model
+    ]
+
+
+def table_files(name):
+    return [f"{ROOT}/tables/{name}.{kind}" for kind in ("csv", "md", "tex", "html")]
+
+
+def figure_files(name):
+    return [f"{ROOT}/figures/{name}.{kind}" for kind in ("png", "pdf")]
+
+
+def table_settings(wildcards):
+    """A table as JSON."""
+    table = EXPERIMENT.tables[wildcards.table]
+    return json.dumps(
+        {
+            "name": wildcards.table,
+            "scene_title": EXPERIMENT.scenes[table.scene].title,
+            "seeds": EXPERIMENT.seeds,
+            "stand_in": EXPERIMENT.stand_in,
+            **table.model_dump(),
+        }
+    )
+
+
+def figure_settings(wildcards):
+    """A figure as JSON."""
+    figure = EXPERIMENT.figures[wildcards.figure]
+    composite = EXPERIMENT.scenes[figure.scenes[0]].composite
+    return json.dumps(
+        {
+            "name": wildcards.figure,
+            "scene_titles": [EXPERIMENT.scenes[scene].title for scene in figure.scenes],
+            "image": composite.image,
+            "composite": composite.bands,
+            "zoom": composite.zoom,
+            "seed": EXPERIMENT.seeds[0],
+            "stand_in": EXPERIMENT.stand_in,
+            **figure.model_dump(),
+        }
+    )
+
+
+def figure_inputs(kind):
+    """An input function: what a figure of this kind reads, nothing for the others."""
+
+    def files(wildcards):
+        runs = figure_runs(wildcards.figure)
+        name = {"scores": "scores.json", "spectra": "spectrum.json", "images": "image.npz"}[kind]
+        needs = {"share": ["scores"], "spectrum": ["spectra"], "composite": ["scores", "images"]}
+        return run_files(name, runs) if kind in needs[EXPERIMENT.figures[wildcards.figure].kind] else []
+
+    return files
+
+
+def report_settings():
+    """The report as JSON."""
+    e = EXPERIMENT
+    return json.dumps(
+        {
+            "experiment": e.experiment,
+            "title": e.title,
+            "stand_in": e.stand_in,
+            "seeds": e.seeds,
+            "tables": [{"name": name, "title": e.tables[name].title} for name in e.report.tables],
+            "figures": [{"name": name, "title": e.figures[name].title} for name in e.report.figures],
+        }
+    )

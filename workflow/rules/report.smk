@@ -1,0 +1,90 @@
+rule table:
+    """Make a table from its runs' scores and the printed numbers."""
+    input:
+        scores=lambda w: run_files("scores.json", table_runs(w.table)),
+        printed="workflow/resources/paper_tables.csv",
+        code=["lkca/tables.py", "lkca/templates.py", "workflow/resources/report/table.html.j2"],
+    output:
+        csv="results/{exp}/tables/{table}.csv",
+        markdown="results/{exp}/tables/{table}.md",
+        latex="results/{exp}/tables/{table}.tex",
+        html="results/{exp}/tables/{table}.html",
+    log:
+        "results/{exp}/tables/{table}.log",
+    params:
+        settings=table_settings,
+    conda:
+        "../../environment.yml"
+    localrule: True
+    shell:
+        """
+        python -m lkca table \
+            --settings {params.settings:q} \
+            --scores {input.scores:q} \
+            --printed {input.printed:q} \
+            --csv {output.csv:q} \
+            --markdown {output.markdown:q} \
+            --latex {output.latex:q} \
+            --html {output.html:q} |& tee {log:q}
+        """
+
+
+rule figure:
+    """Draw a figure from files that evaluation and analysis wrote."""
+    input:
+        scores=figure_inputs("scores"),
+        spectra=figure_inputs("spectra"),
+        images=figure_inputs("images"),
+        code="lkca/figures.py",
+    output:
+        png="results/{exp}/figures/{figure}.png",
+        pdf="results/{exp}/figures/{figure}.pdf",
+    log:
+        "results/{exp}/figures/{figure}.log",
+    params:
+        settings=figure_settings,
+    conda:
+        "../../environment.yml"
+    localrule: True
+    shell:
+        """
+        python -m lkca figure \
+            --settings {params.settings:q} \
+            --scores {input.scores:q} \
+            --spectra {input.spectra:q} \
+            --images {input.images:q} \
+            --png {output.png:q} \
+            --pdf {output.pdf:q} |& tee {log:q}
+        """
+
+
+rule report:
+    """Put tables, figures and how they were made on one page."""
+    input:
+        scenes=expand(f"{ROOT}/scenes/{{scene}}.json", scene=sorted({run[0] for run in EXPERIMENT.runs()})),
+        splits=sorted({f"{ROOT}/splits/{scene}_x{scale}.json" for scene, scale, *_ in EXPERIMENT.runs()}),
+        runs=run_files("run.json", EXPERIMENT.runs()),
+        scores=run_files("scores.json", EXPERIMENT.runs()),
+        tables=expand(f"{ROOT}/tables/{{table}}.html", table=EXPERIMENT.report.tables),
+        figures=expand(f"{ROOT}/figures/{{figure}}.png", figure=EXPERIMENT.report.figures),
+        code=["lkca/report.py", "lkca/templates.py", "workflow/resources/report/report.html.j2"],
+    output:
+        "results/{exp}/report.html",
+    log:
+        "results/{exp}/report.log",
+    params:
+        settings=report_settings(),
+    conda:
+        "../../environment.yml"
+    localrule: True
+    shell:
+        """
+        python -m lkca report \
+            --settings {params.settings:q} \
+            --scenes {input.scenes:q} \
+            --splits {input.splits:q} \
+            --runs {input.runs:q} \
+            --tables {input.tables:q} \
+            --figures {input.figures:q} \
+            --out {output:q} |& tee {log:q}
+        """

@@ -1,0 +1,113 @@
+rule settings:
+    """Write down all that a run depends on; what does not change this file trains nothing again."""
+    input:
+        scene="results/{exp}/scenes/{scene}.json",
+        split="results/{exp}/splits/{scene}_x{scale}.json",
+        teacher=teacher_file("run.json"),
+    output:
+        f"{RUN}/run.json",
+    log:
+        f"{RUN}/settings.log",
+    params:
+        settings=settings_of,
+    conda:
+        "../../environment.yml"
+    shell:
+        """
+        python -m lkca settings \
+            --settings {params.settings:q} \
+            --seed {wildcards.seed:q} \
+            --scene {input.scene:q} \
+            --split {input.split:q} \
+            --teacher {input.teacher:q} \
+            --out {output:q} |& tee {log:q}
+        """
+
+
+rule train:
+    """Train one network, from its teacher if it has one."""
+    input:
+        run=f"{RUN}/run.json",
+        scene="results/{exp}/scenes/{scene}.npy",
+        split="results/{exp}/splits/{scene}_x{scale}.json",
+        teacher=teacher_file("weights.safetensors"),
+    output:
+        weights=f"{RUN}/weights.safetensors",
+        history=f"{RUN}/history.csv",
+    log:
+        f"{RUN}/train.log",
+    benchmark:
+        f"{RUN}/train.benchmark.tsv"
+    resources:
+        gpu=GPUS,
+    conda:
+        "../../environment.yml"
+    shell:
+        """
+        python -m lkca train \
+            --run {input.run:q} \
+            --scene {input.scene:q} \
+            --split {input.split:q} \
+            --teacher {input.teacher:q} \
+            --out {output.weights:q} \
+            --history {output.history:q} |& tee {log:q}
+        """
+
+
+rule evaluate:
+    """Score a run on its test images; a corrected score comes here and trains nothing."""
+    input:
+        run=f"{RUN}/run.json",
+        scene="results/{exp}/scenes/{scene}.npy",
+        split="results/{exp}/splits/{scene}_x{scale}.json",
+        weights=trained_file("weights.safetensors"),
+        history=trained_file("history.csv"),
+        code=["lkca/evaluate.py", "lkca/metrics.py", "lkca/complexity.py"],
+    output:
+        scores=f"{RUN}/scores.json",
+        image=f"{RUN}/image.npz",
+    log:
+        f"{RUN}/evaluate.log",
+    benchmark:
+        f"{RUN}/evaluate.benchmark.tsv"
+    params:
+        image=lambda w: scene_of(w).composite.image,
+        composite=lambda w: scene_of(w).composite.bands,
+    resources:
+        gpu=GPUS,
+    conda:
+        "../../environment.yml"
+    shell:
+        """
+        python -m lkca evaluate \
+            --run {input.run:q} \
+            --scene {input.scene:q} \
+            --split {input.split:q} \
+            --weights {input.weights:q} \
+            --history {input.history:q} \
+            --image {params.image:q} \
+            --composite {params.composite:q} \
+            --out {output.scores:q} \
+            --picture {output.image:q} |& tee {log:q}
+        """
+
+
+rule spectrum:
+    """Take the singular values of a trained upsampling layer."""
+    input:
+        run=f"{RUN}/run.json",
+        weights=f"{RUN}/weights.safetensors",
+        code="lkca/spectrum.py",
+    output:
+        f"{RUN}/spectrum.json",
+    log:
+        f"{RUN}/spectrum.log",
+    conda:
+        "../../environment.yml"
+    shell:
+        """
+        python -m lkca spectrum \
+            --run {input.run:q} \
+            --weights {input.weights:q} \
+            --out {output:q} |& tee {log:q}
+        """
