@@ -439,7 +439,7 @@ def code_digest(arch: str) -> str:
     It is made of the syntax trees of train.py, of the network's file and of the lkca modules that these import, without
     docstrings: comments and formatting change nothing. Modules that cannot change the weights are left out.
     """
-    weightless = {"config", "errors", "files", "metrics", "models", "scenes"}
+    weightless = {"config", "errors", "files", "metrics", "models", "progress", "scenes"}
     waiting, seen = ["train", f"models.{arch}"], {}
     while waiting:
         name = waiting.pop()
@@ -447,7 +447,9 @@ def code_digest(arch: str) -> str:
             continue
         tree = ast.parse((PACKAGE / f"{name.replace('.', '/')}.py").read_text(encoding="utf-8"))
         for node in ast.walk(tree):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("lkca."):
+            if isinstance(node, ast.ImportFrom) and node.module == "lkca":
+                waiting += [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("lkca."):
                 waiting.append(node.module.removeprefix("lkca."))
             body = getattr(node, "body", None)
             if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node, clean=False):

@@ -29,6 +29,7 @@ STYLE = {
     "axes.spines.right": False,
     "legend.frameon": False,
     "text.color": INK,
+    "text.parse_math": False,  # a dollar in a name is a dollar
     "xtick.color": INK,
     "ytick.color": INK,
     "pdf.fonttype": 42,
@@ -101,8 +102,8 @@ def share(chosen: dict[str, Any], runs: Runs) -> Figure:
 
 def spectrum(chosen: dict[str, Any], runs: Runs) -> Figure:
     """The cumulative sum of the normalised singular values of the upsampling layer (Fig. 4)."""
-    shown = 600  # as in the paper
     sizes = sorted({len(run.facts["trained"]) for run in runs.values()})
+    end = min(600, max(sizes))  # the paper shows 600
     drawn, place = _page(chosen, 3.3, runs)
     axes = place(0.5, 0.05, 4.1, 2.8)
     axes.axhline(0.9, color=MUTED, linewidth=0.7)
@@ -117,7 +118,6 @@ def spectrum(chosen: dict[str, Any], runs: Runs) -> Figure:
             axes.plot(index, total, line, color=colour, linewidth=1.4, label=legend)
             axes.plot([rank, rank], [0, total[rank - 1]], ":", color=colour, linewidth=0.9)
             axes.plot(rank, total[rank - 1], "o", color=colour, markersize=4.5, markerfacecolor="white")
-    end = min(shown, max(sizes, default=shown))
     axes.set(
         xlim=(0, end),
         ylim=(0, 1.02),
@@ -134,13 +134,12 @@ def composite(chosen: dict[str, Any], runs: Runs) -> Figure:
     arrays = {label: np.load(run.path.with_name("image.npz")) for (_, label), run in runs.items()}
     hr = next(iter(arrays.values()))["hr"]  # (rows, columns, 3)
     errors = {label: of_method["error"] for label, of_method in arrays.items()}  # each (rows, columns)
-    first, first_error = next(iter(errors.items()))
-    row, column, size = chosen["zoom"] or _worst_window(first_error, min(first_error.shape) // 5)
+    row, column, size = chosen["zoom"] or _worst_window(next(iter(errors.values())), min(hr.shape[:2]) // 5)
     low, high = np.percentile(hr, (2, 98), axis=(0, 1))  # one stretch a band, the truth's, for all
     limit = max(float(np.quantile(error, 0.995)) for error in errors.values())
 
     gap, left = 0.05, 0.2
-    width = min((WIDTH - left - 0.1) / (1 + len(runs)) - gap, 1.8)
+    width = min((WIDTH - left - 0.1) / (1 + len(runs)) - gap, 2.3)
     height = width * hr.shape[0] / hr.shape[1]
     tops = (0.32, 0.32 + height + gap, 0.32 + height + width + 2 * gap)
     drawn, place = _page(chosen, tops[2] + height + 0.05, runs)

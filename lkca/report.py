@@ -7,8 +7,6 @@ from csv import DictReader
 from pathlib import Path
 from typing import Any
 
-from markupsafe import Markup
-
 from lkca.files import read_json, replacing
 from lkca.templates import render
 
@@ -27,8 +25,8 @@ def report(
     """Write the report: no other file, font or script is needed to read it.
 
     Args:
-        settings: The report as JSON text: experiment, title, seeds, tables and figures (each name and title, in the order
-            of the report), and the sentence about stand-in data or null.
+        settings: The report as JSON text: experiment, title, seeds, tables and figures (each name and title, in their
+            order here), and the sentence about stand-in data or null.
         scenes: Manifests of the scenes.
         splits: Splits of the scenes.
         runs: run.json of every run. scores.json, history.csv and Snakemake's benchmark files are read beside it; a
@@ -40,7 +38,7 @@ def report(
     chosen = json.loads(settings)
     read = [_run(path) for path in runs]
     scores = [run["scores"] for run in read if run["scores"]]
-    fragments = {path.stem: Markup(path.read_text(encoding="utf-8")) for path in tables}
+    fragments = {path.stem: path.read_text(encoding="utf-8") for path in tables}
     pictures = {path.stem: b64encode(path.read_bytes()).decode() for path in figures}
     versions = {name for s in scores for name in s["versions"]}
     page = render(
@@ -106,7 +104,12 @@ def _lines(path: Path, delimiter: str) -> list[dict[str, str]]:
 
 
 def _duration(seconds: float) -> str:
-    """For example 1 h 02 min, 3 min 20 s or 12.3 s."""
+    """A time as one reads it.
+
+    Example:
+        >>> _duration(12.34), _duration(200), _duration(3725)
+        ('12.3 s', '3 min 20 s', '1 h 02 min')
+    """
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)

@@ -84,7 +84,7 @@ def resize(image: Image, factor: float) -> Image:
         work = np.promote_types(image.dtype, np.float32)  # float16 has neither fast nor accurate products
         rows, columns = (weights(n, factor).astype(work) for n in image.shape[-2:])
         return _apply(rows, image.astype(work, copy=False), columns).astype(image.dtype, copy=False)
-    rows, columns = (_tensor(n, factor, image.dtype, image.device) for n in image.shape[-2:])
+    rows, columns = (_tensor(int(n), factor, image.dtype, image.device) for n in image.shape[-2:])
     return _apply(rows, image, columns)
 
 

@@ -137,12 +137,11 @@ def _title(chosen: dict[str, Any]) -> str:
 def _caption(chosen: dict[str, Any], rows: list[Row], where_printed: str, where_best: str) -> str:
     """All but the title; `where_printed` says where this format has the paper's numbers; `where_best` marks ours."""
     images = " or ".join(str(n) for n in sorted({row.images for row in rows if row.seeds}))
+    mean_over = f"mean over {images} test image{'' if images == '1' else 's'}" if images else "nothing was run"
     seeds = max(len(row.seeds) for row in rows)
-    said = [f"{chosen['scene_title']}, mean over {images} test image{'' if images == '1' else 's'}"]
-    if not images:
-        said = [f"{chosen['scene_title']}, nothing was run"]
     if seeds > 1:
-        said[0] += f" and {seeds} seeds (± sample standard deviation over seeds)"
+        mean_over += f" and {seeds} seeds (± sample standard deviation over seeds)"
+    said = [f"Scene: {chosen['scene_title']}, {mean_over}"]
     said.append("MACs are multiply-accumulates on a 16 × 16 low-resolution input, what the paper prints as Flops")
     if _has_print(rows):
         said.append(where_printed)
@@ -155,9 +154,8 @@ def _has_print(rows: list[Row]) -> bool:
     return any(row.printed for row in rows)
 
 
-def _heading(column: Column) -> str:
-    arrow = {1: " ↑", -1: " ↓", 0: ""}[column.better]
-    return column.heading + arrow + (f" ({column.unit})" if column.unit else "")
+def _arrow(column: Column) -> str:
+    return {1: " ↑", -1: " ↓", 0: ""}[column.better]
 
 
 def _value(name: str, cell: Cell) -> str:
@@ -216,7 +214,9 @@ def _markdown(chosen: dict[str, Any], rows: list[Row]) -> str:
     lines = [f"**{_md(_title(chosen))}** {_md(caption)}", ""]
     if chosen["stand_in"]:
         lines += [f"> {_md(chosen['stand_in'])}", ""]
-    headings = ["Scale", _md(chosen["header"]), "Steps", *map(_heading, COLUMNS.values())]
+    units = [f" ({column.unit})" if column.unit else "" for column in COLUMNS.values()]
+    scores = [c.heading + _arrow(c) + unit for c, unit in zip(COLUMNS.values(), units, strict=True)]
+    headings = ["Scale", _md(chosen["header"]), "Steps", *scores]
     lines += [f"| {' | '.join(headings)} |", f"| ---: | :--- |{' ---: |' * (len(headings) - 2)}"]
     for row in rows:
         mark = f" <sup>{notes[row.note]}</sup>" if row.note else ""
@@ -240,22 +240,24 @@ def _latex(chosen: dict[str, Any], rows: list[Row]) -> str:
     caption = _caption(
         chosen,
         rows,
-        f"The second line of a row is what the paper prints, {NOT_PRINTED} where it prints none",
+        f"In italics, below each row: what the paper prints, {NOT_PRINTED} where it prints none",
         "Bold: the best of ours at that scale",
     )
     notes = _notes(rows)
     stand_in = f" \\emph{{{_tex(chosen['stand_in'])}}}" if chosen["stand_in"] else ""
-    headings = ["Scale", chosen["header"], "Steps", *map(_heading, COLUMNS.values())]
+    headings = ["Scale", chosen["header"], "Steps", *(column.heading + _arrow(column) for column in COLUMNS.values())]
+    units = ["", "", "", *(column.unit for column in COLUMNS.values())]
     lines = [
         "% needs \\usepackage{booktabs}",
         "\\begin{table*}",
         "\\centering",
         f"\\caption{{\\textbf{{{_tex(_title(chosen))}}} {_tex(caption)}{stand_in}}}",
-        "\\footnotesize",
-        "\\setlength{\\tabcolsep}{3.5pt}",
+        "\\scriptsize",
+        "\\setlength{\\tabcolsep}{3pt}",
         f"\\begin{{tabular}}{{@{{}}ll{'r' * (len(headings) - 2)}@{{}}}}",
         "\\toprule",
         " & ".join(map(_tex, headings)) + " \\\\",
+        " & ".join(units) + " \\\\",
     ]
     scale = None
     for row in rows:
@@ -274,8 +276,8 @@ def _latex(chosen: dict[str, Any], rows: list[Row]) -> str:
             cells.append(f"\\multicolumn{{{len(headings) - 2}}}{{l}}{{{NOT_RUN}}}")
         lines.append(" & ".join(cells) + " \\\\")
         if row.printed:
-            small = [f"\\scriptsize {row.printed[name] or '--'}" for name in COLUMNS]
-            lines.append(" & ".join(["", "", "\\scriptsize paper", *small]) + " \\\\")
+            small = [f"\\itshape {text}" for text in ("paper", *(row.printed[name] or "--" for name in COLUMNS))]
+            lines.append(" & ".join(["", "", *small]) + " \\\\\\addlinespace[2pt]")
     lines += ["\\bottomrule", "\\end{tabular}"]
     lines += [f"\\par\\smallskip\\raggedright\\textsuperscript{{{m}}} {_tex(note)}" for note, m in notes.items()]
     return "\n".join([*lines, "\\end{table*}"]) + "\n"

@@ -13,7 +13,7 @@ def render(template: str, **slots: Any) -> str:
 
     Args:
         template: The file's name there.
-        slots: What the template names; plain text is escaped, `markupsafe.Markup` is not.
+        slots: What the template names; plain text is escaped.
 
     Raises:
         jinja2.UndefinedError: If the template names a slot that is not given.

@@ -1,0 +1,71 @@
+"""One source of randomness and one tiny scene for all tests."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from lkca.config import read_config
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def paper():
+    """config.yaml as it stands: the paper's experiment."""
+    return read_config([REPOSITORY / "config.yaml"])
+
+
+@pytest.fixture
+def rng():
+    """Fresh, seeded randomness for numpy; torch is seeded too."""
+    torch.manual_seed(0)
+    return np.random.default_rng(0)
+
+
+@pytest.fixture
+def tiny(tmp_path, rng):
+    """A smooth random scene of 8 bands with its manifest, split at x4 and a run.json for a small LKCA-LR."""
+    from lkca.config import settings
+    from lkca.patches import split
+
+    rows, columns = np.mgrid[0:80, 0:64] / 9
+    cube = np.stack([0.5 + 0.3 * np.sin(rows + i / 2) * np.cos(columns - i / 3) for i in range(8)])
+    cube = (cube + rng.normal(0, 0.01, cube.shape)).astype(np.float32)
+    files = SimpleNamespace(folder=tmp_path, scene=tmp_path / "scene.npy", split=tmp_path / "split.json")
+    np.save(files.scene, cube)
+    manifest = tmp_path / "scene.json"
+    manifest.write_text(json.dumps({"scene": "tiny", "shape": cube.shape, "sha256": "0" * 64}))
+    split(manifest, scale=4, size=16, stride=8, validation=0.2, rows=32, columns=64, tile=32, out=files.split)
+
+    def run(name: str, teacher: Path | None = None, **changes) -> Path:
+        """Write a run.json that differs from the usual one by `changes`."""
+        usual = {
+            "experiment": "test",
+            "scene": "tiny",
+            "scale": 4,
+            "model": name,
+            "bands": 8,
+            "arch": "lkca",
+            "args": {"width": 16, "blocks": 2, "drop_path": 0.1},
+            "upsampler": {"groups": 8},
+            "train": {
+                "epochs": 2,
+                "batch": 8,
+                "learning_rate": 2e-3,
+                "least_learning_rate": 2e-4,
+                "sam": 0.5,
+                "grad": 0.1,
+            },
+            "distill": None,
+            "code": "",
+        }
+        path = tmp_path / name / "run.json"
+        settings(json.dumps(usual | changes), changes.get("seed", 0), manifest, files.split, teacher, path)
+        return path
+
+    files.run = run
+    return files

@@ -1,0 +1,145 @@
+"""Settings: the paper's experiment, and what happens to a wrong one."""
+
+import copy
+
+import pytest
+import yaml
+
+from lkca import config
+from lkca.errors import InputError
+from tests.conftest import REPOSITORY
+
+CONFIG = yaml.safe_load((REPOSITORY / "config.yaml").read_text())
+
+
+def with_overlay(**overlay):
+    return config.experiment(config.merged(copy.deepcopy(CONFIG), overlay))
+
+
+def test_the_paper_needs_18_trainings_for_the_ablations_and_5_for_each_other_setting(paper):
+    """With the four methods of the tables that are not run yet there will be 66: four more in each of six settings."""
+    trained = [run for run in paper.runs() if paper.models[run[2]].train]
+    assert len([run for run in trained if run[:2] == ("chikusei", 4)]) == 17
+    assert len(trained) + 4 * 6 == 66
+
+
+def test_seeds_multiply_the_runs(paper):
+    assert len(with_overlay(seeds=[1, 2, 3]).runs()) == 3 * len(paper.runs())
+
+
+def test_a_variant_follows_its_base_through_an_overlay():
+    e = with_overlay(models={"lkca": {"args": {"width": 64}}, "lkca_kd": {"distill": {"every": 2}}})
+    assert e.models["lkca_kd_d100"].args["width"] == 64
+    assert (e.models["lkca_kd_d100"].distill.every, e.models["lkca_kd_d100"].distill.decay) == (2, 1.0)
+
+
+def test_an_override_is_for_its_runs_alone():
+    override = {"scene": "chikusei", "scale": 4, "models": ["lkca"], "train": {"epochs": 7}}
+    e = with_overlay(overrides=[override])
+    assert e.train_of("chikusei", 4, "lkca").epochs == 7
+    assert e.train_of("chikusei", 8, "lkca") == e.train_of("chikusei", 4, "vdsr") == e.models["lkca"].train
+
+
+WRONG = [
+    ({"modles": {}}, "modles is no setting: did you mean models?"),
+    ({"train": {"learning_rat": 1.0}}, "train.learning_rat is no setting: did you mean learning_rate?"),
+    ({"models": {"lkca": {"trian": {}}}}, "models.lkca.trian is no setting: did you mean train?"),
+    ({"models": {"lkca": {"args": {"blocs": 3}}}}, "models.lkca.args: blocs does not exist: did you mean blocks?"),
+    ({"models": {"lkca": {"args": {"blocks": 0}}}}, "models.lkca.args.blocks: 0 is no whole number from 1"),
+    ({"models": {"lkca": {"args": {"drop_path": 1.5}}}}, "models.lkca.args.drop_path: 1.5 is out of range"),
+    ({"models": {"lkca": {"arch": "lkka"}}}, "models.lkca.arch: lkka does not exist: did you mean lkca?"),
+    ({"models": {"x": {"base": "lkcaa"}}}, "models.x.base: lkcaa does not exist: did you mean lkca?"),
+    ({"models": {"lkca": {"base": "lkca_lr"}}}, "leads back to"),
+    ({"models": {"bicubic": {"upsampler": {"groups": 1}}}}, "models.bicubic.upsampler: bicubic has no learnable"),
+    ({"models": {"vdsr": {"upsampler": None}}}, "models.vdsr.upsampler: vdsr needs it"),
+    (
+        {"models": {"lkca_kd": {"distill": {"teacher": "lkca_640"}}}},
+        "models.lkca_kd.distill.teacher: lkca_640 does not exist: did you mean lkca_64?",
+    ),
+    ({"models": {"lkca_kd": {"distill": {"teacher": "bicubic"}}}}, "must be a model that is trained"),
+    ({"models": {"lkca_kd": {"distill": {"decay": 1.5}}}}, "models.lkca_kd.distill.decay is 1.5: input should be less"),
+    ({"train": {"epochs": 0}}, "train.epochs is 0: input should be greater than or equal to 1"),
+    ({"train": {"learning_rate": "1e-3"}}, "train.learning_rate is the text '1e-3', not a number"),
+    ({"train": {"least_learning_rate": 1.0}}, "least_learning_rate 1.0 is above learning_rate 0.002"),
+    ({"tables": {"V": {"rows": {"VDSR": "vsdr"}}}}, "tables.V.rows.VDSR: vsdr does not exist: did you mean vdsr?"),
+    ({"tables": {"V": {"scales": [3]}}}, "tables.V.scales: x3 does not exist"),
+    ({"report": {"tables": ["VIIII"]}}, "report.tables: VIIII does not exist: did you mean VII?"),
+    ({"scenes": {"chikusei": {"bands": 129}}}, "scenes.chikusei.bands: 129 is more than the cube's 128"),
+    ({"scenes": {"chikusei": {"cube": "chikusai"}}}, "did you mean chikusei?"),
+    ({"scenes": {"chikusei": {"composite": {"image": 4}}}}, "there are 4 test images: choose from 0 to 3"),
+    ({"scenes": {"chikusei": {"test": {"tile": 100}}}}, "tile 100 must divide"),
+    ({"patches": {"x4": {"size": 63}}}, "patches.x4.size: 63 is no multiple of the scale 4: choose 60"),
+    ({"overrides": [{"scene": "pavia", "scale": 4, "models": [], "train": {}}]}, "did you mean pavia_centre?"),
+    ({"seeds": []}, "seeds"),
+    ({"experiment": "../paper"}, "experiment is '../paper'"),
+]
+
+
+@pytest.mark.parametrize("overlay, told", WRONG, ids=lambda x: x if isinstance(x, str) else "")
+def test_a_wrong_setting_stops_with_the_key_and_the_nearest_valid_one(overlay, told):
+    with pytest.raises(InputError) as caught:
+        with_overlay(**overlay)
+    assert told in str(caught.value)
+    assert str(caught.value).count("\n") == 0
+
+
+def test_a_missing_setting_is_named():
+    with pytest.raises(InputError, match="train.batch is missing"):
+        config.experiment({**CONFIG, "train": {k: v for k, v in CONFIG["train"].items() if k != "batch"}})
+
+
+def test_a_file_that_is_no_yaml_is_named(tmp_path):
+    for text, told in (("a: [", "is no YAML"), ("- 1", "holds no settings")):
+        path = tmp_path / "config.yaml"
+        path.write_text(text)
+        with pytest.raises(InputError, match=told):
+            config.read_config([path])
+    with pytest.raises(InputError, match="missing.yaml cannot be read"):
+        config.read_config([tmp_path / "missing.yaml"])
+
+
+def test_the_overlays_of_the_repository_are_valid():
+    for overlay in ("workflow/demo.yaml", "workflow/indian_pines.yaml", "tests/tiny.yaml"):
+        config.read_config([REPOSITORY / "config.yaml", REPOSITORY / overlay])
+
+
+def test_every_printed_row_has_its_place_in_the_tables(paper):
+    """Labels of Tables I-VII are those of the printed rows, so that no number misses its counterpart."""
+    import csv
+
+    printed: dict[tuple, list] = {}
+    for row in csv.DictReader((REPOSITORY / "workflow/resources/paper_tables.csv").open()):
+        printed.setdefault((row["table"], row["scene"], int(row["scale"])), []).append(row["row"])
+    ours = {(name, t.scene, scale): list(t.rows) for name, t in paper.tables.items() for scale in t.scales}
+    assert ours == printed
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """A copy of the package whose code may be changed."""
+    import shutil
+
+    shutil.copytree(REPOSITORY / "lkca", tmp_path / "lkca")
+    monkeypatch.setattr(config, "PACKAGE", tmp_path / "lkca")
+    yield tmp_path / "lkca"
+    config.code_digest.cache_clear()
+
+
+def digest(arch):
+    config.code_digest.cache_clear()
+    return config.code_digest(arch)
+
+
+def test_the_digest_of_the_code_sees_changes_that_matter_and_no_others(package):
+    before = {arch: digest(arch) for arch in ("lkca", "vdsr")}
+
+    def edit(file, old, new):
+        text = (package / file).read_text()
+        assert old in text
+        (package / file).write_text(text.replace(old, new, 1))
+        return {arch: digest(arch) != before[arch] for arch in before}
+
+    assert edit("metrics.py", "WINDOW = 7", "WINDOW = 9") == {"lkca": False, "vdsr": False}
+    assert edit("train.py", '"""Train one network."""', '"""Train a network."""  # a comment') == {"lkca": False, "vdsr": False}
+    assert edit("models/vdsr.py", "bias=False", "bias=True") == {"lkca": False, "vdsr": True}
+    assert edit("losses.py", "1e-6", "1e-5") == {"lkca": True, "vdsr": True}

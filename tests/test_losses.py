@@ -1,0 +1,75 @@
+"""The losses, against closed forms and the values measured on the published code that Eq. 17 cites."""
+
+import pytest
+import torch
+
+from lkca import losses
+from lkca.config import Distill
+
+CUBE = torch.rand(2, 5, 6, 7, generator=torch.manual_seed(0), dtype=torch.float32) + 0.1
+
+
+def test_identical_images_cost_the_floor_that_the_published_loss_has():
+    assert losses.spectral_angle(CUBE, CUBE).item() == pytest.approx(4.531e-4, rel=1e-3)
+    assert losses.supervised(CUBE, CUBE, 0.5, 0.1).item() == pytest.approx(2.266e-4, rel=1e-3)
+
+
+def test_zero_and_opposite_spectra():
+    assert losses.spectral_angle(torch.zeros_like(CUBE), CUBE).item() == pytest.approx(0.5)
+    assert losses.spectral_angle(-CUBE, CUBE).item() == pytest.approx(0.9995, abs=1e-4)
+
+
+def test_the_angle_of_known_spectra():
+    a = torch.tensor([1.0, 0.0]).view(1, 2, 1, 1)
+    b = torch.tensor([1.0, 1.0]).view(1, 2, 1, 1)
+    assert losses.spectral_angle(a, b).item() == pytest.approx(0.25)  # 45 degrees of 180
+
+
+def test_gradients_stay_finite_where_angles_do_not_exist():
+    for start in (CUBE, torch.zeros_like(CUBE)):
+        sr = start.clone().requires_grad_()
+        losses.supervised(sr, CUBE, 0.5, 0.1).backward()
+        assert torch.isfinite(sr.grad).all()
+
+
+def test_gradient_of_a_ramp_against_a_plane():
+    """Slopes 3, 4 and 12 along bands, rows and columns have the magnitude 13; a plane has 0 (and the floor 1e-3)."""
+    b, r, c = torch.meshgrid(*(torch.arange(float(n)) for n in (4, 5, 6)), indexing="ij")
+    ramp = (3 * b + 4 * r + 12 * c)[None]
+    assert losses.gradient(ramp, torch.zeros_like(ramp)).item() == pytest.approx(13 - 1e-3, rel=1e-5)
+
+
+def test_gradient_does_not_see_a_mirrored_slope():
+    """It compares magnitudes, not components, as the published loss does."""
+    ramp = torch.arange(6.0).expand(1, 4, 5, 6)
+    assert losses.gradient(ramp, ramp.flip(-1)).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_supervised_is_the_weighted_sum_of_eq_17():
+    sr, hr = CUBE[:1], CUBE[1:]
+    parts = losses.l1(sr, hr), losses.spectral_angle(sr, hr), losses.gradient(sr, hr)
+    assert losses.supervised(sr, hr, 0, 0) == parts[0]
+    whole = losses.supervised(sr, hr, 0.5, 0.1)
+    assert whole.item() == pytest.approx(sum(w * p.item() for w, p in zip((1, 0.5, 0.1), parts, strict=True)))
+
+
+def test_distillation_of_a_right_angle():
+    """Orthogonal spectra everywhere, no gradients: L_cos = 1, L_sam = 1/2."""
+    a = torch.tensor([1.0, 0.0]).view(1, 2, 1, 1).expand(1, 2, 3, 3)
+    b = torch.tensor([0.0, 1.0]).view(1, 2, 1, 1).expand(1, 2, 3, 3)
+    assert losses.distillation(a, b, 0.5, 0, 0).item() == pytest.approx(0.5)
+    assert losses.distillation(a, b, 0.5, 0.5, 0).item() == pytest.approx(0.75)
+
+
+def test_a_student_that_equals_its_teacher_has_nothing_to_learn_from_the_cosine():
+    assert losses.distillation(CUBE, CUBE, 0.5, 0, 0).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_the_share_of_distillation_decays_by_steps():
+    """alpha d^floor(epoch / f): the paper's 0.01 and 0.66 every 10 epochs."""
+    kd = Distill(
+        teacher="t", features="reconstruction", alpha=0.01, decay=0.66, every=10, cos=0.5, sam=0.5, grad=0.1
+    )
+    assert [losses.share(kd, epoch) for epoch in (0, 9)] == [0.01, 0.01]
+    assert losses.share(kd, 10) == pytest.approx(0.0066)
+    assert losses.share(kd, 25) == pytest.approx(0.004356)

@@ -1,0 +1,75 @@
+"""Splits and patches: the counts of the protocol, disjoint pixels, the eight orientations."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from lkca.errors import InputError
+from lkca.patches import ORIENTATIONS, gather, grid, split
+
+# scene, scale: patches of the whole grid, then training and validation after the overlap is dropped
+COUNTS = [
+    ("chikusei", (2304, 2048), 4, 3465, 3024, 378),
+    ("chikusei", (2304, 2048), 8, 837, 713, 93),
+    ("houston2018", (4172, 1202), 4, 4068, 3600, 432),
+    ("houston2018", (4172, 1202), 8, 952, 833, 102),
+    ("pavia_centre", (1096, 715), 4, 546, 462, 63),
+    ("pavia_centre", (1096, 715), 8, 120, 90, 20),
+]
+
+
+@pytest.mark.parametrize("name, size, scale, whole, training, validation", COUNTS)
+def test_patch_counts_of_the_paper(paper, tmp_path, name, size, scale, whole, training, validation):
+    patches, test = paper.patches[f"x{scale}"], paper.scenes[name].test
+    lines = grid(range(test.rows, size[0]), range(size[1]), patches.size, patches.stride)
+    assert sum(len(line) for line in lines) == whole
+    made = make_split(tmp_path, size, scale, patches, paper.validation, test)
+    assert (len(made["train"]), len(made["validation"])) == (training, validation)
+
+
+@pytest.mark.parametrize("name, size, scale", [case[:3] for case in COUNTS])
+def test_no_pixel_serves_twice(paper, tmp_path, name, size, scale):
+    patches, test = paper.patches[f"x{scale}"], paper.scenes[name].test
+    made = make_split(tmp_path, size, scale, patches, paper.validation, test)
+    use = {kind: np.zeros(size, bool) for kind in ("train", "validation", "test")}
+    for kind in ("train", "validation"):
+        for row, column in made[kind]:
+            use[kind][row : row + patches.size, column : column + patches.size] = True
+    for row, column, height, width in made["test"]:
+        assert not use["test"][row : row + height, column : column + width].any()  # test images are apart too
+        use["test"][row : row + height, column : column + width] = True
+    assert (use["train"].astype(int) + use["validation"] + use["test"]).max() == 1
+
+
+@pytest.mark.parametrize(("name", "images", "side"), [("chikusei", 4, 512), ("houston2018", 8, 256), ("pavia_centre", 3, 224)])
+def test_test_images_of_the_paper(paper, tmp_path, name, images, side):
+    size = next(case[1] for case in COUNTS if case[0] == name)
+    made = make_split(tmp_path, size, 4, paper.patches["x4"], paper.validation, paper.scenes[name].test)
+    assert len(made["test"]) == images
+    assert {tuple(window[2:]) for window in made["test"]} == {(side, side)}
+
+
+def make_split(folder, size, scale, patches, validation, test):
+    manifest, out = folder / "scene.json", folder / "split.json"
+    manifest.write_text(json.dumps({"scene": "s", "shape": [2, *size]}))
+    split(manifest, scale, patches.size, patches.stride, validation, test.rows, test.columns, test.tile, out)
+    return json.loads(out.read_text())
+
+
+def test_a_scene_without_room_is_refused(tmp_path, paper):
+    with pytest.raises(InputError, match="no room for training and validation"):
+        make_split(tmp_path, (600, 2048), 4, paper.patches["x4"], 0.1, paper.scenes["chikusei"].test)
+    assert not (tmp_path / "split.json").exists()
+    with pytest.raises(InputError, match="does not fit"):
+        make_split(tmp_path, (500, 2048), 4, paper.patches["x4"], 0.1, paper.scenes["chikusei"].test)
+
+
+def test_the_eight_orientations_are_all_different_and_all_of_them(rng):
+    scene = torch.rand(3, 9, 9)
+    made = gather(scene, [(2, 1)] * ORIENTATIONS, 6, range(ORIENTATIONS)).numpy()
+    patch = scene[:, 2:8, 1:7].numpy()
+    wanted = [np.rot90(flipped, k, (1, 2)) for flipped in (patch, patch[:, ::-1]) for k in range(4)]
+    assert {a.tobytes() for a in made} == {np.ascontiguousarray(a).tobytes() for a in wanted}
+    assert (made[0] == patch).all()
