@@ -1,0 +1,251 @@
+"""Tables: right numbers in right cells, in four formats; what was printed, what was not run and what stands in."""
+
+import csv
+import json
+import shutil
+import subprocess
+from collections import Counter
+from html.parser import HTMLParser
+from pathlib import Path
+
+import made_up
+import pytest
+
+from lkca.errors import InputError
+from lkca.tables import table
+
+PRINTED = Path(__file__).parents[1] / "workflow/resources/paper_tables.csv"
+FORMATS = ("csv", "md", "tex", "html")
+
+
+def write(root: Path, scores: list[Path], **changes) -> dict[str, str]:
+    """The four files, by suffix."""
+    out = {suffix: root / f"table.{suffix}" for suffix in FORMATS}
+    table(made_up.table_settings(**changes), scores, PRINTED, *out.values())
+    return {suffix: path.read_text(encoding="utf-8") for suffix, path in out.items()}
+
+
+def lines(text: str) -> dict[tuple[str, str], dict[str, str]]:
+    """The lines of a table's CSV, by scale and row."""
+    _comment, *rest = text.splitlines()
+    return {(line["scale"], line["row"]): line for line in csv.DictReader(rest)}
+
+
+class Cells(HTMLParser):
+    """Collects the text of all cells, a list for each <tr>, and all tags."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.rows: list[list[str]] = []
+        self.tags: list[str] = []
+        self.inside = False
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        if tag == "tr":
+            self.rows.append([])
+        elif tag in ("td", "th"):
+            self.rows[-1].append("")
+            self.inside = True
+
+    def handle_endtag(self, tag):
+        self.inside = self.inside and tag not in ("td", "th")
+
+    def handle_data(self, data):
+        if self.inside:
+            self.rows[-1][-1] += data.strip("\n")
+
+
+# The paper's numbers ----------------------------------------------------------------------------------------------
+
+
+def printed() -> list[dict[str, str]]:
+    with PRINTED.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_paper_tables_hold_every_row_and_number_of_tables_i_to_vii():
+    rows = printed()
+    assert Counter(row["table"] for row in rows) == {"I": 6, "II": 4, "III": 5, "IV": 2, "V": 18, "VI": 18, "VII": 18}
+    numbers = [value for row in rows for name, value in row.items() if value and name in made_up.SCORES]
+    costs = [row[name] for row in rows for name in ("Param_M", "MACs_G") if row[name]]
+    assert len(rows) == 71
+    assert len(numbers) + len(costs) == 530
+    assert all(float(value) > 0 for value in numbers + costs)
+
+
+@pytest.mark.parametrize(
+    ("key", "values"),
+    [
+        (("I", "chikusei", "4", "64"), {"Param_M": "7.297", "MACs_G": "1.543", "MPSNR": "40.5793"}),
+        (("II", "chikusei", "4", "d=0.66"), {"Param_M": "", "MPSNR": "40.2351", "CC": "0.9554"}),
+        (("III", "chikusei", "4", "alpha=0.005"), {"SAM": "2.3136", "ERGAS": "5.0219"}),
+        (("IV", "chikusei", "4", "sam+grad"), {"MPSNR": "40.2003", "CC": "", "RMSE": ""}),
+        (("V", "chikusei", "8", "ESSAformer"), {"MACs_G": "205.593", "MSSIM": "0.8585"}),
+        (("V", "chikusei", "4", "Bicubic"), {"Param_M": "", "MACs_G": "", "MPSNR": "37.6377", "RMSE": "0.0155"}),
+        (("VII", "pavia_centre", "8", "LKCA-Net"), {"MACs_G": "2.18", "SAM": "7.7476"}),  # two decimals in print
+    ],
+)
+def test_paper_tables_hold_what_is_printed(key, values):
+    (row,) = [r for r in printed() if (r["table"], r["scene"], r["scale"], r["row"]) == key]
+    assert {name: row[name] for name in values} == values
+
+
+def test_paper_tables_keep_the_swapped_costs_of_table_vi_and_say_so():
+    rows = {row["row"]: row for row in printed() if (row["table"], row["scale"]) == ("VI", "4")}
+    assert (rows["VDSR"]["Param_M"], rows["VDSR"]["MACs_G"]) == ("1.268", "0.324")
+    assert (rows["3DFCNN"]["Param_M"], rows["3DFCNN"]["MACs_G"]) == ("1.134", "0.290")
+    assert "VDSR is 1.134 M and 0.290 G" in rows["VDSR"]["note"]
+    assert "3DFCNN is 1.268 M and 0.324 G" in rows["3DFCNN"]["note"]
+    assert [row["row"] for row in printed() if row["note"]] == ["sam+grad", "VDSR", "3DFCNN"]
+
+
+# Ours -------------------------------------------------------------------------------------------------------------
+
+
+def test_every_score_lands_in_its_own_cell_beside_the_printed_one(tmp_path):
+    values = {"MPSNR": 38.5, "MSSIM": 0.91, "SAM": 2.75, "CC": 0.93, "RMSE": 0.0135, "ERGAS": 6.25}
+    scores = [made_up.run(tmp_path, "vdsr", params=1_917_000, macs=491_000_000, steps=165_000, **values)]
+    text = write(tmp_path, scores)
+
+    line = lines(text["csv"])["4", "VDSR"]
+    assert {name: float(line[name]) for name in values} == values
+    assert (float(line["Param_M"]), float(line["MACs_G"]), line["steps"]) == (1.917, 0.491, "165000")
+    assert (line["MPSNR_printed"], line["ERGAS_printed"], line["Param_M_printed"]) == ("38.6684", "6.1510", "1.917")
+
+    ours = ["165,000", "1.917", "0.491", "38.5000", "0.9100", "2.7500", "0.9300", "0.0135", "6.2500"]
+    paper = ["paper", "1.917", "0.491", "38.6684", "0.9227", "2.6242", "0.9364", "0.0135", "6.1510"]
+    rows = Cells(text["html"]).rows
+    assert ["VDSR", *ours] in rows
+    assert paper in rows
+    assert f"VDSR & {' & '.join(ours)} \\\\" in text["tex"]
+    beside = " | ".join(f"{o} ({p})" for o, p in zip(ours[1:], paper[1:], strict=True))
+    assert f"| ×4 | VDSR | 165,000 | {beside} |" in text["md"]
+
+
+def test_seeds_become_mean_and_sample_standard_deviation(tmp_path):
+    scores = [made_up.run(tmp_path, "lkca", seed=seed, MPSNR=value) for seed, value in ((1, 40), (2, 41), (3, 42))]
+    text = write(tmp_path, scores, seeds=[1, 2, 3])
+    line = lines(text["csv"])["4", "LKCA-Net"]
+    assert (line["seeds"], float(line["MPSNR"]), float(line["MPSNR_std"])) == ("1 2 3", 41, 1)
+    assert "41.0000 ± 1.0000" in text["md"]
+    assert "41.0000$_{\\pm 1.0000}$" in text["tex"]
+    assert "41.0000± 1.0000" in Cells(text["html"]).rows[7][4].replace("\xa0", " ")
+    assert all("3 seeds" in one for one in text.values())
+
+
+def test_one_seed_has_no_spread(tmp_path):
+    text = write(tmp_path, [made_up.run(tmp_path, "lkca")])
+    assert lines(text["csv"])["4", "LKCA-Net"]["MPSNR_std"] == ""
+    assert all("±" not in one and "\\pm" not in one for one in text.values())
+
+
+def test_a_row_without_scores_is_not_run(tmp_path):
+    text = write(tmp_path, [made_up.run(tmp_path, "lkca")])  # SSPSR has no model, VDSR a model but no scores
+    for label in ("SSPSR", "VDSR"):
+        line = lines(text["csv"])["4", label]
+        assert {line[name] for name in ("seeds", "steps", "Param_M", "MACs_G", *made_up.SCORES)} == {"not run"}
+        assert f"{label} & \\multicolumn{{9}}{{l}}{{not run}}" in text["tex"]
+        assert [label, "not run"] in Cells(text["html"]).rows
+    assert "| ×4 | VDSR | not run | not run (1.917) | not run (0.491) | not run (38.6684) |" in text["md"]
+    assert lines(text["csv"])["4", "SSPSR"]["MPSNR_printed"] == "40.3711"
+
+
+def test_scales_scenes_and_models_are_kept_apart_in_any_order_of_files(tmp_path):
+    scores = [
+        made_up.run(tmp_path, "lkca", scale=8, MPSNR=35),
+        made_up.run(tmp_path, "vdsr", MPSNR=38),
+        made_up.run(tmp_path, "lkca", scene="houston2018", MPSNR=46),
+        made_up.run(tmp_path, "lkca", MPSNR=40),
+    ]
+    text = write(tmp_path, scores, scales=[4, 8])
+    found = {key: float(line["MPSNR"]) for key, line in lines(text["csv"]).items() if line["MPSNR"] != "not run"}
+    assert found == {("4", "LKCA-Net"): 40, ("8", "LKCA-Net"): 35, ("4", "VDSR"): 38}
+    assert write(tmp_path, scores[::-1], scales=[4, 8]) == text
+
+
+def test_the_best_of_ours_is_marked_by_the_direction_of_the_score(tmp_path):
+    scores = [
+        made_up.run(tmp_path, "vdsr", MPSNR=39.5, SAM=2.5, params=1_000_000),
+        made_up.run(tmp_path, "lkca", MPSNR=40.5, SAM=3.5),
+    ]
+    text = write(tmp_path, scores)
+    assert "<mark>40.5000</mark>" in text["html"] and "<mark>2.5000</mark>" in text["html"]
+    assert "<mark>39.5000</mark>" not in text["html"] and "<mark>3.5000</mark>" not in text["html"]
+    assert "**40.5000**" in text["md"] and "\\textbf{2.5000}" in text["tex"]
+    assert "<mark>1.000</mark>" not in text["html"]  # a cost is not a score
+
+
+def test_bicubic_costs_nothing_and_that_is_a_zero(tmp_path):
+    text = write(tmp_path, [made_up.run(tmp_path, "bicubic", params=0, macs=0, steps=0)])
+    assert "| ×4 | Bicubic | 0 | 0 (–) | 0 (–) | 40.0000 (37.6377) |" in text["md"]
+
+
+@pytest.mark.parametrize("changes", [{"name": "depth"}, {"scene": "indian_pines"}], ids=["own table", "other scene"])
+def test_a_table_that_the_paper_does_not_have_shows_no_printed_numbers(tmp_path, changes):
+    scene = changes.get("scene", "chikusei")
+    text = write(tmp_path, [made_up.run(tmp_path, "lkca", scene=scene)], **changes)
+    assert not [name for name in lines(text["csv"])["4", "VDSR"] if name.endswith("_printed")]
+    assert not [name for name, one in text.items() if "37.6377" in one or "what the paper prints," in one]
+    assert "| ×4 | LKCA-Net | 1,200 | 3.707 | 0.867 | 40.0000 |" in text["md"]
+
+
+def test_seeds_of_different_length_are_refused(tmp_path):
+    scores = [made_up.run(tmp_path, "lkca", seed=seed, steps=steps) for seed, steps in ((1, 100), (2, 200))]
+    with pytest.raises(InputError, match="'LKCA-Net' differ in steps"):
+        write(tmp_path, scores)
+
+
+# What is said around them -----------------------------------------------------------------------------------------
+
+
+def test_the_caption_and_the_stand_in_sentence_are_in_every_format(tmp_path):
+    sentence = "Stand-in data: fourteen bands of another scene."
+    for one in write(tmp_path, [made_up.run(tmp_path, "lkca")], stand_in=sentence).values():
+        for part in (
+            sentence,
+            "Table V. Quantitative comparison.",
+            "Scene: Chikusei, mean over 2 test images",
+            "Flops",
+        ):
+            assert part in one
+
+
+def test_notes_of_the_print_are_footnotes(tmp_path):
+    text = write(tmp_path, [], name="VI", scene="houston2018", rows={"VDSR": None, "3DFCNN": None})
+    assert "VDSR is 1.134 M" in lines(text["csv"])["4", "VDSR"]["note"]
+    assert "VDSR <sup>a</sup>" in text["md"] and "<sup>b</sup> The paper prints" in text["md"]
+    assert "VDSR\\textsuperscript{a} &" in text["tex"] and "\\textsuperscript{b} The paper prints" in text["tex"]
+    assert "VDSR<sup>a</sup>" in text["html"] and "<sup>b</sup> The paper prints" in text["html"]
+    assert all("nothing was run" in one for one in text.values())
+
+
+HOSTILE_ROWS = {made_up.HOSTILE: "lkca", "a_b|c & 5 % #1 $x$ {y} ^~\\z": None, "[x] & *y*": None}
+
+
+def test_names_are_text_and_never_markup(tmp_path):
+    scores = [made_up.run(tmp_path, "lkca")]
+    text = write(tmp_path, scores, rows=HOSTILE_ROWS, stand_in=made_up.STAND_IN, scene_title=made_up.HOSTILE)
+    assert "script" not in Cells(text["html"]).tags
+    assert Cells(text["html"]).rows[1][1] == made_up.HOSTILE
+    assert "<script" not in text["md"]
+    row = next(line for line in text["md"].splitlines() if "a\\_b" in line)
+    assert "a\\_b\\|c &amp; 5 %" in row
+    assert (
+        r"a\_b|c \& 5 \% \#1 \$x\$ \{y\} \textasciicircum{}\textasciitilde{}\textbackslash{}z & \multicolumn"
+        in text["tex"]
+    )
+    assert ("4", made_up.HOSTILE) in lines(text["csv"])
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
+def test_latex_compiles(tmp_path):
+    scores = [made_up.run(tmp_path, model, seed=seed) for model in ("lkca", "vdsr") for seed in (1, 2)]
+    write(tmp_path, scores, rows={**json.loads(made_up.table_settings())["rows"], **HOSTILE_ROWS}, stand_in="50 % & _")
+    document = "\\documentclass{article}\\usepackage{booktabs}\\begin{document}\\input{table.tex}\\end{document}"
+    (tmp_path / "main.tex").write_text(document)
+    made = subprocess.run(
+        ["pdflatex", "-halt-on-error", "main.tex"], cwd=tmp_path, capture_output=True, text=True, errors="replace"
+    )
+    assert made.returncode == 0, made.stdout[-2000:]

@@ -1,0 +1,183 @@
+"""Training, evaluation and the spectrum on a tiny scene."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from lkca.config import read_run
+from lkca.errors import InputError
+from lkca.evaluate import evaluate
+from lkca.files import sha256
+from lkca.metrics import mpsnr
+from lkca.resize import resize
+from lkca.spectrum import rank, singular_values, spectrum
+from lkca.train import batches, learning_rate, train
+
+DISTILL = {"teacher": "big", "alpha": 0.5, "decay": 0.5, "every": 1, "cos": 0.5, "sam": 0.5, "grad": 0.1}
+
+
+def trained(tiny, run, teacher=None):
+    """Train a run; returns its folder."""
+    train(run, tiny.scene, tiny.split, teacher, run.with_name("weights.safetensors"), run.with_name("history.csv"))
+    return run.parent
+
+
+def history(folder):
+    return [{k: float(v or 0) for k, v in row.items()} for row in csv.DictReader((folder / "history.csv").open())]
+
+
+def scored(tiny, run, weights=True):
+    folder = run.parent
+    evaluate(
+        run,
+        tiny.scene,
+        tiny.split,
+        folder / "weights.safetensors" if weights else None,
+        folder / "history.csv" if weights else None,
+        image=1,
+        composite=[8, 4, 1],
+        out=folder / "scores.json",
+        picture=folder / "image.npz",
+    )
+    return json.loads((folder / "scores.json").read_text())
+
+
+def test_training_learns_and_keeps_the_epoch_with_the_lowest_validation_l1(tiny):
+    recipe = {"epochs": 6, "batch": 8, "learning_rate": 2e-3, "least_learning_rate": 2e-4, "sam": 0.5, "grad": 0.1}
+    folder = trained(tiny, tiny.run("net", train=recipe))
+    lines = history(folder)
+    assert lines[-1]["loss"] < lines[0]["loss"]
+    best = min(lines, key=lambda line: line["val_l1"])
+    scores = scored(tiny, folder / "run.json")
+    assert scores["epoch"] == best["epoch"]
+    assert scores["steps"] == lines[-1]["steps"] == 6 * len(json.loads(tiny.split.read_text())["train"])  # 8 views, batch 8
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(tiny):
+    folders = [trained(tiny, tiny.run(name, seed=seed)) for name, seed in (("a", 1), ("b", 1), ("c", 2))]
+    a, b, c = (load_file(folder / "weights.safetensors") for folder in folders)
+    assert all(torch.equal(a[name], b[name]) for name in a)
+    assert not torch.equal(a["head.weight"], c["head.weight"])
+
+
+def test_an_epoch_shows_every_patch_in_its_eight_orientations(rng):
+    cube = torch.rand(1, 8, 8)
+    places = {"train": [[0, 0], [2, 3]], "size": 4}
+    shown = torch.cat(list(batches(cube, places, 3, seed=0, epoch=0)))
+    assert [len(batch) for batch in batches(cube, places, 3, seed=0, epoch=0)] == [3, 3, 3, 3, 3, 1]
+    assert len({patch.numpy().tobytes() for patch in shown}) == 16
+    again, other = (torch.cat(list(batches(cube, places, 3, seed=0, epoch=epoch))) for epoch in (0, 1))
+    assert torch.equal(shown, again) and not torch.equal(shown, other)
+
+
+def test_the_learning_rate_is_a_cosine_between_its_ends(paper):
+    rates = [learning_rate(paper.train, done) for done in (0, 0.5, 1)]
+    assert rates == pytest.approx([2e-3, 1.1e-3, 2e-4])
+
+
+@pytest.mark.parametrize("features", ["reconstruction", "upsampler"])
+def test_distillation_pulls_the_student_to_its_teacher(tiny, features):
+    big = trained(tiny, tiny.run("big", args={"width": 16, "blocks": 3, "drop_path": 0.0}))
+    teacher = big / "run.json"
+    student = tiny.run("student", teacher, distill={**DISTILL, "features": features})
+    lines = history(trained(tiny, student, big / "weights.safetensors"))
+    assert lines[0]["loss"] == pytest.approx(lines[0]["loss_h"] + 0.5 * lines[0]["loss_kd"], rel=1e-5)
+    assert lines[1]["loss"] == pytest.approx(lines[1]["loss_h"] + 0.25 * lines[1]["loss_kd"], rel=1e-5)
+    assert lines[1]["loss_kd"] < lines[0]["loss_kd"]
+
+
+def test_a_teacher_of_other_settings_is_refused(tiny):
+    big = trained(tiny, tiny.run("big"))
+    student = tiny.run("student", big / "run.json", distill={**DISTILL, "features": "reconstruction"})
+    tiny.run("big", seed=9)
+    with pytest.raises(InputError, match="is not the teacher"):
+        trained(tiny, student, big / "weights.safetensors")
+    with pytest.raises(InputError, match="name its weights by --teacher"):
+        trained(tiny, student)
+    assert not (student.parent / "weights.safetensors").exists()
+
+
+def test_a_diverging_run_says_so_and_writes_nothing(tiny):
+    recipe = {"epochs": 3, "batch": 8, "learning_rate": 1e30, "least_learning_rate": 1e30, "sam": 0.5, "grad": 0.1}
+    run = tiny.run("wild", train=recipe)
+    with pytest.raises(InputError, match="no number any more in epoch .: lower train.learning_rate"):
+        trained(tiny, run)
+    assert sorted(path.name for path in run.parent.iterdir()) == ["run.json"]
+
+
+def test_bicubic_needs_no_weights_and_scores_as_resizing_does(tiny):
+    run = tiny.run("bicubic", arch="bicubic", args={}, upsampler=None, train=None)
+    scores = scored(tiny, run, weights=False)
+    assert (scores["params"], scores["macs"], scores["steps"], scores["epoch"]) == (0, 0, 0, None)
+    cube = np.load(tiny.scene)
+    values = [mpsnr(resize(resize(hr, 1 / 4), 4), hr) for hr in (cube[:, :32, :32], cube[:, :32, 32:])]
+    assert scores["mean"]["MPSNR"] == pytest.approx(np.mean(values), abs=1e-4)
+    assert [image["window"] for image in scores["images"]] == [[0, 0, 32, 32], [0, 32, 32, 32]]
+
+
+def test_the_picture_holds_the_chosen_image_and_bands(tiny):
+    run = tiny.run("bicubic", arch="bicubic", args={}, upsampler=None, train=None)
+    scored(tiny, run, weights=False)
+    with np.load(run.with_name("image.npz")) as picture:
+        hr = np.load(tiny.scene)[:, :32, 32:]
+        assert np.array_equal(picture["hr"], np.stack([hr[7], hr[3], hr[0]], -1))
+        sr = resize(resize(hr, 1 / 4), 4)
+        assert picture["sr"] == pytest.approx(np.stack([sr[7], sr[3], sr[0]], -1), abs=1e-6)
+        assert picture["error"] == pytest.approx(np.abs(sr - hr).mean(0), abs=1e-6)
+
+
+def test_weights_of_another_run_are_refused(tiny):
+    a = trained(tiny, tiny.run("a"))
+    b = tiny.run("b", seed=1)
+    for name in ("weights.safetensors", "history.csv"):
+        (a / name).rename(b.with_name(name))
+    with pytest.raises(InputError, match="trained with other settings"):
+        scored(tiny, b)
+    b.with_name("weights.safetensors").write_bytes(b"no weights")
+    with pytest.raises(InputError, match="cannot be read as safetensors"):
+        scored(tiny, b)
+    save_file({"x": torch.ones(1)}, b.with_name("weights.safetensors"), {"run_sha256": sha256(b), "epoch": "1"})
+    with pytest.raises(InputError, match="weights of another network"):
+        scored(tiny, b)
+    assert not b.with_name("scores.json").exists()
+
+
+def test_another_split_is_refused(tiny):
+    run = tiny.run("bicubic", arch="bicubic", args={}, upsampler=None, train=None)
+    tiny.split.write_text(tiny.split.read_text() + "\n")
+    with pytest.raises(InputError, match="is not the split that"):
+        scored(tiny, run, weights=False)
+
+
+def test_a_damaged_run_is_refused(tiny):
+    run = tiny.run("net")
+    run.write_text(run.read_text().replace('"seed": 0', '"seed": 0, "sead": 1'))
+    with pytest.raises(InputError, match="run.json: sead is no setting: did you mean seed"):
+        read_run(run)
+
+
+def test_singular_values_of_a_matrix_that_was_built_from_them(rng):
+    left, right = (np.linalg.qr(rng.normal(size=(n, 4)))[0] for n in (9, 6))
+    matrix = torch.from_numpy(left @ np.diag([8.0, 4, 2, 1]) @ right.T)
+    assert singular_values(matrix)[:4] == pytest.approx([8, 4, 2, 1])
+
+
+def test_the_rank_that_holds_a_share():
+    assert rank(np.ones(10), 0.9) == 9
+    assert rank(np.ones(10), 0.91) == 10
+    assert rank(np.array([1.0, 0.0, 0.0]), 0.9) == 1
+
+
+def test_the_spectrum_compares_trained_with_a_default_start(tiny):
+    folder = trained(tiny, tiny.run("net", upsampler={"groups": 1}))
+    spectrum(folder / "run.json", folder / "weights.safetensors", folder / "spectrum.json")
+    made = json.loads((folder / "spectrum.json").read_text())
+    assert made["shape"] == [8 * 16, 16 * 9]
+    for values in (made["trained"], made["start"]):
+        assert len(values) == 128 and values == sorted(values, reverse=True) and values[-1] >= 0
+    # A uniform matrix on +-1/sqrt(fan) has the variance 1/(3 fan): the squares of the singular values sum to its size.
+    assert sum(v * v for v in made["start"]) == pytest.approx(128 * 144 / (3 * 144), rel=0.05)
