@@ -42,8 +42,9 @@ demo: $(READY)
 	.venv/bin/snakemake --cores all --configfile config.yaml workflow/demo.yaml
 	@echo "The report: results/demo/report.html"
 
+# (Chromium notes crashes where programs keep their settings.)
 test: $(READY)
-	.venv/bin/python -m pytest
+	XDG_CONFIG_HOME="$(XDG_CACHE_HOME)/config" .venv/bin/python -m pytest
 
 lint: $(READY)
 	.venv/bin/ruff check

@@ -43,7 +43,9 @@ def load(path: Path, network: nn.Module, run_sha256: str | None) -> int:
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:
-        raise InputError(f"{path} holds the weights of another network: name the run.json that it was trained with.") from error
+        raise InputError(
+            f"{path} holds the weights of another network: name the run.json that it was trained with."
+        ) from error
     return int(metadata["epoch"])
 
 

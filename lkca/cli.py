@@ -10,7 +10,9 @@ from lkca.errors import InputError
 
 def parser() -> argparse.ArgumentParser:
     """The whole command line."""
-    top = argparse.ArgumentParser(prog="lkca", description="Hyperspectral super-resolution, reproduced.", allow_abbrev=False)
+    top = argparse.ArgumentParser(
+        prog="lkca", description="Hyperspectral super-resolution, reproduced.", allow_abbrev=False
+    )
     commands = top.add_subparsers(required=True, metavar="COMMAND")
 
     def command(function: str, text: str, name: str | None = None) -> argparse.ArgumentParser:
@@ -20,7 +22,9 @@ def parser() -> argparse.ArgumentParser:
         return sub
 
     c = command("lkca.arrays:score", "print the six scores of one array against another")
-    c.add_argument("--reference", type=Path, required=True, help="ground truth, .npy, float (bands, rows, columns), peak 1")
+    c.add_argument(
+        "--reference", type=Path, required=True, help="ground truth, .npy, float (bands, rows, columns), peak 1"
+    )
     c.add_argument("--estimate", type=Path, required=True, help="reconstruction, .npy, of the same shape")
     c.add_argument("--scale", type=int, required=True, help="upsampling factor (for ERGAS)")
 

@@ -1,6 +1,6 @@
 """Strict settings: config.yaml (with its overlays) in, the settings of every run, table and figure out.
 
-Nothing has a default here: config.yaml is the one place. Nothing here needs torch: the Snakefile reads this on every call.
+Nothing has a default here: config.yaml is the one place. Nothing needs torch: the Snakefile reads this on every call.
 """
 
 import ast
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, NoReturn, Self, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
@@ -97,7 +97,9 @@ class Train(Settings):
     @model_validator(mode="after")
     def _falls(self) -> Self:
         if self.least_learning_rate > self.learning_rate:
-            raise ValueError(f"least_learning_rate {self.least_learning_rate} is above learning_rate {self.learning_rate}")
+            raise ValueError(
+                f"least_learning_rate {self.least_learning_rate} is above learning_rate {self.learning_rate}"
+            )
         return self
 
 
@@ -215,7 +217,9 @@ class Experiment(Settings):
             if model
         }
         for figure in (self.figures[name] for name in self.report.figures):
-            wanted |= {(scene, figure.scale, model) for scene in figure.scenes for model in figure.rows.values() if model}
+            wanted |= {
+                (scene, figure.scale, model) for scene in figure.scenes for model in figure.rows.values() if model
+            }
         distilled = [(scene, scale, self.models[model].distill) for scene, scale, model in wanted]
         wanted |= {(scene, scale, distill.teacher) for scene, scale, distill in distilled if distill}
         return [(*run, seed) for run in sorted(wanted) for seed in self.seeds]
@@ -332,9 +336,13 @@ def _nearest(word: str, valid: Iterable[str]) -> str:
     return f": did you mean {near[0]}?" if near else f": choose one of {', '.join(sorted(valid))}."
 
 
+def _refuse(where: str, told: str) -> NoReturn:
+    raise InputError(f"config.yaml: {where}: {told}")
+
+
 def _known(name: Any, valid: Iterable[str], where: str) -> None:
     if name not in list(valid):
-        raise InputError(f"config.yaml: {where}: {name!s} does not exist{_nearest(str(name), valid)}")
+        _refuse(where, f"{name!s} does not exist{_nearest(str(name), valid)}")
 
 
 def _check_references(e: Experiment) -> None:
@@ -344,80 +352,79 @@ def _check_references(e: Experiment) -> None:
     for name in e.report.figures:
         _known(name, e.figures, "report.figures")
     for name, scene in e.scenes.items():
-        _known(scene.cube, CUBES, f"scenes.{name}.cube")
-        most = CUBES[scene.cube].bands
-        if scene.bands > most:
-            raise InputError(f"config.yaml: scenes.{name}.bands: {scene.bands} is more than the cube's {most}: choose {most} or fewer.")
-        if max(scene.composite.bands) > scene.bands:
-            raise InputError(
-                f"config.yaml: scenes.{name}.composite.bands: {max(scene.composite.bands)} is beyond the scene's "
-                f"{scene.bands} bands: choose from 1 to {scene.bands}."
-            )
-        images = scene.test.rows * scene.test.columns // scene.test.tile**2
-        if scene.composite.image >= images:
-            raise InputError(
-                f"config.yaml: scenes.{name}.composite.image: there are {images} test images: choose from 0 to {images - 1}."
-            )
+        _check_scene(f"scenes.{name}", scene)
     for name, model in e.models.items():
         _known(model.arch, MODELS, f"models.{name}.arch")
         _check_args(name, model)
         if model.distill:
-            _known(model.distill.teacher, e.models, f"models.{name}.distill.teacher")
+            where = f"models.{name}.distill.teacher"
+            _known(model.distill.teacher, e.models, where)
             teacher = e.models[model.distill.teacher]
-            if teacher.train is None or teacher.distill is not None or model.train is None:
-                raise InputError(
-                    f"config.yaml: models.{name}.distill.teacher: {model.distill.teacher} must be a model that is trained "
-                    "without a teacher of its own, and its student must be trained too: choose another."
+            if teacher.train is None or teacher.distill or model.train is None:
+                _refuse(
+                    where, "teacher and student must be trained, the teacher without one of its own: choose another."
                 )
     for i, override in enumerate(e.overrides):
         _known(override.scene, e.scenes, f"overrides.{i}.scene")
-        for model in override.models:
-            _known(model, e.models, f"overrides.{i}.models")
         for key in override.train:
             _known(key, Train.model_fields, f"overrides.{i}.train")
-            e.train_of(override.scene, override.scale, override.models[0])
-    for kind, entries in (("tables", e.tables), ("figures", e.figures)):
-        for name, entry in entries.items():
-            scenes = [entry.scene] if isinstance(entry, Table) else entry.scenes
-            scales = entry.scales if isinstance(entry, Table) else [entry.scale]
-            for scene in scenes:
-                _known(scene, e.scenes, f"{kind}.{name}.scene")
-            for label, model in entry.rows.items():
-                if model is not None:
-                    _known(model, e.models, f"{kind}.{name}.rows.{label}")
-            for scale in scales:
-                _known(f"x{scale}", e.patches, f"{kind}.{name}.scales")
-                for scene in scenes:
-                    _check_sizes(e, scene, scale)
+        for model in override.models:
+            _known(model, e.models, f"overrides.{i}.models")
+            e.train_of(override.scene, override.scale, model)
+    for name, table in e.tables.items():
+        _check_rows(e, f"tables.{name}", [table.scene], table.scales, table.rows)
+    for name, figure in e.figures.items():
+        _check_rows(e, f"figures.{name}", figure.scenes, [figure.scale], figure.rows)
 
 
-def _check_sizes(e: Experiment, scene: str, scale: int) -> None:
-    sizes = {f"patches.x{scale}.size": e.patches[f"x{scale}"].size, f"scenes.{scene}.test.tile": e.scenes[scene].test.tile}
-    for key, size in sizes.items():
-        if size % scale:
-            raise InputError(f"config.yaml: {key}: {size} is no multiple of the scale {scale}: choose {size // scale * scale or scale}.")
+def _check_scene(where: str, scene: Scene) -> None:
+    _known(scene.cube, CUBES, f"{where}.cube")
+    most = CUBES[scene.cube].bands
+    if scene.bands > most:
+        _refuse(f"{where}.bands", f"{scene.bands} is more than the cube's {most}: choose {most} or fewer.")
+    last = max(scene.composite.bands)
+    if last > scene.bands:
+        _refuse(f"{where}.composite.bands", f"{last} is beyond the last band: choose from 1 to {scene.bands}.")
+    images = scene.test.rows * scene.test.columns // scene.test.tile**2
+    if scene.composite.image >= images:
+        _refuse(f"{where}.composite.image", f"there are {images} test images: choose from 0 to {images - 1}.")
+
+
+def _check_rows(e: Experiment, where: str, scenes: list[str], scales: list[int], rows: dict[str, str | None]) -> None:
+    """The rows of a table or a figure and what they are of."""
+    for label, model in rows.items():
+        if model is not None:
+            _known(model, e.models, f"{where}.rows.{label}")
+    for scene in scenes:
+        _known(scene, e.scenes, f"{where}.scene")
+        for scale in scales:
+            _known(f"x{scale}", e.patches, f"{where}.scale")
+            size, tile = e.patches[f"x{scale}"].size, e.scenes[scene].test.tile
+            for key, side in ((f"patches.x{scale}.size", size), (f"scenes.{scene}.test.tile", tile)):
+                if side % scale:
+                    _refuse(
+                        key, f"{side} is no multiple of the scale {scale}: choose {side // scale * scale or scale}."
+                    )
 
 
 def _check_args(name: str, model: Model) -> None:
     """The arguments of a network, against the signature of its class."""
     where = f"models.{name}.args"
     signature = _signature(model.arch)
-    takes_groups = "groups" in signature
-    if takes_groups != (model.upsampler is not None):
-        raise InputError(
-            f"config.yaml: models.{name}.upsampler: {model.arch} "
-            + ("needs it: write {groups: 1}." if takes_groups else "has no learnable upsampling layer: write null.")
-        )
+    if "groups" in signature and model.upsampler is None:
+        _refuse(f"models.{name}.upsampler", f"{model.arch} needs it: write {{groups: 1}}.")
+    if "groups" not in signature and model.upsampler is not None:
+        _refuse(f"models.{name}.upsampler", f"{model.arch} has no learnable upsampling layer: write null.")
     expected = {key: kind for key, kind in signature.items() if key != "groups"}
     for key, value in model.args.items():
         _known(key, expected, where)
         if expected[key] == "int" and (not isinstance(value, int) or value < 1):
-            raise InputError(f"config.yaml: {where}.{key}: {value!r} is no whole number from 1: choose one.")
+            _refuse(f"{where}.{key}", f"{value!r} is no whole number from 1: choose one.")
         if expected[key] == "float" and not 0 <= value < 1:
-            raise InputError(f"config.yaml: {where}.{key}: {value!r} is out of range: choose from 0 to below 1.")
+            _refuse(f"{where}.{key}", f"{value!r} is out of range: choose from 0 to below 1.")
     for key in expected:
         if key not in model.args:
-            raise InputError(f"config.yaml: {where}.{key} is missing: set it.")
+            _refuse(f"{where}.{key}", "is missing: set it.")
 
 
 PACKAGE = Path(__file__).parent
@@ -425,7 +432,7 @@ PACKAGE = Path(__file__).parent
 
 @cache
 def _signature(arch: str) -> dict[str, str]:
-    """Names and annotations of a network's own arguments, read from its file: importing it would cost seconds of torch."""
+    """Names and annotations of a network's own arguments, read from its file: importing that would wait for torch."""
     tree = ast.parse((PACKAGE / "models" / f"{arch}.py").read_text(encoding="utf-8"))
     network = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == MODELS[arch])
     init = next(node for node in network.body if isinstance(node, ast.FunctionDef) and node.name == "__init__")

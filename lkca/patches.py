@@ -54,15 +54,17 @@ def split(
     scene = read_json(manifest)
     _, height, width = scene["shape"]
     if rows > height or columns > width:
-        raise InputError(f"{manifest}: a test area of {rows} x {columns} does not fit {height} x {width} pixels: make it smaller.")
+        raise InputError(
+            f"{manifest}: a test area of {rows} x {columns} does not fit {height} x {width} pixels: make it smaller."
+        )
     test = [(row, column, tile, tile) for row in range(0, rows, tile) for column in range(0, columns, tile)]
     patches = grid(range(rows, height), range(width), size, stride)
     held_out = patches[len(patches) - ceil(validation * len(patches)) :]
     training = [line for line in patches if held_out and line and line[0][0] + size <= held_out[0][0][0]]
     if not training:
         raise InputError(
-            f"{manifest}: below its {rows} test rows the scene has no room for training and validation patches of {size} "
-            "pixels side by side: choose smaller patches or a smaller test area."
+            f"{manifest}: below its {rows} test rows the scene has no room for training and for validation with "
+            f"patches of {size} pixels: choose smaller patches or a smaller test area."
         )
     write_json(
         out,

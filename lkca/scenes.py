@@ -112,7 +112,7 @@ CUBES = {
         source="https://machinelearning.ee.uh.edu/2018-ieee-grss-data-fusion-challenge (phase2.zip)",
         citation="Y. Xu et al., Advanced multi-sensor optical remote sensing for urban land use and land cover "
         "classification: outcome of the 2018 IEEE GRSS Data Fusion Contest, IEEE JSTARS 12(6), 2019",
-        terms="Ask the Hyperspectral Image Analysis Laboratory of the University of Houston by e-mail; cite and acknowledge",
+        terms="E-mail the Hyperspectral Image Analysis Laboratory, University of Houston; cite and acknowledge",
     ),
     "pavia_centre": Cube(
         file="data/raw/pavia_centre/Pavia.mat",
@@ -176,13 +176,15 @@ def scene(name: str, title: str, cube: str, bands: int, out: Path, manifest: Pat
         manifest: The JSON with what was done and hashes.
 
     Raises:
-        InputError: If the file is missing, is not the published one, does not have its shape or holds no finite numbers.
+        InputError: If the file is missing, is not the published one, has another shape or holds no finite numbers.
     """
     facts = CUBES[cube]
     path = locate(facts)
     digest = sha256(path)
     if facts.sha256 not in (None, digest):
-        raise InputError(f"{path} is not the published file (SHA-256 {digest[:12]}...): get it anew from {facts.source}.")
+        raise InputError(
+            f"{path} is not the published file (SHA-256 {digest[:12]}...): get it anew from {facts.source}."
+        )
     top, bottom, left, right = facts.crop
     chosen = [int(band) for band in np.linspace(0, facts.bands - 1, bands).round()]
     shape = (bands, bottom - top, right - left)

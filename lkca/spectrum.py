@@ -54,7 +54,9 @@ def spectrum(run: Path, weights: Path, out: Path) -> None:
     settings = read_run(run)
     net = network(settings)
     if settings.upsampler is None:
-        raise InputError(f"{run}: {settings.arch} has no learnable upsampling layer: choose another model for the figure.")
+        raise InputError(
+            f"{run}: {settings.arch} has no learnable upsampling layer: choose another model for the figure."
+        )
     checkpoint.load(weights, net, sha256(run))
     trained = net.upsampler.matrix()
     torch.manual_seed(settings.seed)

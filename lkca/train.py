@@ -64,7 +64,9 @@ def train(run: Path, scene: Path, split: Path, teacher: Path | None, out: Path, 
             loss, loss_h, loss_kd = (totals / steps).tolist()
             val_l1, val_mpsnr = validate(net, cube, places, recipe.batch)
             if not (isfinite(loss) and isfinite(val_l1)):
-                raise InputError(f"{run}: the loss is no number any more in epoch {epoch + 1}: lower train.learning_rate.")
+                raise InputError(
+                    f"{run}: the loss is no number any more in epoch {epoch + 1}: lower train.learning_rate."
+                )
             if val_l1 < least:
                 least, best = val_l1, (epoch + 1, copy.deepcopy(net.state_dict()))
             kd = loss_kd if guide else ""
@@ -95,17 +97,21 @@ def seeded(settings: Run) -> nn.Module:
 def guiding(settings: Run, teacher: Path | None) -> nn.Module:
     """The teacher of a run, frozen and in evaluation mode."""
     if teacher is None:
-        raise InputError(f"{checkpoint.reads(settings)} learns from {settings.distill.teacher}: name its weights by --teacher.")
+        raise InputError(
+            f"{checkpoint.reads(settings)} learns from {settings.distill.teacher}: name its weights by --teacher."
+        )
     beside = teacher.with_name("run.json")
     if sha256(beside) != settings.teacher_sha256:
-        raise InputError(f"{beside} is not the teacher that {checkpoint.reads(settings)} was set for: run snakemake again.")
+        raise InputError(
+            f"{beside} is not the teacher that {checkpoint.reads(settings)} was set for: run snakemake again."
+        )
     net = network(read_run(beside))
     checkpoint.load(teacher, net, settings.teacher_sha256)
     return net.eval().requires_grad_(False)
 
 
 def batches(cube: Tensor, places: dict, batch: int, seed: int, epoch: int) -> Iterator[Tensor]:
-    """The HR patches of an epoch, each in its 8 orientations, shuffled: (n, bands, size, size), n = batch but for the last.
+    """The HR patches of an epoch, each in its 8 orientations, shuffled: (batch, bands, size, size) or fewer.
 
     What comes when is a function of seed and epoch alone, and so is the drop path, whose random state is set here.
     """

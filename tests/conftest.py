@@ -1,6 +1,7 @@
 """One source of randomness and one tiny scene for all tests."""
 
 import json
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,6 +12,16 @@ import torch
 from lkca.config import read_config
 
 REPOSITORY = Path(__file__).parents[1]
+
+
+def copy_checkout(folder: Path) -> Path:
+    """Copy what the workflow consists of, so that a run there meets no results and leaves none here."""
+    for name in ("lkca", "workflow", "profiles"):
+        shutil.copytree(REPOSITORY / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("Snakefile", "config.yaml", "environment.yml", "Makefile", "tests/tiny.yaml"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        shutil.copy(REPOSITORY / name, folder / name)
+    return folder
 
 
 @pytest.fixture(scope="session")

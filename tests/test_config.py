@@ -56,13 +56,13 @@ WRONG = [
         {"models": {"lkca_kd": {"distill": {"teacher": "lkca_640"}}}},
         "models.lkca_kd.distill.teacher: lkca_640 does not exist: did you mean lkca_64?",
     ),
-    ({"models": {"lkca_kd": {"distill": {"teacher": "bicubic"}}}}, "must be a model that is trained"),
+    ({"models": {"lkca_kd": {"distill": {"teacher": "bicubic"}}}}, "teacher and student must be trained"),
     ({"models": {"lkca_kd": {"distill": {"decay": 1.5}}}}, "models.lkca_kd.distill.decay is 1.5: input should be less"),
     ({"train": {"epochs": 0}}, "train.epochs is 0: input should be greater than or equal to 1"),
     ({"train": {"learning_rate": "1e-3"}}, "train.learning_rate is the text '1e-3', not a number"),
     ({"train": {"least_learning_rate": 1.0}}, "least_learning_rate 1.0 is above learning_rate 0.002"),
     ({"tables": {"V": {"rows": {"VDSR": "vsdr"}}}}, "tables.V.rows.VDSR: vsdr does not exist: did you mean vdsr?"),
-    ({"tables": {"V": {"scales": [3]}}}, "tables.V.scales: x3 does not exist"),
+    ({"tables": {"V": {"scales": [3]}}}, "tables.V.scale: x3 does not exist"),
     ({"report": {"tables": ["VIIII"]}}, "report.tables: VIIII does not exist: did you mean VII?"),
     ({"scenes": {"chikusei": {"bands": 129}}}, "scenes.chikusei.bands: 129 is more than the cube's 128"),
     ({"scenes": {"chikusei": {"cube": "chikusai"}}}, "did you mean chikusei?"),
@@ -140,6 +140,9 @@ def test_the_digest_of_the_code_sees_changes_that_matter_and_no_others(package):
         return {arch: digest(arch) != before[arch] for arch in before}
 
     assert edit("metrics.py", "WINDOW = 7", "WINDOW = 9") == {"lkca": False, "vdsr": False}
-    assert edit("train.py", '"""Train one network."""', '"""Train a network."""  # a comment') == {"lkca": False, "vdsr": False}
+    assert edit("train.py", '"""Train one network."""', '"""Train a network."""  # a comment') == {
+        "lkca": False,
+        "vdsr": False,
+    }
     assert edit("models/vdsr.py", "bias=False", "bias=True") == {"lkca": False, "vdsr": True}
     assert edit("losses.py", "1e-6", "1e-5") == {"lkca": True, "vdsr": True}

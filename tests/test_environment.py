@@ -12,7 +12,6 @@ import io
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tarfile
@@ -25,7 +24,9 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
-ROOT = Path(__file__).parents[1]
+from tests.conftest import REPOSITORY as ROOT
+from tests.conftest import copy_checkout
+
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 ENVIRONMENT = yaml.safe_load((ROOT / "environment.yml").read_text())
 LOCK = {
@@ -100,13 +101,7 @@ def stub(channel: Path, name: str, version: str, files: dict[str, str]) -> None:
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory) -> Path:
     """A copy of what the workflow consists of, so that the runs here meet no results and leave none."""
-    folder = tmp_path_factory.mktemp("checkout")
-    for name in ["lkca", "workflow", "profiles"]:
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ["Snakefile", "config.yaml", "environment.yml", "tests/tiny.yaml"]:
-        (folder / name).parent.mkdir(exist_ok=True)
-        shutil.copy(ROOT / name, folder / name)
-    return folder
+    return copy_checkout(tmp_path_factory.mktemp("checkout") / "lkca")
 
 
 def snakemake(checkout: Path, *options: str, **variables: str) -> subprocess.CompletedProcess:

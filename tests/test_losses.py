@@ -67,9 +67,7 @@ def test_a_student_that_equals_its_teacher_has_nothing_to_learn_from_the_cosine(
 
 def test_the_share_of_distillation_decays_by_steps():
     """alpha d^floor(epoch / f): the paper's 0.01 and 0.66 every 10 epochs."""
-    kd = Distill(
-        teacher="t", features="reconstruction", alpha=0.01, decay=0.66, every=10, cos=0.5, sam=0.5, grad=0.1
-    )
+    kd = Distill(teacher="t", features="reconstruction", alpha=0.01, decay=0.66, every=10, cos=0.5, sam=0.5, grad=0.1)
     assert [losses.share(kd, epoch) for epoch in (0, 9)] == [0.01, 0.01]
     assert losses.share(kd, 10) == pytest.approx(0.0066)
     assert losses.share(kd, 25) == pytest.approx(0.004356)

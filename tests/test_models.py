@@ -146,7 +146,9 @@ def test_groups_that_do_not_divide_are_refused():
 
 def test_each_group_makes_neighbouring_bands(rng):
     """With g groups, the first 1/g of the features decide the first 1/g of the bands and no others."""
-    upsampler = trained_a_little(build("lkca", 8, 2, {"width": 16, "blocks": 1, "drop_path": 0.0}, {"groups": 4})).upsampler
+    upsampler = trained_a_little(
+        build("lkca", 8, 2, {"width": 16, "blocks": 1, "drop_path": 0.0}, {"groups": 4})
+    ).upsampler
     features = torch.rand(1, 16, 4, 4)
     changed = features.clone()
     changed[:, :4] += 1

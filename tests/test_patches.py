@@ -43,7 +43,9 @@ def test_no_pixel_serves_twice(paper, tmp_path, name, size, scale):
     assert (use["train"].astype(int) + use["validation"] + use["test"]).max() == 1
 
 
-@pytest.mark.parametrize(("name", "images", "side"), [("chikusei", 4, 512), ("houston2018", 8, 256), ("pavia_centre", 3, 224)])
+@pytest.mark.parametrize(
+    ("name", "images", "side"), [("chikusei", 4, 512), ("houston2018", 8, 256), ("pavia_centre", 3, 224)]
+)
 def test_test_images_of_the_paper(paper, tmp_path, name, images, side):
     size = next(case[1] for case in COUNTS if case[0] == name)
     made = make_split(tmp_path, size, 4, paper.patches["x4"], paper.validation, paper.scenes[name].test)
@@ -59,7 +61,7 @@ def make_split(folder, size, scale, patches, validation, test):
 
 
 def test_a_scene_without_room_is_refused(tmp_path, paper):
-    with pytest.raises(InputError, match="no room for training and validation"):
+    with pytest.raises(InputError, match="no room for training and for validation"):
         make_split(tmp_path, (600, 2048), 4, paper.patches["x4"], 0.1, paper.scenes["chikusei"].test)
     assert not (tmp_path / "split.json").exists()
     with pytest.raises(InputError, match="does not fit"):

@@ -54,7 +54,9 @@ def files(tmp_path, monkeypatch, rng):
         path = tmp_path / name
         write(path, cube)
         facts = scenes.CUBES[name]
-        changed = replace(facts, file=str(path), variable="cube", rows=12, columns=10, bands=5, crop=(2, 12, 0, 8), sha256=None)
+        changed = replace(
+            facts, file=str(path), variable="cube", rows=12, columns=10, bands=5, crop=(2, 12, 0, 8), sha256=None
+        )
         monkeypatch.setitem(scenes.CUBES, name, changed)
     return cube
 

@@ -54,7 +54,9 @@ def test_training_learns_and_keeps_the_epoch_with_the_lowest_validation_l1(tiny)
     best = min(lines, key=lambda line: line["val_l1"])
     scores = scored(tiny, folder / "run.json")
     assert scores["epoch"] == best["epoch"]
-    assert scores["steps"] == lines[-1]["steps"] == 6 * len(json.loads(tiny.split.read_text())["train"])  # 8 views, batch 8
+    assert (
+        scores["steps"] == lines[-1]["steps"] == 6 * len(json.loads(tiny.split.read_text())["train"])
+    )  # 8 views, batch 8
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(tiny):

@@ -1,8 +1,8 @@
 """LKCA-Net; LKCA-LR when the upsampler is grouped; LKCA-KD when that learns from a deeper LKCA-Net.
 
-Source: Shi, Zhou, Sun & Han, "Rethinking the Upsampling Layer in Hyperspectral Image Super Resolution"; equation numbers
-are the paper's. Written from the paper and its ancestor, the Visual Attention Network (Guo et al. 2023); what the printed
-sizes decide and what had to be inferred: NOTES.md.
+Source: Shi, Zhou, Sun & Han, "Rethinking the Upsampling Layer in Hyperspectral Image Super Resolution"; equation
+numbers are the paper's. Written from the paper and its ancestor, the Visual Attention Network (Guo et al. 2023); what
+the printed sizes decide and what had to be inferred: NOTES.md.
 """
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lkca.models.bicubic import Bicubic
-from lkca.models.layers import ScaledUpsampler
+from lkca.models.layers import ScaledUpsampler, centred
 
 SQUEEZE = 16  # reduction of the channel attention: 3 * 128 -> 24 meets the printed sizes
 MIXING_GROUPS = 4  # of the 1x1 convolution behind it
@@ -37,8 +37,8 @@ class ChannelNorm(nn.Module):
 class DilatedDepthwise(nn.Conv2d):
     """A k x k depthwise convolution with dilation d that skips the taps which only ever meet padding.
 
-    On an h x w image a tap at distance d*i from the centre reaches a pixel only if d*i < max(h, w): on the 16 x 16 patches
-    of the paper 25 of the 49 taps of the 7 x 7 kernel do, on 8 x 8 patches 9. The result is exactly that of the whole kernel.
+    On an h x w image a tap at distance d*i from the centre reaches a pixel only if d*i < max(h, w): on the 16 x 16
+    patches of the paper 25 of the 49 taps of the 7 x 7 kernel do. The result is exactly that of the whole kernel.
     A traced network serves other sizes too, so tracing (which also counts the MACs, as printed) sees the whole kernel.
 
     Args:
@@ -121,7 +121,7 @@ class Block(nn.Module):
         self.attention = LKCA(width)
         self.merge = nn.Conv2d(width, width, 1)
         self.residual1 = Residual(width, drop)
-        # The printed sizes hold 384 more uncounted numbers than the text: the ancestor's second residual without its MLP.
+        # The printed sizes hold 384 numbers more than the text explains: the ancestor's second residual, without MLP.
         self.norm2 = ChannelNorm(width)
         self.residual2 = Residual(width, drop)
 
@@ -154,4 +154,4 @@ class LKCANet(nn.Module):
         self.bicubic = Bicubic(bands, scale)  # Eq. 5
 
     def forward(self, lr: Tensor) -> Tensor:
-        return self.upsampler(self.blocks(self.head(lr))) + self.bicubic(lr)  # Eq. 6
+        return self.upsampler(self.blocks(self.head(centred(lr)))) + self.bicubic(lr)  # Eq. 6

@@ -9,7 +9,7 @@ from math import sqrt
 from torch import Tensor, nn
 
 from lkca.models.bicubic import Bicubic
-from lkca.models.layers import Upsampler
+from lkca.models.layers import Upsampler, centred
 
 
 class VDSR(nn.Module):
@@ -34,4 +34,4 @@ class VDSR(nn.Module):
         self.bicubic = Bicubic(bands, scale)
 
     def forward(self, lr: Tensor) -> Tensor:
-        return self.upsampler(self.backbone(lr)) + self.bicubic(lr)
+        return self.upsampler(self.backbone(centred(lr))) + self.bicubic(lr)

@@ -21,10 +21,7 @@ try:
 except InputError as error:
     sys.exit(f"lkca: {error}")
 
-if (
-    DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
-    and not shutil.which("conda")
-):
+if DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method and not shutil.which("conda"):
     sys.exit(
         "lkca: --use-conda needs the program conda, which is not on the PATH: install Miniforge "
         "(https://conda-forge.org/download), or leave --use-conda out and run in the environment that make sets up."
@@ -48,10 +45,7 @@ GPUS = 1 if shutil.which("nvidia-smi") else 0  # what a training takes of the pr
 
 def run_files(name, runs):
     """The file `name` of runs (scene, scale, model, seed)."""
-    return [
-        f"{ROOT}/runs/{scene}_x{scale}/{model}/seed{seed}/{name}"
-        for scene, scale, model, seed in runs
-    ]
+    return [f"{ROOT}/runs/{scene}_x{scale}/{model}/seed{seed}/{name}" for scene, scale, model, seed in runs]
 
 
 def scene_of(wildcards):
@@ -64,9 +58,7 @@ def patches_of(wildcards):
 
 def settings_of(wildcards):
     """All that config.yaml and the code say of a run, so that a change of either is seen."""
-    return run_settings(
-        EXPERIMENT, wildcards.scene, int(wildcards.scale), wildcards.model
-    )
+    return run_settings(EXPERIMENT, wildcards.scene, int(wildcards.scale), wildcards.model)
 
 
 def teacher_file(name):

@@ -7,12 +7,12 @@ rule scene:
         manifest="results/{exp}/scenes/{scene}.json",
     log:
         "results/{exp}/scenes/{scene}.log",
+    conda:
+        "../../environment.yml"
     params:
         title=lambda w: scene_of(w).title,
         cube=lambda w: scene_of(w).cube,
         bands=lambda w: scene_of(w).bands,
-    conda:
-        "../../environment.yml"
     shell:
         """
         python -m lkca scene \
@@ -34,6 +34,8 @@ rule split:
         "results/{exp}/splits/{scene}_x{scale}.json",
     log:
         "results/{exp}/splits/{scene}_x{scale}.log",
+    conda:
+        "../../environment.yml"
     params:
         size=lambda w: patches_of(w).size,
         stride=lambda w: patches_of(w).stride,
@@ -41,8 +43,6 @@ rule split:
         rows=lambda w: scene_of(w).test.rows,
         columns=lambda w: scene_of(w).test.columns,
         tile=lambda w: scene_of(w).test.tile,
-    conda:
-        "../../environment.yml"
     shell:
         """
         python -m lkca split \

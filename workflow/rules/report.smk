@@ -11,11 +11,11 @@ rule table:
         html="results/{exp}/tables/{table}.html",
     log:
         "results/{exp}/tables/{table}.log",
-    params:
-        settings=table_settings,
+    localrule: True
     conda:
         "../../environment.yml"
-    localrule: True
+    params:
+        settings=table_settings,
     shell:
         """
         python -m lkca table \
@@ -41,11 +41,11 @@ rule figure:
         pdf="results/{exp}/figures/{figure}.pdf",
     log:
         "results/{exp}/figures/{figure}.log",
-    params:
-        settings=figure_settings,
+    localrule: True
     conda:
         "../../environment.yml"
-    localrule: True
+    params:
+        settings=figure_settings,
     shell:
         """
         python -m lkca figure \
@@ -72,11 +72,11 @@ rule report:
         "results/{exp}/report.html",
     log:
         "results/{exp}/report.log",
-    params:
-        settings=report_settings(),
+    localrule: True
     conda:
         "../../environment.yml"
-    localrule: True
+    params:
+        settings=report_settings(),
     shell:
         """
         python -m lkca report \

@@ -8,10 +8,10 @@ rule settings:
         f"{RUN}/run.json",
     log:
         f"{RUN}/settings.log",
-    params:
-        settings=settings_of,
     conda:
         "../../environment.yml"
+    params:
+        settings=settings_of,
     shell:
         """
         python -m lkca settings \
@@ -28,7 +28,7 @@ rule train:
     """Train one network, from its teacher if it has one."""
     input:
         run=f"{RUN}/run.json",
-        scene="results/{exp}/scenes/{scene}.npy",
+        scene=ancient("results/{exp}/scenes/{scene}.npy"),  # run.json holds its hash
         split="results/{exp}/splits/{scene}_x{scale}.json",
         teacher=teacher_file("weights.safetensors"),
     output:
@@ -38,10 +38,10 @@ rule train:
         f"{RUN}/train.log",
     benchmark:
         f"{RUN}/train.benchmark.tsv"
-    resources:
-        gpu=GPUS,
     conda:
         "../../environment.yml"
+    resources:
+        gpu=GPUS,
     shell:
         """
         python -m lkca train \
@@ -58,7 +58,7 @@ rule evaluate:
     """Score a run on its test images; a corrected score comes here and trains nothing."""
     input:
         run=f"{RUN}/run.json",
-        scene="results/{exp}/scenes/{scene}.npy",
+        scene=ancient("results/{exp}/scenes/{scene}.npy"),  # run.json holds its hash
         split="results/{exp}/splits/{scene}_x{scale}.json",
         weights=trained_file("weights.safetensors"),
         history=trained_file("history.csv"),
@@ -70,13 +70,13 @@ rule evaluate:
         f"{RUN}/evaluate.log",
     benchmark:
         f"{RUN}/evaluate.benchmark.tsv"
+    conda:
+        "../../environment.yml"
+    resources:
+        gpu=GPUS,
     params:
         image=lambda w: scene_of(w).composite.image,
         composite=lambda w: scene_of(w).composite.bands,
-    resources:
-        gpu=GPUS,
-    conda:
-        "../../environment.yml"
     shell:
         """
         python -m lkca evaluate \

@@ -1,0 +1,178 @@
+"""The whole DAG on tests/tiny.yaml: what runs, what does not run again, what a user sees when something is wrong."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pandas as pd
+import pytest
+
+from lkca.config import read_config
+from tests.conftest import copy_checkout
+
+TINY = ["config.yaml", "tests/tiny.yaml"]
+ENVIRONMENT = os.environ | {"PATH": f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}"}
+
+
+def snakemake(folder, *words, **options):
+    """Call snakemake for the tiny experiment as a user would."""
+    command = ["snakemake", "--cores", "all", "--configfile", *TINY, "--", *words]
+    return subprocess.run(command, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, **options)
+
+
+def planned(folder, *words) -> dict[str, set]:
+    """What a call would run: rule -> models ("" where a rule has none)."""
+    command = ["snakemake", "--cores", "all", "--dry-run", "--configfile", *TINY, "--", *words]
+    done = subprocess.run(command, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, check=True)
+    jobs: dict[str, set] = {}
+    for rule, block in re.findall(r"^(?:local)?rule (\w+):\n((?:    .*\n)*)", done.stdout, re.MULTILINE):
+        model = re.search(r"wildcards: .*model=(\w+)", block)
+        jobs.setdefault(rule, set()).add(model.group(1) if model else "")
+    return jobs
+
+
+def edit(folder, file, old, new):
+    path = folder / file
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new, 1))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A checkout in which the tiny experiment has run."""
+    folder = copy_checkout(tmp_path_factory.mktemp("finished") / "lkca")
+    done = snakemake(folder)
+    assert done.returncode == 0, done.stderr
+    assert f"Report: {folder}/results/tiny/report.html" in done.stdout + done.stderr
+    return folder
+
+
+@pytest.fixture
+def checkout(finished, tmp_path):
+    """The same, to be changed."""
+    subprocess.run(["cp", "-a", str(finished), str(tmp_path / "lkca")], check=True)
+    return tmp_path / "lkca"
+
+
+def test_every_result_is_there_and_none_is_half_written(finished):
+    root = finished / "results/tiny"
+    experiment = read_config([finished / name for name in TINY])
+    for scene, scale, model, seed in experiment.runs():
+        run = root / f"runs/{scene}_x{scale}/{model}/seed{seed}"
+        scores = json.loads((run / "scores.json").read_text())
+        assert (run / "weights.safetensors").exists() == (scores["steps"] > 0) == (model != "bicubic")
+    for table in ("IV", "V"):
+        assert all((root / f"tables/{table}.{kind}").stat().st_size for kind in ("csv", "md", "tex", "html"))
+    for figure in ("1", "4", "6"):
+        assert all((root / f"figures/{figure}.{kind}").stat().st_size for kind in ("png", "pdf"))
+    assert not [path for path in root.rglob(".*")]  # temporary names begin with a dot
+
+
+def test_the_table_holds_the_scores_of_the_runs_and_the_printed_numbers(finished):
+    table = pd.read_csv(finished / "results/tiny/tables/V.csv", comment="#").set_index(["scale", "row"])
+    run = finished / "results/tiny/runs/chikusei_x8/lkca_lr/seed3000/scores.json"
+    row = table.loc[(8, "LKCA-LR")]
+    assert float(row["MPSNR"]) == json.loads(run.read_text())["mean"]["MPSNR"]
+    assert float(row["MPSNR_printed"]) == 35.8286
+    assert table.loc[(4, "SSPSR"), "MPSNR"] == "not run"
+
+
+def test_stand_in_data_is_named_everywhere(finished):
+    sentence = "the numbers mean nothing"
+    for file in ("report.html", "tables/V.csv", "tables/V.md", "tables/V.tex", "tables/V.html"):
+        assert sentence in (finished / "results/tiny" / file).read_text()
+
+
+def test_a_second_call_does_nothing(finished):
+    assert planned(finished) == {}
+    assert planned(finished, "table_V") == {}
+
+
+def test_a_comment_and_a_longer_report_retrain_nothing(checkout):
+    edit(checkout, "config.yaml", "seeds: [3000]", "seeds: [3000] # of the siblings")
+    assert planned(checkout) == {}
+    edit(checkout, "tests/tiny.yaml", 'figures: ["1", "4", "6"]', 'figures: ["1", "4"]')
+    assert set(planned(checkout)) == {"report", "all"}
+
+
+@pytest.mark.parametrize(
+    ("model", "retrained"), [("lkca_64", {"lkca_64", "lkca_kd", "lkca_kd_nocos"}), ("vdsr", {"vdsr"})]
+)
+def test_another_learning_rate_retrains_that_model_and_its_students_alone(checkout, model, retrained):
+    edit(checkout, "tests/tiny.yaml", f"  {model}: {{", f"  {model}: {{train: {{learning_rate: 1.0e-3}}, ")
+    assert planned(checkout)["train"] == retrained
+
+
+def test_settings_that_come_out_the_same_retrain_nothing(checkout):
+    """run.json is compared by content: rewriting it is not a reason to train."""
+    for path in (checkout / "results/tiny/runs").rglob("run.json"):
+        path.write_text(path.read_text())
+    assert "train" not in planned(checkout)
+
+
+def test_a_corrected_score_scores_again_and_retrains_nothing(checkout):
+    edit(checkout, "lkca/metrics.py", "WINDOW = 7", "WINDOW = 9")
+    jobs = planned(checkout)
+    assert "train" not in jobs and "settings" not in jobs
+    assert jobs["evaluate"] >= {"bicubic", "vdsr", "lkca", "lkca_lr", "lkca_kd"}
+    assert {"table", "report"} <= set(jobs)
+
+
+def test_corrected_training_code_retrains_what_runs_through_it(checkout):
+    edit(checkout, "lkca/models/vdsr.py", "2 / (9 * width)", "1 / (9 * width)")
+    assert planned(checkout)["train"] == {"vdsr"}
+
+
+def test_one_table_by_name_and_by_file(checkout):
+    for file in ("csv", "md", "tex", "html"):
+        (checkout / f"results/tiny/tables/IV.{file}").unlink()
+    wanted = planned(checkout, "table_IV")
+    assert set(wanted) == {"table", "table_IV"}
+    assert set(planned(checkout, "results/tiny/tables/IV.csv")) == {"table"}
+
+
+def test_a_wrong_setting_stops_a_dry_run_with_one_sentence(checkout):
+    edit(checkout, "config.yaml", "  epochs: 300", "  epoch: 300")
+    command = ["snakemake", "--dry-run", "--configfile", *TINY]
+    done = subprocess.run(command, cwd=checkout, env=ENVIRONMENT, capture_output=True, text=True)
+    assert done.returncode != 0
+    assert "lkca: config.yaml: train.epoch is no setting: did you mean epochs?" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_scene_whose_file_is_missing_says_where_to_get_it(checkout):
+    command = ["snakemake", "--cores", "all", "results/paper/scenes/pavia_centre.npy"]
+    done = subprocess.run(command, cwd=checkout, env=ENVIRONMENT, capture_output=True, text=True)
+    assert done.returncode != 0
+    assert "data/raw/pavia_centre/Pavia.mat is missing: get it from https://www.ehu.eus" in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("kill", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda s: s.name)
+def test_a_killed_run_goes_on(tmp_path, kill):
+    """Kill the whole process group during a training, then call again: nothing half-written counts as a result."""
+    folder = copy_checkout(tmp_path / "lkca")
+    target = "results/tiny/runs/chikusei_x4/vdsr/seed3000/scores.json"
+    edit(folder, "tests/tiny.yaml", "epochs: 2", "epochs: 4000")
+    command = ["snakemake", "--cores", "all", "--configfile", *TINY, "--", target]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    run = subprocess.Popen(command, cwd=folder, env=ENVIRONMENT, start_new_session=True, **quiet)
+    log = (folder / target).with_name("train.log")
+    deadline = time.monotonic() + 120
+    while not (log.exists() and "epoch 2/" in log.read_text()) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    os.killpg(run.pid, kill)
+    run.wait(60)
+    assert not (folder / target).with_name("weights.safetensors").exists()
+    edit(folder, "tests/tiny.yaml", "epochs: 4000", "epochs: 2")
+    if kill == signal.SIGKILL:
+        again = snakemake(folder, target)
+        assert again.returncode != 0 and "--unlock" in again.stdout + again.stderr
+        subprocess.run(["make", "unlock"], cwd=folder, check=True, capture_output=True)
+    again = snakemake(folder, target)
+    assert again.returncode == 0, again.stderr
+    assert json.loads((folder / target).read_text())["epoch"] in (1, 2)
