@@ -39,7 +39,7 @@ $(READY): | pyproject.toml constraints.txt
 demo: $(READY)
 	@if [ -n "$$(ls .snakemake/locks 2>/dev/null)" ]; then \
 	    echo "A run in this folder has left its lock: if no other snakemake is running here, give: make unlock" >&2; fi
-	.venv/bin/snakemake --cores all --configfile config.yaml workflow/demo.yaml
+	.venv/bin/snakemake --cores all --quiet rules reason host --configfile config.yaml workflow/demo.yaml
 	@echo "The report: results/demo/report.html"
 
 # (Chromium notes crashes where programs keep their settings.)

@@ -54,11 +54,15 @@ class Upsampler(nn.Module):
 
 
 class ScaledUpsampler(Upsampler):
-    """An `Upsampler` with one learnable factor an output channel, which folds into the convolution."""
+    """An `Upsampler` with one learnable factor an output channel, which folds into the convolution.
+
+    The factors start small, as layer scales do: the first steps of Adam then move the output little, however wide or deep
+    the network is.
+    """
 
     def __init__(self, width: int, bands: int, scale: int, groups: int, bias: bool) -> None:
         super().__init__(width, bands, scale, groups, bias)
-        self.gain = nn.Parameter(torch.ones(bands * scale**2, 1, 1))
+        self.gain = nn.Parameter(torch.full((bands * scale**2, 1, 1), 1e-2))
 
     def forward(self, features: Tensor) -> Tensor:
         return self.shuffle(self.gain * self.conv(features))
