@@ -13,7 +13,6 @@ images are finite numbers (JSON has no others) or a ValueError:
 from collections.abc import Callable
 
 import numpy as np
-from scipy.ndimage import uniform_filter
 
 WINDOW = 7  # pixels, a side of SSIM's window
 
@@ -248,6 +247,8 @@ def _psnr(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def _ssim(x: np.ndarray, y: np.ndarray) -> float:
+    from scipy.ndimage import uniform_filter  # here, because training shows MPSNR alone and starts sooner without
+
     if min(x.shape) < WINDOW:
         raise ValueError(f"MSSIM needs sides of at least {WINDOW} pixels, not {x.shape[0]} x {x.shape[1]}")
     c1, c2 = 0.01**2, 0.03**2  # (K1 L)^2, (K2 L)^2 with L = 1
