@@ -10,7 +10,7 @@ export PIP_CACHE_DIR := $(XDG_CACHE_HOME)/pip
 export UV_CACHE_DIR := $(XDG_CACHE_HOME)/uv
 export MPLCONFIGDIR := $(XDG_CACHE_HOME)/matplotlib
 
-# uv does not read pip's settings. A folder of wheels given to pip serves uv too; without one, uv takes the build of
+# uv does not read pip's settings. A folder of packages given to pip serves uv too; without one, uv takes the build of
 # torch that suits the machine, so that a laptop without a GPU does not download CUDA.
 comma := ,
 ifdef PIP_FIND_LINKS

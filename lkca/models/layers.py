@@ -56,8 +56,8 @@ class Upsampler(nn.Module):
 class ScaledUpsampler(Upsampler):
     """An `Upsampler` with one learnable factor an output channel, which folds into the convolution.
 
-    The factors start small, as layer scales do: Adam's first steps then move the output little, however wide or deep the
-    network is.
+    The factors start small, as layer scales do: Adam's first steps then move the output little, however wide or deep
+    the network is.
     """
 
     def __init__(self, width: int, bands: int, scale: int, groups: int, bias: bool) -> None:
