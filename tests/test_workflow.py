@@ -149,6 +149,7 @@ def test_a_scene_whose_file_is_missing_says_where_to_get_it(checkout):
     done = subprocess.run(command, cwd=checkout, env=ENVIRONMENT, capture_output=True, text=True)
     assert done.returncode != 0
     assert "data/raw/pavia_centre/Pavia.mat is missing: get it from https://www.ehu.eus" in done.stdout + done.stderr
+    assert "completed successfully" not in done.stderr  # the command's failure is not lost in its pipe
     assert "Traceback" not in done.stderr
 
 

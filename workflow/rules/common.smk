@@ -12,9 +12,9 @@ sys.path.insert(0, workflow.basedir)
 from lkca.config import experiment, run_settings
 from lkca.errors import InputError
 
-# Every job runs the checkout's package, in a venv and in the conda environment alike.
-shell.prefix(f"export PYTHONPATH={shlex.quote(str(workflow.basedir))}; ")
-
+# Every job runs the checkout's package, in a venv and in the conda environment alike. Snakemake's own prefix, bash's strict
+# mode, has to be repeated: without it a command that fails before `| tee` counts as done.
+shell.prefix(f"set -euo pipefail; export PYTHONPATH={shlex.quote(str(workflow.basedir))}; ")
 
 try:
     EXPERIMENT = experiment(config)
