@@ -31,9 +31,3 @@ for name in EXPERIMENT.report.figures:
             f"figure_{name}"
         input:
             figure_files(name),
-
-
-onsuccess:
-    report = Path(f"results/{EXPERIMENT.experiment}/report.html")
-    if report.exists():
-        print(f"Report: {report.resolve()}")

@@ -61,8 +61,13 @@ def resize(input: Path, factor: float, output: Path) -> None:
             f"{input} is too large to be resized from {image.shape} to {shape}: "
             f"crop it to sides of at most {SIDE} pixels and a result of at most {BYTES // 2**30} GiB."
         )
+    result = resize_array(image, factor)
+    if not np.isfinite(result).all():
+        raise InputError(
+            f"{input} holds values too large for the overshoot of bicubic: divide it by its largest value."
+        )
     with replacing(output) as part:
-        np.save(part, resize_array(image, factor))
+        np.save(part, result)
 
 
 def _read(path: Path) -> np.ndarray:

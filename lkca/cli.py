@@ -4,15 +4,22 @@ import argparse
 import sys
 from importlib import import_module
 from pathlib import Path
+from typing import NoReturn
 
 from lkca.errors import InputError
 
 
+class Parser(argparse.ArgumentParser):
+    """argparse, whose errors are one sentence like all others."""
+
+    def error(self, message: str) -> NoReturn:
+        print(f"lkca: {message}: {self.prog} --help tells what is possible.", file=sys.stderr)
+        sys.exit(2)
+
+
 def parser() -> argparse.ArgumentParser:
     """The whole command line."""
-    top = argparse.ArgumentParser(
-        prog="lkca", description="Hyperspectral super-resolution, reproduced.", allow_abbrev=False
-    )
+    top = Parser(prog="lkca", description="Hyperspectral super-resolution, reproduced.", allow_abbrev=False)
     commands = top.add_subparsers(required=True, metavar="COMMAND")
 
     def command(function: str, text: str, name: str | None = None) -> argparse.ArgumentParser:
@@ -41,7 +48,6 @@ def parser() -> argparse.ArgumentParser:
 
     c = command("lkca.scenes:scene", "cut a scene from its cube and divide it by its maximum")
     c.add_argument("--name", required=True)
-    c.add_argument("--title", required=True)
     c.add_argument("--cube", required=True)
     c.add_argument("--bands", type=int, required=True)
     c.add_argument("--out", type=Path, required=True)

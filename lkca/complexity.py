@@ -9,11 +9,12 @@ import torch
 from fvcore.nn import FlopCountAnalysis
 from torch import nn
 
-from lkca.config import read_config
+from lkca.config import MOST_SCALE, read_config
 from lkca.errors import InputError
 from lkca.models import build
 from lkca.models.bicubic import Bicubic
 
+MOST_BANDS = 4096  # of `cost`; no sensor has more
 LR_SIDE = 16  # pixels of the low-resolution input that the tables' costs are for, at every scale
 
 
@@ -54,13 +55,12 @@ def cost(config: list[Path], model: str | None, bands: int | None, scale: int | 
     e = read_config(config)
     if model is not None and model not in e.models:
         raise InputError(f"--model {model} does not exist: choose one of {', '.join(e.models)}.")
-    for option, value, least in (("--bands", bands, 2), ("--scale", scale, 2)):
-        if value is not None and value < least:
-            raise InputError(f"{option} {value} is too small: choose {least} or more.")
+    for option, value, most in (("--bands", bands, MOST_BANDS), ("--scale", scale, MOST_SCALE)):
+        if value is not None and not 2 <= value <= most:
+            raise InputError(f"{option} {value} is out of range: choose from 2 to {most}.")
     sizes = [bands] if bands else list(dict.fromkeys(scene.bands for scene in e.scenes.values()))
     scales = [scale] if scale else [int(name.removeprefix("x")) for name in e.patches]
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(["model", "bands", "scale", "params", "macs"])
+    rows: list[list] = [["model", "bands", "scale", "params", "macs"]]
     known: dict[str, tuple[int, int]] = {}  # variants that differ in training alone cost the same
     for name in [model] if model else e.models:
         chosen = e.models[name]
@@ -71,4 +71,5 @@ def cost(config: list[Path], model: str | None, bands: int | None, scale: int | 
                 if repr(network) not in known:
                     built = build(*network)
                     known[repr(network)] = parameters(built), macs(built, size)
-                writer.writerow([name, size, factor, *known[repr(network)]])
+                rows.append([name, size, factor, *known[repr(network)]])
+    csv.writer(sys.stdout, lineterminator="\n").writerows(rows)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn, Self, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from lkca.errors import InputError
 from lkca.files import read_json, sha256, write_json
@@ -26,7 +26,21 @@ Index = Annotated[int, Field(ge=0)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Key = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]+$")]  # keys become folders
-Scale = Annotated[int, Field(ge=2, le=16)]
+MOST_SCALE = 16
+Scale = Annotated[int, Field(ge=2, le=MOST_SCALE)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+
+
+def _once(values: list) -> list:
+    twice = next((value for i, value in enumerate(values) if value in values[:i]), None)
+    if twice is not None:
+        raise ValueError(f"{twice} stands there twice: once is enough")
+    return values
+
+
+Names = Annotated[list[str], AfterValidator(_once)]
+Scales = Annotated[list[Scale], Field(min_length=1), AfterValidator(_once)]
+Rows = Annotated[dict[str, str | None], Field(min_length=1)]  # label -> model, None: not run
 
 
 class Settings(BaseModel):
@@ -41,8 +55,8 @@ T = TypeVar("T", bound=Settings)
 class Report(Settings):
     """What the experiment makes."""
 
-    tables: list[Key]
-    figures: list[Key]
+    tables: Names
+    figures: Names
 
 
 class TestArea(Settings):
@@ -50,7 +64,7 @@ class TestArea(Settings):
 
     rows: Count
     columns: Count
-    tile: Count
+    tile: Annotated[int, Field(ge=7)]  # SSIM's window
 
     @model_validator(mode="after")
     def _tiles(self) -> Self:
@@ -147,8 +161,8 @@ class Table(Settings):
     title: str
     header: str
     scene: str
-    scales: Annotated[list[Scale], Field(min_length=1)]
-    rows: dict[str, str | None]
+    scales: Scales
+    rows: Rows
 
 
 class Figure(Settings):
@@ -156,9 +170,15 @@ class Figure(Settings):
 
     kind: Literal["share", "spectrum", "composite"]
     title: str
-    scenes: Annotated[list[str], Field(min_length=1)]
+    scenes: Annotated[Names, Field(min_length=1)]
     scale: Scale
-    rows: dict[str, str | None]
+    rows: Rows
+
+    @model_validator(mode="after")
+    def _one_scene(self) -> Self:
+        if self.kind == "composite" and len(self.scenes) > 1:
+            raise ValueError("a composite shows one scene: make a figure for each")
+        return self
 
 
 class Run(Settings):
@@ -187,10 +207,10 @@ class Experiment(Settings):
     experiment: Key
     title: str
     stand_in: str | None
-    seeds: Annotated[list[Index], Field(min_length=1)]
+    seeds: Annotated[list[Seed], Field(min_length=1), AfterValidator(_once)]
     report: Report
     scenes: dict[Key, Scene]
-    patches: dict[Annotated[str, StringConstraints(pattern=r"^x[0-9]+$")], Patches]
+    patches: dict[Annotated[str, StringConstraints(pattern=r"^x([2-9]|1[0-6])$")], Patches]
     validation: Annotated[float, Field(gt=0, lt=1)]
     train: Train
     overrides: list[Override]
@@ -237,7 +257,7 @@ def read_config(paths: Sequence[Path]) -> Experiment:
             layer = yaml.safe_load(path.read_text(encoding="utf-8"))
         except OSError as error:
             raise InputError(f"{path} cannot be read ({error.strerror}): name a configuration file.") from error
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise InputError(f"{path} is no YAML ({' '.join(str(error).split())}): correct it.") from error
         if not isinstance(layer, Mapping):
             raise InputError(f"{path} holds no settings: write a map of them, like config.yaml's.")
@@ -256,7 +276,10 @@ def experiment(config: Mapping[str, Any]) -> Experiment:
     """
     config = dict(config)
     models = config.get("models")
-    if isinstance(models, Mapping) and all(isinstance(model, Mapping) for model in models.values()):
+    if isinstance(models, Mapping):
+        for name, model in models.items():
+            if not isinstance(model, Mapping):
+                _refuse(f"models.{name}", f"{model!r} is no map of settings: write one, or base: and what differs.")
         resolved = {name: _resolve(name, models, ()) for name in models}
         shared = config.get("train")
         for model in resolved.values():
@@ -305,11 +328,16 @@ def _sentence(kind: type[BaseModel], error: Mapping[str, Any], where: str) -> st
     if error["type"] == "missing":
         return f"{place} is missing: set it."
     value = error["input"]
+    if "[key]" in error["loc"] and not isinstance(value, str):
+        return f"{place} is the number {value!r}: put the key in quotes."
+    if error["type"] in ("model_type", "dict_type"):
+        return f"{place} is {value!r}: write a map of settings."
     if error["type"] in ("float_type", "int_type") and isinstance(value, str):
         return f"{place} is the text {value!r}, not a number: write numbers without quotes and 1e-3 as 1.0e-3."
-    told = error["msg"].removeprefix("Value error, ")
+    told = error["msg"]
+    told = told.removeprefix("Value error, ") if error["type"] == "value_error" else told[:1].lower() + told[1:]
     shown = "" if isinstance(value, Mapping) else f" is {value!r}"
-    return f"{place}{shown}: {told[:1].lower()}{told[1:]}."
+    return f"{place}{shown}: {told}."
 
 
 def _fields(kind: type[BaseModel], path: list[str]) -> Iterable[str]:
@@ -366,14 +394,20 @@ def _check_references(e: Experiment) -> None:
                 )
     for i, override in enumerate(e.overrides):
         _known(override.scene, e.scenes, f"overrides.{i}.scene")
+        _known(f"x{override.scale}", e.patches, f"overrides.{i}.scale")
         for key in override.train:
             _known(key, Train.model_fields, f"overrides.{i}.train")
         for model in override.models:
-            _known(model, e.models, f"overrides.{i}.models")
+            _known(model, [name for name in e.models if e.models[name].train], f"overrides.{i}.models")
             e.train_of(override.scene, override.scale, model)
     for name, table in e.tables.items():
         _check_rows(e, f"tables.{name}", [table.scene], table.scales, table.rows)
     for name, figure in e.figures.items():
+        for label, model in figure.rows.items():
+            if figure.kind == "spectrum" and model in e.models and not e.models[model].train:
+                _refuse(
+                    f"figures.{name}.rows.{label}", f"{model} has no trained upsampling layer: choose another model."
+                )
         _check_rows(e, f"figures.{name}", figure.scenes, [figure.scale], figure.rows)
 
 
@@ -382,6 +416,19 @@ def _check_scene(where: str, scene: Scene) -> None:
     most = CUBES[scene.cube].bands
     if scene.bands > most:
         _refuse(f"{where}.bands", f"{scene.bands} is more than the cube's {most}: choose {most} or fewer.")
+    top, bottom, left, right = CUBES[scene.cube].crop
+    if scene.test.rows >= bottom - top or scene.test.columns > right - left:
+        size = f"{bottom - top} x {right - left}"
+        _refuse(
+            f"{where}.test", f"{scene.test.rows} x {scene.test.columns} leave no room in {size} pixels: choose less."
+        )
+    if scene.composite.zoom:
+        row, column, side = scene.composite.zoom
+        if side < 1 or max(row, column) + side > scene.test.tile:
+            _refuse(
+                f"{where}.composite.zoom",
+                f"the box leaves the image: stay within {scene.test.tile} x {scene.test.tile}.",
+            )
     last = max(scene.composite.bands)
     if last > scene.bands:
         _refuse(f"{where}.composite.bands", f"{last} is beyond the last band: choose from 1 to {scene.bands}.")
@@ -405,6 +452,19 @@ def _check_rows(e: Experiment, where: str, scenes: list[str], scales: list[int],
                     _refuse(
                         key, f"{side} is no multiple of the scale {scale}: choose {side // scale * scale or scale}."
                     )
+            for model in filter(None, rows.values()):
+                _check_groups(model, e.models[model], e.scenes[scene].bands * scale**2)
+
+
+def _check_groups(name: str, model: Model, outputs: int) -> None:
+    """Groups of the upsampler must divide the channels around it, as far as these can be told from the settings."""
+    groups = model.upsampler.groups if model.upsampler else 1
+    for channels in (outputs, model.args.get("width", groups)):
+        if channels % groups:
+            nearest = max(g for g in range(1, groups) if channels % g == 0)
+            _refuse(
+                f"models.{name}.upsampler.groups", f"{groups} does not divide {channels} channels: choose {nearest}."
+            )
 
 
 def _check_args(name: str, model: Model) -> None:
@@ -415,6 +475,10 @@ def _check_args(name: str, model: Model) -> None:
         _refuse(f"models.{name}.upsampler", f"{model.arch} needs it: write {{groups: 1}}.")
     if "groups" not in signature and model.upsampler is not None:
         _refuse(f"models.{name}.upsampler", f"{model.arch} has no learnable upsampling layer: write null.")
+    if not signature and model.train is not None:
+        _refuse(f"models.{name}.train", f"{model.arch} has nothing to train: write null.")
+    if signature and model.train is None:
+        _refuse(f"models.{name}.train", f"{model.arch} has to be trained: write {{}} or what differs.")
     expected = {key: kind for key, kind in signature.items() if key != "groups"}
     for key, value in model.args.items():
         _known(key, expected, where)
@@ -440,29 +504,50 @@ def _signature(arch: str) -> dict[str, str]:
 
 
 @cache
+def _code(module: str) -> ast.Module:
+    """The syntax tree of a module of lkca without docstrings and without its table of entries (MODELS, CUBES)."""
+    path = PACKAGE / module.replace(".", "/")
+    tree = ast.parse((path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).read_text(encoding="utf-8"))
+    tables = [n for n in tree.body if isinstance(n, ast.Assign) and ast.unparse(n.targets[0]) in ("MODELS", "CUBES")]
+    tree.body = [node for node in tree.body if node not in tables]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node, clean=False):
+            node.body = node.body[1:] or [ast.Pass()]
+    return tree
+
+
+def module_digest(module: str) -> str:
+    """A digest of one module's code: comments, docstrings, formatting and new entries of its table change nothing."""
+    return hashlib.sha256(ast.dump(_code(module)).encode()).hexdigest()
+
+
+@cache
 def code_digest(arch: str) -> str:
     """A digest of the code that a training of this architecture runs through.
 
-    It is made of the syntax trees of train.py, of the network's file and of the lkca modules that these import, without
-    docstrings: comments and formatting change nothing. Modules that cannot change the weights are left out.
+    These are train.py, the network's file and the modules of lkca that they import, but for those that cannot change
+    the weights. Of each counts what `module_digest` sees.
     """
-    weightless = {"config", "errors", "files", "metrics", "models", "progress", "scenes"}
+    weightless = {"config", "errors", "files", "metrics", "progress", "scenes"}
     waiting, seen = ["train", f"models.{arch}"], {}
     while waiting:
         name = waiting.pop()
         if name in seen or name in weightless:
             continue
-        tree = ast.parse((PACKAGE / f"{name.replace('.', '/')}.py").read_text(encoding="utf-8"))
-        for node in ast.walk(tree):
+        seen[name] = module_digest(name)
+        for node in ast.walk(_code(name)):
             if isinstance(node, ast.ImportFrom) and node.module == "lkca":
                 waiting += [alias.name for alias in node.names]
             elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("lkca."):
                 waiting.append(node.module.removeprefix("lkca."))
-            body = getattr(node, "body", None)
-            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node, clean=False):
-                node.body = body[1:] or [ast.Pass()]
-        seen[name] = ast.dump(tree)
     return hashlib.sha256(json.dumps(seen, sort_keys=True).encode()).hexdigest()
+
+
+def cube_settings(cube: str) -> str:
+    """All that decides the pixels read from a cube, as JSON: the facts of its file and the code that reads it."""
+    facts = CUBES[cube]
+    chosen = {name: getattr(facts, name) for name in ("file", "variable", "rows", "columns", "bands", "crop", "sha256")}
+    return json.dumps({**chosen, "read": facts.read.__name__, "code": module_digest("scenes")})
 
 
 def run_settings(e: Experiment, scene: str, scale: int, model: str) -> str:

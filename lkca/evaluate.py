@@ -62,7 +62,7 @@ def evaluate(
         epoch = checkpoint.load(weights, net, sha256(run))
         with history.open(newline="") as file:
             lines = list(csv.DictReader(file))
-    cube = patches.load(scene, on)
+    cube = patches.load(scene, settings.scene_sha256, on)
     images = []
     for i, (row, column, height, width) in enumerate(read_json(split)["test"]):
         hr = cube[:, row : row + height, column : column + width]

@@ -21,7 +21,7 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         InputError: If the folder or the file cannot be written.
     """
-    part = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    part = path.with_name(f".{path.stem}.part{path.suffix}")  # one name: what a kill left behind is written over
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield part

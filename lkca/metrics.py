@@ -218,6 +218,8 @@ def scores(sr: np.ndarray, hr: np.ndarray, scale: int) -> dict[str, dict]:
         "RMSE": rmse(sr, hr),
         "ERGAS": ergas(sr, hr, scale),
     }
+    if not np.isfinite([*means.values(), *(value for values in bands.values() for value in values)]).all():
+        raise ValueError("a score is beyond floating point: divide the images by the scene's largest value")
     return {"scores": means, "bands": bands}
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lkca.errors import InputError
-from lkca.files import read_json, write_json
+from lkca.files import read_json, sha256, write_json
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -103,8 +103,14 @@ def gather(scene: "Tensor", corners: Sequence[tuple[int, int]], size: int, orien
     return torch.stack(patches)
 
 
-def load(scene: Path, device: "str") -> "Tensor":
-    """A scene as a tensor: in the memory of a GPU, on a CPU mapped from the file and read where it is used."""
+def load(scene: Path, digest: str, device: str) -> "Tensor":
+    """A scene as a tensor: in the memory of a GPU, on a CPU mapped from the file and read where it is used.
+
+    Raises:
+        InputError: If the file's SHA-256 is not `digest`.
+    """
     import torch
 
+    if sha256(scene) != digest:
+        raise InputError(f"{scene} is not the scene that the run was set for: delete it and run snakemake again.")
     return torch.from_numpy(np.load(scene, mmap_mode="c", allow_pickle=False)).to(device)

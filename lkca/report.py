@@ -7,7 +7,8 @@ from csv import DictReader
 from pathlib import Path
 from typing import Any
 
-from lkca.files import read_json, replacing
+from lkca.files import read_json, replacing, sha256
+from lkca.scenes import CUBES
 from lkca.templates import render
 
 UNKNOWN = "–"
@@ -25,15 +26,15 @@ def report(
     """Write the report: no other file, font or script is needed to read it.
 
     Args:
-        settings: The report as JSON text: experiment, title, seeds, tables and figures (each name and title, in their
-            order here), and the sentence about stand-in data or null.
+        settings: The report as JSON text: experiment, title, seeds, the scenes' titles, tables and figures (each
+            name and title, in their order here), and the sentence about stand-in data or null.
         scenes: Manifests of the scenes.
         splits: Splits of the scenes.
         runs: run.json of every run. scores.json, history.csv and Snakemake's benchmark files are read beside it; a
             teacher that is in no table has no scores.json, bicubic has no history.csv.
         tables: HTML of the tables, {name}.html.
         figures: PNG of the figures, {name}.png.
-        out: Written.
+        out: Written; Snakemake's benchmark files beside and below it tell what the jobs took.
     """
     chosen = json.loads(settings)
     read = [_run(path) for path in runs]
@@ -54,12 +55,48 @@ def report(
             "Seeds": _all(chosen["seeds"]),
             **{name: _all(s["versions"].get(name, UNKNOWN) for s in scores) for name in sorted(versions)},
         },
-        scenes=[read_json(path) for path in scenes],
-        splits=[read_json(path) for path in splits],
+        scenes=[_scene(path, chosen["scenes"]) for path in scenes],
+        splits=[{**read_json(path), "digest": sha256(path)} for path in splits],
         runs=[run["shown"] for run in read],
+        jobs=_jobs(out.parent),
     )
     with replacing(out) as part:
         part.write_text(page, encoding="utf-8")
+    print(f"Report: {out.resolve()}")
+
+
+def _scene(path: Path, titles: dict[str, str]) -> dict[str, Any]:
+    """A scene's manifest, its title and the facts of its cube."""
+    manifest = read_json(path)
+    return {**manifest, "title": titles[manifest["scene"]], "facts": CUBES[manifest["cube"]]}
+
+
+JOBS = {  # kind -> its benchmark files below results/{experiment}
+    "scene": "scenes/*",
+    "split": "splits/*",
+    "train": "runs/*/*/*/train",
+    "evaluate": "runs/*/*/*/evaluate",
+    "spectrum": "runs/*/*/*/spectrum",
+    "table": "tables/*",
+    "figure": "figures/*",
+}
+
+
+def _jobs(root: Path) -> list[dict[str, Any]]:
+    """What each kind of job took, by Snakemake's benchmark files: count, total and longest time."""
+    jobs = []
+    for kind, pattern in JOBS.items():
+        seconds = [float(line["s"]) for path in root.glob(f"{pattern}.benchmark.tsv") for line in _lines(path, "\t")]
+        if seconds:
+            jobs.append(
+                {
+                    "kind": kind,
+                    "count": len(seconds),
+                    "total": _duration(sum(seconds)),
+                    "longest": _duration(max(seconds)),
+                }
+            )
+    return jobs
 
 
 def _all(values: Iterable[Any]) -> str:

@@ -158,18 +158,36 @@ def locate(cube: Cube) -> Path:
     """
     package, _, inside = cube.file.rpartition(":")
     spec = find_spec(package) if package else None
+    if package and spec is None:
+        raise InputError(f"the Python package {package} is missing, which carries {inside}: pip install {package}.")
     path = Path(spec.origin).parent / inside if spec else Path(inside)
     if not path.is_file():
         raise InputError(f"{path} is missing: get it from {cube.source} and put it there. Terms: {cube.terms}.")
     return path
 
 
-def scene(name: str, title: str, cube: str, bands: int, out: Path, manifest: Path) -> None:
+@contextmanager
+def _opened(cube: Cube, path: Path) -> Iterator[Band]:
+    """The bands of a cube's file; whatever its library says of a damaged one becomes one sentence."""
+    from scipy.io.matlab import MatReadError
+
+    try:
+        with cube.read(path, cube.variable) as read:
+            yield read
+    except InputError:
+        raise
+    except (OSError, KeyError, IndexError, TypeError, ValueError, MatReadError) as error:
+        told = " ".join(str(error).split())
+        raise InputError(
+            f"{path} cannot be read ({told}): it is damaged or another file; get it from {cube.source}."
+        ) from error
+
+
+def scene(name: str, cube: str, bands: int, out: Path, manifest: Path) -> None:
     """Cut a scene from its cube, divide it by its one maximum and write it with its manifest.
 
     Args:
         name: Key of the scene.
-        title: Its name for people.
         cube: Key of CUBES.
         bands: How many bands, evenly spaced over the cube's.
         out: The array to write, .npy, float32 (bands, rows, columns), at most 1.
@@ -198,10 +216,13 @@ def scene(name: str, title: str, cube: str, bands: int, out: Path, manifest: Pat
             )
         return image[top:bottom, left:right]
 
-    with facts.read(path, facts.variable) as read, replacing(out) as part:
-        maximum = max(float(crop(read, band).max()) for band in chosen)
-        if not (np.isfinite(maximum) and maximum > 0):
-            raise InputError(f"{path} has the maximum {maximum}: it is damaged; get it anew from {facts.source}.")
+    with replacing(out) as part, _opened(facts, path) as read:
+        extremes = np.array([[f(crop(read, band)) for f in (np.min, np.max)] for band in chosen], np.float64)
+        maximum = float(extremes.max())
+        if not (np.isfinite(extremes).all() and maximum > 0):
+            raise InputError(
+                f"{path} holds values that are no reflectance (NaN, infinite or none positive): get it anew."
+            )
         array = np.lib.format.open_memmap(part, mode="w+", dtype=np.float32, shape=shape)
         for i, band in enumerate(chosen):
             # One maximum for the whole crop, no minimum, no clipping, before the split: as the published scripts do it.
@@ -211,7 +232,6 @@ def scene(name: str, title: str, cube: str, bands: int, out: Path, manifest: Pat
         manifest,
         {
             "scene": name,
-            "title": title,
             "cube": cube,
             "shape": shape,
             "crop": facts.crop,
@@ -219,10 +239,5 @@ def scene(name: str, title: str, cube: str, bands: int, out: Path, manifest: Pat
             "bands": [band + 1 for band in chosen],
             "source_sha256": digest,
             "sha256": sha256(out),
-            "sensor": facts.sensor,
-            "gsd_m": facts.gsd_m,
-            "nanometres": facts.nanometres,
-            "citation": facts.citation,
-            "terms": facts.terms,
         },
     )

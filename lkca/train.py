@@ -3,7 +3,7 @@
 import copy
 import csv
 from collections.abc import Iterator
-from math import cos, isfinite, pi
+from math import cos, isfinite, nan, pi
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +37,7 @@ def train(run: Path, scene: Path, split: Path, teacher: Path | None, out: Path, 
     """
     settings, places, on = read_run(run), read_json(split), device()
     recipe, distill = settings.train, settings.distill
-    cube = patches.load(scene, on)
+    cube = patches.load(scene, settings.scene_sha256, on)
     net = seeded(settings).to(on)
     guide = guiding(settings, teacher).to(on) if distill else None
     optimiser = torch.optim.Adam(net.parameters(), recipe.learning_rate)
@@ -62,8 +62,8 @@ def train(run: Path, scene: Path, split: Path, teacher: Path | None, out: Path, 
                 totals += torch.stack([loss, loss_h, loss_kd]).detach()
                 progress.step()
             loss, loss_h, loss_kd = (totals / steps).tolist()
-            val_l1, val_mpsnr = validate(net, cube, places, recipe.batch)
-            if not (isfinite(loss) and isfinite(val_l1)):
+            val_l1, val_mpsnr = validate(net, cube, places, recipe.batch) if isfinite(loss) else (nan, nan)
+            if not isfinite(val_l1):
                 raise InputError(
                     f"{run}: the loss is no number any more in epoch {epoch + 1}: lower train.learning_rate."
                 )
@@ -148,5 +148,7 @@ def validate(net: nn.Module, cube: Tensor, places: dict, batch: int) -> tuple[fl
         hr = patches.gather(cube, chosen, places["size"], [0] * len(chosen))
         sr = net(resize(hr, 1 / places["scale"]))
         l1 += losses.l1(sr, hr).item() * len(chosen)
+        if not isfinite(l1):
+            return nan, nan
         mpsnr += sum(metrics.mpsnr(s, h) for s, h in zip(sr.cpu().numpy(), hr.cpu().numpy(), strict=True))
     return l1 / len(corners), mpsnr / len(corners)

@@ -41,6 +41,7 @@ def rng():
 def tiny(tmp_path, rng):
     """A smooth random scene of 8 bands with its manifest, split at x4 and a run.json for a small LKCA-LR."""
     from lkca.config import settings
+    from lkca.files import sha256
     from lkca.patches import split
 
     rows, columns = np.mgrid[0:80, 0:64] / 9
@@ -49,7 +50,7 @@ def tiny(tmp_path, rng):
     files = SimpleNamespace(folder=tmp_path, scene=tmp_path / "scene.npy", split=tmp_path / "split.json")
     np.save(files.scene, cube)
     manifest = tmp_path / "scene.json"
-    manifest.write_text(json.dumps({"scene": "tiny", "shape": cube.shape, "sha256": "0" * 64}))
+    manifest.write_text(json.dumps({"scene": "tiny", "shape": cube.shape, "sha256": sha256(files.scene)}))
     split(manifest, scale=4, size=16, stride=8, validation=0.2, rows=32, columns=64, tile=32, out=files.split)
 
     def run(name: str, teacher: Path | None = None, **changes) -> Path:

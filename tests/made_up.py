@@ -12,24 +12,19 @@ STAND_IN = "Stand-in data: 5 % of <the> real scene & nothing more."
 HOSTILE = "<script>alert(1)</script>"
 
 
-def scene(root: Path, name: str = "chikusei", title: str = "Chikusei") -> Path:
+def scene(root: Path, name: str = "chikusei") -> Path:
     """The manifest of a scene of 128 bands, 2304 x 2048."""
     path = root / "scenes" / f"{name}.json".replace("/", "_")
     _json(
         path,
         {
             "scene": name,
-            "title": title,
-            "cube": f"{name}.npy",
+            "cube": "chikusei",
             "shape": [128, 2304, 2048],
             "maximum": 15133.0,
             "bands": list(range(1, 129)),
             "source_sha256": "5a" * 32,
             "sha256": "c0" * 32,
-            "citation": "Yokoya & Iwasaki (2016), Airborne hyperspectral data over Chikusei, https://example.org/chikusei",
-            "terms": "free for research",
-            "sensor": "Headwall Hyperspec-VNIR-C",
-            "gsd_m": 2.5,
         },
     )
     return path
@@ -208,12 +203,13 @@ def report(root: Path, *, stand_in: str | None = None, title: str = "A made-up r
         "title": title,
         "stand_in": stand_in,
         "seeds": [3000],
+        "scenes": {scene_name: scene_name},
         "tables": [{"name": name, "title": heading} for name, heading in tables.items()],
         "figures": [{"name": name, "title": heading} for name, (_, heading) in figures.items()],
     }
     report(
         json.dumps(settings),
-        [scene(root, scene_name, scene_name)],
+        [scene(root, scene_name)],
         [split(root, scene_name)],
         [path.with_name("run.json") for path in (*scores, unscored)],
         [root / f"tables/{name}.html" for name in tables],

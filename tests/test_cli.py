@@ -78,9 +78,14 @@ def test_cost_prints_the_papers_numbers(capsys):
     assert [(f"{int(r['params']) / 1e6:.3f}", f"{int(r['macs']) / 1e9:.3f}") for r in rows] == printed
 
 
+def test_a_wrong_option_is_one_sentence():
+    assert "invalid int value: 'x'" in refused(lkca("score", "--reference", "a", "--estimate", "b", "--scale", "x"))
+    assert "unrecognized arguments: --modle" in refused(lkca("cost", "--modle", "lkca"))
+
+
 def test_cost_refuses_what_does_not_exist():
     assert "--model lkka does not exist: choose one of bicubic" in refused(lkca("cost", "--model", "lkka"))
-    assert "--scale 0 is too small" in refused(lkca("cost", "--scale", 0))
+    assert "--scale 0 is out of range" in refused(lkca("cost", "--scale", 0))
     assert "none.yaml cannot be read" in refused(lkca("cost", "--config", "none.yaml"))
 
 

@@ -70,7 +70,27 @@ WRONG = [
     ({"scenes": {"chikusei": {"test": {"tile": 100}}}}, "tile 100 must divide"),
     ({"patches": {"x4": {"size": 63}}}, "patches.x4.size: 63 is no multiple of the scale 4: choose 60"),
     ({"overrides": [{"scene": "pavia", "scale": 4, "models": [], "train": {}}]}, "did you mean pavia_centre?"),
-    ({"seeds": []}, "seeds"),
+    ({"seeds": []}, "seeds is []: list should have at least 1 item"),
+    ({"seeds": [1, 1]}, "seeds is [1, 1]: 1 stands there twice"),
+    ({"report": {"tables": ["I", "I"]}}, "report.tables is ['I', 'I']: I stands there twice"),
+    ({"models": {"lkca_4": None}}, "models.lkca_4: None is no map of settings"),
+    (
+        {"models": {"lkca_lr": {"upsampler": {"groups": 7}}}},
+        "upsampler.groups: 7 does not divide 2048 channels: choose 4",
+    ),
+    ({"models": {"bicubic": {"train": {}}}}, "models.bicubic.train: bicubic has nothing to train: write null"),
+    ({"models": {"vdsr": {"train": None}}}, "models.vdsr.train: vdsr has to be trained"),
+    ({"figures": {"4": {"rows": {"Bicubic": "bicubic"}}}}, "bicubic has no trained upsampling layer"),
+    ({"figures": {"6": {"scenes": ["chikusei", "pavia_centre"]}}}, "a composite shows one scene"),
+    ({"tables": {"I": {"rows": {4: "lkca_4"}}}}, "put the key in quotes"),
+    (
+        {"tables": {"new": {"title": "", "header": "", "scene": "chikusei", "scales": [4], "rows": {}}}},
+        "tables.new.rows",
+    ),
+    ({"scenes": {"chikusei": {"test": {"rows": 2560}}}}, "leave no room in 2304 x 2048 pixels"),
+    ({"scenes": {"chikusei": {"composite": {"zoom": [500, 0, 40]}}}}, "the box leaves the image"),
+    ({"patches": {"x0": {"size": 1, "stride": 1}}}, "patches.x0"),
+    ({"train": []}, "train is []: write a map of settings"),
     ({"experiment": "../paper"}, "experiment is '../paper'"),
 ]
 
@@ -122,10 +142,12 @@ def package(tmp_path, monkeypatch):
     shutil.copytree(REPOSITORY / "lkca", tmp_path / "lkca")
     monkeypatch.setattr(config, "PACKAGE", tmp_path / "lkca")
     yield tmp_path / "lkca"
+    config._code.cache_clear()
     config.code_digest.cache_clear()
 
 
 def digest(arch):
+    config._code.cache_clear()
     config.code_digest.cache_clear()
     return config.code_digest(arch)
 

@@ -63,14 +63,15 @@ def test_where_it_came_from_is_said(tmp_path):
         "abc1234 with uncommitted changes",
         "cpu, 2 threads",
         "2.9.0",
-        "2304 × 2048 pixels, 128 bands, 2.5 m a pixel, Headwall Hyperspec-VNIR-C",
+        "2304 × 2048 pixels, 128 bands, 2.5 m a pixel, 363 to 1018 nm, Headwall Hyperspec-VNIR-C",
         "15133, by which all values are divided",
         "7 training and 3 validation patches of 64 × 64 pixels every 32, 2 test images",
         "5a" * 32,
-        "free for research",
+        "c0" * 32,
+        "CC BY 3.0",
     ):
         assert fact in words
-    assert any(word.startswith("Yokoya & Iwasaki") for word in words)
+    assert any("Yokoya and A. Iwasaki" in word for word in words)
 
 
 def test_the_page_needs_no_other_file(tmp_path):
@@ -98,7 +99,7 @@ def test_a_stand_in_is_announced_and_only_then(tmp_path, stand_in):
     read = page(tmp_path, stand_in=stand_in)
     banners = [a for a in read.of("p") if a.get("class") == "stand-in"]
     assert len(banners) == (1 if stand_in else 0)
-    assert read.words.count(made_up.STAND_IN) == (3 if stand_in else 0)  # the banner and both tables
+    assert read.words.count(made_up.STAND_IN) == (6 if stand_in else 0)  # the banner, two tables, three figures
 
 
 def test_names_are_text_and_never_markup(tmp_path):

@@ -155,6 +155,13 @@ def test_another_split_is_refused(tiny):
         scored(tiny, run, weights=False)
 
 
+def test_a_changed_scene_is_refused(tiny):
+    run = tiny.run("net")
+    np.save(tiny.scene, np.load(tiny.scene)[::-1])
+    with pytest.raises(InputError, match="is not the scene that the run was set for"):
+        trained(tiny, run)
+
+
 def test_a_damaged_run_is_refused(tiny):
     run = tiny.run("net")
     run.write_text(run.read_text().replace('"seed": 0', '"seed": 0, "sead": 1'))

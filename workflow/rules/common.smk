@@ -9,7 +9,7 @@ from pathlib import Path
 from snakemake.settings.types import DeploymentMethod
 
 sys.path.insert(0, workflow.basedir)
-from lkca.config import experiment, run_settings
+from lkca.config import cube_settings, experiment, module_digest, run_settings
 from lkca.errors import InputError
 
 # Every job runs the checkout's package, in a venv and in the conda environment alike. Snakemake's own prefix, bash's strict
@@ -164,6 +164,7 @@ def report_settings():
             "title": e.title,
             "stand_in": e.stand_in,
             "seeds": e.seeds,
+            "scenes": {name: scene.title for name, scene in e.scenes.items()},
             "tables": [{"name": name, "title": e.tables[name].title} for name in e.report.tables],
             "figures": [{"name": name, "title": e.figures[name].title} for name in e.report.figures],
         }

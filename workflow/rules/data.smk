@@ -1,23 +1,22 @@
 rule scene:
     """Cut a scene from its cube and divide it by its one maximum."""
-    input:
-        code="lkca/scenes.py",
     output:
         array="results/{exp}/scenes/{scene}.npy",
         manifest="results/{exp}/scenes/{scene}.json",
     log:
         "results/{exp}/scenes/{scene}.log",
+    benchmark:
+        "results/{exp}/scenes/{scene}.benchmark.tsv"
     conda:
         "../../environment.yml"
     params:
-        title=lambda w: scene_of(w).title,
         cube=lambda w: scene_of(w).cube,
         bands=lambda w: scene_of(w).bands,
+        facts=lambda w: cube_settings(scene_of(w).cube),  # so that a change of them is seen
     shell:
         """
         python -m lkca scene \
             --name {wildcards.scene:q} \
-            --title {params.title:q} \
             --cube {params.cube:q} \
             --bands {params.bands:q} \
             --out {output.array:q} \
@@ -29,11 +28,12 @@ rule split:
     """Divide a scene into test images, training and validation patches."""
     input:
         manifest="results/{exp}/scenes/{scene}.json",
-        code="lkca/patches.py",
     output:
         "results/{exp}/splits/{scene}_x{scale}.json",
     log:
         "results/{exp}/splits/{scene}_x{scale}.log",
+    benchmark:
+        "results/{exp}/splits/{scene}_x{scale}.benchmark.tsv"
     conda:
         "../../environment.yml"
     params:
@@ -43,6 +43,7 @@ rule split:
         rows=lambda w: scene_of(w).test.rows,
         columns=lambda w: scene_of(w).test.columns,
         tile=lambda w: scene_of(w).test.tile,
+        code=module_digest("patches"),  # so that a change of it is seen
     shell:
         """
         python -m lkca split \

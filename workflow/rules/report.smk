@@ -11,6 +11,8 @@ rule table:
         html="results/{exp}/tables/{table}.html",
     log:
         "results/{exp}/tables/{table}.log",
+    benchmark:
+        "results/{exp}/tables/{table}.benchmark.tsv"
     localrule: True
     conda:
         "../../environment.yml"
@@ -41,6 +43,8 @@ rule figure:
         pdf="results/{exp}/figures/{figure}.pdf",
     log:
         "results/{exp}/figures/{figure}.log",
+    benchmark:
+        "results/{exp}/figures/{figure}.benchmark.tsv"
     localrule: True
     conda:
         "../../environment.yml"
@@ -67,7 +71,8 @@ rule report:
         scores=run_files("scores.json", EXPERIMENT.runs()),
         tables=expand(f"{ROOT}/tables/{{table}}.html", table=EXPERIMENT.report.tables),
         figures=expand(f"{ROOT}/figures/{{figure}}.png", figure=EXPERIMENT.report.figures),
-        code=["lkca/report.py", "lkca/templates.py", "workflow/resources/report/report.html.j2"],
+        code=["lkca/report.py", "lkca/templates.py", "lkca/scenes.py"],
+        templates=["workflow/resources/report/report.html.j2", "workflow/resources/report/report.css"],
     output:
         "results/{exp}/report.html",
     log:

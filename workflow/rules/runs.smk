@@ -1,5 +1,5 @@
 rule settings:
-    """Write down all that a run depends on; what does not change this file trains nothing again."""
+    """Write down all that a run depends on: config.yaml is no input of anything, so a comment there trains nothing again."""
     input:
         scene="results/{exp}/scenes/{scene}.json",
         split="results/{exp}/splits/{scene}_x{scale}.json",
@@ -102,6 +102,8 @@ rule spectrum:
         f"{RUN}/spectrum.json",
     log:
         f"{RUN}/spectrum.log",
+    benchmark:
+        f"{RUN}/spectrum.benchmark.tsv"
     conda:
         "../../environment.yml"
     shell:
