@@ -158,7 +158,7 @@ def test_a_killed_run_goes_on(tmp_path, kill):
     """Kill the whole process group during a training, then call again: nothing half-written counts as a result."""
     folder = copy_checkout(tmp_path / "lkca")
     target = "results/tiny/runs/chikusei_x4/vdsr/seed3000/scores.json"
-    edit(folder, "tests/tiny.yaml", "epochs: 2", "epochs: 300")
+    edit(folder, "tests/tiny.yaml", "epochs: 2", "epochs: 100")
     command = ["snakemake", "--cores", "all", "--configfile", *TINY, "--", target]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     run = subprocess.Popen(command, cwd=folder, env=ENVIRONMENT, start_new_session=True, **quiet)
@@ -177,4 +177,4 @@ def test_a_killed_run_goes_on(tmp_path, kill):
     again = snakemake(folder, target)
     assert again.returncode == 0, again.stderr
     history = (folder / target).with_name("history.csv").read_text().splitlines()
-    assert len(history) == 1 + 300
+    assert len(history) == 1 + 100
