@@ -18,13 +18,13 @@ def save(path: Path, weights: dict[str, torch.Tensor], run_sha256: str, epoch: i
         save_file(weights, part, metadata={"run_sha256": run_sha256, "epoch": str(epoch)})
 
 
-def load(path: Path, network: nn.Module, run_sha256: str | None) -> int:
+def load(path: Path, network: nn.Module, run_sha256: str) -> int:
     """Put weights into a network.
 
     Args:
         path: A .safetensors file.
         network: The network that they are for; changed.
-        run_sha256: The hash of the run.json that they must be from; None takes any.
+        run_sha256: The hash of the run.json that they must be from.
 
     Returns:
         The epoch that they are from, from 1.
@@ -38,7 +38,7 @@ def load(path: Path, network: nn.Module, run_sha256: str | None) -> int:
             weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no mapping)
     except (OSError, SafetensorError) as error:
         raise InputError(f"{path} cannot be read as safetensors ({error}): train the network again.") from error
-    if run_sha256 is not None and metadata.get("run_sha256") != run_sha256:
+    if metadata.get("run_sha256") != run_sha256:
         raise InputError(f"{path} was trained with other settings than its run.json says: train the network again.")
     try:
         network.load_state_dict(weights)

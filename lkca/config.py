@@ -164,6 +164,10 @@ class Table(Settings):
     scales: Scales
     rows: Rows
 
+    def runs(self) -> list[tuple[str, int, str]]:
+        """Its (scene, scale, model), of each seed."""
+        return [(self.scene, scale, model) for scale in self.scales for model in self.rows.values() if model]
+
 
 class Figure(Settings):
     """A picture of some rows."""
@@ -179,6 +183,10 @@ class Figure(Settings):
         if self.kind == "composite" and len(self.scenes) > 1:
             raise ValueError("a composite shows one scene: make a figure for each")
         return self
+
+    def runs(self) -> list[tuple[str, int, str]]:
+        """Its (scene, scale, model), of the first seed."""
+        return [(scene, self.scale, model) for scene in self.scenes for model in self.rows.values() if model]
 
 
 class Run(Settings):
@@ -229,17 +237,8 @@ class Experiment(Settings):
 
     def runs(self) -> list[tuple[str, int, str, int]]:
         """All (scene, scale, model, seed) that the tables, figures and teachers need, in a stable order."""
-        wanted = {
-            (table.scene, scale, model)
-            for table in (self.tables[name] for name in self.report.tables)
-            for scale in table.scales
-            for model in table.rows.values()
-            if model
-        }
-        for figure in (self.figures[name] for name in self.report.figures):
-            wanted |= {
-                (scene, figure.scale, model) for scene in figure.scenes for model in figure.rows.values() if model
-            }
+        wanted = {run for name in self.report.tables for run in self.tables[name].runs()}
+        wanted |= {run for name in self.report.figures for run in self.figures[name].runs()}
         distilled = [(scene, scale, self.models[model].distill) for scene, scale, model in wanted]
         wanted |= {(scene, scale, distill.teacher) for scene, scale, distill in distilled if distill}
         return [(*run, seed) for run in sorted(wanted) for seed in self.seeds]
@@ -308,7 +307,7 @@ def _resolve(name: str, models: Mapping[str, Any], seen: tuple[str, ...]) -> dic
         return model
     _known(base, models, f"models.{name}.base")
     if base in (*seen, name):
-        raise InputError(f"config.yaml: models.{name}.base: {base} leads back to {name}: name a model that does not.")
+        _refuse(f"models.{name}.base", f"{base} leads back to {name}: name a model that does not.")
     return merged(_resolve(base, models, (*seen, name)), model)
 
 

@@ -66,8 +66,7 @@ def teacher_file(name):
 
     def files(wildcards):
         distill = EXPERIMENT.models[wildcards.model].distill
-        path = f"results/{{exp}}/runs/{{scene}}_x{{scale}}/{distill.teacher}/seed{{seed}}/{name}" if distill else None
-        return [path.format(**wildcards)] if path else []
+        return [f"{RUN}/{name}".format(**{**wildcards, "model": distill.teacher})] if distill else []
 
     return files
 
@@ -82,25 +81,12 @@ def trained_file(name):
 
 
 def table_runs(name):
-    table = EXPERIMENT.tables[name]
-    return [
-        (table.scene, scale, model, seed)
-        for scale in table.scales
-        for model in table.rows.values()
-        if model
-        for seed in EXPERIMENT.seeds
-    ]
+    return [(*run, seed) for run in EXPERIMENT.tables[name].runs() for seed in EXPERIMENT.seeds]
 
 
 def figure_runs(name):
     """A figure shows the first seed."""
-    figure = EXPERIMENT.figures[name]
-    return [
-        (scene, figure.scale, model, EXPERIMENT.seeds[0])
-        for scene in figure.scenes
-        for model in figure.rows.values()
-        if model
-    ]
+    return [(*run, EXPERIMENT.seeds[0]) for run in EXPERIMENT.figures[name].runs()]
 
 
 def table_files(name):
