@@ -1,5 +1,5 @@
 # What these targets install, cache and write lies in this folder (.venv, .snakemake, results); nothing lies outside it.
-.PHONY: setup demo test lint lock unlock clean
+.PHONY: setup demo test lint bench lock unlock clean
 
 PYTHON ?= python3
 READY := .venv/ready-$(word 1,$(shell { pwd; cat pyproject.toml constraints.txt; } | cksum))
@@ -51,6 +51,10 @@ lint: $(READY)
 	.venv/bin/ruff format --check
 	.venv/bin/snakefmt --check Snakefile workflow
 	.venv/bin/snakemake --lint
+
+# About ten minutes, on a machine that does nothing else meanwhile.
+bench: $(READY)
+	.venv/bin/python benchmarks/networks.py
 
 # For newer versions delete constraints.txt first; environment.yml then has to follow. What a CUDA build of torch needs is
 # left out: torch pins it by itself, differently for each version of CUDA.

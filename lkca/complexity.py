@@ -27,7 +27,8 @@ def macs(network: nn.Module, bands: int) -> int:
     """Multiply-accumulates of one forward pass on a 16 x 16 low-resolution image; what the paper prints as Flops.
 
     Counted by fvcore: 1 for each multiply-add of convolutions and matrix products, 5 an element for layer norms, 0 for
-    biases, activations and element-wise products. Bicubic resizing is left out, as in the printed numbers.
+    biases, activations and element-wise products. Interpolation between pixels is left out, as in the printed numbers:
+    bicubic resizing and the sampling of deformable convolutions.
 
     Args:
         network: Maps (1, bands, 16, 16) to the enlarged image.
@@ -35,13 +36,14 @@ def macs(network: nn.Module, bands: int) -> int:
     """
     logging.getLogger("fvcore.nn.jit_analysis").setLevel(logging.ERROR)  # it lists every operation that counts 0
     weight = next(network.parameters(), torch.empty(0))
-    counts = FlopCountAnalysis(network.eval(), weight.new_zeros(1, bands, LR_SIDE, LR_SIDE)).by_module()
+    analysis = FlopCountAnalysis(network.eval(), weight.new_zeros(1, bands, LR_SIDE, LR_SIDE))
+    counts = analysis.set_op_handle("aten::grid_sampler", lambda inputs, outputs: 0).by_module()
     shortcuts = [name for name, module in network.named_modules() if isinstance(module, Bicubic)]
     return counts[""] - sum(counts[name] for name in shortcuts)
 
 
 def cost(config: list[Path], model: str | None, bands: int | None, scale: int | None) -> None:
-    """Print model,bands,scale,params,macs as CSV.
+    """Print model,bands,scale,params,macs as CSV; "not possible" where an architecture does not allow a size.
 
     Args:
         config: config.yaml and overlays.
@@ -50,7 +52,7 @@ def cost(config: list[Path], model: str | None, bands: int | None, scale: int | 
         scale: Upsampling factor; None is each that has patches.
 
     Raises:
-        InputError: If the model does not exist or does not allow this size.
+        InputError: If the model does not exist or allows none of these sizes.
     """
     e = read_config(config)
     if model is not None and model not in e.models:
@@ -61,7 +63,8 @@ def cost(config: list[Path], model: str | None, bands: int | None, scale: int | 
     sizes = [bands] if bands else list(dict.fromkeys(scene.bands for scene in e.scenes.values()))
     scales = [scale] if scale else [int(name.removeprefix("x")) for name in e.patches]
     rows: list[list] = [["model", "bands", "scale", "params", "macs"]]
-    known: dict[str, tuple[int, int]] = {}  # variants that differ in training alone cost the same
+    refused = None
+    known: dict[str, tuple[int | str, int | str]] = {}  # variants that differ in training alone cost the same
     for name in [model] if model else e.models:
         chosen = e.models[name]
         groups = chosen.upsampler.model_dump() if chosen.upsampler else None
@@ -69,7 +72,13 @@ def cost(config: list[Path], model: str | None, bands: int | None, scale: int | 
             for factor in scales:
                 network = (chosen.arch, size, factor, chosen.args, groups)
                 if repr(network) not in known:
-                    built = build(*network)
-                    known[repr(network)] = parameters(built), macs(built, size)
+                    try:
+                        built = build(*network)
+                    except InputError as error:
+                        known[repr(network)], refused = ("not possible", "not possible"), error
+                    else:
+                        known[repr(network)] = parameters(built), macs(built, size)
                 rows.append([name, size, factor, *known[repr(network)]])
+    if refused and all(row[-1] == "not possible" for row in rows[1:]):
+        raise refused
     csv.writer(sys.stdout, lineterminator="\n").writerows(rows)

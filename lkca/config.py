@@ -18,7 +18,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 
 from lkca.errors import InputError
 from lkca.files import read_json, sha256, write_json
-from lkca.models import MODELS
+from lkca.models import MODELS, check
 from lkca.scenes import CUBES
 
 Count = Annotated[int, Field(ge=1)]
@@ -40,7 +40,8 @@ def _once(values: list) -> list:
 
 Names = Annotated[list[str], AfterValidator(_once)]
 Scales = Annotated[list[Scale], Field(min_length=1), AfterValidator(_once)]
-Rows = Annotated[dict[str, str | None], Field(min_length=1)]  # label -> model, None: not run
+Rows = Annotated[dict[str, str | None], Field(min_length=1)]  # label -> model, "not possible: why", None: not run
+NOT_POSSIBLE = "not possible: "
 
 
 class Settings(BaseModel):
@@ -99,21 +100,27 @@ class Patches(Settings):
 
 
 class Train(Settings):
-    """How a network is trained (Sec. IV-B, Eq. 17)."""
+    """How a network is trained (Sec. IV-B, Eq. 17); either the cosine or the steps are null."""
 
     epochs: Count
+    steps: Count | None
     batch: Count
     learning_rate: Rate
-    least_learning_rate: Rate
+    cosine_to: Rate | None
+    step_epochs: Count | None
+    step_factor: Annotated[float, Field(gt=0, le=1)] | None
     sam: Weight
     grad: Weight
+    spatial_tv: Weight
+    spectral_tv: Weight
 
     @model_validator(mode="after")
-    def _falls(self) -> Self:
-        if self.least_learning_rate > self.learning_rate:
-            raise ValueError(
-                f"least_learning_rate {self.least_learning_rate} is above learning_rate {self.learning_rate}"
-            )
+    def _one_schedule(self) -> Self:
+        stepwise = self.step_epochs, self.step_factor
+        if (None in stepwise) != (stepwise == (None, None)) or (self.cosine_to is None) == (None in stepwise):
+            raise ValueError("set either cosine_to or both step_epochs and step_factor, and null for the other")
+        if self.cosine_to is not None and self.cosine_to > self.learning_rate:
+            raise ValueError(f"cosine_to {self.cosine_to} is above learning_rate {self.learning_rate}")
         return self
 
 
@@ -166,7 +173,7 @@ class Table(Settings):
 
     def runs(self) -> list[tuple[str, int, str]]:
         """Its (scene, scale, model), of each seed."""
-        return [(self.scene, scale, model) for scale in self.scales for model in self.rows.values() if model]
+        return [(self.scene, scale, model) for scale in self.scales for model in _models(self.rows)]
 
 
 class Figure(Settings):
@@ -186,7 +193,11 @@ class Figure(Settings):
 
     def runs(self) -> list[tuple[str, int, str]]:
         """Its (scene, scale, model), of the first seed."""
-        return [(scene, self.scale, model) for scene in self.scenes for model in self.rows.values() if model]
+        return [(scene, self.scale, model) for scene in self.scenes for model in _models(self.rows)]
+
+
+def _models(rows: Rows) -> list[str]:
+    return [model for model in rows.values() if model and not model.startswith(NOT_POSSIBLE)]
 
 
 class Run(Settings):
@@ -438,9 +449,9 @@ def _check_scene(where: str, scene: Scene) -> None:
 
 def _check_rows(e: Experiment, where: str, scenes: list[str], scales: list[int], rows: dict[str, str | None]) -> None:
     """The rows of a table or a figure and what they are of."""
-    for label, model in rows.items():
-        if model is not None:
-            _known(model, e.models, f"{where}.rows.{label}")
+    models = {label: model for label, model in rows.items() if model in _models(rows)}
+    for label, model in models.items():
+        _known(model, e.models, f"{where}.rows.{label}")
     for scene in scenes:
         _known(scene, e.scenes, f"{where}.scene")
         for scale in scales:
@@ -451,19 +462,13 @@ def _check_rows(e: Experiment, where: str, scenes: list[str], scales: list[int],
                     _refuse(
                         key, f"{side} is no multiple of the scale {scale}: choose {side // scale * scale or scale}."
                     )
-            for model in filter(None, rows.values()):
-                _check_groups(model, e.models[model], e.scenes[scene].bands * scale**2)
-
-
-def _check_groups(name: str, model: Model, outputs: int) -> None:
-    """Groups of the upsampler must divide the channels around it, as far as these can be told from the settings."""
-    groups = model.upsampler.groups if model.upsampler else 1
-    for channels in (outputs, model.args.get("width", groups)):
-        if channels % groups:
-            nearest = max(g for g in range(1, groups) if channels % g == 0)
-            _refuse(
-                f"models.{name}.upsampler.groups", f"{groups} does not divide {channels} channels: choose {nearest}."
-            )
+            for label, name in models.items():
+                model, bands = e.models[name], e.scenes[scene].bands
+                upsampler = model.upsampler.model_dump() if model.upsampler else None
+                try:
+                    check(model.arch, bands, scale, model.args, upsampler)
+                except InputError as error:
+                    _refuse(f"{where}.rows.{label}: models.{name} on {scene} x{scale}", f"{error}")
 
 
 def _check_args(name: str, model: Model) -> None:
@@ -497,7 +502,7 @@ PACKAGE = Path(__file__).parent
 def _signature(arch: str) -> dict[str, str]:
     """Names and annotations of a network's own arguments, read from its file: importing that would wait for torch."""
     tree = ast.parse((PACKAGE / "models" / f"{arch}.py").read_text(encoding="utf-8"))
-    network = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == MODELS[arch])
+    network = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == MODELS[arch].network)
     init = next(node for node in network.body if isinstance(node, ast.FunctionDef) and node.name == "__init__")
     return {arg.arg: ast.unparse(arg.annotation) for arg in init.args.args if arg.arg not in ("self", "bands", "scale")}
 

@@ -17,8 +17,9 @@ from lkca.config import read_run
 from lkca.errors import InputError
 from lkca.files import read_json, replacing, sha256, write_json
 from lkca.metrics import scores
+from lkca.models.layers import upsamplers
 from lkca.resize import resize
-from lkca.train import device, network
+from lkca.train import device, network, steps_of_all_patches
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -52,7 +53,7 @@ def evaluate(
     Raises:
         InputError: If the files do not belong together.
     """
-    settings, on, began = read_run(run), device(), monotonic()
+    settings, places, on, began = read_run(run), read_json(split), device(), monotonic()
     if (settings.train is None) != (weights is None):
         raise InputError(f"{run}: --weights and --history are for trained models, all of them and no others.")
     if settings.split_sha256 != sha256(split):
@@ -64,7 +65,7 @@ def evaluate(
             lines = list(csv.DictReader(file))
     cube = patches.load(scene, settings.scene_sha256, on)
     images = []
-    for i, (row, column, height, width) in enumerate(read_json(split)["test"]):
+    for i, (row, column, height, width) in enumerate(places["test"]):
         hr = cube[:, row : row + height, column : column + width]
         sr = net(resize(hr[None], 1 / settings.scale))[0].cpu().numpy()
         hr = hr.cpu().numpy()
@@ -84,9 +85,10 @@ def evaluate(
             "model": settings.model,
             "seed": settings.seed,
             "params": parameters(net),
-            "upsampler_params": parameters(net.upsampler) if settings.upsampler else 0,
+            "upsampler_params": sum(map(parameters, upsamplers(net).values())),
             "macs": macs(net, settings.bands),
             "steps": int(lines[-1]["steps"]) if lines else 0,
+            "untrained": bool(lines) and int(lines[-1]["steps"]) < steps_of_all_patches(settings.train, places),
             "epoch": epoch,
             "seconds": {"training": float(lines[-1]["seconds"]) if lines else 0, "evaluation": monotonic() - began},
             "mean": {name: float(np.mean([each["scores"][name] for each in images])) for name in names},

@@ -101,23 +101,36 @@ def share(chosen: dict[str, Any], runs: Runs) -> Figure:
 
 
 def spectrum(chosen: dict[str, Any], runs: Runs) -> Figure:
-    """The cumulative sum of the normalised singular values of the upsampling layer (Fig. 4)."""
-    sizes = sorted({len(run.facts["trained"]) for run in runs.values()})
+    """The cumulative sum of the normalised singular values of the upsampling layers (Fig. 4)."""
+    layers = [layer for run in runs.values() for layer in run.facts["layers"]]
+    sizes = sorted({len(layer["trained"]) for layer in layers})
     end = min(600, max(sizes))  # the paper shows 600
-    drawn, place = _page(chosen, 3.3, runs)
-    axes = place(0.5, 0.05, 4.1, 2.8)
+    height = max(3.3, 0.34 * len(layers) + 0.6)
+    drawn, place = _page(chosen, height, runs)
+    axes = place(0.5, 0.05, 4.1, height - 0.5)
     axes.axhline(0.9, color=MUTED, linewidth=0.7)
     several = len({label for _, label in runs}) > 1
     for ((scene, label), run), colour in zip(runs.items(), cycle(COLOURS), strict=False):
-        for values, name, line in (("trained", "trained", "-"), ("start", "default start", "--")):
-            total = np.cumsum(run.facts[values]) / np.sum(run.facts[values])
-            index = np.arange(1, len(total) + 1)
-            rank = run.facts["rank90"][values]
-            title = f"{scene}, {label}" if several else scene
-            legend = f"{title}, {name}:\n90 % at {rank} of {len(total)}"
-            axes.plot(index, total, line, color=colour, linewidth=1.4, label=legend)
-            axes.plot([rank, rank], [0, total[rank - 1]], ":", color=colour, linewidth=0.9)
-            axes.plot(rank, total[rank - 1], "o", color=colour, markersize=4.5, markerfacecolor="white")
+        of_run = run.facts["layers"]
+        for i, layer in enumerate(of_run):
+            title = label if several and len(chosen["scenes"]) == 1 else f"{scene}, {label}" if several else scene
+            title += f", layer {i + 1} of {len(of_run)}" if len(of_run) > 1 else ""
+            ranks, count = layer["rank90"], len(layer["trained"])
+            legend = f"{title}:\n90 % at {ranks['trained']} of {count}, at the start {ranks['start']}"
+            for values, line in (("trained", "-"), ("start", "--")):
+                total = np.cumsum(layer[values]) / np.sum(layer[values])
+                index = np.arange(1, count + 1)
+                rank = ranks[values]
+                axes.plot(
+                    index,
+                    total,
+                    line,
+                    color=colour,
+                    linewidth=1.4 / (1 + i),  # later layers of a network are thinner
+                    label=legend if values == "trained" else None,
+                )
+                axes.plot([rank, rank], [0, total[rank - 1]], ":", color=colour, linewidth=0.9)
+                axes.plot(rank, total[rank - 1], "o", color=colour, markersize=4.5, markerfacecolor="white")
     axes.set(
         xlim=(0, end),
         ylim=(0, 1.02),
@@ -125,7 +138,14 @@ def spectrum(chosen: dict[str, Any], runs: Runs) -> Figure:
         ylabel="cumulative sum of normalised singular values",
     )
     axes.set_xlabel(f"index of the singular value (the first {end} of {' or '.join(map(str, sizes))})")
-    axes.legend(loc="upper left", bbox_to_anchor=(1.03, 1.02), borderaxespad=0, labelspacing=0.9)
+    axes.legend(
+        loc="upper left",
+        bbox_to_anchor=(1.03, 1.02),
+        borderaxespad=0,
+        labelspacing=0.9,
+        title="solid: trained\ndashed: default start",
+        alignment="left",
+    )
     return drawn
 
 
@@ -136,13 +156,16 @@ def composite(chosen: dict[str, Any], runs: Runs) -> Figure:
     errors = {label: of_method["error"] for label, of_method in arrays.items()}  # each (rows, columns)
     row, column, size = chosen["zoom"] or _worst_window(next(iter(errors.values())), min(hr.shape[:2]) // 5)
     low, high = np.percentile(hr, (2, 98), axis=(0, 1))  # one stretch a band, the truth's, for all
-    limit = max(float(np.quantile(error, 0.995)) for error in errors.values())
+    untrained = {label: run.facts["steps"] for (_, label), run in runs.items() if run.facts["untrained"]}
+    shown = errors.keys() - untrained.keys() or errors  # whose errors set the colours
+    limit = max(float(np.quantile(errors[label], 0.995)) for label in shown)
 
     gap, left = 0.05, 0.2
     width = min((WIDTH - left - 0.1) / (1 + len(runs)) - gap, 2.3)
     height = width * hr.shape[0] / hr.shape[1]
     tops = (0.32, 0.32 + height + gap, 0.32 + height + width + 2 * gap)
-    drawn, place = _page(chosen, tops[2] + height + 0.05, runs)
+    note = ", ".join(f"{label} ({steps} step{'' if steps == 1 else 's'})" for label, steps in untrained.items())
+    drawn, place = _page(chosen, tops[2] + height + 0.05, runs, f"Untrained: {note}." if note else "")
     for i, (label, picture) in enumerate({"Ground truth": hr, **{k: a["sr"] for k, a in arrays.items()}}.items()):
         x = left + i * (width + gap)
         stretched = np.clip((picture - low) / (high - low), 0, 1)
@@ -191,8 +214,8 @@ def _rows(chosen: dict[str, Any], paths: list[Path]) -> Runs:
     }
 
 
-def _page(chosen: dict[str, Any], height: float, runs: Runs) -> tuple[Figure, Callable[..., Axes]]:
-    """A page with a title, an empty body, and a footer on what was not run and what stands in for data.
+def _page(chosen: dict[str, Any], height: float, runs: Runs, note: str = "") -> tuple[Figure, Callable[..., Axes]]:
+    """A page with a title, an empty body, and a footer: what was not run, a note, what stands in for data.
 
     Returns:
         The page, and `place(left, down, wide, high)`, which adds axes to its body; all in inches.
@@ -202,7 +225,7 @@ def _page(chosen: dict[str, Any], height: float, runs: Runs) -> tuple[Figure, Ca
     not_run = ", ".join(label if len(titles) == 1 else f"{label} ({title})" for title, label in missing)
     title = wrap(chosen["title"], 80)
     footer = wrap(f"Not run: {not_run}.", 125) if not_run else []
-    footer += wrap(chosen["stand_in"] or "", 125)
+    footer += wrap(note, 125) + wrap(chosen["stand_in"] or "", 125)
     top, bottom = 0.2 + 0.17 * len(title), 0.15 + 0.13 * len(footer)
     total = top + height + bottom
     drawn = Figure((WIDTH, total))

@@ -1,7 +1,7 @@
 """The losses of the paper: L_H with the truth (Eq. 17), L_KD with the teacher (Eqs. 18, 19) and its decay (Eq. 20).
 
-All take (n, bands, h, w) and return a scalar. L_sam and L_grad are those of MSDformer (Chen, Zhang & Zhang 2023), which
-Eq. 17 cites, in its published constants.
+Beside them what SSPSR adds to L1. All take (n, bands, h, w) and return a scalar. L_sam and L_grad are those of
+MSDformer (Chen, Zhang & Zhang 2023), which Eq. 17 cites, in its published constants.
 """
 
 from math import pi
@@ -9,7 +9,7 @@ from math import pi
 from torch import Tensor
 from torch.linalg import vector_norm
 
-from lkca.config import Distill
+from lkca.config import Distill, Train
 
 
 def l1(sr: Tensor, hr: Tensor) -> Tensor:
@@ -45,14 +45,33 @@ def _magnitude(x: Tensor) -> Tensor:
     return (bands.square() + rows.square() + columns.square() + 1e-6).sqrt()
 
 
-def supervised(sr: Tensor, hr: Tensor, sam: float, grad: float) -> Tensor:
-    """L_H = L_1 + lambda_1 L_sam + lambda_2 L_grad (Eq. 17).
+def spatial_variation(sr: Tensor) -> Tensor:
+    """Spatial total variation of SSPSR's loss: mean squared difference of neighbours along rows plus along columns."""
+    return sr.diff(dim=-2).square().mean() + sr.diff(dim=-1).square().mean()
+
+
+def spectral_variation(sr: Tensor) -> Tensor:
+    """Spectral total variation of SSPSR's loss: twice the mean squared difference of neighbouring bands."""
+    return 2 * sr.diff(dim=1).square().mean()
+
+
+def supervised(sr: Tensor, hr: Tensor, settings: Train) -> Tensor:
+    """L1 and what the settings add to it: L_H of Eq. 17 with sam and grad, SSPSR's loss with the total variations.
 
     Args:
         sr, hr: Reconstruction and truth.
-        sam, grad: lambda_1, lambda_2.
+        settings: sam, grad (lambda_1, lambda_2), spatial_tv, spectral_tv; a term of weight 0 is not computed.
     """
-    return l1(sr, hr) + sam * spectral_angle(sr, hr) + grad * gradient(sr, hr)
+    loss = l1(sr, hr)
+    if settings.sam:
+        loss = loss + settings.sam * spectral_angle(sr, hr)
+    if settings.grad:
+        loss = loss + settings.grad * gradient(sr, hr)
+    if settings.spatial_tv:
+        loss = loss + settings.spatial_tv * spatial_variation(sr)
+    if settings.spectral_tv:
+        loss = loss + settings.spectral_tv * spectral_variation(sr)
+    return loss
 
 
 def distillation(student: Tensor, teacher: Tensor, cos: float, sam: float, grad: float) -> Tensor:

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
 
 from lkca import checkpoint
 from lkca.config import read_run
 from lkca.errors import InputError
 from lkca.files import sha256, write_json
+from lkca.models.layers import upsamplers
 from lkca.train import network
 
 
@@ -38,10 +38,10 @@ def rank(values: np.ndarray, share: float) -> int:
 
 
 def spectrum(run: Path, weights: Path, out: Path) -> None:
-    """Write the singular values of a run's upsampling layer, trained and at a default start.
+    """Write the singular values of a run's upsampling layers, trained and at a default start.
 
-    The control is a layer of the same shape with PyTorch's default initialisation, drawn with the run's seed: our own
-    start is a layer of zeros, which has no singular values.
+    The control is the same layer with PyTorch's default initialisation, drawn with the run's seed: some networks start
+    with a layer of zeros, which has no singular values.
 
     Args:
         run: Its run.json.
@@ -58,20 +58,19 @@ def spectrum(run: Path, weights: Path, out: Path) -> None:
             f"{run}: {settings.arch} has no learnable upsampling layer: choose another model for the figure."
         )
     checkpoint.load(weights, net, sha256(run))
-    trained = net.upsampler.matrix()
     torch.manual_seed(settings.seed)
-    conv = net.upsampler.conv
-    start = nn.Conv2d(conv.in_channels, conv.out_channels, conv.kernel_size, groups=conv.groups).weight.flatten(1)
-    values = {"trained": singular_values(trained), "start": singular_values(start)}
-    write_json(
-        out,
-        {
-            "scene": settings.scene,
-            "scale": settings.scale,
-            "model": settings.model,
-            "seed": settings.seed,
-            "shape": list(trained.shape),
-            **{name: v.tolist() for name, v in values.items()},
-            "rank90": {name: rank(v, 0.9) for name, v in values.items()},
-        },
-    )
+    layers = []
+    for name, layer in upsamplers(net).items():
+        trained = singular_values(layer.matrix())
+        layer.reset()
+        values = {"trained": trained, "start": singular_values(layer.matrix())}
+        layers.append(
+            {
+                "name": name,
+                "shape": list(layer.matrix().shape),
+                **{kind: v.tolist() for kind, v in values.items()},
+                "rank90": {kind: rank(v, 0.9) for kind, v in values.items()},
+            }
+        )
+    facts = {name: getattr(settings, name) for name in ("scene", "scale", "model", "seed")}
+    write_json(out, {**facts, "layers": layers})

@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any, NamedTuple
 
+from lkca.config import NOT_POSSIBLE
 from lkca.errors import InputError
 from lkca.files import read_json, replacing
 from lkca.templates import render
@@ -45,10 +46,11 @@ class Row(NamedTuple):
     scale: int
     label: str
     model: str | None
-    seeds: list[int]  # empty: not run
-    steps: int
+    missing: str  # why there are no scores of ours; empty where there are
+    seeds: list[int]
+    steps: str
     images: int
-    ours: dict[str, Cell]  # by column; empty: not run
+    ours: dict[str, Cell]  # by column
     printed: dict[str, str]  # by column, as printed; empty: the paper has no such row
     note: str
 
@@ -58,7 +60,7 @@ def table(settings: str, scores: list[Path], printed: Path, csv: Path, markdown:
 
     Args:
         settings: The table as JSON text: name, title, scene, scene_title, scales, header, rows (label -> model, null
-            when it is not run), seeds and the sentence about stand-in data or null.
+            when it is not run, or "not possible: " and why), seeds and the sentence about stand-in data or null.
         scores: scores.json of the runs, in any order; several seeds of one model become mean and sample standard
             deviation. A row without any is "not run".
         printed: The paper's numbers, workflow/resources/paper_tables.csv. A row is the paper's when table, scene,
@@ -100,13 +102,15 @@ def _rows(chosen: dict[str, Any], runs: list[dict[str, Any]], printed: Path) -> 
         for label, of_row in group.items():
             line = paper.get((chosen["name"], chosen["scene"], str(scale), label), {})
             ours = {name: Cell(*cell, best=best.get(name) == cell[0]) for name, cell in means.get(label, {}).items()}
+            model = chosen["rows"][label] or ""
             rows.append(
                 Row(
                     scale=scale,
                     label=label,
-                    model=chosen["rows"][label],
+                    model=None if model.startswith(NOT_POSSIBLE) else model,
+                    missing="" if of_row else model if model.startswith(NOT_POSSIBLE) else NOT_RUN,
                     seeds=[run["seed"] for run in of_row],
-                    steps=of_row[0]["steps"] if of_row else 0,
+                    steps=_steps(of_row[0]) if of_row else "",
                     images=len(of_row[0]["images"]) if of_row else 0,
                     ours=ours,
                     printed={name: line[name] for name in COLUMNS} if line else {},
@@ -114,6 +118,12 @@ def _rows(chosen: dict[str, Any], runs: list[dict[str, Any]], printed: Path) -> 
                 )
             )
     return rows
+
+
+def _steps(run: dict[str, Any]) -> str:
+    """The steps of a training; one that did not see all patches once is as good as none."""
+    steps = run["steps"]
+    return f"untrained: {steps} step{'' if steps == 1 else 's'}" if run["untrained"] else f"{steps:,}"
 
 
 def _numbers(label: str, runs: list[dict[str, Any]]) -> dict[str, tuple[float, float | None]]:
@@ -186,13 +196,13 @@ def _write_csv(path: Path, chosen: dict[str, Any], rows: list[Row]) -> None:
     )
     lines = []
     for row in rows:
-        line = {"scale": row.scale, "row": row.label, "model": row.model or NOT_RUN}
-        line["seeds"] = " ".join(str(seed) for seed in row.seeds) or NOT_RUN
-        line["steps"] = row.steps if row.seeds else NOT_RUN
+        line = {"scale": row.scale, "row": row.label, "model": row.model or row.missing}
+        line["seeds"] = " ".join(str(seed) for seed in row.seeds) or row.missing
+        line["steps"] = row.missing or row.steps.replace(",", "")
         for name, column in COLUMNS.items():
-            line[name] = row.ours[name].mean if row.ours else NOT_RUN
+            line[name] = row.missing or row.ours[name].mean
             if column.better:
-                line[f"{name}_std"] = row.ours[name].std if row.ours else NOT_RUN
+                line[f"{name}_std"] = row.missing or row.ours[name].std
             if _has_print(rows):
                 line[f"{name}_printed"] = row.printed.get(name)
         lines.append({**line, "note": row.note})
@@ -220,9 +230,9 @@ def _markdown(chosen: dict[str, Any], rows: list[Row]) -> str:
     lines += [f"| {' | '.join(headings)} |", f"| ---: | :--- |{' ---: |' * (len(headings) - 2)}"]
     for row in rows:
         mark = f" <sup>{notes[row.note]}</sup>" if row.note else ""
-        cells = [f"×{row.scale}", _md(row.label) + mark, f"{row.steps:,}" if row.seeds else NOT_RUN]
+        cells = [f"×{row.scale}", _md(row.label) + mark, _md(row.missing) or row.steps]
         for name in COLUMNS:
-            ours = _value(name, row.ours[name]) if row.ours else NOT_RUN
+            ours = _value(name, row.ours[name]) if row.ours else row.missing.partition(":")[0]
             if row.ours and row.ours[name].best:
                 ours = f"**{ours}**"
             cells.append(f"{ours} ({row.printed.get(name) or NOT_PRINTED})" if _has_print(rows) else ours)
@@ -267,13 +277,13 @@ def _latex(chosen: dict[str, Any], rows: list[Row]) -> str:
         cells = [f"$\\times {row.scale}$" if row.scale != scale else "", _tex(row.label) + mark]
         scale = row.scale
         if row.ours:
-            cells.append(f"{row.steps:,}")
+            cells.append(row.steps)
             for name, cell in row.ours.items():
                 value, _, spread = _value(name, cell).partition(" ± ")
                 small = f"$_{{\\pm {spread}}}$" if spread else ""
                 cells.append((f"\\textbf{{{value}}}" if cell.best else value) + small)
         else:
-            cells.append(f"\\multicolumn{{{len(headings) - 2}}}{{l}}{{{NOT_RUN}}}")
+            cells.append(f"\\multicolumn{{{len(headings) - 2}}}{{l}}{{{_tex(row.missing)}}}")
         lines.append(" & ".join(cells) + " \\\\")
         if row.printed:
             small = [f"\\itshape {text}" for text in ("paper", *(row.printed[name] or "--" for name in COLUMNS))]
@@ -309,7 +319,8 @@ def _html(chosen: dict[str, Any], rows: list[Row]) -> str:
         {
             "label": row.label,
             "mark": notes.get(row.note, ""),
-            "steps": f"{row.steps:,}",
+            "missing": row.missing,
+            "steps": row.steps,
             "ours": [(*_value(name, cell).partition(" ± ")[::2], cell.best) for name, cell in row.ours.items()],
             "printed": [row.printed[name] or NOT_PRINTED for name in COLUMNS] if row.printed else [],
         }
@@ -332,5 +343,4 @@ def _html(chosen: dict[str, Any], rows: list[Row]) -> str:
         columns=list(COLUMNS.values()),
         scales=scales,
         notes=notes,
-        not_run=NOT_RUN,
     )

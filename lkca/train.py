@@ -3,7 +3,8 @@
 import copy
 import csv
 from collections.abc import Iterator
-from math import cos, isfinite, nan, pi
+from itertools import islice
+from math import cos, inf, isfinite, nan, pi
 from pathlib import Path
 
 import numpy as np
@@ -41,19 +42,20 @@ def train(run: Path, scene: Path, split: Path, teacher: Path | None, out: Path, 
     net = seeded(settings).to(on)
     guide = guiding(settings, teacher).to(on) if distill else None
     optimiser = torch.optim.Adam(net.parameters(), recipe.learning_rate)
-    steps = -(-len(places["train"]) * patches.ORIENTATIONS // recipe.batch)
-    least, best, rows = float("inf"), (0, {}), []
+    steps = min(recipe.steps or inf, steps_of_all_patches(recipe, places))
+    least, best, rows = inf, (0, {}), []
 
     with Steps(f"{settings.scene} x{settings.scale} {settings.model}", recipe.epochs, steps) as progress:
         for epoch in range(recipe.epochs):
             net.train()
             totals = torch.zeros(3, device=on)
-            for step, hr in enumerate(batches(cube, places, recipe.batch, settings.seed, epoch)):
-                rate = learning_rate(recipe, (epoch * steps + step) / (recipe.epochs * steps))
+            shown = islice(batches(cube, places, recipe.batch, settings.seed, epoch), steps)
+            for step, hr in enumerate(shown):
+                rate = learning_rate(recipe, epoch, step / steps)
                 optimiser.param_groups[0]["lr"] = rate
                 lr = resize(hr, 1 / settings.scale)
                 sr = net(lr)
-                loss_h = losses.supervised(sr, hr, recipe.sam, recipe.grad)  # Eq. 17
+                loss_h = losses.supervised(sr, hr, recipe)  # Eq. 17
                 loss_kd = imitation(lr, sr, guide, distill) if guide else torch.zeros_like(loss_h)  # Eq. 19
                 loss = loss_h + (losses.share(distill, epoch) * loss_kd if guide else 0)  # Eq. 21
                 optimiser.zero_grad()
@@ -132,10 +134,17 @@ def imitation(lr: Tensor, sr: Tensor, guide: nn.Module, distill: Distill) -> Ten
     return losses.distillation(sr - shortcut, target - shortcut, distill.cos, distill.sam, distill.grad)
 
 
-def learning_rate(recipe: Train, done: float) -> float:
-    """Cosine from the first to the least learning rate; `done` is the share of all steps, from 0 to 1."""
-    span = recipe.learning_rate - recipe.least_learning_rate
-    return recipe.least_learning_rate + span * (1 + cos(pi * done)) / 2
+def steps_of_all_patches(recipe: Train, places: dict) -> int:
+    """Optimiser steps until every patch was shown in its 8 orientations."""
+    return -(-len(places["train"]) * patches.ORIENTATIONS // recipe.batch)
+
+
+def learning_rate(recipe: Train, epoch: int, done: float) -> float:
+    """The learning rate in an epoch, from 0, of which a share is done: along a cosine, or in steps of epochs."""
+    if recipe.cosine_to is None:
+        return recipe.learning_rate * recipe.step_factor ** (epoch // recipe.step_epochs)
+    span = recipe.learning_rate - recipe.cosine_to
+    return recipe.cosine_to + span * (1 + cos(pi * (epoch + done) / recipe.epochs)) / 2
 
 
 @torch.no_grad()

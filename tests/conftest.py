@@ -24,6 +24,21 @@ def copy_checkout(folder: Path) -> Path:
     return folder
 
 
+RECIPE = {
+    "epochs": 2,
+    "steps": None,
+    "batch": 8,
+    "learning_rate": 2e-3,
+    "cosine_to": 2e-4,
+    "step_epochs": None,
+    "step_factor": None,
+    "sam": 0.5,
+    "grad": 0.1,
+    "spatial_tv": 0.0,
+    "spectral_tv": 0.0,
+}
+
+
 @pytest.fixture(scope="session")
 def paper():
     """config.yaml as it stands: the paper's experiment."""
@@ -64,14 +79,7 @@ def tiny(tmp_path, rng):
             "arch": "lkca",
             "args": {"width": 16, "blocks": 2, "drop_path": 0.1},
             "upsampler": {"groups": 8},
-            "train": {
-                "epochs": 2,
-                "batch": 8,
-                "learning_rate": 2e-3,
-                "least_learning_rate": 2e-4,
-                "sam": 0.5,
-                "grad": 0.1,
-            },
+            "train": RECIPE,
             "distill": None,
             "code": "",
         }

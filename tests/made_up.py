@@ -50,6 +50,7 @@ def run(
     upsampler_params: int = 2_361_344,
     macs: int = 867_000_000,
     steps: int = 1200,
+    untrained: bool = False,
     max_rss: str | None = "1536.0",
     **scores: float,
 ) -> Path:
@@ -77,6 +78,7 @@ def run(
             "macs": macs,
             "upsampler_params": upsampler_params,
             "steps": steps,
+            "untrained": untrained,
             "epoch": 2 if steps else None,
             "seconds": {"training": 3725.0 if steps else 0.0, "evaluation": 12.3},
             "mean": first,
@@ -153,9 +155,9 @@ def _history(path: Path, steps: int) -> None:
 
 
 def _spectrum(path: Path, who: dict[str, Any]) -> None:
-    """Ten values, 91 % of the sum in the first; at the start ten equal ones, so nine hold 90 %."""
+    """Two layers of ten values, 91 % of the sum in the first; at the start ten equal ones, so nine hold 90 %."""
     values = {"trained": [91.0] + [1.0] * 9, "start": [1.0] * 10, "rank90": {"trained": 1, "start": 9}}
-    _json(path, {**who, "shape": [10, 16], **values})
+    _json(path, {**who, "layers": [{"name": f"up.{i}", "shape": [10, 16], **values} for i in range(2)]})
 
 
 def _image(path: Path, blur: int) -> None:

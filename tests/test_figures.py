@@ -87,11 +87,17 @@ def test_the_spectrum_is_a_cumulative_sum_with_its_rank(tmp_path, drawn):
     scenes = {"scenes": ["chikusei", "pavia_centre"], "scene_titles": ["Chikusei", "Pavia"], "rows": {"Net": "lkca"}}
     draw(tmp_path, "spectrum", scores, **scenes)
     curves = {line.get_label(): line for line in drawn[0].axes[0].lines if not line.get_label().startswith("_")}
-    trained, start = "Chikusei, trained:\n90 % at 1 of 10", "Chikusei, default start:\n90 % at 9 of 10"
-    assert list(curves)[:2] == [trained, start] and len(curves) == 4
-    assert curves[trained].get_ydata()[:2] == pytest.approx([0.91, 0.92])
-    assert curves[start].get_ydata() == pytest.approx(np.linspace(0.1, 1, 10))
-    assert curves[trained].get_color() == curves[start].get_color()
+    names = [
+        f"{scene}, layer {i} of 2:\n90 % at 1 of 10, at the start 9" for scene in ("Chikusei", "Pavia") for i in (1, 2)
+    ]
+    assert list(curves) == names
+    starts = [line for line in drawn[0].axes[0].lines if line.get_linestyle() == "--"]
+    assert len(starts) == 4
+    for name, start in zip(names, starts, strict=True):
+        assert curves[name].get_ydata()[:2] == pytest.approx([0.91, 0.92])
+        assert start.get_ydata() == pytest.approx(np.linspace(0.1, 1, 10))
+        assert curves[name].get_color() == start.get_color()
+    assert curves[names[0]].get_linewidth() > curves[names[1]].get_linewidth()
     assert "index of the singular value (the first 10 of 10)" in texts(drawn[0])
 
 
@@ -106,6 +112,19 @@ def test_composites_share_a_stretch_and_errors_a_scale(tmp_path, scores, drawn):
     assert (
         (ours >= truth).all() and truth.min() == 0 and truth.max() == 1
     )  # ours is brighter by the error, as stretched
+
+
+def test_untrained_methods_are_named_and_do_not_set_the_colours_of_errors(tmp_path, scores, drawn):
+    draw(tmp_path, "composite", scores)
+    limit = drawn[0].axes[-1].images or [i for axes in drawn[0].axes for i in axes.images]
+    before = limit[-1].get_clim()
+    wild = made_up.run(tmp_path, "vdsr", steps=2, untrained=True)
+    with np.load(wild.with_name("image.npz")) as arrays:
+        np.savez(wild.with_name("image.npz"), **{**arrays, "error": arrays["error"] * 100})
+    draw(tmp_path, "composite", [*scores, wild])
+    assert "Untrained: VDSR (2 steps)." in "\n".join(texts(drawn[1]))
+    errors = [i for axes in drawn[1].axes for i in axes.images if i.get_array().shape == (64, 64)]
+    assert {error.get_clim() for error in errors} == {before}
 
 
 @pytest.mark.parametrize(("zoom", "box"), [([5, 20, 10], (19.5, 4.5, 10)), (None, None)], ids=["given", "by rule"])

@@ -9,9 +9,9 @@ from lkca.config import Distill
 CUBE = torch.rand(2, 5, 6, 7, generator=torch.manual_seed(0), dtype=torch.float32) + 0.1
 
 
-def test_identical_images_cost_the_floor_that_the_published_loss_has():
+def test_identical_images_cost_the_floor_that_the_published_loss_has(paper):
     assert losses.spectral_angle(CUBE, CUBE).item() == pytest.approx(4.531e-4, rel=1e-3)
-    assert losses.supervised(CUBE, CUBE, 0.5, 0.1).item() == pytest.approx(2.266e-4, rel=1e-3)
+    assert losses.supervised(CUBE, CUBE, paper.train).item() == pytest.approx(2.266e-4, rel=1e-3)
 
 
 def test_zero_and_opposite_spectra():
@@ -25,10 +25,10 @@ def test_the_angle_of_known_spectra():
     assert losses.spectral_angle(a, b).item() == pytest.approx(0.25)  # 45 degrees of 180
 
 
-def test_gradients_stay_finite_where_angles_do_not_exist():
+def test_gradients_stay_finite_where_angles_do_not_exist(paper):
     for start in (CUBE, torch.zeros_like(CUBE)):
         sr = start.clone().requires_grad_()
-        losses.supervised(sr, CUBE, 0.5, 0.1).backward()
+        losses.supervised(sr, CUBE, paper.train).backward()
         assert torch.isfinite(sr.grad).all()
 
 
@@ -45,12 +45,27 @@ def test_gradient_does_not_see_a_mirrored_slope():
     assert losses.gradient(ramp, ramp.flip(-1)).item() == pytest.approx(0, abs=1e-6)
 
 
-def test_supervised_is_the_weighted_sum_of_eq_17():
+def test_supervised_is_the_weighted_sum_of_eq_17(paper):
     sr, hr = CUBE[:1], CUBE[1:]
     parts = losses.l1(sr, hr), losses.spectral_angle(sr, hr), losses.gradient(sr, hr)
-    assert losses.supervised(sr, hr, 0, 0) == parts[0]
-    whole = losses.supervised(sr, hr, 0.5, 0.1)
+    assert losses.supervised(sr, hr, paper.train.model_copy(update={"sam": 0.0, "grad": 0.0})) == parts[0]
+    whole = losses.supervised(sr, hr, paper.train)
     assert whole.item() == pytest.approx(sum(w * p.item() for w, p in zip((1, 0.5, 0.1), parts, strict=True)))
+
+
+def test_total_variations_of_a_ramp():
+    """Slopes of 3, 4 and 12 along bands, rows and columns: 2 * 9 between bands, 16 + 144 in the image."""
+    b, r, c = torch.meshgrid(*(torch.arange(float(n)) for n in (4, 5, 6)), indexing="ij")
+    ramp = (3 * b + 4 * r + 12 * c)[None]
+    assert losses.spectral_variation(ramp).item() == 18
+    assert losses.spatial_variation(ramp).item() == 160
+
+
+def test_the_loss_of_sspsr_is_l1_and_a_thousandth_of_both_variations(paper):
+    sr, hr = CUBE[:1], CUBE[1:]
+    variations = losses.spatial_variation(sr) + losses.spectral_variation(sr)
+    expected = (sr - hr).abs().mean() + 1e-3 * variations
+    assert losses.supervised(sr, hr, paper.models["sspsr"].train).item() == pytest.approx(expected.item())
 
 
 def test_distillation_of_a_right_angle():

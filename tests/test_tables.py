@@ -152,6 +152,24 @@ def test_a_row_without_scores_is_not_run(tmp_path):
     assert lines(text["csv"])["4", "SSPSR"]["MPSNR_printed"] == "40.3711"
 
 
+def test_what_is_not_possible_says_why(tmp_path):
+    why = "not possible: 3 groups do not divide 2048 channels"
+    rows = {"LKCA-Net": "lkca", "3DFCNN-LR": why}
+    text = write(tmp_path, [made_up.run(tmp_path, "lkca")], rows=rows)
+    line = lines(text["csv"])["4", "3DFCNN-LR"]
+    assert {line[name] for name in ("model", "seeds", "steps", "Param_M", *made_up.SCORES)} == {why}
+    assert f"3DFCNN-LR & \\multicolumn{{9}}{{l}}{{{why}}}" in text["tex"]
+    assert ["3DFCNN-LR", why] in Cells(text["html"]).rows
+    assert f"| ×4 | 3DFCNN-LR | {why} | not possible" in text["md"]
+
+
+def test_a_training_that_did_not_see_all_patches_is_untrained_in_every_format(tmp_path):
+    scores = [made_up.run(tmp_path, "lkca"), made_up.run(tmp_path, "vdsr", steps=2, untrained=True)]
+    text = write(tmp_path, scores)
+    assert all("untrained: 2 steps" in one and one.count("untrained") == 1 for one in text.values())
+    assert lines(text["csv"])["4", "VDSR"]["steps"] == "untrained: 2 steps"
+
+
 def test_scales_scenes_and_models_are_kept_apart_in_any_order_of_files(tmp_path):
     scores = [
         made_up.run(tmp_path, "lkca", scale=8, MPSNR=35),

@@ -16,6 +16,7 @@ from lkca.metrics import mpsnr
 from lkca.resize import resize
 from lkca.spectrum import rank, singular_values, spectrum
 from lkca.train import batches, learning_rate, train
+from tests.conftest import RECIPE
 
 DISTILL = {"teacher": "big", "alpha": 0.5, "decay": 0.5, "every": 1, "cos": 0.5, "sam": 0.5, "grad": 0.1}
 
@@ -47,8 +48,7 @@ def scored(tiny, run, weights=True):
 
 
 def test_training_learns_and_keeps_the_epoch_with_the_lowest_validation_l1(tiny):
-    recipe = {"epochs": 6, "batch": 8, "learning_rate": 2e-3, "least_learning_rate": 2e-4, "sam": 0.5, "grad": 0.1}
-    folder = trained(tiny, tiny.run("net", train=recipe))
+    folder = trained(tiny, tiny.run("net", train=RECIPE | {"epochs": 6}))
     lines = history(folder)
     assert lines[-1]["loss"] < lines[0]["loss"]
     best = min(lines, key=lambda line: line["val_l1"])
@@ -77,8 +77,27 @@ def test_an_epoch_shows_every_patch_in_its_eight_orientations(rng):
 
 
 def test_the_learning_rate_is_a_cosine_between_its_ends(paper):
-    rates = [learning_rate(paper.train, done) for done in (0, 0.5, 1)]
+    rates = [learning_rate(paper.train, epoch, done) for epoch, done in ((0, 0), (150, 0), (299, 1))]
     assert rates == pytest.approx([2e-3, 1.1e-3, 2e-4])
+
+
+def test_the_learning_rates_of_the_baselines_fall_when_their_authors_let_them(paper):
+    for model, epochs, expected in (
+        ("sspsr", (0, 29, 30, 39), (1e-4, 1e-4, 1e-5, 1e-5)),
+        ("msdformer", (0, 149, 150, 299), (5e-5, 5e-5, 5e-6, 5e-6)),
+    ):
+        recipe = paper.models[model].train
+        assert recipe.epochs == epochs[-1] + 1
+        assert [learning_rate(recipe, epoch, 0.9) for epoch in epochs] == pytest.approx(expected)
+
+
+def test_a_training_cut_short_counts_as_untrained(tiny):
+    for name, steps, untrained in (("short", 1, True), ("whole", None, False)):
+        run = tiny.run(name, train=RECIPE | {"epochs": 1, "steps": steps})
+        trained(tiny, run)
+        scores = scored(tiny, run)
+        assert scores["untrained"] == untrained
+    assert scored(tiny, tiny.folder / "short" / "run.json")["steps"] == 1
 
 
 @pytest.mark.parametrize("features", ["reconstruction", "upsampler"])
@@ -104,8 +123,7 @@ def test_a_teacher_of_other_settings_is_refused(tiny):
 
 
 def test_a_diverging_run_says_so_and_writes_nothing(tiny):
-    recipe = {"epochs": 3, "batch": 8, "learning_rate": 1e30, "least_learning_rate": 1e30, "sam": 0.5, "grad": 0.1}
-    run = tiny.run("wild", train=recipe)
+    run = tiny.run("wild", train=RECIPE | {"learning_rate": 1e30, "cosine_to": 1e30})
     with pytest.raises(InputError, match="no number any more in epoch .: lower train.learning_rate"):
         trained(tiny, run)
     assert sorted(path.name for path in run.parent.iterdir()) == ["run.json"]
@@ -185,8 +203,26 @@ def test_the_spectrum_compares_trained_with_a_default_start(tiny):
     folder = trained(tiny, tiny.run("net", upsampler={"groups": 1}))
     spectrum(folder / "run.json", folder / "weights.safetensors", folder / "spectrum.json")
     made = json.loads((folder / "spectrum.json").read_text())
-    assert made["shape"] == [8 * 16, 16 * 9]
-    for values in (made["trained"], made["start"]):
+    (layer,) = made["layers"]
+    assert layer["shape"] == [8 * 16, 16 * 9]
+    for values in (layer["trained"], layer["start"]):
         assert len(values) == 128 and values == sorted(values, reverse=True) and values[-1] >= 0
     # A uniform matrix on +-1/sqrt(fan) has the variance 1/(3 fan): the squares of the singular values sum to its size.
-    assert sum(v * v for v in made["start"]) == pytest.approx(128 * 144 / (3 * 144), rel=0.05)
+    assert sum(v * v for v in layer["start"]) == pytest.approx(128 * 144 / (3 * 144), rel=0.05)
+
+
+def test_the_spectrum_has_every_upsampling_layer_of_a_network(tiny):
+    """SSPSR at x4 doubles once in its branch and once in its trunk; of 3DFCNN's kernel only the living third counts."""
+    for arch, args, shapes in (
+        ("sspsr", {"width": 16, "blocks": 1}, [[64, 16 * 9]] * 2),
+        ("fcnn3d", {"width": 9}, [[8 * 16, 9 * 25]]),
+    ):
+        recipe = RECIPE | {"epochs": 1, "steps": 1}
+        folder = trained(tiny, tiny.run(arch, arch=arch, args=args, upsampler={"groups": 1}, train=recipe))
+        spectrum(folder / "run.json", folder / "weights.safetensors", folder / "spectrum.json")
+        made = json.loads((folder / "spectrum.json").read_text())
+        assert [layer["shape"] for layer in made["layers"]] == shapes
+        for layer in made["layers"]:
+            fan = layer["shape"][1]
+            expected = layer["shape"][0] / 3 * (1 if arch == "sspsr" else 1 / 3)  # fan counts the dead weights too
+            assert sum(v * v for v in layer["start"]) == pytest.approx(expected, rel=0.08), fan

@@ -1,9 +1,12 @@
-"""What two or more networks share."""
+"""What two or more networks share. Images are (n, channels, h, w)."""
+
+from math import ceil, log2
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-
-from lkca.errors import InputError
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
 
 
 def centred(lr: Tensor) -> Tensor:
@@ -15,6 +18,141 @@ def centred(lr: Tensor) -> Tensor:
     return lr - lr.mean((-2, -1), keepdim=True)
 
 
+def counting() -> bool:
+    """Whether complexity.py counts multiply-accumulates: then what a network may skip is computed too, as printed."""
+    return torch.jit.is_tracing()
+
+
+class Conv3(nn.Conv2d):
+    """A 3x3 convolution that keeps the size; on a CPU with many channels and pixels by Winograd's algorithm.
+
+    Args:
+        inputs, outputs: Channels.
+        groups: Groups of channels.
+        bias: Whether it has one.
+    """
+
+    def __init__(self, inputs: int, outputs: int, groups: int = 1, bias: bool = True) -> None:
+        super().__init__(inputs, outputs, 3, padding=1, groups=groups, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        pixels = 32 * 32 if len(x) == 1 else 64 * 64
+        gains = self.groups == 1 and min(self.weight.shape[:2]) >= 96 and x[:, 0].numel() >= pixels
+        if gains and Winograd.WORKS and x.device.type == "cpu" and x.dtype == torch.float32 and not counting():
+            return Winograd.apply(x, self.weight, self.bias)
+        return super().forward(x)
+
+
+class Winograd(torch.autograd.Function):
+    """A 3x3 convolution by NNPACK, which torch brings but does not choose: up to three times as fast on a CPU.
+
+    Rounding errors are 1e-5 of the values where those of the usual algorithm are 1e-6.
+    """
+
+    # Some builds of torch are without it. The question also wakes NNPACK.
+    WORKS = torch.backends.nnpack.is_available() and hasattr(torch, "_nnpack_spatial_convolution")
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.outputs = None if bias is None else [len(bias)]
+        return Winograd.convolve(x, weight, bias)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
+        of_x = Winograd.convolve(grad, weight.flip(-2, -1).transpose(0, 1), None) if ctx.needs_input_grad[0] else None
+        rest = [1, 1], [1, 1], [1, 1], False, [0, 0], 1, [False, *ctx.needs_input_grad[1:]]
+        return of_x, *torch.ops.aten.convolution_backward(grad, x, weight, ctx.outputs, *rest)[1:]
+
+    @staticmethod
+    def convolve(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """NNPACK likes one large image: several are stacked to a column, with a row of zeros below each."""
+        n, _, h, w = x.shape
+        column = F.pad(x, (0, 0, 0, 1)).transpose(0, 1).reshape(1, -1, n * (h + 1), w) if n > 1 else x.contiguous()
+        y = torch._nnpack_spatial_convolution(column, weight.contiguous(), bias, padding=1)
+        return y.unflatten(2, (n, h + 1))[0, :, :, :h].transpose(0, 1).contiguous() if n > 1 else y
+
+
+RESIDUAL_SCALE = 0.1  # of SSPSR's residual branches, which MSDformer took over
+SQUEEZE = 16  # reduction of their channel attention
+
+
+class SpatialResidual(nn.Module):
+    """x + 0.1 Conv3(ReLU(Conv3(x))), SSPSR's spatial residual.
+
+    Args:
+        width: Channels.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(Conv3(width, width), nn.ReLU(inplace=True), Conv3(width, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.add(x, self.body(x), alpha=RESIDUAL_SCALE)
+
+
+class SpectralResidual(nn.Module):
+    """x + 0.1 CA(Conv1(ReLU(Conv1(x)))), SSPSR's spectral residual with channel attention CA.
+
+    Args:
+        width: Channels.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(width, width, 1), nn.ReLU(inplace=True), nn.Conv2d(width, width, 1))
+        self.attention = nn.Sequential(
+            nn.AdaptiveAvgPool2d(1),
+            nn.Conv2d(width, width // SQUEEZE, 1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(width // SQUEEZE, width, 1),
+            nn.Sigmoid(),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.body(x)
+        return torch.addcmul(x, y, self.attention(y), value=RESIDUAL_SCALE)
+
+
+class LayerNorm2d(nn.LayerNorm):
+    """Layer norm over the channels of each pixel."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.movedim(1, -1)).movedim(-1, 1)
+
+
+class BandGroups(nn.Module):
+    """Overlapping groups of 8 neighbouring bands: 0-7, 6-13, 12-19, ...; the last one ends at the last band.
+
+    Args:
+        bands: Spectral bands, 8 or more.
+    """
+
+    SIZE, OVERLAP = 8, 2
+
+    def __init__(self, bands: int) -> None:
+        super().__init__()
+        step = self.SIZE - self.OVERLAP
+        self.number = ceil((bands - self.OVERLAP) / step)
+        starts = torch.arange(self.number).mul(step).clamp(max=bands - self.SIZE)
+        index = starts[:, None] + torch.arange(self.SIZE)  # (groups, 8), the bands of each group
+        self.register_buffer("index", index.flatten(), persistent=False)
+        self.register_buffer("times", self.index.bincount()[:, None, None], persistent=False)  # a band is in 1 to 3
+
+    def split(self, x: Tensor) -> Tensor:
+        """The groups of an image, (n, bands, h, w) -> (n, groups, 8, h, w)."""
+        return x[:, self.index].unflatten(1, (self.number, self.SIZE))
+
+    def average(self, parts: Tensor) -> Tensor:
+        """The image that groups make together, each band the mean of all that hold it; the inverse of `split`."""
+        parts = parts.flatten(1, 2)
+        total = parts.new_zeros(len(parts), len(self.times), *parts.shape[-2:])
+        return total.index_add(1, self.index, parts) / self.times
+
+
 class Upsampler(nn.Module):
     """The learnable upsampling layer that the paper is about: a 3x3 convolution and PixelShuffle (Eq. 4).
 
@@ -22,7 +160,7 @@ class Upsampler(nn.Module):
 
     Args:
         width: Input channels.
-        bands: Output bands.
+        bands: Output bands, or output channels of a layer inside a network.
         scale: Upsampling factor r.
         groups: Groups g of the convolution; 1 is the dense layer (Sec. III-C).
         bias: Whether the convolution has one.
@@ -30,13 +168,7 @@ class Upsampler(nn.Module):
 
     def __init__(self, width: int, bands: int, scale: int, groups: int, bias: bool) -> None:
         super().__init__()
-        outputs = bands * scale**2
-        if width % groups or outputs % groups:
-            raise InputError(
-                f"upsampler.groups: {groups} must divide the {width} input and the {outputs} output channels: "
-                "choose another number of groups."
-            )
-        self.conv = nn.Conv2d(width, outputs, 3, padding=1, groups=groups, bias=bias)
+        self.conv = Conv3(width, bands * scale**2, groups, bias)
         self.shuffle = nn.PixelShuffle(scale)
 
     def forward(self, features: Tensor) -> Tensor:
@@ -45,6 +177,10 @@ class Upsampler(nn.Module):
     def matrix(self) -> Tensor:
         """The weights as the paper reshapes them before the SVD: (bands * r**2, width / g * 9)."""
         return self.conv.weight.flatten(1)
+
+    def reset(self) -> None:
+        """PyTorch's default start, with the layer's output at full size."""
+        self.conv.reset_parameters()
 
     def zero(self) -> None:
         """Make the layer's output zero, so that a network with a bicubic shortcut begins as bicubic."""
@@ -69,3 +205,23 @@ class ScaledUpsampler(Upsampler):
 
     def matrix(self) -> Tensor:
         return self.gain.flatten(1) * super().matrix()
+
+    def reset(self) -> None:
+        super().reset()
+        nn.init.ones_(self.gain)
+
+
+def doubling(width: int, scale: int, groups: int) -> nn.Sequential:
+    """log2(r) learnable upsampling layers, each of which doubles height and width and keeps the channels.
+
+    Args:
+        width: Channels.
+        scale: Upsampling factor r, a power of two; 1 is no layer.
+        groups: Groups g of each convolution.
+    """
+    return nn.Sequential(*[Upsampler(width, width, 2, groups, bias=True) for _ in range(int(log2(scale)))])
+
+
+def upsamplers(network: nn.Module) -> dict[str, Upsampler]:
+    """The learnable upsampling layers of a network by their names, in its order; those of bicubic are none."""
+    return {name: module for name, module in network.named_modules() if isinstance(module, Upsampler)}

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lkca.models.bicubic import Bicubic
-from lkca.models.layers import ScaledUpsampler, centred
+from lkca.models.layers import Conv3, ScaledUpsampler, centred, counting
 
 SQUEEZE = 16  # reduction of the channel attention: 3 * 128 -> 24 meets the printed sizes
 MIXING_GROUPS = 4  # of the 1x1 convolution behind it
@@ -39,7 +39,7 @@ class DilatedDepthwise(nn.Conv2d):
 
     On an h x w image a tap at distance d*i from the centre reaches a pixel only if d*i < max(h, w): on the 16 x 16
     patches of the paper 25 of the 49 taps of the 7 x 7 kernel do. The result is exactly that of the whole kernel.
-    A traced network serves other sizes too, so tracing (which also counts the MACs, as printed) sees the whole kernel.
+    Costs are counted with the whole kernel, as printed.
 
     Args:
         width: Channels.
@@ -53,7 +53,7 @@ class DilatedDepthwise(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         radius, dilation = self.kernel_size[0] // 2, self.dilation[0]
-        reach = radius if torch.jit.is_tracing() else min(radius, (max(x.shape[-2:]) - 1) // dilation)
+        reach = radius if counting() else min(radius, (max(x.shape[-2:]) - 1) // dilation)
         cut = slice(radius - reach, radius + reach + 1)
         weight = self.weight[:, :, cut, cut]
         return F.conv2d(x, weight, self.bias, padding=dilation * reach, dilation=dilation, groups=self.groups)
@@ -147,7 +147,7 @@ class LKCANet(nn.Module):
 
     def __init__(self, bands: int, scale: int, width: int, blocks: int, drop_path: float, groups: int) -> None:
         super().__init__()
-        self.head = nn.Conv2d(bands, width, 3, padding=1)  # Eq. 2
+        self.head = Conv3(bands, width)  # Eq. 2
         self.blocks = nn.Sequential(*[Block(width, drop_path * i / max(1, blocks - 1)) for i in range(blocks)])  # Eq. 3
         self.upsampler = ScaledUpsampler(width, bands, scale, groups, bias=True)  # Eq. 4
         self.upsampler.zero()

@@ -9,7 +9,7 @@ from math import sqrt
 from torch import Tensor, nn
 
 from lkca.models.bicubic import Bicubic
-from lkca.models.layers import Upsampler, centred
+from lkca.models.layers import Conv3, Upsampler, centred
 
 
 class VDSR(nn.Module):
@@ -25,7 +25,7 @@ class VDSR(nn.Module):
 
     def __init__(self, bands: int, scale: int, width: int, layers: int, groups: int) -> None:
         super().__init__()
-        convs = [nn.Conv2d(bands if i == 0 else width, width, 3, padding=1, bias=False) for i in range(layers - 1)]
+        convs = [Conv3(bands if i == 0 else width, width, bias=False) for i in range(layers - 1)]
         for conv in convs:
             nn.init.normal_(conv.weight, std=sqrt(2 / (9 * width)))  # He et al., by outputs
         self.backbone = nn.Sequential(*[layer for conv in convs for layer in (conv, nn.ReLU(inplace=True))])

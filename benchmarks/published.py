@@ -1,0 +1,313 @@
+"""SSPSR, MSDformer and ESSAformer in plain PyTorch: the yardstick of networks.py, not the product.
+
+Written from a description of how the published code is built, not from that code: groups of bands one after another,
+transformers on tokens (n, h * w, c), a deformable convolution out of four gathers, everything contiguous and out of
+place but for the ReLU inside a Sequential. Nothing is made slower or faster than that. Arguments are those of
+lkca/models, and so are the weights: the same seed gives the same numbers, in the same order of parameters, with linear
+layers in place of some 1x1 convolutions. tests/test_published.py holds the two together.
+"""
+
+from math import ceil, log2, sqrt
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lkca.models.bicubic import Bicubic
+
+
+def conv3(inputs: int, outputs: int) -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, 3, padding=1)
+
+
+def upsampler(width: int, scale: int, groups: int) -> nn.Sequential:
+    """log2(r) times: 3x3 convolution to 4 * width channels, PixelShuffle(2)."""
+    layers = []
+    for _ in range(int(log2(scale))):
+        layers += [nn.Conv2d(width, 4 * width, 3, padding=1, groups=groups), nn.PixelShuffle(2)]
+    return nn.Sequential(*layers)
+
+
+def band_groups(bands: int, size: int = 8, overlap: int = 2) -> list[tuple[int, int]]:
+    """First and past-the-last band of each group; the last group is shifted back to end at the last band."""
+    step = size - overlap
+    starts = [min(g * step, bands - size) for g in range(ceil((bands - overlap) / step))]
+    return [(start, start + size) for start in starts]
+
+
+class SpatialResidual(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(conv3(width, width), nn.ReLU(inplace=True), conv3(width, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + 0.1 * self.body(x)
+
+
+class SpectralResidual(nn.Module):
+    """Two 1x1 convolutions and channel attention."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(width, width, 1), nn.ReLU(inplace=True), nn.Conv2d(width, width, 1))
+        self.attention = nn.Sequential(
+            nn.AdaptiveAvgPool2d(1),
+            nn.Conv2d(width, width // 16, 1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(width // 16, width, 1),
+            nn.Sigmoid(),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.body(x)
+        y = y * self.attention(y)
+        return x + 0.1 * y
+
+
+class SSPN(nn.Module):
+    def __init__(self, width: int, blocks: int) -> None:
+        super().__init__()
+        layers = []
+        for _ in range(blocks):
+            layers += [SpatialResidual(width), SpectralResidual(width)]
+        self.body = nn.Sequential(*layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.body(x)
+
+
+class SSPSR(nn.Module):
+    """Yardstick of lkca.models.sspsr, written from a description; arguments as there."""
+
+    def __init__(self, bands: int, scale: int, width: int, blocks: int, groups: int) -> None:
+        super().__init__()
+        self.scale = scale
+        self.groups = band_groups(bands)
+        self.branch = nn.Sequential(  # one for all groups
+            conv3(8, width), SSPN(width, blocks), upsampler(width, scale // 2, groups), conv3(width, 8)
+        )
+        self.trunk = nn.Sequential(conv3(bands, width), SSPN(width, blocks), upsampler(width, 2, groups))
+        self.bicubic = Bicubic(bands, scale)
+        self.shortcut = conv3(bands, width)
+        self.tail = conv3(width, bands)
+
+    def forward(self, lr: Tensor) -> Tensor:
+        n, bands, h, w = lr.shape
+        lms = self.bicubic(lr)
+        total = lr.new_zeros(n, bands, self.scale // 2 * h, self.scale // 2 * w)
+        counter = lr.new_zeros(bands)
+        for start, end in self.groups:
+            total[:, start:end] += self.branch(lr[:, start:end])
+            counter[start:end] += 1
+        x = self.trunk(total / counter.view(-1, 1, 1))
+        x = x + self.shortcut(lms)
+        return self.tail(x)
+
+
+class DilatedAggregation(nn.Module):
+    """Convolutions with dilation 1, 3 and 5, summed after a shared PReLU, and a spatial residual."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(8, width, 3, padding=1, dilation=1)
+        self.conv3 = nn.Conv2d(8, width, 3, padding=3, dilation=3)
+        self.conv5 = nn.Conv2d(8, width, 3, padding=5, dilation=5)
+        self.activation = nn.PReLU()
+        self.residual = SpatialResidual(width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y1 = self.activation(self.conv1(x))
+        y3 = self.activation(self.conv3(x))
+        y5 = self.activation(self.conv5(x))
+        return self.residual(y1 + y3 + y5)
+
+
+class MultiscaleAggregation(nn.Module):
+    def __init__(self, bands: int, width: int) -> None:
+        super().__init__()
+        self.groups = band_groups(bands)
+        self.shared = DilatedAggregation(width)
+        self.own = nn.ModuleList(
+            [nn.Sequential(SpectralResidual(width), nn.Conv2d(width, 8, 1)) for _ in self.groups]  # one for each group
+        )
+        self.widen = nn.Conv2d(bands, width, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        total, counter = torch.zeros_like(x), x.new_zeros(x.shape[1])
+        for (start, end), own in zip(self.groups, self.own, strict=True):
+            total[:, start:end] += own(self.shared(x[:, start:end]))
+            counter[start:end] += 1
+        return self.widen(total / counter.view(-1, 1, 1))
+
+
+class DeformableConv(nn.Module):
+    """Samples at nine moved places a pixel of the padded image, as an image of 3h x 3w; convolved by stride 3."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.offsets = conv3(width, 18)
+        nn.init.zeros_(self.offsets.weight)
+        self.conv = nn.Conv2d(width, width, 3, stride=3, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        n, c, h, w = x.shape
+        offsets = self.offsets(x).permute(0, 2, 3, 1)  # (n, h, w, 18): nine along rows, nine along columns
+        x = F.pad(x, (1, 1, 1, 1))
+        rows = torch.arange(h, device=x.device).view(h, 1, 1) + torch.arange(3, device=x.device).repeat_interleave(3)
+        columns = torch.arange(w, device=x.device).view(w, 1) + torch.arange(3, device=x.device).repeat(3)
+        rows = (rows + offsets[..., :9]).clamp(0, h + 1)  # (n, h, w, 9)
+        columns = (columns + offsets[..., 9:]).clamp(0, w + 1)
+        top, left = rows.detach().floor(), columns.detach().floor()
+        down, right = rows - top, columns - left  # the shares of the farther pixels
+        top, left = top.long(), left.long()
+        bottom, far = (top + 1).clamp(max=h + 1), (left + 1).clamp(max=w + 1)
+        samples = (
+            ((1 - down) * (1 - right)).unsqueeze(1) * self.gather(x, top, left)
+            + ((1 - down) * right).unsqueeze(1) * self.gather(x, top, far)
+            + (down * (1 - right)).unsqueeze(1) * self.gather(x, bottom, left)
+            + (down * right).unsqueeze(1) * self.gather(x, bottom, far)
+        )  # (n, c, h, w, 9)
+        samples = samples.reshape(n, c, h, w, 3, 3).permute(0, 1, 2, 4, 3, 5).reshape(n, c, 3 * h, 3 * w)
+        return self.conv(samples)
+
+    def gather(self, x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+        n, c, _, width = x.shape
+        index = (rows * width + columns).reshape(n, 1, -1).expand(-1, c, -1)
+        return x.flatten(2).gather(2, index).reshape(n, c, *rows.shape[1:])
+
+
+class DeformableAttention(nn.Module):
+    """Attention between channels, tokens (n, h * w, c) in and out."""
+
+    def __init__(self, width: int, heads: int = 6) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query = DeformableConv(width)
+        self.qkv = nn.Conv2d(width, 3 * width, 1, bias=False)
+        self.temperature = nn.Parameter(torch.ones(heads, 1, 1))
+        self.out = nn.Conv2d(width, width, 1, bias=False)
+
+    def forward(self, x: Tensor, h: int, w: int) -> Tensor:
+        n, _, c = x.shape
+        x = x.transpose(1, 2).reshape(n, c, h, w)
+        _, k, v = self.qkv(x).chunk(3, dim=1)  # the queries of this projection are thrown away
+        q = self.query(x).reshape(n, self.heads, c // self.heads, h * w)
+        k = k.reshape(n, self.heads, c // self.heads, h * w)
+        v = v.reshape(n, self.heads, c // self.heads, h * w)
+        q = F.normalize(q, dim=-1)
+        k = F.normalize(k, dim=-1)
+        attention = (q @ k.transpose(-2, -1)) * self.temperature
+        attention = attention.softmax(dim=-1)
+        y = (attention @ v).reshape(n, c, h, w)
+        return self.out(y).flatten(2).transpose(1, 2)
+
+
+class Transformer(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width)
+        self.attention = DeformableAttention(width)
+        self.norm2 = nn.LayerNorm(width)
+        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        n, c, h, w = x.shape
+        x = x.flatten(2).transpose(1, 2)  # (n, h * w, c)
+        x = x + self.attention(self.norm1(x), h, w)
+        x = x + self.mlp(self.norm2(x))
+        return x.transpose(1, 2).reshape(n, c, h, w)
+
+
+class MSDformer(nn.Module):
+    """Yardstick of lkca.models.msdformer, written from a description; arguments as there."""
+
+    def __init__(self, bands: int, scale: int, width: int, transformers: int, groups: int) -> None:
+        super().__init__()
+        self.head = MultiscaleAggregation(bands, width)
+        self.transformers = nn.ModuleList([Transformer(width) for _ in range(transformers)])
+        self.convs = nn.ModuleList([conv3(width, width) for _ in range(transformers)])  # the first is never called
+        self.upsampler = upsampler(width, scale, groups)
+        self.bicubic = Bicubic(bands, scale)
+        self.shortcut = conv3(bands, width)
+        self.tail = conv3(width, bands)
+
+    def forward(self, lr: Tensor) -> Tensor:
+        lms = self.bicubic(lr)
+        x = self.head(lr)
+        y = self.transformers[0](x)
+        for i in range(1, len(self.transformers)):
+            y = self.convs[i](self.transformers[i](y))
+        y = self.upsampler(x + y)
+        y = y + self.shortcut(lms)
+        return self.tail(y)
+
+
+class ESSA(nn.Module):
+    """Attention that is linear in tokens, (n, h * w, c) in and out."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = self.qkv(x).chunk(3, dim=-1)
+        q = q - q.mean(dim=-1, keepdim=True)
+        k = k - k.mean(dim=-1, keepdim=True)
+        q = q.pow(2)
+        k = k.pow(2)
+        q = q / (q.sum(dim=-1, keepdim=True) + 1e-7)
+        k = k / (k.sum(dim=-1, keepdim=True) + 1e-7)
+        q = F.normalize(q, dim=-1)
+        k = F.normalize(k, dim=-2)
+        attention = q @ (k.transpose(-2, -1) @ v) / sqrt(x.shape[1])
+        return self.out(v + attention)
+
+
+class Block(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.attention = ESSA(width)
+        self.drop = nn.Dropout2d(0.2)
+        self.merge = nn.Sequential(
+            nn.Conv2d(2 * width, 2 * width, 1),
+            nn.LeakyReLU(0.2),
+            nn.Dropout2d(0.2),
+            conv3(2 * width, 2 * width),
+            nn.LeakyReLU(0.2),
+            nn.Dropout2d(0.2),
+            nn.Conv2d(2 * width, width, 1),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        n, c, h, w = x.shape
+        y = x.flatten(2).transpose(1, 2)  # (n, h * w, c)
+        y = self.attention(self.norm(y))
+        y = self.drop(y.transpose(1, 2).reshape(n, c, h, w))
+        return self.merge(torch.cat([y, x], dim=1)) + x
+
+
+class ESSAformer(nn.Module):
+    """Yardstick of lkca.models.essaformer, written from a description; arguments as there."""
+
+    def __init__(self, bands: int, scale: int, width: int, groups: int) -> None:
+        super().__init__()
+        self.head = conv3(bands, width)
+        self.up = upsampler(width, scale, groups)
+        layers = []
+        for _ in range(int(log2(scale))):
+            layers += [conv3(width, width // 4), nn.PixelUnshuffle(2)]
+        self.down = nn.Sequential(*layers)
+        self.high = Block(width)  # on the HR grid
+        self.low = Block(width)  # on the LR grid
+        self.tail = conv3(width, bands)
+
+    def forward(self, lr: Tensor) -> Tensor:
+        x = self.head(lr)
+        up1 = self.high(self.up(x))
+        down1 = self.low(self.down(up1) + x)
+        up2 = self.high(self.up(down1) + up1)
+        down2 = self.low(self.down(up2) + down1)
+        up3 = self.high(self.up(down2) + up2)
+        return self.tail(up3)

@@ -1,0 +1,115 @@
+"""ESSAformer: attention that is linear in pixels, on the LR and the HR grid in turn.
+
+Source: Zhang et al., "ESSAformer: Efficient Transformer for Hyperspectral Image Super-resolution", ICCV 2023. Written
+from a description; sizes are those printed in all six rows. Readings: NOTES.md.
+"""
+
+from math import log2, sqrt
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lkca.models.layers import Conv3, doubling
+
+DROP = 0.2  # share of channels that training drops
+LEAK = 0.2  # slope of the activations below zero
+PIXELS = 2**15  # computed together: all of a training image's; a large image is kept out of memory by parts
+
+
+class SpectralCorrelationAttention(nn.Module):
+    """Layer norm and ESSA: attention between channels by the correlation of spectra, (n, c, h, w) -> (n, c, h, w).
+
+    Args:
+        width: Channels c.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.project = nn.Conv2d(width, 3 * width, 1)
+        self.out = nn.Conv2d(width, width, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h, w = x.shape[-2:]
+        weights, biases = self.project.weight.chunk(3), self.project.bias.chunk(3)
+        queries, values, products, squares = [], [], 0, 0
+        for pixels in x.flatten(2).split(PIXELS, -1):
+            tokens = self.norm(pixels.mT).mT[:, :, None]  # (n, c, 1, pixels)
+            q, k, v = (F.conv2d(tokens, *each)[:, :, 0] for each in zip(weights, biases, strict=True))
+            k = _contrast(k)
+            k = k / (k.sum(1, keepdim=True) + 1e-7)
+            products, squares = products + v @ k.mT, squares + k.square().sum(-1)
+            queries.append(F.normalize(_contrast(q), dim=1))  # division by the sum would not change it
+            values.append(v)
+        lengths = squares.clamp_min(1e-24).sqrt()  # of k's channels over the image, (n, c)
+        keys = products / (lengths[:, None] * sqrt(h * w))  # (n, c of v, c of k)
+        made = [self.out((keys @ q).add_(v)[:, :, None]) for q, v in zip(queries, values, strict=True)]
+        return torch.cat(made, -1)[:, :, 0].unflatten(-1, (h, w))
+
+
+def _contrast(x: Tensor) -> Tensor:
+    """Squared deviations of each pixel's channels from their mean."""
+    return (x - x.mean(1, keepdim=True)).square_()
+
+
+class Block(nn.Module):
+    """ESSA, and convolutions of what it made together with what it read, (n, c, h, w) -> (n, c, h, w).
+
+    Args:
+        width: Channels c.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.attention = nn.Sequential(SpectralCorrelationAttention(width), nn.Dropout2d(DROP, inplace=True))
+        # Dropping channels before or after the activation is the same; before, nothing has to be kept for the gradient.
+        self.merge = nn.Sequential(
+            nn.Conv2d(2 * width, 2 * width, 1),
+            nn.Dropout2d(DROP, inplace=True),
+            nn.LeakyReLU(LEAK, inplace=True),
+            Conv3(2 * width, 2 * width),
+            nn.Dropout2d(DROP, inplace=True),
+            nn.LeakyReLU(LEAK, inplace=True),
+            nn.Conv2d(2 * width, width, 1),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        attended, (h, w) = self.attention(x), x.shape[-2:]
+        rows = h if self.training else max(1, PIXELS // w)  # dropping is for the whole image
+        strips = []
+        for top in range(0, h, rows):
+            above = min(top, 1)  # rows that the 3x3 convolution sees beyond the strip
+            seen = slice(top - above, top + rows + 1)
+            strip = self.merge(torch.cat([attended[:, :, seen], x[:, :, seen]], 1))[:, :, above : above + rows]
+            strips.append(strip + x[:, :, top : top + rows])
+        return torch.cat(strips, 2)
+
+
+class ESSAformer(nn.Module):
+    """Two shared blocks, one on the HR grid and one on the LR grid, between which features go up and down. No shortcut.
+
+    Args:
+        bands: Spectral bands, in and out.
+        scale: Upsampling factor r, a power of two.
+        width: Channels.
+        groups: Groups g of each upsampling convolution.
+    """
+
+    def __init__(self, bands: int, scale: int, width: int, groups: int) -> None:
+        super().__init__()
+        self.head = Conv3(bands, width)
+        self.upsampler = doubling(width, scale, groups)
+        steps = [layer for _ in range(int(log2(scale))) for layer in (Conv3(width, width // 4), nn.PixelUnshuffle(2))]
+        self.downsampler = nn.Sequential(*steps)
+        self.high, self.low = Block(width), Block(width)  # each shared by all its passes
+        self.tail = Conv3(width, bands)
+
+    def forward(self, lr: Tensor) -> Tensor:
+        x = self.head(lr)
+        up = self.high(self.upsampler(x))
+        down = self.low(self.downsampler(up) + x)
+        up = self.high(self.upsampler(down) + up)
+        down = self.low(self.downsampler(up) + down)
+        up = self.high(self.upsampler(down) + up)
+        return self.tail(up)

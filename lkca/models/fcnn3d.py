@@ -1,0 +1,81 @@
+"""3DFCNN as the paper measured it: bands are channels and the spectral axis has length one.
+
+Source: Mei et al., "Hyperspectral Image Spatial Super-Resolution via 3D Full Convolutional Neural Network", Remote
+Sensing 2017. The variant is derived from the printed sizes, which it meets in all six rows. Readings: NOTES.md.
+"""
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lkca.models.layers import Upsampler, counting
+
+FEATURES, MIXED = 64, 32  # channels behind the first and the second layer
+
+
+class FlatConv3d(nn.Conv3d):
+    """A 3D convolution for images, as cubes of depth one: (n, c, h, w) -> (n, outputs, h, w).
+
+    With kernel depth 3 two thirds of its weights, those above and below the middle, only ever multiply padding: dead,
+    but part of the printed sizes. So only the middle is computed.
+
+    Args:
+        inputs, outputs: Channels.
+        kernel: Depth, height and width of the kernel, odd.
+        groups: Groups of channels.
+    """
+
+    def __init__(self, inputs: int, outputs: int, kernel: tuple[int, int, int], groups: int = 1) -> None:
+        super().__init__(inputs, outputs, kernel, padding=tuple(k // 2 for k in kernel), groups=groups)
+
+    def middle(self) -> Tensor:
+        """The living weights, (outputs, inputs / groups, height, width)."""
+        return self.weight[:, :, self.kernel_size[0] // 2]
+
+    def forward(self, x: Tensor) -> Tensor:
+        if counting():
+            return super().forward(x[:, :, None])[:, :, 0]
+        return F.conv2d(x, self.middle(), self.bias, padding=self.padding[1:], groups=self.groups)
+
+
+class Upsampler3d(Upsampler):
+    """An `Upsampler` with a 3x5x5 convolution.
+
+    Args:
+        width: Input channels.
+        bands: Output bands.
+        scale: Upsampling factor r.
+        groups: Groups g of the convolution.
+    """
+
+    def __init__(self, width: int, bands: int, scale: int, groups: int) -> None:
+        super().__init__(width, bands, scale, groups, bias=True)
+        self.conv = FlatConv3d(width, bands * scale**2, (3, 5, 5), groups)
+
+    def matrix(self) -> Tensor:
+        return self.conv.middle().flatten(1)
+
+
+class FCNN3D(nn.Module):
+    """Four convolutions, the last one a learnable upsampler. No shortcut.
+
+    Args:
+        bands: Spectral bands, in and out.
+        scale: Upsampling factor r.
+        width: Channels that the upsampler reads, 9 in the paper.
+        groups: Groups g of the upsampler's convolution.
+    """
+
+    def __init__(self, bands: int, scale: int, width: int, groups: int) -> None:
+        super().__init__()
+        self.backbone = nn.Sequential(
+            FlatConv3d(bands, FEATURES, (3, 9, 9)),
+            nn.ReLU(inplace=True),
+            FlatConv3d(FEATURES, MIXED, (1, 1, 1)),
+            nn.ReLU(inplace=True),
+            FlatConv3d(MIXED, width, (1, 1, 1)),
+            nn.ReLU(inplace=True),
+        )
+        self.upsampler = Upsampler3d(width, bands, scale, groups)
+
+    def forward(self, lr: Tensor) -> Tensor:
+        return self.upsampler(self.backbone(lr))

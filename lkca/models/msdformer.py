@@ -1,0 +1,164 @@
+"""MSDformer: multiscale aggregation of groups of bands, then transformers over channels with deformable queries.
+
+Source: Chen, Zhang & Zhang, "MSDformer: Multiscale Deformable Transformer for Hyperspectral Image Super-Resolution",
+IEEE TGRS 2023. Written from a description; sizes are those printed in all six rows, which hold one convolution that is
+never called and a third of a projection that is never used. Readings: NOTES.md.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lkca.models.bicubic import Bicubic
+from lkca.models.layers import BandGroups, Conv3, LayerNorm2d, SpatialResidual, SpectralResidual, counting, doubling
+
+HEADS = 6  # of the attention
+PIXELS = 2**14  # of band groups computed together: all of a training image's, one at a time of a large image
+
+
+class DilatedAggregation(nn.Module):
+    """DCAM: the sum of three dilated convolutions of a group of bands, and a spatial residual.
+
+    Args:
+        inputs: Bands of a group.
+        width: Output channels.
+    """
+
+    def __init__(self, inputs: int, width: int) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList([nn.Conv2d(inputs, width, 3, padding=d, dilation=d) for d in (1, 3, 5)])
+        self.activation = nn.PReLU()  # one number, for all three
+        self.residual = SpatialResidual(width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.residual(sum(self.activation(conv(x)) for conv in self.convs))
+
+
+class MultiscaleAggregation(nn.Module):
+    """MSAMG: groups of bands through shared convolutions, then through residuals of their own, averaged to one image.
+
+    Args:
+        bands: Spectral bands, 8 or more.
+        width: Channels.
+    """
+
+    def __init__(self, bands: int, width: int) -> None:
+        super().__init__()
+        self.groups = BandGroups(bands)
+        self.shared = DilatedAggregation(BandGroups.SIZE, width)
+        self.own = nn.ModuleList(
+            [
+                nn.Sequential(SpectralResidual(width), nn.Conv2d(width, BandGroups.SIZE, 1))
+                for _ in range(self.groups.number)
+            ]
+        )
+        self.widen = nn.Conv2d(bands, width, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        groups = self.groups.split(x).transpose(0, 1)  # (groups, n, 8, h, w)
+        together = max(1, PIXELS // x[:, 0].numel())
+        parts = []
+        for some in groups.split(together):
+            features = self.shared(some.flatten(0, 1)).unflatten(0, some.shape[:2])  # (some, n, width, h, w)
+            parts += [own(f) for own, f in zip(self.own[len(parts) :], features, strict=False)]
+        return self.widen(self.groups.average(torch.stack(parts, 1)))
+
+
+class DeformableConv(nn.Module):
+    """A 3x3 convolution without bias whose nine taps move, for each pixel, by offsets that the image decides.
+
+    Between pixels the image is interpolated bilinearly; outside it is zero.
+
+    Args:
+        width: Channels, in and out.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.offsets = Conv3(width, 2 * 9)  # pixels: of the nine taps along rows, then along columns
+        nn.init.zeros_(self.offsets.weight)
+        self.conv = nn.Conv2d(width, width, 3, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        n, _, h, w = x.shape
+        down, right = self.offsets(x).unflatten(1, (2, 3, 3)).unbind(1)  # each (n, 3, 3, h, w)
+        tap = torch.arange(-1, 2, device=x.device)
+        row = down + tap[:, None, None, None] + torch.arange(h, device=x.device)[:, None]
+        column = right + tap[:, None, None] + torch.arange(w, device=x.device)
+        places = torch.stack([(2 * column + 1) / w - 1, (2 * row + 1) / h - 1], -1)  # the image spans -1 to 1
+        samples = F.grid_sample(x, places.reshape(n, 9, h * w, 2), align_corners=False)  # (n, width, 9, h * w)
+        samples = samples.flatten(1, 2).unflatten(-1, (h, w))
+        return F.conv2d(samples, self.conv.weight.flatten(1)[:, :, None, None])
+
+
+class DeformableAttention(nn.Module):
+    """DMSA: attention between the channels of each head, with queries from a deformable convolution.
+
+    Args:
+        width: Channels.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.query = DeformableConv(width)
+        self.project = nn.Conv2d(width, 3 * width, 1, bias=False)  # its first third, meant for queries, is never used
+        self.temperature = nn.Parameter(torch.ones(HEADS, 1, 1))
+        self.out = nn.Conv2d(width, width, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        width, (h, w) = x.shape[1], x.shape[-2:]
+        used = self.project(x)[:, width:] if counting() else F.conv2d(x, self.project.weight[width:])
+        k, v = used.chunk(2, 1)
+        q, k, v = (each.flatten(2).unflatten(1, (HEADS, -1)) for each in (self.query(x), k, v))
+        q, k = F.normalize(q, dim=-1), F.normalize(k, dim=-1)  # (n, heads, width / heads, h * w)
+        attention = (q @ k.mT * self.temperature).softmax(-1)
+        return self.out((attention @ v).flatten(1, 2).unflatten(-1, (h, w)))
+
+
+class Transformer(nn.Module):
+    """DCTM: deformable attention between channels and a perceptron, (n, c, h, w) -> (n, c, h, w).
+
+    Args:
+        width: Channels c.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.attention = nn.Sequential(LayerNorm2d(width), DeformableAttention(width))
+        self.perceptron = nn.Sequential(
+            LayerNorm2d(width), nn.Conv2d(width, 4 * width, 1), nn.GELU(), nn.Conv2d(4 * width, width, 1)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.attention(x)
+        return x + self.perceptron(x)
+
+
+class MSDformer(nn.Module):
+    """Multiscale aggregation, transformers, a learnable upsampler; the bicubic image joins as features.
+
+    Args:
+        bands: Spectral bands, in and out, 8 or more.
+        scale: Upsampling factor r, a power of two.
+        width: Channels F.
+        transformers: Number of DCTMs.
+        groups: Groups g of each upsampling convolution.
+    """
+
+    def __init__(self, bands: int, scale: int, width: int, transformers: int, groups: int) -> None:
+        super().__init__()
+        self.head = MultiscaleAggregation(bands, width)
+        self.transformers = nn.ModuleList([Transformer(width) for _ in range(transformers)])
+        self.convs = nn.ModuleList([Conv3(width, width) for _ in range(transformers)])  # the first is never called
+        self.upsampler = doubling(width, scale, groups)
+        self.bicubic = Bicubic(bands, scale)
+        self.shortcut = Conv3(bands, width)
+        self.tail = Conv3(width, bands)
+
+    def forward(self, lr: Tensor) -> Tensor:
+        x = self.head(lr)
+        y = self.transformers[0](x)
+        for transformer, conv in zip(self.transformers[1:], self.convs[1:], strict=True):
+            y = conv(transformer(y))
+        y = self.upsampler(x + y)  # (n, width, r * h, r * w)
+        return self.tail(y.add_(self.shortcut(self.bicubic(lr))))

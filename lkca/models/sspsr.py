@@ -1,0 +1,67 @@
+"""SSPSR: spatial-spectral priors, first of groups of neighbouring bands, then of all.
+
+Source: Jiang, Sun, Liu & Ma, "Learning Spatial-Spectral Prior for Super-Resolution of Hyperspectral Imagery", IEEE TCI
+2020. Written from a description; sizes are those printed in all six rows. Readings: NOTES.md.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from lkca.models.bicubic import Bicubic
+from lkca.models.layers import BandGroups, Conv3, SpatialResidual, SpectralResidual, Upsampler, doubling
+
+PIXELS = 2**14  # of band groups computed together: all of a training image's, one at a time of a large image
+
+
+class SSPN(nn.Module):
+    """Spatial-spectral prior network: x plus a chain of spatial and spectral residuals, (n, c, h, w) -> (n, c, h, w).
+
+    Args:
+        width: Channels c.
+        blocks: Pairs of residuals.
+    """
+
+    def __init__(self, width: int, blocks: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            *[residual(width) for _ in range(blocks) for residual in (SpatialResidual, SpectralResidual)]
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.body(x)
+
+
+class SSPSR(nn.Module):
+    """Groups of bands pass one shared branch, which enlarges them by r / 2; a trunk enlarges all bands by 2.
+
+    Args:
+        bands: Spectral bands, in and out, 8 or more.
+        scale: Upsampling factor r, a power of two.
+        width: Channels F of branch and trunk.
+        blocks: Pairs of residuals in each of the two.
+        groups: Groups g of each upsampling convolution.
+    """
+
+    def __init__(self, bands: int, scale: int, width: int, blocks: int, groups: int) -> None:
+        super().__init__()
+        self.groups = BandGroups(bands)
+        self.branch = nn.Sequential(
+            Conv3(BandGroups.SIZE, width),
+            SSPN(width, blocks),
+            doubling(width, scale // 2, groups),
+            Conv3(width, BandGroups.SIZE),
+        )
+        self.trunk = nn.Sequential(
+            Conv3(bands, width), SSPN(width, blocks), Upsampler(width, width, 2, groups, bias=True)
+        )
+        self.bicubic = Bicubic(bands, scale)
+        self.shortcut = Conv3(bands, width)
+        self.tail = Conv3(width, bands)
+
+    def forward(self, lr: Tensor) -> Tensor:
+        groups = self.groups.split(lr)  # (n, groups, 8, h, w)
+        together = max(1, PIXELS // lr[0, 0].numel())
+        parts = torch.cat([self.branch(part) for part in groups.flatten(0, 1).split(together)])
+        x = self.groups.average(parts.unflatten(0, groups.shape[:2]))  # (n, bands, r / 2 * h, r / 2 * w)
+        x = self.trunk(x)  # (n, width, r * h, r * w)
+        return self.tail(x.add_(self.shortcut(self.bicubic(lr))))

@@ -1,0 +1,74 @@
+"""Our networks compute what plain code of the same networks computes, and so do their gradients."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from benchmarks import published
+from lkca.models import MODELS, build
+
+ARGUMENTS = {
+    "sspsr": {"width": 48, "blocks": 2},
+    "msdformer": {"width": 48, "transformers": 2},
+    "essaformer": {"width": 16},
+}
+SIZES = [(9, 2, 1, 7, 5), (14, 4, 2, 5, 7), (15, 4, 1, 6, 6)]  # bands, scale, groups, rows, columns
+
+
+def pair(arch: str, bands: int, scale: int, groups: int) -> tuple[nn.Module, nn.Module]:
+    """Our network and the plain one, of the same seed."""
+    torch.manual_seed(0)
+    ours = build(arch, bands, scale, ARGUMENTS[arch], {"groups": groups})
+    torch.manual_seed(0)
+    plain = getattr(published, MODELS[arch].network)(bands, scale, **ARGUMENTS[arch], groups=groups)
+    return ours.double().eval(), plain.double().eval()
+
+
+@torch.no_grad()
+def move_weights(ours: nn.Module, plain: nn.Module, offsets: float) -> None:
+    """Move all weights off their start, alike in both; those that make a deformable convolution's offsets by more."""
+    for (name, mine), theirs in zip(ours.named_parameters(), plain.parameters(), strict=True):
+        by = offsets if name.endswith("offsets.weight") else 0.05
+        mine += by * torch.randn_like(mine)
+        theirs.copy_(mine.view_as(theirs))
+
+
+def gradients(net: nn.Module, lr: Tensor, weights: Tensor) -> list[Tensor]:
+    """Of the sum of all output values, each times its weight, by every parameter; of those that are not used, zero."""
+    found = torch.autograd.grad((net(lr) * weights).sum(), list(net.parameters()), materialize_grads=True)
+    return [gradient.flatten() for gradient in found]
+
+
+@pytest.mark.parametrize("arch", ARGUMENTS)
+def test_the_same_seed_gives_both_the_same_weights(arch):
+    ours, plain = pair(arch, 14, 4, 2)
+    for mine, theirs in zip(ours.parameters(), plain.parameters(), strict=True):
+        assert torch.equal(mine.view_as(theirs), theirs)
+
+
+@pytest.mark.parametrize("bands, scale, groups, rows, columns", SIZES)
+@pytest.mark.parametrize(
+    "arch, offsets",
+    [("sspsr", 0), ("msdformer", 0), ("msdformer", 0.2), ("essaformer", 0)],
+    ids=["sspsr", "msdformer", "msdformer-far-offsets", "essaformer"],
+)
+def test_output_and_gradients_are_those_of_plain_code(arch, offsets, bands, scale, groups, rows, columns):
+    ours, plain = pair(arch, bands, scale, groups)
+    move_weights(ours, plain, offsets)
+    moved = []
+    for module in plain.modules():
+        if isinstance(module, published.DeformableConv):
+            module.offsets.register_forward_hook(lambda _, inputs, output: moved.append(output.detach().abs().max()))
+    lr = torch.rand(2, bands, rows, columns, dtype=torch.float64)
+
+    with torch.no_grad():
+        sr, expected = ours(lr), plain(lr)
+    assert sr.shape == expected.shape == (2, bands, scale * rows, scale * columns)
+    assert (sr - expected).abs().max() <= 1e-10 * expected.abs().max()
+    if offsets:
+        assert min(moved) > max(rows, columns)  # some samples lie outside the image, wherever they started
+
+    weights = torch.randn_like(expected)
+    mine, theirs = gradients(ours, lr, weights), gradients(plain, lr, weights)
+    for (name, _), one, other in zip(ours.named_parameters(), mine, theirs, strict=True):
+        assert (one - other).abs().max() <= 1e-8 * other.abs().max(), name
