@@ -34,17 +34,15 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from lkca.config import read_config
 from lkca.errors import InputError
 from lkca.evaluate import commit
 from lkca.files import replacing
 from lkca.models import MODELS, build
 
+REPOSITORY = Path(__file__).parents[1]
 BANDS, SCALE, THREADS = 128, 4, 2
-NETWORKS = {  # in the published sizes
-    "sspsr": {"width": 256, "blocks": 3},
-    "msdformer": {"width": 240, "transformers": 4},
-    "essaformer": {"width": 256},
-}
+NETWORKS = ["sspsr", "msdformer", "essaformer"]  # in the sizes of config.yaml, which are the published ones
 
 
 class Case(NamedTuple):
@@ -60,34 +58,35 @@ class Case(NamedTuple):
 
 CASES = {
     "cpu": [
-        Case("forward 16x16", 16, turns=7),
-        Case("training step 16x16", 16, turns=7, training=True),
+        Case("forward 16x16", 16, turns=5),
+        Case("training step 16x16", 16, turns=5, training=True),
         Case("forward 128x128", 128, turns=3, warm_up=0),  # long enough not to need one
     ],
     "cuda": [
-        Case("forward 16x16", 16, turns=7),
-        Case("training step 16x16", 16, turns=7, training=True),
-        Case("forward 128x128", 128, turns=7),
-        Case("training step 16x16 batch 32", 16, turns=7, batch=32, training=True),
+        Case("forward 16x16", 16, turns=5),
+        Case("training step 16x16", 16, turns=5, training=True),
+        Case("forward 128x128", 128, turns=5),
+        Case("training step 16x16 batch 32", 16, turns=5, batch=32, training=True),
     ],
 }
 
 
-def network(arch: str, published: bool) -> torch.nn.Module:
+def network(name: str, published: bool) -> torch.nn.Module:
     """Ours or the plain one; the same seed gives both the same weights (tests/test_published.py)."""
+    model = read_config([REPOSITORY / "config.yaml"]).models[name]
     if published:
-        return getattr(import_module("published"), MODELS[arch].network)(BANDS, SCALE, **NETWORKS[arch], groups=1)
-    return build(arch, BANDS, SCALE, NETWORKS[arch], {"groups": 1})
+        return getattr(import_module("published"), MODELS[model.arch].network)(BANDS, SCALE, **model.args, groups=1)
+    return build(model.arch, BANDS, SCALE, model.args, {"groups": 1})
 
 
-def work(pipe: Connection, arch: str, published: bool, case: Case, device: str) -> None:
+def work(pipe: Connection, name: str, published: bool, case: Case, device: str) -> None:
     """Take a turn whenever True is received and answer its seconds and output; at False answer base and peak memory."""
     try:
         if device == "cpu":
             torch.set_num_threads(THREADS)
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
         torch.manual_seed(0)
-        net = network(arch, published).to(device).train(case.training)
+        net = network(name, published).to(device).train(case.training)
         torch.manual_seed(1)
         lr = torch.rand(case.batch, BANDS, case.side, case.side).to(device)
         hr = torch.rand(case.batch, BANDS, SCALE * case.side, SCALE * case.side).to(device) if case.training else None
@@ -110,6 +109,8 @@ def work(pipe: Connection, arch: str, published: bool, case: Case, device: str) 
             del sr
             turn += 1
         pipe.send((base, memory(device)[1]))
+    except (EOFError, ConnectionError):
+        pass  # the parent is gone
     except Exception as error:  # whatever it is, the parent says it
         pipe.send(f"{type(error).__name__}: {(str(error).splitlines() or ['no reason given'])[0].rstrip('.')}")
 
@@ -149,7 +150,7 @@ def answer(pipe: Connection, who: str, turn: bool | None = None) -> Any:
     return reply
 
 
-def measure(arch: str, case: Case, device: str) -> dict[str, Any]:
+def measure(name: str, case: Case, device: str) -> dict[str, Any]:
     """Let ours and the plain network take turns at a case.
 
     Returns:
@@ -162,10 +163,10 @@ def measure(arch: str, case: Case, device: str) -> dict[str, Any]:
     try:
         for published in (False, True):
             pipe, end = context.Pipe()
-            process = context.Process(target=work, args=(end, arch, published, case, device), daemon=True)
+            process = context.Process(target=work, args=(end, name, published, case, device), daemon=True)
             process.start()
             end.close()  # so that a worker's death is noticed
-            who = f"{arch} ({'published.py' if published else 'ours'}), {case.name}"
+            who = f"{name} ({'published.py' if published else 'ours'}), {case.name}"
             workers.append((process, pipe, who))
         for _, pipe, who in workers:
             answer(pipe, who)
@@ -208,16 +209,16 @@ def main() -> int:
     """Run all cases of a device, print a table and write the CSV. Returns the exit code."""
     parser = argparse.ArgumentParser(description="Time our networks beside plain code of the same networks.")
     parser.add_argument("--device", choices=CASES, default="cpu")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent, help="folder of the CSV")
+    parser.add_argument("--out", type=Path, default=REPOSITORY / "benchmarks", help="folder of the CSV")
     options = parser.parse_args()
     if options.device == "cuda" and not torch.cuda.is_available():
         print("networks: --device cuda needs a GPU and torch finds none: choose cpu.", file=sys.stderr)
         return 1
     if os.getloadavg()[0] > 0.5:
         print(f"networks: the machine is busy (load {os.getloadavg()[0]:.1f}): timings will be off.", file=sys.stderr)
-    name = torch.cuda.get_device_name() if options.device == "cuda" else processor()
+    device = torch.cuda.get_device_name() if options.device == "cuda" else processor()
     facts = {
-        "device": name,
+        "device": device,
         "threads": THREADS if options.device == "cpu" else torch.get_num_threads(),
         "torch": torch.__version__,
         "date": datetime.now(UTC).date().isoformat(),
@@ -225,19 +226,19 @@ def main() -> int:
     }
     rows = []
     try:
-        print(f"{name}, {facts['threads']} threads, torch {facts['torch']}; ours / published")
+        print(f"{device}, {facts['threads']} threads, torch {facts['torch']}; ours / published")
         print(f"{'':40}{'seconds':>18}{'times faster':>24}{'peak GiB':>16}{'difference':>12}")
-        for arch in NETWORKS:
+        for name in NETWORKS:
             for case in CASES[options.device]:
-                found = measure(arch, case, options.device)
-                rows.append({"network": arch, "case": case.name, **{k: f"{v:.4g}" for k, v in found.items()}, **facts})
+                found = measure(name, case, options.device)
+                rows.append({"network": name, "case": case.name, **{k: f"{v:.4g}" for k, v in found.items()}, **facts})
                 print(
-                    f"{arch:11}{case.name:29}"
+                    f"{name:11}{case.name:29}"
                     "{seconds:>9.3f} /{published_seconds:7.3f}{ratio:9.2f} ({ratio_min:.2f} to {ratio_max:.2f})"
                     "{peak_GiB:9.2f} /{published_peak_GiB:5.2f}{difference:12.1e}".format(**found),
                     flush=True,
                 )
-        path = options.out / f"networks_{re.sub('[^a-z0-9]+', '-', name.lower()).strip('-')}.csv"
+        path = options.out / f"networks_{re.sub('[^a-z0-9]+', '-', device.lower()).strip('-')}.csv"
         with replacing(path) as part, part.open("w", newline="") as file:
             writer = csv.DictWriter(file, rows[0])
             writer.writeheader()

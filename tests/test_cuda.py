@@ -1,0 +1,43 @@
+"""The networks and the training loop on a GPU, where there is one."""
+
+import csv
+
+import pytest
+import torch
+
+from lkca.evaluate import evaluate
+from lkca.models import MODELS
+from lkca.train import train
+from tests.conftest import RECIPE
+from tests.test_models import SMALL, small, trained_a_little
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+
+
+@pytest.mark.parametrize("arch", MODELS)
+def test_a_network_computes_the_same_on_a_gpu(arch, rng, monkeypatch):
+    """In float32; by default convolutions on a GPU are rounded to TF32 before they are multiplied."""
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    net, lr = trained_a_little(small(arch)).eval(), torch.rand(2, 9, 12, 8)
+    cpu = net(lr)
+    cpu.square().mean().backward() if cpu.requires_grad else None
+    expected = [parameter.grad.clone() for parameter in net.parameters() if parameter.grad is not None]
+    net.zero_grad()
+    gpu = net.cuda()(lr.cuda())
+    gpu.square().mean().backward() if gpu.requires_grad else None
+    assert torch.allclose(gpu.cpu(), cpu, atol=1e-4 * cpu.abs().max().item())
+    grads = [parameter.grad.cpu() for parameter in net.parameters() if parameter.grad is not None]
+    largest = max((grad.abs().max().item() for grad in expected), default=0)
+    assert all(torch.allclose(a, b, atol=1e-3 * largest) for a, b in zip(grads, expected, strict=True))
+
+
+@pytest.mark.parametrize("arch", [arch for arch in MODELS if arch != "bicubic"])
+def test_a_network_trains_and_is_scored_on_a_gpu(arch, tiny):
+    recipe = RECIPE | {"epochs": 3, "learning_rate": 1e-3}
+    run = tiny.run(arch, arch=arch, args=SMALL[arch][0], upsampler={"groups": 1}, train=recipe)
+    files = [run.with_name(name) for name in ("weights.safetensors", "history.csv")]
+    train(run, tiny.scene, tiny.split, None, *files)
+    losses = [float(line["loss"]) for line in csv.DictReader(files[1].open())]
+    assert losses[-1] < losses[0]
+    evaluate(run, tiny.scene, tiny.split, *files, 0, [1, 2, 3], run.with_name("scores.json"), run.with_name("i.npz"))
+    assert torch.cuda.get_device_name() in run.with_name("scores.json").read_text()
