@@ -34,9 +34,10 @@ class SpectralCorrelationAttention(nn.Module):
         h, w = x.shape[-2:]
         weights, biases = self.project.weight.chunk(3), self.project.bias.chunk(3)
         queries, values, products, squares = [], [], 0, 0
-        for pixels in x.flatten(2).split(PIXELS, -1):
-            tokens = self.norm(pixels.mT).mT[:, :, None]  # (n, c, 1, pixels)
-            q, k, v = (F.conv2d(tokens, *each)[:, :, 0] for each in zip(weights, biases, strict=True))
+        for rows in x.split(max(1, PIXELS // w), 2):
+            tokens = self.norm(rows.movedim(1, -1)).movedim(-1, 1).contiguous()
+            parts = (F.conv2d(tokens, *each) for each in zip(weights, biases, strict=True))
+            q, k, v = (part.flatten(2) for part in parts)  # each (n, c, pixels)
             k = _contrast(k)
             k = k / (k.sum(1, keepdim=True) + 1e-7)
             products, squares = products + v @ k.mT, squares + k.square().sum(-1)
@@ -44,8 +45,8 @@ class SpectralCorrelationAttention(nn.Module):
             values.append(v)
         lengths = squares.clamp_min(1e-24).sqrt()  # of k's channels over the image, (n, c)
         keys = products / (lengths[:, None] * sqrt(h * w))  # (n, c of v, c of k)
-        made = [self.out((keys @ q).add_(v)[:, :, None]) for q, v in zip(queries, values, strict=True)]
-        return torch.cat(made, -1)[:, :, 0].unflatten(-1, (h, w))
+        made = [(keys @ q).add_(v).unflatten(-1, (-1, w)) for q, v in zip(queries, values, strict=True)]
+        return torch.cat([self.out(part) for part in made], 2)
 
 
 def _contrast(x: Tensor) -> Tensor:
