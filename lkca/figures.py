@@ -137,7 +137,8 @@ def spectrum(chosen: dict[str, Any], runs: Runs) -> Figure:
         yticks=(0, 0.2, 0.4, 0.6, 0.8, 0.9, 1),
         ylabel="cumulative sum of normalised singular values",
     )
-    axes.set_xlabel(f"index of the singular value (the first {end} of {' or '.join(map(str, sizes))})")
+    counts = f"{sizes[0]} to {sizes[-1]}" if len(sizes) > 2 else " or ".join(map(str, sizes))
+    axes.set_xlabel(f"index of the singular value (the first {end} of {counts})")
     axes.legend(
         loc="upper left",
         bbox_to_anchor=(1.03, 1.02),

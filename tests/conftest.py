@@ -12,7 +12,7 @@ import torch
 from lkca.config import read_config
 
 REPOSITORY = Path(__file__).parents[1]
-torch.set_num_threads(1)  # the tests' networks are small, and threads that wait for each other on a busy machine are slow
+torch.set_num_threads(1)  # small networks; and threads that wait for each other make a busy machine crawl
 
 
 def copy_checkout(folder: Path) -> Path:
