@@ -49,6 +49,7 @@ class Winograd(torch.autograd.Function):
     Rounding errors are 1e-5 of the values where those of the usual algorithm are 1e-6.
     """
 
+    PIXELS = 2**15  # of a strip
     # Some builds of torch are without it. The question also wakes NNPACK.
     WORKS = torch.backends.nnpack.is_available() and hasattr(torch, "_nnpack_spatial_convolution")
 
@@ -68,11 +69,26 @@ class Winograd(torch.autograd.Function):
 
     @staticmethod
     def convolve(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """NNPACK likes one large image: several are stacked to a column, with a row of zeros below each."""
+        """NNPACK likes one image of some size, and keeps four to seven times its memory for ever.
+
+        So several images are stacked to a column, with a row of zeros below each, and a large one is cut into strips.
+        """
         n, _, h, w = x.shape
-        column = F.pad(x, (0, 0, 0, 1)).transpose(0, 1).reshape(1, -1, n * (h + 1), w) if n > 1 else x.contiguous()
-        y = torch._nnpack_spatial_convolution(column, weight.contiguous(), bias, padding=1)
-        return y.unflatten(2, (n, h + 1))[0, :, :, :h].transpose(0, 1).contiguous() if n > 1 else y
+        weight = weight.contiguous()
+        if n > 1:
+            column = F.pad(x, (0, 0, 0, 1)).transpose(0, 1).reshape(1, -1, n * (h + 1), w)
+            y = Winograd.convolve(column, weight, bias)
+            return y.unflatten(2, (n, h + 1))[0, :, :, :h].transpose(0, 1).contiguous()
+        rows = max(1, Winograd.PIXELS // w)
+        if rows >= h:
+            return torch._nnpack_spatial_convolution(x.contiguous(), weight, bias, padding=1)
+        y = x.new_empty(1, len(weight), h, w)
+        for top in range(0, h, rows):
+            above = min(top, 1)  # the row that the kernel sees beyond the strip
+            strip = x[:, :, top - above : top + rows + 1].contiguous()
+            made = torch._nnpack_spatial_convolution(strip, weight, bias, padding=1)
+            y[:, :, top : top + rows] = made[:, :, above : above + rows]
+        return y
 
 
 RESIDUAL_SCALE = 0.1  # of SSPSR's residual branches, which MSDformer took over
