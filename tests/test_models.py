@@ -320,7 +320,7 @@ def test_flat_convolution_is_the_3d_convolution_of_a_cube_of_depth_one(rng):
 
 
 @pytest.mark.skipif(not Winograd.WORKS, reason="this torch is without NNPACK")
-@pytest.mark.parametrize("shape", [(1, 96, 70, 61), (1, 96, 32, 32), (17, 96, 16, 16), (3, 100, 40, 40)])
+@pytest.mark.parametrize("shape", [(1, 64, 70, 61), (17, 96, 16, 16), (3, 100, 40, 40)])
 @pytest.mark.parametrize("bias", [True, False])
 def test_winograd_equals_the_convolution(shape, bias, rng, monkeypatch):
     monkeypatch.setattr(Winograd, "PIXELS", 2500)  # the larger ones in strips

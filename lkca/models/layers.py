@@ -36,8 +36,7 @@ class Conv3(nn.Conv2d):
         super().__init__(inputs, outputs, 3, padding=1, groups=groups, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        pixels = 32 * 32 if len(x) == 1 else 64 * 64
-        gains = self.groups == 1 and min(self.weight.shape[:2]) >= 96 and x[:, 0].numel() >= pixels
+        gains = self.groups == 1 and min(self.weight.shape[:2]) >= 64 and x[:, 0].numel() >= 64 * 64
         if gains and Winograd.WORKS and x.device.type == "cpu" and x.dtype == torch.float32 and not counting():
             return Winograd.apply(x, self.weight, self.bias)
         return super().forward(x)
