@@ -173,7 +173,7 @@ class Table(Settings):
 
     def runs(self) -> list[tuple[str, int, str]]:
         """Its (scene, scale, model), of each seed."""
-        return [(self.scene, scale, model) for scale in self.scales for model in _models(self.rows)]
+        return [(self.scene, scale, model) for scale in self.scales for model in _models(self.rows).values()]
 
 
 class Figure(Settings):
@@ -193,11 +193,12 @@ class Figure(Settings):
 
     def runs(self) -> list[tuple[str, int, str]]:
         """Its (scene, scale, model), of the first seed."""
-        return [(scene, self.scale, model) for scene in self.scenes for model in _models(self.rows)]
+        return [(scene, self.scale, model) for scene in self.scenes for model in _models(self.rows).values()]
 
 
-def _models(rows: Rows) -> list[str]:
-    return [model for model in rows.values() if model and not model.startswith(NOT_POSSIBLE)]
+def _models(rows: Rows) -> dict[str, str]:
+    """The rows that are run, label -> model."""
+    return {label: model for label, model in rows.items() if model and not model.startswith(NOT_POSSIBLE)}
 
 
 class Run(Settings):
@@ -449,7 +450,7 @@ def _check_scene(where: str, scene: Scene) -> None:
 
 def _check_rows(e: Experiment, where: str, scenes: list[str], scales: list[int], rows: dict[str, str | None]) -> None:
     """The rows of a table or a figure and what they are of."""
-    models = {label: model for label, model in rows.items() if model in _models(rows)}
+    models = _models(rows)
     for label, model in models.items():
         _known(model, e.models, f"{where}.rows.{label}")
     for scene in scenes:

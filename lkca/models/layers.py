@@ -68,7 +68,7 @@ class Winograd(torch.autograd.Function):
 
     @staticmethod
     def convolve(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """NNPACK likes one image of some size, and keeps four to seven times its memory for ever.
+        """NNPACK likes one image of some size, and keeps a workspace about twice as large as input and output for ever.
 
         So several images are stacked to a column, with a row of zeros below each, and a large one is cut into strips.
         """
