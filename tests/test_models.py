@@ -9,10 +9,10 @@ from torch import nn
 
 from lkca.complexity import macs, parameters
 from lkca.errors import InputError
-from lkca.models import MODELS, build
+from lkca.models import MODELS, build, winograd
 from lkca.models.essaformer import Block, SpectralCorrelationAttention
 from lkca.models.fcnn3d import FlatConv3d
-from lkca.models.layers import BandGroups, Conv3, Winograd, upsamplers
+from lkca.models.layers import BandGroups, Conv3, upsamplers
 from lkca.models.lkca import ChannelNorm, DilatedDepthwise
 from lkca.models.msdformer import DeformableAttention, DeformableConv
 from lkca.resize import resize
@@ -319,11 +319,11 @@ def test_flat_convolution_is_the_3d_convolution_of_a_cube_of_depth_one(rng):
     assert torch.allclose(layer(x), whole[:, :, 0], atol=1e-12)
 
 
-@pytest.mark.skipif(not Winograd.WORKS, reason="this torch is without NNPACK")
+@pytest.mark.skipif(not winograd.WORKS, reason="this torch is without NNPACK")
 @pytest.mark.parametrize("shape", [(1, 64, 70, 61), (17, 96, 16, 16), (3, 100, 40, 40)])
 @pytest.mark.parametrize("bias", [True, False])
 def test_winograd_equals_the_convolution(shape, bias, rng, monkeypatch):
-    monkeypatch.setattr(Winograd, "PIXELS", 2500)  # the larger ones in strips
+    monkeypatch.setattr(winograd, "PIXELS", 2500)  # the larger ones in strips
     conv, x = Conv3(shape[1], 128, bias=bias), torch.randn(shape, requires_grad=True)
     weights = torch.randn(shape[0], 128, *shape[2:])
     assert "Winograd" in conv(x).grad_fn.name()

@@ -1,12 +1,11 @@
 """What two or more networks share. Images are (n, channels, h, w)."""
 
 from math import ceil, log2
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
-from torch.nn import functional as F
+
+from lkca.models import winograd
 
 
 def centred(lr: Tensor) -> Tensor:
@@ -37,57 +36,9 @@ class Conv3(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         gains = self.groups == 1 and min(self.weight.shape[:2]) >= 64 and x[:, 0].numel() >= 64 * 64
-        if gains and Winograd.WORKS and x.device.type == "cpu" and x.dtype == torch.float32 and not counting():
-            return Winograd.apply(x, self.weight, self.bias)
+        if gains and winograd.WORKS and x.device.type == "cpu" and x.dtype == torch.float32 and not counting():
+            return winograd.Winograd.apply(x, self.weight, self.bias)
         return super().forward(x)
-
-
-class Winograd(torch.autograd.Function):
-    """A 3x3 convolution by NNPACK, which torch brings but does not choose: up to three times as fast on a CPU.
-
-    Rounding errors are 1e-5 of the values where those of the usual algorithm are 1e-6.
-    """
-
-    PIXELS = 2**15  # of a strip
-    # Some builds of torch are without it. The question also wakes NNPACK.
-    WORKS = torch.backends.nnpack.is_available() and hasattr(torch, "_nnpack_spatial_convolution")
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        ctx.save_for_backward(x, weight)
-        ctx.outputs = None if bias is None else [len(bias)]
-        return Winograd.convolve(x, weight, bias)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight = ctx.saved_tensors
-        of_x = Winograd.convolve(grad, weight.flip(-2, -1).transpose(0, 1), None) if ctx.needs_input_grad[0] else None
-        rest = [1, 1], [1, 1], [1, 1], False, [0, 0], 1, [False, *ctx.needs_input_grad[1:]]
-        return of_x, *torch.ops.aten.convolution_backward(grad, x, weight, ctx.outputs, *rest)[1:]
-
-    @staticmethod
-    def convolve(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """NNPACK likes one image of some size, and keeps a workspace about twice as large as input and output for ever.
-
-        So several images are stacked to a column, with a row of zeros below each, and a large one is cut into strips.
-        """
-        n, _, h, w = x.shape
-        weight = weight.contiguous()
-        if n > 1:
-            column = F.pad(x, (0, 0, 0, 1)).transpose(0, 1).reshape(1, -1, n * (h + 1), w)
-            y = Winograd.convolve(column, weight, bias)
-            return y.unflatten(2, (n, h + 1))[0, :, :, :h].transpose(0, 1).contiguous()
-        rows = max(1, Winograd.PIXELS // w)
-        if rows >= h:
-            return torch._nnpack_spatial_convolution(x.contiguous(), weight, bias, padding=1)
-        y = x.new_empty(1, len(weight), h, w)
-        for top in range(0, h, rows):
-            above = min(top, 1)  # the row that the kernel sees beyond the strip
-            strip = x[:, :, top - above : top + rows + 1].contiguous()
-            made = torch._nnpack_spatial_convolution(strip, weight, bias, padding=1)
-            y[:, :, top : top + rows] = made[:, :, above : above + rows]
-        return y
 
 
 RESIDUAL_SCALE = 0.1  # of SSPSR's residual branches, which MSDformer took over
