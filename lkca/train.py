@@ -41,7 +41,7 @@ def train(run: Path, scene: Path, split: Path, teacher: Path | None, out: Path, 
     cube = patches.load(scene, settings.scene_sha256, on)
     net = seeded(settings).to(on)
     guide = guiding(settings, teacher).to(on) if distill else None
-    optimiser = torch.optim.Adam(net.parameters(), recipe.learning_rate)
+    optimiser = torch.optim.Adam(net.parameters(), recipe.learning_rate, fused=True)
     steps = min(recipe.steps or inf, steps_of_all_patches(recipe, places))
     least, best, rows = inf, (0, {}), []
 

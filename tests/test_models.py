@@ -9,7 +9,7 @@ from torch import nn
 
 from lkca.complexity import macs, parameters
 from lkca.errors import InputError
-from lkca.models import MODELS, build, winograd
+from lkca.models import MODELS, build, layers, winograd
 from lkca.models.essaformer import Block, SpectralCorrelationAttention
 from lkca.models.fcnn3d import FlatConv3d
 from lkca.models.layers import BandGroups, Conv3, upsamplers
@@ -286,11 +286,11 @@ def test_channel_attention_of_msdformer_against_loops(rng):
 def attention_of_essaformer(layer, x):
     """ESSA of one image as its description reads, on (pixels, channels)."""
     tokens = layer.norm(x[0].flatten(1).T)
-    q, k, v = (tokens @ layer.project.weight[:, :, 0, 0].T + layer.project.bias).chunk(3, 1)
+    q, k, v = (tokens @ layer.project.weight.T + layer.project.bias).chunk(3, 1)
     q, k = (q - q.mean(1, keepdim=True)) ** 2, (k - k.mean(1, keepdim=True)) ** 2
     q, k = q / (q.sum(1, keepdim=True) + 1e-7), k / (k.sum(1, keepdim=True) + 1e-7)
     q, k = q / q.norm(dim=1, keepdim=True), k / k.norm(dim=0, keepdim=True)
-    out = (v + q @ (k.T @ v) / len(tokens) ** 0.5) @ layer.out.weight[:, :, 0, 0].T + layer.out.bias
+    out = (v + q @ (k.T @ v) / len(tokens) ** 0.5) @ layer.out.weight.T + layer.out.bias
     return out.T.reshape(x[0].shape)
 
 
@@ -300,15 +300,12 @@ def test_attention_of_essaformer_against_its_description(rng):
 
 
 def test_a_large_image_in_parts_is_the_whole_image(rng, monkeypatch):
-    """ESSAformer's block by strips and parts, SSPSR and MSDformer by a group at a time."""
-    from lkca.models import essaformer, msdformer, sspsr
-
+    """ESSAformer's block by strips and parts, SSPSR and MSDformer by a group at a time and their ends by strips."""
     block, x = Block(16).double().eval(), torch.rand(2, 16, 11, 6, dtype=torch.float64)
     nets = [trained_a_little(small(arch)).double() for arch in ("sspsr", "msdformer")]
     lr = torch.rand(2, 9, 5, 4, dtype=torch.float64)
     whole = [block(x), *[net(lr) for net in nets]]
-    for module in (essaformer, msdformer, sspsr):
-        monkeypatch.setattr(module, "PIXELS", 20)
+    monkeypatch.setattr(layers, "PIXELS", 20)
     for parts, expected in zip([block(x), *[net(lr) for net in nets]], whole, strict=True):
         assert torch.allclose(parts, expected, atol=1e-12 * expected.abs().max().item())
 

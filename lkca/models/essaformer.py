@@ -10,11 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lkca.models.layers import Conv3, doubling
+from lkca.models.layers import Conv3, by_strips, doubling, fitting
 
 DROP = 0.2  # share of channels that training drops
 LEAK = 0.2  # slope of the activations below zero
-PIXELS = 2**15  # computed together: all of a training image's; a large image is kept out of memory by parts
 
 
 class SpectralCorrelationAttention(nn.Module):
@@ -27,31 +26,30 @@ class SpectralCorrelationAttention(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width)
-        self.project = nn.Conv2d(width, 3 * width, 1)
-        self.out = nn.Conv2d(width, width, 1)
+        self.project = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
         h, w = x.shape[-2:]
         weights, biases = self.project.weight.chunk(3), self.project.bias.chunk(3)
         queries, values, products, squares = [], [], 0, 0
-        for rows in x.split(max(1, PIXELS // w), 2):
-            tokens = self.norm(rows.movedim(1, -1)).movedim(-1, 1).contiguous()
-            parts = (F.conv2d(tokens, *each) for each in zip(weights, biases, strict=True))
-            q, k, v = (part.flatten(2) for part in parts)  # each (n, c, pixels)
+        for rows in x.split(fitting(w), 2):
+            tokens = self.norm(rows.movedim(1, -1).flatten(1, 2))
+            q, k, v = (F.linear(tokens, *each) for each in zip(weights, biases, strict=True))  # each (n, pixels, c)
             k = _contrast(k)
-            k = k / (k.sum(1, keepdim=True) + 1e-7)
-            products, squares = products + v @ k.mT, squares + k.square().sum(-1)
-            queries.append(F.normalize(_contrast(q), dim=1))  # division by the sum would not change it
+            k = k / (k.sum(-1, keepdim=True) + 1e-7)
+            products, squares = products + k.mT @ v, squares + k.square().sum(1)
+            queries.append(F.normalize(_contrast(q), dim=-1))  # division by the sum would not change it
             values.append(v)
         lengths = squares.clamp_min(1e-24).sqrt()  # of k's channels over the image, (n, c)
-        keys = products / (lengths[:, None] * sqrt(h * w))  # (n, c of v, c of k)
-        made = [(keys @ q).add_(v).unflatten(-1, (-1, w)) for q, v in zip(queries, values, strict=True)]
-        return torch.cat([self.out(part) for part in made], 2)
+        keys = products / (lengths[..., None] * sqrt(h * w))  # (n, c of k, c of v)
+        made = [self.out((q @ keys).add_(v)).unflatten(1, (-1, w)) for q, v in zip(queries, values, strict=True)]
+        return torch.cat(made, 1).movedim(-1, 1)
 
 
 def _contrast(x: Tensor) -> Tensor:
     """Squared deviations of each pixel's channels from their mean."""
-    return (x - x.mean(1, keepdim=True)).square_()
+    return (x - x.mean(-1, keepdim=True)).square_()
 
 
 class Block(nn.Module):
@@ -76,15 +74,13 @@ class Block(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        attended, (h, w) = self.attention(x), x.shape[-2:]
-        rows = h if self.training else max(1, PIXELS // w)  # dropping is for the whole image
-        strips = []
-        for top in range(0, h, rows):
-            above = min(top, 1)  # rows that the 3x3 convolution sees beyond the strip
-            seen = slice(top - above, top + rows + 1)
-            strip = self.merge(torch.cat([attended[:, :, seen], x[:, :, seen]], 1))[:, :, above : above + rows]
-            strips.append(strip + x[:, :, top : top + rows])
-        return torch.cat(strips, 2)
+        attended = self.attention(x)
+        if self.training:  # dropping is for the whole image
+            return self.merged(attended, x)
+        return by_strips(self.merged, 1, attended, x)
+
+    def merged(self, attended: Tensor, x: Tensor) -> Tensor:
+        return self.merge(torch.cat([attended, x], 1)) + x
 
 
 class ESSAformer(nn.Module):

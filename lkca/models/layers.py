@@ -1,5 +1,6 @@
 """What two or more networks share. Images are (n, channels, h, w)."""
 
+from collections.abc import Callable
 from math import ceil, log2
 
 import torch
@@ -22,6 +23,33 @@ def counting() -> bool:
     return torch.jit.is_tracing()
 
 
+PIXELS = 2**14  # computed together: all of a training image's; a large image is kept out of memory by parts
+
+
+def fitting(pixels: int) -> int:
+    """How many parts, of so many pixels each, are computed together; at least one."""
+    return max(1, PIXELS // pixels)
+
+
+def by_strips(function: Callable[..., Tensor], edge: int, *images: Tensor) -> Tensor:
+    """`function(*images)`, of large images strip by strip, so that less is in memory at a time.
+
+    Args:
+        function: Makes an image (n, c, h, w) of images of the same size.
+        edge: Rows above and below that a row of the result depends on.
+        images: Each (n, any channels, h, w).
+    """
+    h, w = images[0].shape[-2:]
+    if fitting(w) >= h:
+        return function(*images)
+    strips, rows = [], max(1, fitting(w) - 2 * edge)
+    for top in range(0, h, rows):
+        above = min(top, edge)
+        seen = (image[:, :, top - above : top + rows + edge] for image in images)
+        strips.append(function(*seen)[:, :, above : above + rows])
+    return torch.cat(strips, 2)
+
+
 class Conv3(nn.Conv2d):
     """A 3x3 convolution that keeps the size; on a CPU with many channels and pixels by Winograd's algorithm.
 
@@ -35,7 +63,7 @@ class Conv3(nn.Conv2d):
         super().__init__(inputs, outputs, 3, padding=1, groups=groups, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        gains = self.groups == 1 and min(self.weight.shape[:2]) >= 64 and x[:, 0].numel() >= 64 * 64
+        gains = self.groups == 1 and min(self.weight.shape[:2]) >= 64 and x[:, 0].numel() * len(self.weight) >= 2**19
         if gains and winograd.WORKS and x.device.type == "cpu" and x.dtype == torch.float32 and not counting():
             return winograd.Winograd.apply(x, self.weight, self.bias)
         return super().forward(x)

@@ -10,10 +10,19 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lkca.models.bicubic import Bicubic
-from lkca.models.layers import BandGroups, Conv3, LayerNorm2d, SpatialResidual, SpectralResidual, counting, doubling
+from lkca.models.layers import (
+    BandGroups,
+    Conv3,
+    LayerNorm2d,
+    SpatialResidual,
+    SpectralResidual,
+    by_strips,
+    counting,
+    doubling,
+    fitting,
+)
 
 HEADS = 6  # of the attention
-PIXELS = 2**14  # of band groups computed together: all of a training image's, one at a time of a large image
 
 
 class DilatedAggregation(nn.Module):
@@ -56,9 +65,8 @@ class MultiscaleAggregation(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         groups = self.groups.split(x).transpose(0, 1)  # (groups, n, 8, h, w)
-        together = max(1, PIXELS // x[:, 0].numel())
         parts = []
-        for some in groups.split(together):
+        for some in groups.split(fitting(x[:, 0].numel())):
             features = self.shared(some.flatten(0, 1)).unflatten(0, some.shape[:2])  # (some, n, width, h, w)
             parts += [own(f) for own, f in zip(self.own[len(parts) :], features, strict=False)]
         return self.widen(self.groups.average(torch.stack(parts, 1)))
@@ -156,9 +164,10 @@ class MSDformer(nn.Module):
         self.tail = Conv3(width, bands)
 
     def forward(self, lr: Tensor) -> Tensor:
+        lr = lr.contiguous(memory_format=torch.channels_last)  # in which convolutions of 1x1 or few channels are faster
         x = self.head(lr)
         y = self.transformers[0](x)
         for transformer, conv in zip(self.transformers[1:], self.convs[1:], strict=True):
             y = conv(transformer(y))
         y = self.upsampler(x + y)  # (n, width, r * h, r * w)
-        return self.tail(y.add_(self.shortcut(self.bicubic(lr))))
+        return by_strips(lambda y, bicubic: self.tail(y + self.shortcut(bicubic)), 2, y, self.bicubic(lr))

@@ -8,9 +8,16 @@ import torch
 from torch import Tensor, nn
 
 from lkca.models.bicubic import Bicubic
-from lkca.models.layers import BandGroups, Conv3, SpatialResidual, SpectralResidual, Upsampler, doubling
-
-PIXELS = 2**14  # of band groups computed together: all of a training image's, one at a time of a large image
+from lkca.models.layers import (
+    BandGroups,
+    Conv3,
+    SpatialResidual,
+    SpectralResidual,
+    Upsampler,
+    by_strips,
+    doubling,
+    fitting,
+)
 
 
 class SSPN(nn.Module):
@@ -59,9 +66,9 @@ class SSPSR(nn.Module):
         self.tail = Conv3(width, bands)
 
     def forward(self, lr: Tensor) -> Tensor:
+        lr = lr.contiguous(memory_format=torch.channels_last)  # in which convolutions of 1x1 or few channels are faster
         groups = self.groups.split(lr)  # (n, groups, 8, h, w)
-        together = max(1, PIXELS // lr[0, 0].numel())
-        parts = torch.cat([self.branch(part) for part in groups.flatten(0, 1).split(together)])
+        parts = torch.cat([self.branch(part) for part in groups.flatten(0, 1).split(fitting(lr[0, 0].numel()))])
         x = self.groups.average(parts.unflatten(0, groups.shape[:2]))  # (n, bands, r / 2 * h, r / 2 * w)
         x = self.trunk(x)  # (n, width, r * h, r * w)
-        return self.tail(x.add_(self.shortcut(self.bicubic(lr))))
+        return by_strips(lambda x, bicubic: self.tail(x + self.shortcut(bicubic)), 2, x, self.bicubic(lr))

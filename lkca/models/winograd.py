@@ -48,17 +48,25 @@ class Winograd(torch.autograd.Function):
 
 
 def _column(x: Tensor) -> Tensor:
-    """Images as one, which both algorithms like, with a row of zeros below each: (n, c, h, w) -> (1, c, n * (h + 1), w).
+    """Images as one, which both algorithms like: (n, c, h, w) -> (1, c, n * (h + 1), w) with a row of zeros below each.
 
     A single image stays as it is.
     """
-    return x.contiguous() if len(x) == 1 else F.pad(x, (0, 0, 0, 1)).transpose(0, 1).flatten(1, 2)[None]
+    n, c, h, w = x.shape
+    if n == 1:
+        return x.contiguous()
+    column = x.new_zeros(c, n, h + 1, w)
+    column[:, :, :h] = x.transpose(0, 1)
+    return column.view(1, c, -1, w)
 
 
 def _images(column: Tensor, like: Tensor) -> Tensor:
-    """The images of a column, as many and as high as those of `like`."""
+    """The images of a column, as many and as high as those of `like`; several ones in its memory format."""
     n, _, h, _ = like.shape
-    return column if n == 1 else column.unflatten(2, (n, h + 1))[0, :, :, :h].transpose(0, 1).contiguous()
+    if n == 1:
+        return column
+    images = column.unflatten(2, (n, h + 1))[0, :, :, :h].transpose(0, 1)
+    return images.contiguous(memory_format=torch.contiguous_format if like.is_contiguous() else torch.channels_last)
 
 
 def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -76,7 +84,7 @@ def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def _weight_gradient(x: Tensor, grad: Tensor) -> Tensor:
-    """Of the weights, (o, c, 3, 3), from one image (1, c, h, w) and the gradient of what was made of it (1, o, h, w)."""
+    """Of the weights, (o, c, 3, 3), from one image (1, c, h, w) and the gradient of its convolution (1, o, h, w)."""
     image, kernel, result = (
         torch.kron(one, one) for one in (torch.tensor(each, dtype=x.dtype) for each in (_IMAGE, _KERNEL, _RESULT))
     )  # both directions at once: 36 numbers of each tile
