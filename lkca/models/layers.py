@@ -42,12 +42,14 @@ def by_strips(function: Callable[..., Tensor], edge: int, *images: Tensor) -> Te
     h, w = images[0].shape[-2:]
     if fitting(w) >= h:
         return function(*images)
-    strips, rows = [], max(1, fitting(w) - 2 * edge)
+    rows, whole = max(1, fitting(w) - 2 * edge), None
     for top in range(0, h, rows):
         above = min(top, edge)
-        seen = (image[:, :, top - above : top + rows + edge] for image in images)
-        strips.append(function(*seen)[:, :, above : above + rows])
-    return torch.cat(strips, 2)
+        strip = function(*(image[:, :, top - above : top + rows + edge] for image in images))
+        if whole is None:
+            whole = strip.new_empty(*strip.shape[:2], h, w)
+        whole[:, :, top : top + rows] = strip[:, :, above : above + rows]
+    return whole
 
 
 class Conv3(nn.Conv2d):
