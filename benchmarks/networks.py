@@ -58,8 +58,8 @@ class Case(NamedTuple):
 
 CASES = {
     "cpu": [
-        Case("forward 16x16", 16, turns=5),
-        Case("training step 16x16", 16, turns=5, training=True),
+        Case("forward 16x16", 16, turns=15),
+        Case("training step 16x16", 16, turns=15, training=True),
         Case("forward 128x128", 128, turns=3, warm_up=0),  # long enough not to need one
     ],
     "cuda": [

@@ -55,8 +55,8 @@ def _column(x: Tensor) -> Tensor:
     n, c, h, w = x.shape
     if n == 1:
         return x.contiguous()
-    column = x.new_zeros(c, n, h + 1, w)
-    column[:, :, :h] = x.transpose(0, 1)
+    column = x.new_empty(c, n, h + 1, w)
+    column[:, :, :h], column[:, :, h] = x.transpose(0, 1), 0
     return column.view(1, c, -1, w)
 
 
@@ -93,9 +93,11 @@ def _weight_gradient(x: Tensor, grad: Tensor) -> Tensor:
     x = F.pad(x, (1, 1 + right, 1, 1 + below))[0, :, None]  # channels in the place of images
     grad = F.pad(grad, (0, right, 0, below))[0, :, None]
     rows = max(4, PIXELS // w // 4 * 4)
-    products = x.new_zeros(36, len(grad), len(x))
+    gradient = x.new_zeros(9, len(grad) * len(x))
     for top in range(0, h, rows):
         tiles = F.conv2d(x[:, :, top : top + rows + 2], image.view(36, 1, 6, 6), stride=4)  # (c, 36, tiles)
         of_tiles = F.conv2d(grad[:, :, top : top + rows], result.view(36, 1, 4, 4), stride=4)
-        products.baddbmm_(of_tiles.flatten(2).transpose(0, 1), tiles.flatten(2).permute(1, 2, 0))
-    return (kernel.mT / 24**2 @ products.flatten(1)).view(3, 3, len(grad), len(x)).permute(2, 3, 0, 1)
+        numbers = tiles.flatten(2).permute(1, 2, 0), of_tiles.flatten(2).transpose(0, 1), kernel / 24**2
+        for inputs, outputs, back in zip(*(each.split(12) for each in numbers), strict=True):  # to hold less at a time
+            gradient.addmm_(back.T, (outputs @ inputs).flatten(1))
+    return gradient.view(3, 3, len(grad), len(x)).permute(2, 3, 0, 1)
