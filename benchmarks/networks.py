@@ -84,6 +84,8 @@ def work(pipe: Connection, name: str, published: bool, case: Case, device: str) 
     try:
         if device == "cpu":
             torch.set_num_threads(THREADS)
+        else:  # cuDNN chooses by the memory that is free: each process gets as much
+            torch.cuda.set_per_process_memory_fraction(0.45)
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
         torch.manual_seed(0)
         net = network(name, published).to(device).train(case.training)
