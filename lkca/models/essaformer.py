@@ -31,25 +31,25 @@ class SpectralCorrelationAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         h, w = x.shape[-2:]
-        weights, biases = self.project.weight.chunk(3), self.project.bias.chunk(3)
+        of_q, of_k, of_v = zip(self.project.weight.chunk(3), self.project.bias.chunk(3), strict=True)
+        of_q, of_k = _centred(*of_q), _centred(*of_k)
         queries, values, products, squares = [], [], 0, 0
         for rows in x.split(fitting(w), 2):
-            tokens = self.norm(rows.movedim(1, -1).flatten(1, 2))
-            q, k, v = (F.linear(tokens, *each) for each in zip(weights, biases, strict=True))  # each (n, pixels, c)
-            k = _contrast(k)
+            tokens = self.norm(rows.movedim(1, -1).flatten(1, 2))  # (n, pixels, c)
+            k = F.linear(tokens, *of_k).square()
             k = k / (k.sum(-1, keepdim=True) + 1e-7)
-            products, squares = products + k.mT @ v, squares + k.square().sum(1)
-            queries.append(F.normalize(_contrast(q), dim=-1))  # division by the sum would not change it
-            values.append(v)
+            values.append(F.linear(tokens, *of_v))
+            products, squares = products + k.mT @ values[-1], squares + k.square().sum(1)
+            queries.append(F.normalize(F.linear(tokens, *of_q).square(), dim=-1))  # a sum's division would be undone
         lengths = squares.clamp_min(1e-24).sqrt()  # of k's channels over the image, (n, c)
         keys = products / (lengths[..., None] * sqrt(h * w))  # (n, c of k, c of v)
         made = [self.out((q @ keys).add_(v)).unflatten(1, (-1, w)) for q, v in zip(queries, values, strict=True)]
         return torch.cat(made, 1).movedim(-1, 1)
 
 
-def _contrast(x: Tensor) -> Tensor:
-    """Squared deviations of each pixel's channels from their mean."""
-    return (x - x.mean(-1, keepdim=True)).square_()
+def _centred(weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+    """A linear layer whose outputs are the deviations of the given one's from their mean."""
+    return weight - weight.mean(0), bias - bias.mean()
 
 
 class Block(nn.Module):
@@ -63,8 +63,8 @@ class Block(nn.Module):
         super().__init__()
         self.attention = nn.Sequential(SpectralCorrelationAttention(width), nn.Dropout2d(DROP, inplace=True))
         # Dropping channels before or after the activation is the same; before, nothing has to be kept for the gradient.
+        self.join = nn.Conv2d(2 * width, 2 * width, 1)
         self.merge = nn.Sequential(
-            nn.Conv2d(2 * width, 2 * width, 1),
             nn.Dropout2d(DROP, inplace=True),
             nn.LeakyReLU(LEAK, inplace=True),
             Conv3(2 * width, 2 * width),
@@ -74,13 +74,12 @@ class Block(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        attended = self.attention(x)
         if self.training:  # dropping is for the whole image
-            return self.merged(attended, x)
-        return by_strips(self.merged, 1, attended, x)
+            return self.merged(self.attention(x), x)
+        return by_strips(self.merged, 1, self.attention(x), x)
 
     def merged(self, attended: Tensor, x: Tensor) -> Tensor:
-        return self.merge(torch.cat([attended, x], 1)) + x
+        return self.merge(self.join(torch.cat([attended, x], 1))) + x
 
 
 class ESSAformer(nn.Module):
@@ -103,7 +102,7 @@ class ESSAformer(nn.Module):
         self.tail = Conv3(width, bands)
 
     def forward(self, lr: Tensor) -> Tensor:
-        x = self.head(lr)
+        x = self.head(lr.contiguous(memory_format=torch.channels_last))  # in which most of the layers are faster
         up = self.high(self.upsampler(x))
         down = self.low(self.downsampler(up) + x)
         up = self.high(self.upsampler(down) + up)

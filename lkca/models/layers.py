@@ -65,8 +65,8 @@ class Conv3(nn.Conv2d):
         super().__init__(inputs, outputs, 3, padding=1, groups=groups, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        gains = self.groups == 1 and min(self.weight.shape[:2]) >= 64 and x[:, 0].numel() * len(self.weight) >= 2**19
-        if gains and winograd.WORKS and x.device.type == "cpu" and x.dtype == torch.float32 and not counting():
+        gains = self.groups == 1 and min(self.weight.shape[:2]) >= 128 and x[:, 0].numel() >= 2**10
+        if gains and x.device.type == "cpu" and x.dtype == torch.float32 and not counting():
             return winograd.Winograd.apply(x, self.weight, self.bias)
         return super().forward(x)
 
@@ -137,6 +137,10 @@ class BandGroups(nn.Module):
         index = starts[:, None] + torch.arange(self.SIZE)  # (groups, 8), the bands of each group
         self.register_buffer("index", index.flatten(), persistent=False)
         self.register_buffer("times", self.index.bincount()[:, None, None], persistent=False)  # a band is in 1 to 3
+
+    def parts(self, x: Tensor) -> int:
+        """In how many parts the groups of an image, (n, bands, h, w), are computed; a GPU is faster with few."""
+        return ceil(self.number * x[:, 0].numel() / (PIXELS if x.is_cuda else PIXELS // 4))
 
     def split(self, x: Tensor) -> Tensor:
         """The groups of an image, (n, bands, h, w) -> (n, groups, 8, h, w)."""

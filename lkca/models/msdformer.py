@@ -19,7 +19,6 @@ from lkca.models.layers import (
     by_strips,
     counting,
     doubling,
-    fitting,
 )
 
 HEADS = 6  # of the attention
@@ -66,7 +65,7 @@ class MultiscaleAggregation(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         groups = self.groups.split(x).transpose(0, 1)  # (groups, n, 8, h, w)
         parts = []
-        for some in groups.split(fitting(x[:, 0].numel())):
+        for some in groups.chunk(self.groups.parts(x)):
             features = self.shared(some.flatten(0, 1)).unflatten(0, some.shape[:2])  # (some, n, width, h, w)
             parts += [own(f) for own, f in zip(self.own[len(parts) :], features, strict=False)]
         return self.widen(self.groups.average(torch.stack(parts, 1)))

@@ -16,7 +16,6 @@ from lkca.models.layers import (
     Upsampler,
     by_strips,
     doubling,
-    fitting,
 )
 
 
@@ -68,7 +67,7 @@ class SSPSR(nn.Module):
     def forward(self, lr: Tensor) -> Tensor:
         lr = lr.contiguous(memory_format=torch.channels_last)  # in which convolutions of 1x1 or few channels are faster
         groups = self.groups.split(lr)  # (n, groups, 8, h, w)
-        x = torch.cat([self.branch(some) for some in groups.flatten(0, 1).split(fitting(lr[0, 0].numel()))])
+        x = torch.cat([self.branch(some) for some in groups.flatten(0, 1).chunk(self.groups.parts(lr))])
         x = self.groups.average(x.unflatten(0, groups.shape[:2]))  # (n, bands, r / 2 * h, r / 2 * w)
         x = self.trunk(x)  # (n, width, r * h, r * w)
         return by_strips(lambda x, bicubic: self.tail(x + self.shortcut(bicubic)), 2, x, self.bicubic(lr))

@@ -1,103 +1,129 @@
-"""3x3 convolutions in fewer multiplications, on a CPU up to three times as fast as torch's own.
+"""3x3 convolutions of many channels in fewer multiplications, on a CPU up to twice as fast as torch's own.
 
-Source: Lavin & Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016.
+Source: Lavin & Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016: F(4x4, 3x3). An image's tile of 6x6
+and a kernel of 3x3 become 36 numbers each, the products of which, summed over the channels, become 4x4 pixels of the
+result. The sums are 36 products of matrices. For gradients of kernels everything is transposed: results come in, kernels
+come out.
 """
 
-from typing import Any
+from collections.abc import Iterator
+from math import ceil
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-# Some builds of torch are without it. The question also wakes NNPACK.
-WORKS = torch.backends.nnpack.is_available() and hasattr(torch, "_nnpack_spatial_convolution")
-PIXELS = 2**14  # of a strip. NNPACK keeps for ever what it took for one: about twice input and output.
+STRIP = 2**10  # pixels that become numbers together, in the processor's cache
+PART = 4  # strips that are multiplied together,
+NUMBERS = [slice(i, i + 12) for i in range(0, 36, 12)]  # so many of their numbers at a time: enough to be fast
 
-# F(4x4, 3x3) turns an image's tile of 6x6 and a kernel of 3x3 into 6x6 numbers each, which it multiplies, and the
-# products into a result of 4x4. For gradients of kernels everything is transposed: results come in, kernels out.
 _IMAGE = ((4, 0, -5, 0, 1, 0), (0, -4, -4, 1, 1, 0), (0, 4, -4, -1, 1, 0))
 _IMAGE += ((0, -2, -1, 2, 1, 0), (0, 2, -1, -2, 1, 0), (0, 4, 0, -5, 0, 1))
 _KERNEL = ((6, 0, 0), (-4, -4, -4), (-4, 4, -4), (1, 2, 4), (1, -2, 4), (0, 0, 24))  # of 1/24
 _RESULT = ((1, 0, 0, 0), (1, 1, 1, 1), (1, -1, 1, -1), (1, 2, 4, 8), (1, -2, 4, -8), (0, 0, 0, 1))
+IMAGE, KERNEL, RESULT = (  # both directions at once
+    torch.kron(one, one) for one in (torch.tensor(each, dtype=torch.float32) for each in (_IMAGE, _KERNEL, _RESULT))
+)
+KERNEL /= 24**2
 
 
 class Winograd(torch.autograd.Function):
-    """A 3x3 convolution that keeps the size, (n, c, h, w) -> (n, o, h, w); float32 on a CPU, where it `WORKS`.
+    """A 3x3 convolution that keeps the size, (n, c, h, w) -> (n, o, h, w), channels last; float32 on a CPU.
 
-    Outputs and gradients of inputs are NNPACK's, which torch brings but does not choose; gradients of weights are our
-    own, since NNPACK has none. Rounding errors are 1e-5 of the values where those of the usual algorithm are 1e-6.
+    Rounding errors are 1e-5 of the values where those of the usual algorithm are 1e-6.
     """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(x, weight)
-        return _images(_convolve(_column(x), weight, bias), x)
+        y = _convolve(x, weight)
+        return y if bias is None else y.add_(bias[:, None, None])
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         of_x, of_weight, of_bias = ctx.needs_input_grad
-        grad = _column(grad)
         return (
-            _images(_convolve(grad, weight.flip(-2, -1).transpose(0, 1), None), x) if of_x else None,
-            _weight_gradient(_column(x), grad) if of_weight else None,
+            _convolve(grad, weight, backward=True) if of_x else None,
+            _weight_gradient(x, grad).view_as(weight) if of_weight else None,
             grad.sum((0, 2, 3)) if of_bias else None,
         )
 
 
-def _column(x: Tensor) -> Tensor:
-    """Images as one, which both algorithms like: (n, c, h, w) -> (1, c, n * (h + 1), w) with a row of zeros below each.
+class _Strip(NamedTuple):
+    images: slice
+    rows: slice  # from a multiple of four to another
+    tiles: int  # of 4x4 pixels
 
-    A single image stays as it is.
+
+def _parts(x: Tensor) -> Iterator[list[_Strip]]:
+    """The strips that make up images (n, c, h, w), and those that are multiplied together."""
+    n, _, h, w = x.shape
+    down, right = ceil(h / 4), ceil(w / 4)
+    high = min(max(1, STRIP // (16 * right)), down)  # tiles
+    images = max(1, STRIP // (16 * right * high))
+    strips = [
+        _Strip(slice(i, j), slice(4 * top, 4 * bottom), (j - i) * (bottom - top) * right)
+        for i, j in ((i, min(i + images, n)) for i in range(0, n, images))
+        for top, bottom in ((top, min(top + high, down)) for top in range(0, down, high))
+    ]
+    return (strips[i : i + PART] for i in range(0, len(strips), PART))
+
+
+def _numbers(x: Tensor, part: list[_Strip], matrix: Tensor, edge: int) -> Tensor:
+    """Tiles of images times a matrix, (n, c, h, w) -> (tiles, 36, c).
+
+    Args:
+        x: All images.
+        part: Its strips.
+        matrix: (36, pixels of a tile).
+        edge: How far a tile reaches beyond its 4x4 pixels; outside the image is zero.
     """
-    n, c, h, w = x.shape
-    if n == 1:
-        return x.contiguous()
-    column = x.new_empty(c, n, h + 1, w)
-    column[:, :, :h], column[:, :, h] = x.transpose(0, 1), 0
-    return column.view(1, c, -1, w)
+    _, c, h, w = x.shape
+    size, tiles = 4 + 2 * edge, [strip.tiles for strip in part]
+    numbers = x.new_empty(sum(tiles), 36, c)
+    for (images, rows, _), some in zip(part, numbers.split(tiles), strict=True):
+        above, below = min(edge, rows.start), min(edge, max(0, h - rows.stop))  # rows beyond the strip
+        strip = x[images, :, rows.start - above : rows.stop + below].permute(0, 2, 3, 1)
+        missing = rows.stop + below - rows.start + above - strip.shape[1]  # to a multiple of four
+        strip = F.pad(strip, (0, 0, edge, edge + -w % 4, edge - above, edge - below + missing))
+        of_tiles = strip.unfold(1, size, 4).unfold(2, size, 4).permute(0, 1, 2, 4, 5, 3)
+        torch.matmul(matrix, of_tiles.reshape(-1, size**2, c), out=some)
+    return numbers
 
 
-def _images(column: Tensor, like: Tensor) -> Tensor:
-    """The images of a column, as many and as high as those of `like`; several ones in its memory format."""
-    n, _, h, _ = like.shape
-    if n == 1:
-        return column
-    images = column.unflatten(2, (n, h + 1))[0, :, :, :h].transpose(0, 1)
-    return images.contiguous(memory_format=torch.contiguous_format if like.is_contiguous() else torch.channels_last)
-
-
-def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    _, _, h, w = x.shape
-    weight, rows = weight.contiguous(), max(1, PIXELS // w)
-    if rows >= h:
-        return torch._nnpack_spatial_convolution(x, weight, bias, padding=1)
-    y = x.new_empty(1, len(weight), h, w)
-    for top in range(0, h, rows):
-        above = min(top, 1)  # the row that the kernel sees beyond the strip
-        strip = x[:, :, top - above : top + rows + 1].contiguous()
-        made = torch._nnpack_spatial_convolution(strip, weight, bias, padding=1)
-        y[:, :, top : top + rows] = made[:, :, above : above + rows]
-    return y
+def _convolve(x: Tensor, weight: Tensor, backward: bool = False) -> Tensor:
+    """A convolution, (n, c, h, w) -> (n, o, h, w), or backward (n, o, h, w) -> (n, c, h, w); weights (o, c, 3, 3)."""
+    n, _, h, w = x.shape
+    down, right, outputs = ceil(h / 4), ceil(w / 4), weight.shape[int(backward)]
+    y = torch.empty(n, outputs, 4 * down, 4 * right, memory_format=torch.channels_last)
+    tiles = y.permute(0, 2, 3, 1).view(n, down, 4, right, 4, outputs).transpose(2, 3)
+    kernel = KERNEL.flip(1) if backward else KERNEL
+    of_weight = weight.new_empty(len(weight), 12, weight.shape[1])  # written again and again, as memory is slow to get
+    for part in _parts(x):
+        of_x = _numbers(x, part, IMAGE, edge=1)
+        made, pixels = x.new_empty(12, len(of_x), outputs), x.new_zeros(len(of_x), 16, outputs)
+        for some in NUMBERS:
+            torch.matmul(kernel[some], weight.flatten(2).mT, out=of_weight)
+            matrices = of_weight.transpose(0, 1) if backward else of_weight.permute(1, 2, 0)
+            torch.bmm(of_x[:, some].transpose(0, 1), matrices, out=made)  # (12, tiles, outputs)
+            pixels.baddbmm_(RESULT[some].T.expand(len(of_x), -1, -1), made.transpose(0, 1))
+        for strip, some in zip(part, pixels.split([strip.tiles for strip in part]), strict=True):
+            place = tiles[strip.images, strip.rows.start // 4 : strip.rows.stop // 4]
+            place.copy_(some.view_as(place))
+        del of_x, made, pixels
+    return y if (h, w) == y.shape[2:] else y[:, :, :h, :w].contiguous(memory_format=torch.channels_last)
 
 
 def _weight_gradient(x: Tensor, grad: Tensor) -> Tensor:
-    """Of the weights, (o, c, 3, 3), from one image (1, c, h, w) and the gradient of its convolution (1, o, h, w)."""
-    image, kernel, result = (
-        torch.kron(one, one) for one in (torch.tensor(each, dtype=x.dtype) for each in (_IMAGE, _KERNEL, _RESULT))
-    )  # both directions at once: 36 numbers of each tile
-    h, w = x.shape[-2:]
-    below, right = -h % 4, -w % 4
-    x = F.pad(x, (1, 1 + right, 1, 1 + below))[0, :, None]  # channels in the place of images
-    grad = F.pad(grad, (0, right, 0, below))[0, :, None]
-    rows = max(4, PIXELS // w // 4 * 4)
-    gradient = x.new_zeros(9, len(grad) * len(x))
-    for top in range(0, h, rows):
-        tiles = F.conv2d(x[:, :, top : top + rows + 2], image.view(36, 1, 6, 6), stride=4)  # (c, 36, tiles)
-        of_tiles = F.conv2d(grad[:, :, top : top + rows], result.view(36, 1, 4, 4), stride=4)
-        numbers = tiles.flatten(2).permute(1, 2, 0), of_tiles.flatten(2).transpose(0, 1), kernel / 24**2
-        for inputs, outputs, back in zip(*(each.split(12) for each in numbers), strict=True):  # to hold less at a time
-            gradient.addmm_(back.T, (outputs @ inputs).flatten(1))
-    return gradient.view(3, 3, len(grad), len(x)).permute(2, 3, 0, 1)
+    """Of the weights, (o, c, 9), from images (n, c, h, w) and the gradient of their convolution (n, o, h, w)."""
+    gradient = x.new_zeros(9, grad.shape[1] * x.shape[1])
+    for part in _parts(x):
+        of_x, of_grad = _numbers(x, part, IMAGE, edge=1), _numbers(grad, part, RESULT, edge=0)
+        for some in NUMBERS:
+            made = of_grad[:, some].permute(1, 2, 0) @ of_x[:, some].transpose(0, 1)  # (12, o, c)
+            gradient.addmm_(KERNEL[some].T, made.flatten(1))
+    return gradient.T
