@@ -38,8 +38,7 @@ class Winograd(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(x, weight)
-        y = _convolve(x, weight)
-        return y if bias is None else y.add_(bias[:, None, None])
+        return _convolve(x, weight, bias)
 
     @staticmethod
     @once_differentiable
@@ -47,7 +46,7 @@ class Winograd(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         of_x, of_weight, of_bias = ctx.needs_input_grad
         return (
-            _convolve(grad, weight, backward=True) if of_x else None,
+            _convolve(grad, weight, None, backward=True) if of_x else None,
             _weight_gradient(x, grad).view_as(weight) if of_weight else None,
             grad.sum((0, 2, 3)) if of_bias else None,
         )
@@ -95,17 +94,17 @@ def _numbers(x: Tensor, part: list[_Strip], matrix: Tensor, edge: int) -> Tensor
     return numbers
 
 
-def _convolve(x: Tensor, weight: Tensor, backward: bool = False) -> Tensor:
+def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None, backward: bool = False) -> Tensor:
     """A convolution, (n, c, h, w) -> (n, o, h, w), or backward (n, o, h, w) -> (n, c, h, w); weights (o, c, 3, 3)."""
     n, _, h, w = x.shape
     down, right, outputs = ceil(h / 4), ceil(w / 4), weight.shape[int(backward)]
     y = torch.empty(n, outputs, 4 * down, 4 * right, memory_format=torch.channels_last)
     tiles = y.permute(0, 2, 3, 1).view(n, down, 4, right, 4, outputs).transpose(2, 3)
-    kernel = KERNEL.flip(1) if backward else KERNEL
+    kernel, start = KERNEL.flip(1) if backward else KERNEL, x.new_zeros(outputs) if bias is None else bias
     of_weight = weight.new_empty(len(weight), 12, weight.shape[1])  # written again and again, as memory is slow to get
     for part in _parts(x):
         of_x = _numbers(x, part, IMAGE, edge=1)
-        made, pixels = x.new_empty(12, len(of_x), outputs), x.new_zeros(len(of_x), 16, outputs)
+        made, pixels = x.new_empty(12, len(of_x), outputs), start.repeat(len(of_x), 16, 1)
         for some in NUMBERS:
             torch.matmul(kernel[some], weight.flatten(2).mT, out=of_weight)
             matrices = of_weight.transpose(0, 1) if backward else of_weight.permute(1, 2, 0)
