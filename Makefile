@@ -52,7 +52,7 @@ lint: $(READY)
 	.venv/bin/snakefmt --check Snakefile workflow
 	.venv/bin/snakemake --lint
 
-# About ten minutes, on a machine that does nothing else meanwhile.
+# A quarter of an hour, on a machine that does nothing else meanwhile.
 bench: $(READY)
 	.venv/bin/python benchmarks/networks.py
 

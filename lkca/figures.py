@@ -109,11 +109,11 @@ def spectrum(chosen: dict[str, Any], runs: Runs) -> Figure:
     drawn, place = _page(chosen, height, runs)
     axes = place(0.5, 0.05, 4.1, height - 0.5)
     axes.axhline(0.9, color=MUTED, linewidth=0.7)
-    several = len({label for _, label in runs}) > 1
+    scenes, several = len(chosen["scenes"]) > 1, len({label for _, label in runs}) > 1
     for ((scene, label), run), colour in zip(runs.items(), cycle(COLOURS), strict=False):
         of_run = run.facts["layers"]
         for i, layer in enumerate(of_run):
-            title = label if several and len(chosen["scenes"]) == 1 else f"{scene}, {label}" if several else scene
+            title = ", ".join([scene] * (scenes or not several) + [label] * several)
             title += f", layer {i + 1} of {len(of_run)}" if len(of_run) > 1 else ""
             ranks, count = layer["rank90"], len(layer["trained"])
             legend = f"{title}:\n90 % at {ranks['trained']} of {count}, at the start {ranks['start']}"

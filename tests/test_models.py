@@ -9,7 +9,7 @@ from torch import nn
 
 from lkca.complexity import macs, parameters
 from lkca.errors import InputError
-from lkca.models import MODELS, build, layers, winograd
+from lkca.models import MODELS, build, layers
 from lkca.models.essaformer import Block, SpectralCorrelationAttention
 from lkca.models.fcnn3d import FlatConv3d
 from lkca.models.layers import BandGroups, Conv3, upsamplers
@@ -316,11 +316,10 @@ def test_flat_convolution_is_the_3d_convolution_of_a_cube_of_depth_one(rng):
     assert torch.allclose(layer(x), whole[:, :, 0], atol=1e-12)
 
 
-@pytest.mark.skipif(not winograd.WORKS, reason="this torch is without NNPACK")
-@pytest.mark.parametrize("shape", [(1, 64, 70, 61), (17, 96, 16, 16), (3, 100, 40, 40)])
+# More than one part and uneven strips; several images in a strip; several strips in an image.
+@pytest.mark.parametrize("shape", [(1, 128, 70, 61), (17, 130, 16, 16), (3, 140, 40, 40), (40, 128, 5, 6)])
 @pytest.mark.parametrize("bias", [True, False])
-def test_winograd_equals_the_convolution(shape, bias, rng, monkeypatch):
-    monkeypatch.setattr(winograd, "PIXELS", 2500)  # the larger ones in strips
+def test_winograd_equals_the_convolution(shape, bias, rng):
     conv, x = Conv3(shape[1], 128, bias=bias), torch.randn(shape, requires_grad=True)
     weights = torch.randn(shape[0], 128, *shape[2:])
     assert "Winograd" in conv(x).grad_fn.name()

@@ -6,7 +6,7 @@ from math import ceil, log2
 import torch
 from torch import Tensor, nn
 
-from lkca.models import winograd
+from lkca.models.winograd import Winograd
 
 
 def centred(lr: Tensor) -> Tensor:
@@ -67,7 +67,7 @@ class Conv3(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         gains = self.groups == 1 and min(self.weight.shape[:2]) >= 128 and x[:, 0].numel() >= 2**10
         if gains and x.device.type == "cpu" and x.dtype == torch.float32 and not counting():
-            return winograd.Winograd.apply(x, self.weight, self.bias)
+            return Winograd.apply(x, self.weight, self.bias)
         return super().forward(x)
 
 
