@@ -121,10 +121,10 @@ def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None, backward: bool = F
 
 def _weight_gradient(x: Tensor, grad: Tensor) -> Tensor:
     """Of the weights, (o, c, 9), from images (n, c, h, w) and the gradient of their convolution (n, o, h, w)."""
-    gradient = x.new_zeros(9, grad.shape[1] * x.shape[1])
+    gradient, made = x.new_zeros(9, grad.shape[1] * x.shape[1]), x.new_empty(SOME, grad.shape[1], x.shape[1])
     for part in _parts(x):
         of_x, of_grad = _numbers(x, part, IMAGE, edge=1), _numbers(grad, part, RESULT, edge=0)
         for some in NUMBERS:
-            made = of_grad[:, some].permute(1, 2, 0) @ of_x[:, some].transpose(0, 1)  # (some, o, c)
+            torch.bmm(of_grad[:, some].permute(1, 2, 0), of_x[:, some].transpose(0, 1), out=made)
             gradient.addmm_(KERNEL[some].T, made.flatten(1))
     return gradient.T
