@@ -75,10 +75,10 @@ def cost(config: list[Path], model: str | None, bands: int | None, scale: int | 
                     try:
                         built = build(*network)
                     except InputError as error:
-                        known[repr(network)], refused = ("not possible", "not possible"), error
+                        known[repr(network)], refused = ("not possible", "not possible"), (name, error)
                     else:
                         known[repr(network)] = parameters(built), macs(built, size)
                 rows.append([name, size, factor, *known[repr(network)]])
     if refused and all(row[-1] == "not possible" for row in rows[1:]):
-        raise refused
+        raise InputError("models.{}: {}".format(*refused))
     csv.writer(sys.stdout, lineterminator="\n").writerows(rows)

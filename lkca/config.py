@@ -27,6 +27,7 @@ Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Key = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]+$")]  # keys become folders
 MOST_SCALE = 16
+MOST_ARG = 4096  # of a network's width or number of layers
 Scale = Annotated[int, Field(ge=2, le=MOST_SCALE)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
@@ -332,7 +333,7 @@ def _checked(kind: type[T], values: Mapping[str, Any], where: str) -> T:
 
 
 def _sentence(kind: type[BaseModel], error: Mapping[str, Any], where: str) -> str:
-    path = [str(part) for part in error["loc"] if part != "[key]"]
+    path = [str(part) for part in error["loc"] if part not in ("[key]", "int", "float")]  # not pydantic's own parts
     place = f"{where}: {'.'.join(path)}"
     if error["type"] == "extra_forbidden":
         return f"{place} is no setting{_nearest(path[-1], _fields(kind, path[:-1]))}"
@@ -371,6 +372,8 @@ def _types(annotation: Any) -> Iterable[Any]:
 
 def _nearest(word: str, valid: Iterable[str]) -> str:
     valid = [str(v) for v in valid]
+    if not valid:
+        return ": there are none, delete it."
     near = get_close_matches(word, valid, 1, cutoff=0.5)
     return f": did you mean {near[0]}?" if near else f": choose one of {', '.join(sorted(valid))}."
 
@@ -487,8 +490,8 @@ def _check_args(name: str, model: Model) -> None:
     expected = {key: kind for key, kind in signature.items() if key != "groups"}
     for key, value in model.args.items():
         _known(key, expected, where)
-        if expected[key] == "int" and (not isinstance(value, int) or value < 1):
-            _refuse(f"{where}.{key}", f"{value!r} is no whole number from 1: choose one.")
+        if expected[key] == "int" and (not isinstance(value, int) or not 1 <= value <= MOST_ARG):
+            _refuse(f"{where}.{key}", f"{value!r} is no whole number from 1 to {MOST_ARG}: choose one.")
         if expected[key] == "float" and not 0 <= value < 1:
             _refuse(f"{where}.{key}", f"{value!r} is out of range: choose from 0 to below 1.")
     for key in expected:

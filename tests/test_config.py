@@ -49,6 +49,13 @@ WRONG = [
     ({"models": {"lkca": {"trian": {}}}}, "models.lkca.trian is no setting: did you mean train?"),
     ({"models": {"lkca": {"args": {"blocs": 3}}}}, "models.lkca.args: blocs does not exist: did you mean blocks?"),
     ({"models": {"lkca": {"args": {"blocks": 0}}}}, "models.lkca.args.blocks: 0 is no whole number from 1"),
+    (
+        {"models": {"lkca": {"args": {"width": 10**9}}}},
+        "models.lkca.args.width: 1000000000 is no whole number from",
+    ),
+    ({"models": {"lkca": {"args": {"width": "64"}}}}, "models.lkca.args.width is the text '64', not a number"),
+    ({"models": {"bicubic": {"args": {"width": 3}}}}, "models.bicubic.args: width does not exist: there are none"),
+    ({"models": {"vdsr": {"args": {"layers": 1}}}}, "args.layers: vdsr needs one before its upsampling layer"),
     ({"models": {"lkca": {"args": {"drop_path": 1.5}}}}, "models.lkca.args.drop_path: 1.5 is out of range"),
     ({"models": {"lkca": {"arch": "lkka"}}}, "models.lkca.arch: lkka does not exist: did you mean lkca?"),
     ({"models": {"x": {"base": "lkcaa"}}}, "models.x.base: lkcaa does not exist: did you mean lkca?"),

@@ -42,6 +42,8 @@ def check(arch: str, bands: int, scale: int, args: dict[str, Any], upsampler: di
         )
     if facts.doubles and scale & (scale - 1):
         raise InputError(f"scale: {arch} enlarges in steps of two and cannot reach x{scale}: choose x2, x4, x8 or x16.")
+    if args.get("layers") == 1:
+        raise InputError(f"args.layers: {arch} needs one before its upsampling layer: choose 2 or more.")
     width = args.get("width")
     if width and width % facts.divisor:
         raise InputError(

@@ -40,7 +40,7 @@ class SpectralCorrelationAttention(nn.Module):
             k = k / (k.sum(-1, keepdim=True) + 1e-7)
             values.append(F.linear(tokens, *of_v))
             products, squares = products + k.mT @ values[-1], squares + k.square().sum(1)
-            queries.append(F.normalize(F.linear(tokens, *of_q).square(), dim=-1))  # a sum's division would be undone
+            queries.append(F.normalize(F.linear(tokens, *of_q).square(), dim=-1))  # which undoes a division by the sum
         lengths = squares.clamp_min(1e-24).sqrt()  # of k's channels over the image, (n, c)
         keys = products / (lengths[..., None] * sqrt(h * w))  # (n, c of k, c of v)
         made = [self.out((q @ keys).add_(v)).unflatten(1, (-1, w)) for q, v in zip(queries, values, strict=True)]
@@ -62,7 +62,7 @@ class Block(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.attention = nn.Sequential(SpectralCorrelationAttention(width), nn.Dropout2d(DROP, inplace=True))
-        # Dropping channels before or after the activation is the same; before, nothing has to be kept for the gradient.
+        # Dropping channels before or after the activation is the same; before, no image need be kept for the gradient.
         self.join = nn.Conv2d(2 * width, 2 * width, 1)
         self.merge = nn.Sequential(
             nn.Dropout2d(DROP, inplace=True),

@@ -34,13 +34,15 @@ def fitting(pixels: int) -> int:
 def by_strips(function: Callable[..., Tensor], edge: int, *images: Tensor) -> Tensor:
     """`function(*images)`, of large images strip by strip, so that less is in memory at a time.
 
+    Not for gradients, which keep everything anyway.
+
     Args:
         function: Makes an image (n, c, h, w) of images of the same size.
         edge: Rows above and below that a row of the result depends on.
         images: Each (n, any channels, h, w).
     """
     h, w = images[0].shape[-2:]
-    if fitting(w) >= h:
+    if fitting(w) >= h or torch.is_grad_enabled():
         return function(*images)
     rows, whole = max(1, fitting(w) - 2 * edge), None
     for top in range(0, h, rows):
@@ -53,7 +55,8 @@ def by_strips(function: Callable[..., Tensor], edge: int, *images: Tensor) -> Te
 
 
 class Conv3(nn.Conv2d):
-    """A 3x3 convolution that keeps the size; on a CPU with many channels and pixels by Winograd's algorithm.
+    """A 3x3 convolution that keeps the size; on a CPU with many channels and pixels by Winograd's algorithm, which has
+    less to offer than torch's (see there).
 
     Args:
         inputs, outputs: Channels.
