@@ -16,10 +16,10 @@ from typing import Annotated, Any, Literal, NoReturn, Self, TypeVar
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
+from lkca.cubes import CUBES, Cube
 from lkca.errors import InputError
 from lkca.files import read_json, sha256, write_json
 from lkca.models import MODELS, check
-from lkca.scenes import CUBES
 
 Count = Annotated[int, Field(ge=1)]
 Index = Annotated[int, Field(ge=0)]
@@ -61,16 +61,23 @@ class Report(Settings):
     figures: Names
 
 
+Side = Annotated[int, Field(ge=7)]  # SSIM's window
+
+
 class TestArea(Settings):
-    """The top-left rows x columns of a scene, cut into square tiles."""
+    """The top-left rows x columns of a scene, cut into tiles: squares, or [rows, columns]."""
 
     rows: Count
     columns: Count
-    tile: Annotated[int, Field(ge=7)]  # SSIM's window
+    tile: Side | Annotated[list[Side], Field(min_length=2, max_length=2)]
+
+    def sides(self) -> list[int]:
+        """Rows and columns of a tile."""
+        return [self.tile, self.tile] if isinstance(self.tile, int) else self.tile
 
     @model_validator(mode="after")
     def _tiles(self) -> Self:
-        if self.rows % self.tile or self.columns % self.tile:
+        if self.rows % self.sides()[0] or self.columns % self.sides()[1]:
             raise ValueError(f"tile {self.tile} must divide rows {self.rows} and columns {self.columns}")
         return self
 
@@ -87,10 +94,15 @@ class Scene(Settings):
     """A cube, cut and divided."""
 
     title: str
-    cube: str
+    cube: str | Cube
     bands: Annotated[int, Field(ge=2)]
+    mirror: Annotated[list[Literal["rows", "columns"]], AfterValidator(_once)]
     test: TestArea
     composite: Composite
+
+    def described(self) -> Cube:
+        """Its cube."""
+        return CUBES[self.cube] if isinstance(self.cube, str) else self.cube
 
 
 class Patches(Settings):
@@ -232,6 +244,7 @@ class Experiment(Settings):
     report: Report
     scenes: dict[Key, Scene]
     patches: dict[Annotated[str, StringConstraints(pattern=r"^x([2-9]|1[0-6])$")], Patches]
+    sampling: Literal["grid", "random"]
     validation: Annotated[float, Field(gt=0, lt=1)]
     train: Train
     overrides: list[Override]
@@ -298,6 +311,9 @@ def experiment(config: Mapping[str, Any]) -> Experiment:
             if isinstance(model.get("train"), Mapping) and isinstance(shared, Mapping):
                 model["train"] = merged(shared, model["train"])
         config["models"] = resolved
+    scenes = config.get("scenes")
+    if isinstance(scenes, Mapping):
+        config["scenes"] = {name: _own(f"config.yaml: scenes.{name}.cube", scene) for name, scene in scenes.items()}
     checked = _checked(Experiment, config, "config.yaml")
     _check_references(checked)
     return checked
@@ -310,6 +326,13 @@ def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
         both = isinstance(value, Mapping) and isinstance(result.get(key), Mapping)
         result[key] = merged(result[key], value) if both else value
     return result
+
+
+def _own(where: str, scene: Any) -> Any:
+    """A scene whose cube is described by config.yaml itself, with that description checked."""
+    if not isinstance(scene, Mapping) or not isinstance(scene.get("cube"), Mapping):
+        return scene
+    return {**scene, "cube": _checked(Cube, scene["cube"], where)}
 
 
 def _resolve(name: str, models: Mapping[str, Any], seen: tuple[str, ...]) -> dict[str, Any]:
@@ -332,8 +355,11 @@ def _checked(kind: type[T], values: Mapping[str, Any], where: str) -> T:
         raise InputError(_sentence(kind, error.errors()[0], where)) from None
 
 
+PYDANTIC = ("[key]", "int", "float", "str", "Cube", "list[constrained-int]")  # parts of its own in a path
+
+
 def _sentence(kind: type[BaseModel], error: Mapping[str, Any], where: str) -> str:
-    path = [str(part) for part in error["loc"] if part not in ("[key]", "int", "float")]  # not pydantic's own parts
+    path = [str(part) for part in error["loc"] if part not in PYDANTIC]
     place = f"{where}: {'.'.join(path)}"
     if error["type"] == "extra_forbidden":
         return f"{place} is no setting{_nearest(path[-1], _fields(kind, path[:-1]))}"
@@ -426,27 +452,30 @@ def _check_references(e: Experiment) -> None:
 
 
 def _check_scene(where: str, scene: Scene) -> None:
-    _known(scene.cube, CUBES, f"{where}.cube")
-    most = CUBES[scene.cube].bands
+    if isinstance(scene.cube, str):
+        _known(scene.cube, CUBES, f"{where}.cube")
+    cube = scene.described()
+    most = len(cube.numbers())
     if scene.bands > most:
         _refuse(f"{where}.bands", f"{scene.bands} is more than the cube's {most}: choose {most} or fewer.")
-    top, bottom, left, right = CUBES[scene.cube].crop
-    if scene.test.rows >= bottom - top or scene.test.columns > right - left:
-        size = f"{bottom - top} x {right - left}"
-        _refuse(
-            f"{where}.test", f"{scene.test.rows} x {scene.test.columns} leave no room in {size} pixels: choose less."
-        )
+    uses = {file.use for file in cube.files}
+    for use, doing in (("test", "testing"), ("train", "training")):
+        if not uses & {use, "both"}:
+            _refuse(f"{where}.cube.files", f"none is for {doing}: write use: {use} or use: both at one of them.")
+    crop = cube.crop or (cube.shape and (0, cube.shape[0], 0, cube.shape[1]))  # else the split will see
+    rows, columns = (crop[1] - crop[0], crop[3] - crop[2]) if crop else (scene.test.rows + 1, scene.test.columns)
+    if scene.test.rows > rows - ("both" in uses) or scene.test.columns > columns:
+        told = f"{scene.test.rows} x {scene.test.columns} leave no room in {rows} x {columns} pixels"
+        _refuse(f"{where}.test", f"{told}: choose less.")
+    height, width = scene.test.sides()
     if scene.composite.zoom:
         row, column, side = scene.composite.zoom
-        if side < 1 or max(row, column) + side > scene.test.tile:
-            _refuse(
-                f"{where}.composite.zoom",
-                f"the box leaves the image: stay within {scene.test.tile} x {scene.test.tile}.",
-            )
+        if side < 1 or row + side > height or column + side > width:
+            _refuse(f"{where}.composite.zoom", f"the box leaves the image: stay within {height} x {width}.")
     last = max(scene.composite.bands)
     if last > scene.bands:
         _refuse(f"{where}.composite.bands", f"{last} is beyond the last band: choose from 1 to {scene.bands}.")
-    images = scene.test.rows * scene.test.columns // scene.test.tile**2
+    images = scene.test.rows * scene.test.columns // (height * width) * sum(f.use != "train" for f in cube.files)
     if scene.composite.image >= images:
         _refuse(f"{where}.composite.image", f"there are {images} test images: choose from 0 to {images - 1}.")
 
@@ -460,8 +489,8 @@ def _check_rows(e: Experiment, where: str, scenes: list[str], scales: list[int],
         _known(scene, e.scenes, f"{where}.scene")
         for scale in scales:
             _known(f"x{scale}", e.patches, f"{where}.scale")
-            size, tile = e.patches[f"x{scale}"].size, e.scenes[scene].test.tile
-            for key, side in ((f"patches.x{scale}.size", size), (f"scenes.{scene}.test.tile", tile)):
+            sizes = [(f"scenes.{scene}.test.tile", side) for side in e.scenes[scene].test.sides()]
+            for key, side in [(f"patches.x{scale}.size", e.patches[f"x{scale}"].size), *sizes]:
                 if side % scale:
                     _refuse(
                         key, f"{side} is no multiple of the scale {scale}: choose {side // scale * scale or scale}."
@@ -513,11 +542,10 @@ def _signature(arch: str) -> dict[str, str]:
 
 @cache
 def _code(module: str) -> ast.Module:
-    """The syntax tree of a module of lkca without docstrings and without its table of entries (MODELS, CUBES)."""
+    """The syntax tree of a module of lkca without docstrings and without the table MODELS."""
     path = PACKAGE / module.replace(".", "/")
     tree = ast.parse((path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).read_text(encoding="utf-8"))
-    tables = [n for n in tree.body if isinstance(n, ast.Assign) and ast.unparse(n.targets[0]) in ("MODELS", "CUBES")]
-    tree.body = [node for node in tree.body if node not in tables]
+    tree.body = [n for n in tree.body if not (isinstance(n, ast.Assign) and ast.unparse(n.targets[0]) == "MODELS")]
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node, clean=False):
             node.body = node.body[1:] or [ast.Pass()]
@@ -536,7 +564,7 @@ def code_digest(arch: str) -> str:
     These are train.py, the network's file and the modules of lkca that they import, but for those that cannot change
     the weights. Of each counts what `module_digest` sees.
     """
-    weightless = {"config", "errors", "files", "metrics", "progress", "scenes"}
+    weightless = {"config", "errors", "files", "metrics", "progress"}
     waiting, seen = ["train", f"models.{arch}"], {}
     while waiting:
         name = waiting.pop()
@@ -551,11 +579,32 @@ def code_digest(arch: str) -> str:
     return hashlib.sha256(json.dumps(seen, sort_keys=True).encode()).hexdigest()
 
 
-def cube_settings(cube: str) -> str:
-    """All that decides the pixels read from a cube, as JSON: the facts of its file and the code that reads it."""
-    facts = CUBES[cube]
-    chosen = {name: getattr(facts, name) for name in ("file", "variable", "rows", "columns", "bands", "crop", "sha256")}
-    return json.dumps({**chosen, "read": facts.read.__name__, "code": module_digest("scenes")})
+def scene_settings(e: Experiment, name: str) -> str:
+    """All that decides the pixels of a scene but its files, as JSON."""
+    scene = e.scenes[name]
+    return json.dumps(
+        {
+            "name": name,
+            "cube_name": scene.cube if isinstance(scene.cube, str) else None,
+            "cube": scene.described().model_dump(mode="json"),
+            "bands": scene.bands,
+            "mirror": scene.mirror,
+        }
+    )
+
+
+def split_settings(e: Experiment, name: str, scale: int) -> str:
+    """All that decides a split but its scene, as JSON."""
+    patches, test = e.patches[f"x{scale}"], e.scenes[name].test
+    return json.dumps(
+        {
+            "scale": scale,
+            **patches.model_dump(),
+            "sampling": e.sampling,
+            "validation": e.validation,
+            "test": {"rows": test.rows, "columns": test.columns, "tile": test.sides()},
+        }
+    )
 
 
 def run_settings(e: Experiment, scene: str, scale: int, model: str) -> str:

@@ -1,6 +1,9 @@
 """Which pixels are for training, validation and testing, and how a batch of patches is gathered and degraded."""
 
+import hashlib
+import json
 from collections.abc import Sequence
+from itertools import groupby, product
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,52 +35,81 @@ def grid(rows: range, columns: range, size: int, stride: int) -> list[Corners]:
     ]
 
 
-def split(
-    manifest: Path, scale: int, size: int, stride: int, validation: float, rows: int, columns: int, tile: int, out: Path
-) -> None:
-    """Divide a scene: test tiles at the top, a grid of patches below, its last rows for validation.
+def split(settings: str, manifest: Path, out: Path) -> None:
+    """Divide a scene: test tiles at the top, patches below, the last rows for validation.
 
-    Patches of a grid overlap, so training rows that share pixels with validation are left out: no pixel serves twice.
+    Patches overlap, so training patches that share pixels with validation are left out: no pixel serves twice.
 
     Args:
+        settings: As JSON text: `scale`; `size` and `stride` of the HR patches, pixels; `sampling`, "grid" or "random"
+            (as many patches anywhere in the same rows); `validation`, the share of the grid's rows, rounded up; `test`,
+            the top-left `rows` and `columns` of every file for testing, pixels, and the `tile` [rows, columns]. In a
+            file for both, these rows are never trained on.
         manifest: The scene's manifest.
-        scale: Upsampling factor r.
-        size, stride: Of the HR patches, pixels.
-        validation: Share of the grid's rows for validation, rounded up.
-        rows, columns: The top-left area for testing, pixels; rows 0 to `rows` are never trained on.
-        tile: Side of a test image, pixels.
-        out: The JSON to write.
+        out: The JSON to write: corners and windows, their numbers, the crop and the divisor of the scene, and hashes.
 
     Raises:
         InputError: If the scene is too small for it.
     """
-    scene = read_json(manifest)
-    _, height, width = scene["shape"]
-    if rows > height or columns > width:
-        raise InputError(
-            f"{manifest}: a test area of {rows} x {columns} does not fit {height} x {width} pixels: make it smaller."
-        )
-    test = [(row, column, tile, tile) for row in range(0, rows, tile) for column in range(0, columns, tile)]
-    patches = grid(range(rows, height), range(width), size, stride)
-    held_out = patches[len(patches) - ceil(validation * len(patches)) :]
-    training = [line for line in patches if held_out and line and line[0][0] + size <= held_out[0][0][0]]
+    chosen, scene = json.loads(settings), read_json(manifest)
+    size, rows, columns, tile = chosen["size"], *(chosen["test"][name] for name in ("rows", "columns", "tile"))
+    test, lines = [], []
+    for area in scene["areas"]:
+        top, bottom, width = area["row"], area["row"] + area["rows"], area["columns"]
+        if area["use"] != "train":
+            if rows > area["rows"] or columns > width:
+                raise InputError(
+                    f"{manifest}: a test area of {rows} x {columns} does not fit {area['rows']} x {width} pixels: "
+                    "make it smaller."
+                )
+            corners = product(range(top, top + rows, tile[0]), range(0, columns, tile[1]))
+            test += [(row, column, *tile) for row, column in corners]
+        if area["use"] != "test":
+            first = top + rows if area["use"] == "both" else top
+            lines += [(area, line) for line in grid(range(first, bottom), range(width), size, chosen["stride"]) if line]
+    held_out = lines[len(lines) - ceil(chosen["validation"] * len(lines)) :]
+    training = [
+        (area, line)
+        for area, line in lines[: len(lines) - len(held_out)]
+        if area is not held_out[0][0] or line[0][0] + size <= held_out[0][1][0][0]
+    ]
     if not training:
         raise InputError(
             f"{manifest}: below its {rows} test rows the scene has no room for training and for validation with "
             f"patches of {size} pixels: choose smaller patches or a smaller test area."
         )
+    windows = {"train": _corners(chosen, training), "validation": _corners(chosen, held_out), "test": test}
     write_json(
         out,
         {
             "scene": scene["scene"],
-            "scale": scale,
+            "scale": chosen["scale"],
             "size": size,
-            "stride": stride,
-            "train": [corner for line in training for corner in line],
-            "validation": [corner for line in held_out for corner in line],
-            "test": test,
+            "stride": chosen["stride"],
+            "sampling": chosen["sampling"],
+            "crops": [area["crop"] for area in scene["areas"]],
+            "divisor": scene["divisor"],
+            "numbers": {"grid": sum(len(line) for _, line in lines), **{name: len(w) for name, w in windows.items()}},
+            "scene_sha256": scene["sha256"],
+            "windows_sha256": hashlib.sha256(json.dumps(windows).encode()).hexdigest(),
+            **windows,
         },
     )
+
+
+def _corners(chosen: dict, lines: list[tuple[dict, Corners]]) -> Corners:
+    """The corners of lines of a grid, or as many random ones in the rows that they cover, file by file."""
+    if chosen["sampling"] == "grid":
+        return [corner for _, line in lines for corner in line]
+    corners: Corners = []
+    generator = np.random.default_rng([chosen["size"], chosen["stride"], lines[0][1][0][0]])
+    for _, group in groupby(lines, key=lambda line: line[0]["row"]):
+        covered = list(group)
+        last = covered[-1][1][0][0], covered[0][0]["columns"] - chosen["size"]
+        number = sum(len(line) for _, line in covered)
+        places = generator.integers(covered[0][1][0], last, (number, 2), endpoint=True)
+        corners += [(int(row), int(column)) for row, column in places]
+    return corners
 
 
 def gather(scene: "Tensor", corners: Sequence[tuple[int, int]], size: int, orientations: Sequence[int]) -> "Tensor":

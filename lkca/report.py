@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from lkca.files import read_json, replacing, sha256
-from lkca.scenes import CUBES
 from lkca.templates import render
 
 UNKNOWN = "–"
@@ -26,7 +25,7 @@ def report(
     """Write the report: no other file, font or script is needed to read it.
 
     Args:
-        settings: The report as JSON text: experiment, title, seeds, the scenes' titles, tables and figures (each
+        settings: The report as JSON text: experiment, title, seeds, the facts of the scenes, tables and figures (each
             name and title, in their order here), and the sentence about stand-in data or null.
         scenes: Manifests of the scenes.
         splits: Splits of the scenes.
@@ -65,10 +64,10 @@ def report(
     print(f"Report: {out.resolve()}")
 
 
-def _scene(path: Path, titles: dict[str, str]) -> dict[str, Any]:
-    """A scene's manifest, its title and the facts of its cube."""
+def _scene(path: Path, facts: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """A scene's manifest and the facts of its cube."""
     manifest = read_json(path)
-    return {**manifest, "title": titles[manifest["scene"]], "facts": CUBES[manifest["cube"]]}
+    return {**manifest, "facts": facts[manifest["scene"]]}
 
 
 JOBS = {  # kind -> its benchmark files below results/{experiment}

@@ -1,243 +1,324 @@
-"""What is true of the data: the cubes, their files and how to read them; and the scenes made of them.
+"""Cut a scene from the files of its cube, and tell whether a file is the right one."""
 
-A cube is a file that somebody published. A scene is what config.yaml makes of it: the valid crop, divided by its one
-maximum, with a choice of bands.
-"""
-
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from importlib.util import find_spec
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from statistics import median
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from lkca.cubes import CUBES, Cube, File
 from lkca.errors import InputError
+from lkca.fetch import checked
+from lkca.fetch import fetch as download
 from lkca.files import replacing, sha256, write_json
+from lkca.guard import alive, guarded, reading
+from lkca.readers import Source, opened
 
-Band = Callable[[int], np.ndarray]  # number of a band from 0 -> (rows, columns)
-
-
-@contextmanager
-def _matlab73(path: Path, variable: str) -> Iterator[Band]:
-    """MATLAB v7.3 is HDF5 with the axes reversed: (bands, columns, rows)."""
-    import h5py
-
-    with h5py.File(path) as file:
-        cube = file[variable]
-        yield lambda band: cube[band].T
+BLOCK = 2**28  # bytes of float32 that are held at a time
+ALIKE = 0.3  # least correlation of neighbouring pixels; images of the ground have 0.6 and more
+NANOMETRES = 15  # by which wavelengths may differ from what is published of a sensor
 
 
-@contextmanager
-def _matlab5(path: Path, variable: str) -> Iterator[Band]:
-    from scipy.io import loadmat
+def scene(settings: str, out: Path, manifest: Path) -> None:
+    """Cut a scene from the files of its cube, divide it by its one maximum and write it with its manifest.
 
-    cube = loadmat(path, variable_names=[variable])[variable]
-    yield lambda band: cube[:, :, band]
-
-
-@contextmanager
-def _raster_transposed(path: Path, variable: str) -> Iterator[Band]:
-    """A raster whose columns are the paper's rows."""
-    import rasterio
-
-    with rasterio.open(path) as file:
-        yield lambda band: file.read(band + 1).T
-
-
-@contextmanager
-def _numpy(path: Path, variable: str) -> Iterator[Band]:
-    cube = np.load(path, mmap_mode="r", allow_pickle=False)
-    yield lambda band: cube[:, :, band]
-
-
-@dataclass(frozen=True)
-class Cube:
-    """A published cube.
+    Several files lie one below the other, narrower ones with zeros beside them; the manifest tells where.
 
     Args:
-        file: Where it lies in the checkout, or `package:path` for a file that an installed package carries.
-        read: Opens it; `variable` is the array's name inside.
-        rows, columns, bands: Its size as read.
-        crop: The valid part: first row, row behind the last, first column, column behind the last.
-        sha256: Of the file, None where none is published.
-    """
-
-    file: str
-    read: Callable
-    variable: str
-    rows: int
-    columns: int
-    bands: int
-    crop: tuple[int, int, int, int]
-    sha256: str | None
-    sensor: str
-    gsd_m: float
-    nanometres: tuple[float, float]
-    source: str
-    citation: str
-    terms: str
-
-
-CUBES = {
-    "chikusei": Cube(
-        file="data/raw/chikusei/HyperspecVNIR_Chikusei_20140729.mat",
-        read=_matlab73,
-        variable="chikusei",
-        rows=2517,
-        columns=2335,
-        bands=128,
-        crop=(106, 2410, 143, 2191),  # chikusei(107:2410, 144:2191, :) of SSPSR's published script
-        sha256=None,
-        sensor="Headwall Hyperspec-VNIR-C",
-        gsd_m=2.5,
-        nanometres=(363, 1018),
-        source="https://www.sal.t.u-tokyo.ac.jp/hyperdata/ (Hyperspec_Chikusei_MATLAB.zip)",
-        citation="N. Yokoya and A. Iwasaki, Airborne hyperspectral data over Chikusei, SAL-2016-05-27, "
-        "Space Application Laboratory, University of Tokyo, 2016",
-        terms="CC BY 3.0",
-    ),
-    "houston2018": Cube(
-        file="data/raw/houston2018/20170218_UH_CASI_S4_NAD83.pix",
-        read=_raster_transposed,
-        variable="",
-        rows=4172,
-        columns=1202,
-        bands=48,  # the file's bands 49 and 50 are not spectral
-        crop=(0, 4172, 0, 1202),
-        sha256="6f29fd1863ceb0cf4ae3b162ffc48e11ce02bad46780531a99ac2b29164b38e2",
-        sensor="ITRES CASI 1500",
-        gsd_m=1,
-        nanometres=(380, 1050),
-        source="https://machinelearning.ee.uh.edu/2018-ieee-grss-data-fusion-challenge (phase2.zip)",
-        citation="Y. Xu et al., Advanced multi-sensor optical remote sensing for urban land use and land cover "
-        "classification: outcome of the 2018 IEEE GRSS Data Fusion Contest, IEEE JSTARS 12(6), 2019",
-        terms="E-mail the Hyperspectral Image Analysis Laboratory, University of Houston; cite and acknowledge",
-    ),
-    "pavia_centre": Cube(
-        file="data/raw/pavia_centre/Pavia.mat",
-        read=_matlab5,
-        variable="pavia",
-        rows=1096,
-        columns=715,
-        bands=102,
-        crop=(0, 1096, 0, 715),
-        sha256=None,
-        sensor="ROSIS-3",
-        gsd_m=1.3,
-        nanometres=(430, 860),
-        source="https://www.ehu.eus/ccwintco/index.php/Hyperspectral_Remote_Sensing_Scenes (Pavia.mat)",
-        citation="P. Gamba, University of Pavia; distributed by the Computational Intelligence Group, UPV/EHU",
-        terms="No licence stated",
-    ),
-    "indian_pines": Cube(
-        file="tensorly:datasets/data/Indian_pines_corrected.npy",
-        read=_numpy,
-        variable="",
-        rows=145,
-        columns=145,
-        bands=200,
-        crop=(0, 145, 0, 145),
-        sha256="8f038e4d81569e38ebfc72a15c9984c150de42580ab260be10a13442e912e451",
-        sensor="AVIRIS",
-        gsd_m=20,
-        nanometres=(400, 2500),
-        source="the Python package tensorly (pip install tensorly)",
-        citation="M. F. Baumgardner, L. L. Biehl and D. A. Landgrebe, 220 band AVIRIS hyperspectral image data set: "
-        "June 12, 1992 Indian Pine test site 3, Purdue University Research Repository, 2015, doi:10.4231/R7RX991C",
-        terms="Distributed inside tensorly (BSD-3-Clause)",
-    ),
-}
-
-
-def locate(cube: Cube) -> Path:
-    """The file of a cube.
+        settings: The scene as JSON text: `name`; `cube`, as Cube has it, and `cube_name`, its key or null; `bands`, how
+            many, evenly spaced over the cube's; `mirror`, which of rows and columns are reversed.
+        out: The array to write, .npy, float32 (bands, rows, columns).
+        manifest: The JSON to write: what was read and done, with hashes.
 
     Raises:
-        InputError: If it is not there; the sentence says where to get it.
+        InputError: If a file is missing, is not the right one, is damaged or holds no image.
     """
-    package, _, inside = cube.file.rpartition(":")
-    spec = find_spec(package) if package else None
-    if package and spec is None:
-        raise InputError(f"the Python package {package} is missing, which carries {inside}: pip install {package}.")
-    path = Path(spec.origin).parent / inside if spec else Path(inside)
-    if not path.is_file():
-        raise InputError(f"{path} is missing: get it from {cube.source} and put it there. Terms: {cube.terms}.")
-    return path
+    chosen = json.loads(settings)
+    cube = Cube.model_validate(chosen["cube"])
+    files = cube.present()
+    digests = [checked(file, cube.source) for file in files]
+    numbers = cube.numbers()
+    bands = [numbers[int(i)] for i in np.linspace(0, len(numbers) - 1, chosen["bands"]).round()]
+    with replacing(out) as part:
+        told = guarded(_cut, part, cube, files, bands, chosen["mirror"])
+    areas = [{**area, "sha256": digest} for area, digest in zip(told.pop("areas"), digests, strict=True)]
+    cut = {"cube": chosen["cube_name"], "bands": bands, "mirror": chosen["mirror"], **told, "areas": areas}
+    write_json(manifest, {"scene": chosen["name"], **cut, "sha256": sha256(out)})
 
 
-@contextmanager
-def _opened(cube: Cube, path: Path) -> Iterator[Band]:
-    """The bands of a cube's file; whatever its library says of a damaged one becomes one sentence."""
-    from scipy.io.matlab import MatReadError
-
-    try:
-        with cube.read(path, cube.variable) as read:
-            yield read
-    except InputError:
-        raise
-    except (OSError, KeyError, IndexError, TypeError, ValueError, MatReadError) as error:
-        told = " ".join(str(error).split())
+def _cut(part: Path, cube: Cube, files: tuple[File, ...], bands: list[int], mirror: list[str]) -> dict[str, Any]:
+    """Write the array of a scene; returns what the manifest says of it."""
+    with ExitStack() as stack:
+        sources = [_source(stack, cube, file) for file in files]
+        crops = [_crop(cube, file, source) for file, source in zip(files, sources, strict=True)]
+        heights = [crop[1] - crop[0] for crop in crops]
+        tops = [sum(heights[:i]) for i in range(len(files))]
+        width = max(crop[3] - crop[2] for crop in crops)
+        shape = (len(bands), sum(heights), width)
+        del np.lib.format.open_memmap(part, mode="w+", dtype=np.float32, shape=shape)._mmap
+        start = part.stat().st_size - 4 * int(np.prod(shape))
+        low, high = np.inf, -np.inf
+        with part.open("r+b") as array:
+            for file, source, crop, top in zip(files, sources, crops, tops, strict=True):
+                measured = []
+                for i, image in _images(file, source, crop, [band - 1 for band in bands]):
+                    measured.append(_measure(image))
+                    turned = image[:: -1 if "rows" in mirror else 1, :: -1 if "columns" in mirror else 1]
+                    array.seek(start + 4 * (i * shape[1] + top) * width)
+                    array.write(np.pad(turned, ((0, 0), (0, width - image.shape[1]))).tobytes())
+                    del image, turned
+                problems = _problems(cube, source, bands, measured)
+                if problems:
+                    raise InputError(f"{file.place()} is not what it should be: {problems[0]}.")
+                low = min(low, *(each.low for each in measured))
+                high = max(high, *(each.high for each in measured))
+    # One divisor for the whole crop, before the split, no minimum, no clipping: as the published scripts do it.
+    divisor = cube.divide_by or high
+    if not 0.01 <= high / divisor <= 10:
         raise InputError(
-            f"{path} cannot be read ({told}): it is damaged or another file; get it from {cube.source}."
-        ) from error
-
-
-def scene(name: str, cube: str, bands: int, out: Path, manifest: Path) -> None:
-    """Cut a scene from its cube, divide it by its one maximum and write it with its manifest.
-
-    Args:
-        name: Key of the scene.
-        cube: Key of CUBES.
-        bands: How many bands, evenly spaced over the cube's.
-        out: The array to write, .npy, float32 (bands, rows, columns), at most 1.
-        manifest: The JSON with what was done and hashes.
-
-    Raises:
-        InputError: If the file is missing, is not the published one, has another shape or holds no finite numbers.
-    """
-    facts = CUBES[cube]
-    path = locate(facts)
-    digest = sha256(path)
-    if facts.sha256 not in (None, digest):
-        raise InputError(
-            f"{path} is not the published file (SHA-256 {digest[:12]}...): get it anew from {facts.source}."
+            f"{files[0].place()} has the maximum {high / divisor:g} after division by {divisor:g}: choose another "
+            "divide_by, so that it comes near 1, or null for the maximum itself."
         )
-    top, bottom, left, right = facts.crop
-    chosen = [int(band) for band in np.linspace(0, facts.bands - 1, bands).round()]
-    shape = (bands, bottom - top, right - left)
+    _divide(part, start, divisor)
+    areas = [
+        {"file": file.path, "use": file.use, "row": top, "rows": height, "columns": crop[3] - crop[2], "crop": crop}
+        for file, top, height, crop in zip(files, tops, heights, crops, strict=True)
+    ]
+    return {"shape": shape, "minimum": low, "maximum": high, "divisor": divisor, "areas": areas}
 
-    def crop(read: Band, band: int) -> np.ndarray:
-        image = read(band)
-        if image.shape != (facts.rows, facts.columns):
-            raise InputError(
-                f"{path} has bands of {image.shape} pixels instead of {(facts.rows, facts.columns)}: "
-                f"it is another version of the scene; get the one from {facts.source}."
-            )
-        return image[top:bottom, left:right]
 
-    with replacing(out) as part, _opened(facts, path) as read:
-        extremes = np.array([[f(crop(read, band)) for f in (np.min, np.max)] for band in chosen], np.float64)
-        maximum = float(extremes.max())
-        if not (np.isfinite(extremes).all() and maximum > 0):
-            raise InputError(
-                f"{path} holds values that are no reflectance (NaN, infinite or none positive): get it anew."
-            )
-        array = np.lib.format.open_memmap(part, mode="w+", dtype=np.float32, shape=shape)
-        for i, band in enumerate(chosen):
-            # One maximum for the whole crop, no minimum, no clipping, before the split: as the published scripts do it.
-            array[i] = crop(read, band) / np.float64(maximum)
-        array.flush()
-    write_json(
-        manifest,
-        {
-            "scene": name,
-            "cube": cube,
-            "shape": shape,
-            "crop": facts.crop,
-            "maximum": maximum,
-            "bands": [band + 1 for band in chosen],
-            "source_sha256": digest,
-            "sha256": sha256(out),
-        },
+def _divide(array: Path, start: int, divisor: float) -> None:
+    """Divide the float32 behind byte `start` of a file."""
+    for first in range(start, array.stat().st_size, BLOCK // 4):
+        count = min(BLOCK // 4, array.stat().st_size - first) // 4
+        np.divide(block := np.memmap(array, np.float32, "r+", first, count), np.float32(divisor), out=block)
+        alive()
+
+
+def _source(stack: ExitStack, cube: Cube, file: File) -> Source:
+    """Open a file of a cube; one that is known to be taken for it is called by its name."""
+    path = file.place()
+    try:
+        source = stack.enter_context(opened(path, file.inside(), file.variable, file.axes))
+    except InputError as error:
+        with ExitStack() as other:
+            try:
+                shape = other.enter_context(opened(path, file.inside(), None, file.axes)).shape
+            except InputError:
+                raise error from None
+        told = _other(cube, shape)
+        raise InputError(f"{path} is not what it should be: {told}.") if told else error from None
+    told = _misshapen(cube, source.shape)
+    if told:
+        raise InputError(f"{path} is not what it should be: {told}.")
+    return source
+
+
+def _other(cube: Cube, shape: tuple[int, int, int]) -> str | None:
+    """Which known file of another content has this shape, in whatever order of axes."""
+    known = [told for other, told in cube.not_this if sorted(other) == sorted(shape)]
+    return f"it is {known[0]}; get the scene from {cube.source}" if known else None
+
+
+def _misshapen(cube: Cube, shape: tuple[int, int, int]) -> str | None:
+    """What is wrong with a shape, rows, columns and bands."""
+    told = " x ".join(map(str, shape))
+    if cube.shape is None:
+        most = cube.numbers()[-1]
+        return f"it has {shape[2]} bands, not {most}: correct axes or bands" if shape[2] < most else None
+    if shape == cube.shape:
+        return None
+    right = " x ".join(map(str, cube.shape))
+    if sorted(shape) == sorted(cube.shape):
+        return f"its axes are in another order, {told} instead of {right} rows, columns and bands: transpose it"
+    return _other(cube, shape) or f"it has {told} rows, columns and bands instead of {right}; get it from {cube.source}"
+
+
+def _crop(cube: Cube, file: File, source: Source) -> tuple[int, int, int, int]:
+    rows, columns, _ = source.shape
+    crop = cube.crop or (0, rows, 0, columns)
+    if crop[1] > rows or crop[3] > columns:
+        raise InputError(f"{file.place()} has {rows} x {columns} pixels, too few for the crop {list(crop)}.")
+    return crop
+
+
+def _images(
+    file: File, source: Source, crop: tuple[int, int, int, int], bands: list[int]
+) -> Iterator[tuple[int, np.ndarray]]:
+    """The crop of each of `bands`, rising, from 0: its place in the list, (rows, columns). To be dropped at once."""
+    reading(file.place())
+    rows, columns = slice(*crop[:2]), slice(*crop[2:])
+    most = max(1, BLOCK // (4 * (crop[1] - crop[0]) * (crop[3] - crop[2])))
+    # Bands that are stored together are read together, even if that takes more memory.
+    most = max(most // source.together * source.together, min(source.together, 4 * most))
+    done = 0
+    while done < len(bands):
+        first = bands[done]
+        aligned = (first + most) // source.together * source.together
+        wanted = [band for band in bands[done:] if band < (aligned if aligned > first else first + most)]
+        block = source.read(first, wanted[-1] + 1, rows, columns)
+        alive()
+        for band in wanted:
+            yield done, block[band - first]
+            done += 1
+        del block
+
+
+class Measured(NamedTuple):
+    """Of one band: least and largest value, and the lower of its correlations with the next row and the next column."""
+
+    low: float
+    high: float
+    alike: float
+
+
+def _measure(image: np.ndarray) -> Measured:
+    low, high = float(image.min()), float(image.max())  # NaN if there is one
+    if not (np.isfinite(low) and np.isfinite(high)) or low == high or min(image.shape) < 2:
+        return Measured(low, high, 1)
+    around = (image - image.mean(dtype=np.float64)) / max(high, -low)
+    whole = np.square(around).mean(dtype=np.float64)
+    products = (
+        (around[1:] * around[:-1]).mean(dtype=np.float64),
+        (around[:, 1:] * around[:, :-1]).mean(dtype=np.float64),
     )
+    return Measured(low, high, float(min(products) / whole))
+
+
+def _problems(cube: Cube, source: Source, bands: list[int], measured: list[Measured]) -> list[str]:
+    """What is wrong with a cube's values and wavelengths."""
+    problems = []
+    high = max(each.high for each in measured)
+    constant = [band for band, each in zip(bands, measured, strict=True) if each.low == each.high]
+    if not all(np.isfinite(each[:2]).all() for each in measured):
+        problems.append("it holds NaN or infinite values; get it anew, or crop them away")
+    elif constant:
+        problems.append(f"band {constant[0]} has one value everywhere; get it anew, or leave the band out")
+    elif high <= 0:
+        problems.append("none of its values is positive; get it anew")
+    elif cube.least_maximum and high < cube.least_maximum:
+        problems.append(
+            f"its largest value is {high:g} where the published file reaches {cube.least_maximum:g} at least: somebody "
+            "has divided it already; get the published file"
+        )
+    alike = median(each.alike for each in measured)
+    if not problems and alike < ALIKE:
+        problems.append(
+            f"neighbouring pixels have little in common (correlation {alike:.2f}): it is damaged, or its axes or byte "
+            "order are others than said"
+        )
+    if source.nanometres:
+        first, last = (source.nanometres[band - 1] for band in (bands[0], bands[-1]))
+        numbers = cube.numbers()
+        if (bands[0], bands[-1]) == (numbers[0], numbers[-1]) and (
+            max(abs(first - cube.nanometres[0]), abs(last - cube.nanometres[1])) > NANOMETRES
+        ):
+            published = "{:g} to {:g}".format(*cube.nanometres)
+            problems.append(f"its bands reach from {first:g} to {last:g} nm instead of {published}")
+    return problems
+
+
+def fetch(scene: str, accept_terms: bool, config: list[Path], settings: str | None, receipt: Path | None) -> None:
+    """Download the files of a scene that are not there, from their sources; check those that are.
+
+    Args:
+        scene: A key of CUBES, or of the scenes in config.yaml.
+        accept_terms: Confirm the terms of the scene's owner; remembered.
+        config: config.yaml and overlays.
+        settings: As for `scene`, instead of a look into config.yaml.
+        receipt: The JSON to write: which files, with hashes.
+
+    Raises:
+        InputError: If a file can be had from no source, or the terms are not confirmed; says what to do by hand.
+    """
+    cube = Cube.model_validate(json.loads(settings)["cube"]) if settings else named(scene, config)
+    download(scene, cube, accept_terms, receipt)
+
+
+def verify(scene: str, file: Path | None, config: list[Path]) -> None:
+    """Tell whether a file is the right one for a scene: hash, shape, type, values, wavelengths.
+
+    Args:
+        scene: A key of CUBES, or of the scenes in config.yaml.
+        file: The file, where it does not lie in its place.
+        config: config.yaml and overlays.
+
+    Raises:
+        InputError: If it is not, with what it is as far as it can be told.
+    """
+    cube = named(scene, config)
+    files = cube.present() if file is None else (_form(cube, file),)
+    wrong = []
+    for each in files:
+        lines, problems = guarded(_look, cube, each)
+        try:
+            lines = {"SHA-256": _hash(cube, each), **lines}
+        except InputError as error:
+            problems = [str(error), *problems]
+        print(each.path)
+        for name, told in lines.items():
+            print(f"  {name:<12} {told}")
+        wrong += problems
+    if wrong:
+        raise InputError(" ".join(wrong))
+    print(f"{scene}: {'this is the file' if len(files) == 1 else 'these are the files'} as it should be.")
+
+
+def named(scene: str, config: list[Path]) -> Cube:
+    """The cube of a name.
+
+    Raises:
+        InputError: If there is none.
+    """
+    from lkca.config import read_config
+
+    if scene in CUBES:
+        return CUBES[scene]
+    scenes = read_config(config).scenes
+    if scene not in scenes:
+        raise InputError(f"there is no scene {scene}: choose one of {', '.join(sorted({*CUBES, *scenes}))}.")
+    return scenes[scene].described()
+
+
+def _form(cube: Cube, path: Path) -> File:
+    """A file of any name as one of the cube's, by its suffix."""
+    suffix = ".zip" if ".zip/" in str(path) else path.suffix.lower()
+    if not File(path=str(path), axes=cube.files[0].axes).place().is_file():
+        raise InputError(f"{path} does not exist: name the file to verify.")
+    for form in (*cube.files, *cube.forms):
+        if form.place().suffix == suffix:
+            inside = f"/{form.inside()}" if suffix == ".zip" and path.suffix == ".zip" else ""
+            return form.model_copy(update={"path": f"{path}{inside}", "sources": ()})
+    array = suffix in (".mat", ".h5", ".hdf5", ".npy")
+    return File(path=str(path), axes="rows columns bands" if array else cube.files[0].axes)
+
+
+def _hash(cube: Cube, file: File) -> str:
+    digest = checked(file, cube.source)
+    return f"{digest} ({'as published' if file.sha256 else 'none is published'})"
+
+
+def _look(cube: Cube, file: File) -> tuple[dict[str, str], list[str]]:
+    """What is found in a file, and what is wrong with it."""
+    with ExitStack() as stack:
+        source = _source(stack, cube, file)
+        crop, bands = _crop(cube, file, source), cube.numbers()
+        measured = []
+        for _, image in _images(file, source, crop, [band - 1 for band in bands]):
+            measured.append(_measure(image))
+            del image
+    problems = _problems(cube, source, bands, measured)
+    low, high = min(each.low for each in measured), max(each.high for each in measured)
+    alike = median(each.alike for each in measured)
+    lines = {
+        "shape": "{} rows, {} columns, {} bands".format(*source.shape),
+        "values": f"{source.dtype}, {low:g} to {high:g} in the valid part",
+        "neighbours": f"correlation {alike:.2f}",
+        "wavelengths": f"{source.nanometres[bands[0] - 1]:g} to {source.nanometres[bands[-1] - 1]:g} nm"
+        if source.nanometres
+        else "the file does not say",
+    }
+    return lines, [f"{file.place()} is not what it should be: {problem}." for problem in problems]

@@ -40,6 +40,20 @@ RECIPE = {
 }
 
 
+def manifest_of(shape: tuple[int, int, int], digest: str = "c0" * 32) -> dict:
+    """What a scene of one file says of itself, as far as a split reads it."""
+    bands, rows, columns = shape
+    area = {"use": "both", "row": 0, "rows": rows, "columns": columns, "crop": [0, rows, 0, columns]}
+    return {"scene": "tiny", "shape": shape, "divisor": 1, "areas": [area], "sha256": digest}
+
+
+def split_settings(**changes) -> str:
+    """The settings of a small split, with `changes`."""
+    test = {"rows": 32, "columns": 64, "tile": [32, 32]}
+    usual = {"scale": 4, "size": 16, "stride": 8, "sampling": "grid", "validation": 0.2, "test": test}
+    return json.dumps(usual | changes)
+
+
 @pytest.fixture(scope="session")
 def paper():
     """config.yaml as it stands: the paper's experiment."""
@@ -66,8 +80,8 @@ def tiny(tmp_path, rng):
     files = SimpleNamespace(folder=tmp_path, scene=tmp_path / "scene.npy", split=tmp_path / "split.json")
     np.save(files.scene, cube)
     manifest = tmp_path / "scene.json"
-    manifest.write_text(json.dumps({"scene": "tiny", "shape": cube.shape, "sha256": sha256(files.scene)}))
-    split(manifest, scale=4, size=16, stride=8, validation=0.2, rows=32, columns=64, tile=32, out=files.split)
+    manifest.write_text(json.dumps(manifest_of(cube.shape, sha256(files.scene))))
+    split(split_settings(), manifest, files.split)
 
     def run(name: str, teacher: Path | None = None, **changes) -> Path:
         """Write a run.json that differs from the usual one by `changes`."""

@@ -21,9 +21,22 @@ def scene(root: Path, name: str = "chikusei") -> Path:
             "scene": name,
             "cube": "chikusei",
             "shape": [128, 2304, 2048],
+            "minimum": 0.0,
             "maximum": 15133.0,
+            "divisor": 15133.0,
             "bands": list(range(1, 129)),
-            "source_sha256": "5a" * 32,
+            "mirror": [],
+            "areas": [
+                {
+                    "file": f"data/{name}.zip/{name}.bsq",
+                    "use": "both",
+                    "row": 0,
+                    "rows": 2304,
+                    "columns": 2048,
+                    "crop": [106, 2410, 143, 2191],
+                    "sha256": "5a" * 32,
+                }
+            ],
             "sha256": "c0" * 32,
         },
     )
@@ -205,7 +218,17 @@ def report(root: Path, *, stand_in: str | None = None, title: str = "A made-up r
         "title": title,
         "stand_in": stand_in,
         "seeds": [3000],
-        "scenes": {scene_name: scene_name},
+        "scenes": {
+            scene_name: {
+                "title": scene_name,
+                "sensor": "Headwall Hyperspec-VNIR-C",
+                "gsd_m": 2.5,
+                "nanometres": [363, 1018],
+                "source": f"https://example.org/{scene_name}",
+                "citation": f"N. Yokoya and A. Iwasaki, {scene_name}",
+                "terms": "CC BY 3.0",
+            }
+        },
         "tables": [{"name": name, "title": heading} for name, heading in tables.items()],
         "figures": [{"name": name, "title": heading} for name, (_, heading) in figures.items()],
     }

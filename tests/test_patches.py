@@ -8,6 +8,7 @@ import torch
 
 from lkca.errors import InputError
 from lkca.patches import ORIENTATIONS, gather, grid, split
+from tests.conftest import manifest_of, split_settings
 
 # scene, scale: patches of the whole grid, then training and validation after the overlap is dropped
 COUNTS = [
@@ -55,8 +56,10 @@ def test_test_images_of_the_paper(paper, tmp_path, name, images, side):
 
 def make_split(folder, size, scale, patches, validation, test):
     manifest, out = folder / "scene.json", folder / "split.json"
-    manifest.write_text(json.dumps({"scene": "s", "shape": [2, *size]}))
-    split(manifest, scale, patches.size, patches.stride, validation, test.rows, test.columns, test.tile, out)
+    manifest.write_text(json.dumps(manifest_of((2, *size))))
+    area = {"rows": test.rows, "columns": test.columns, "tile": test.sides()}
+    settings = {"size": patches.size, "stride": patches.stride, "validation": validation, "test": area}
+    split(split_settings(scale=scale, **settings), manifest, out)
     return json.loads(out.read_text())
 
 

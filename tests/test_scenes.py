@@ -1,108 +1,267 @@
-"""Cutting a scene: crop, one maximum, chosen bands, and files that are not what they should be."""
+"""Cutting scenes from files in the official formats, and telling a wrong file from the right one."""
 
 import json
-from dataclasses import replace
+from pathlib import Path
 
-import h5py
 import numpy as np
+import official
 import pytest
-import rasterio
 from scipy.io import savemat
 
 from lkca import scenes
+from lkca.cubes import CUBES, Cube, File
 from lkca.errors import InputError
 
 PAPER = {"chikusei": (2304, 2048), "houston2018": (4172, 1202), "pavia_centre": (1096, 715)}
+MADE = official.Scene(40, 36, 12, 5000)  # rows, columns, bands, largest value
+CROP = (2, 38, 1, 33)
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    """Paths of cubes are relative to the checkout."""
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def made():
+    """(rows, columns, bands), uint16."""
+    return np.stack(list(MADE), 2)
+
+
+def described(*files: File, **changes) -> Cube:
+    """A cube of those files."""
+    facts = {"sensor": "made up", "gsd_m": 1, "nanometres": (380, 1050), "source": "https://x.org/y", "citation": ""}
+    return Cube(**{"files": files, "bands": f"1-{MADE.bands}", "crop": CROP, "terms": "none", **facts, **changes})
+
+
+def cut(cube: Cube, bands: int = MADE.bands, mirror: tuple[str, ...] = ()) -> tuple[np.ndarray, dict]:
+    """The scene of a cube and its manifest, by the command of the workflow."""
+    chosen = {"name": "x", "cube_name": None, "cube": cube.model_dump(mode="json"), "bands": bands, "mirror": mirror}
+    out, manifest = Path("out/scene.npy"), Path("out/scene.json")
+    scenes.scene(json.dumps(chosen), out, manifest)
+    return np.load(out), json.loads(manifest.read_text())
+
+
+def array(path: str, variable: str | None = "cube", **more) -> File:
+    return File(path=path, variable=variable, axes="rows columns bands", **more)
 
 
 @pytest.mark.parametrize("name", PAPER)
 def test_the_crop_has_the_size_that_the_paper_states(name):
-    top, bottom, left, right = scenes.CUBES[name].crop
+    top, bottom, left, right = CUBES[name].crop or (0, CUBES[name].shape[0], 0, CUBES[name].shape[1])
     assert (bottom - top, right - left) == PAPER[name]
 
 
-def test_indian_pines_comes_with_a_package(tmp_path):
-    out, manifest = tmp_path / "scene.npy", tmp_path / "scene.json"
-    scenes.scene("x", "indian_pines", 200, out, manifest)
-    array, told = np.load(out), json.loads(manifest.read_text())
-    assert array.shape == (200, 145, 145) and array.dtype == np.float32
-    assert array.max() == 1 and told["maximum"] == 9604  # the largest value of the published cube
-    assert array.min() == np.float32(955 / 9604)
+def test_indian_pines_comes_with_a_package():
+    cube, told = cut(CUBES["indian_pines"], 200)
+    assert cube.shape == (200, 145, 145) and cube.dtype == np.float32
+    assert cube.max() == 1 and told["maximum"] == told["divisor"] == 9604  # the largest value of the published cube
+    assert cube.min() == np.float32(955 / 9604)
 
 
-def write_matlab73(path, cube):
-    with h5py.File(path, "w") as file:
-        file["cube"] = cube.transpose(2, 1, 0)
+def chikusei_zip(made):
+    official.chikusei_envi(Path("x.zip"), made)
+    return File(path=f"x.zip/{official.CHIKUSEI_FOLDER}/{official.CHIKUSEI}.bsq", axes="bands rows columns")
 
 
-def write_matlab5(path, cube):
-    savemat(path, {"cube": cube})
+def chikusei_matlab(made):
+    official.matlab73(Path("x.mat"), "chikusei", made, chunks=(5, 7, 7))
+    return array("x.mat", "chikusei")
 
 
-def write_raster(path, cube):
-    rows, columns, bands = cube.shape
-    with rasterio.open(path, "w", driver="ENVI", width=rows, height=columns, count=bands + 2, dtype=cube.dtype) as file:
-        file.write(np.concatenate([cube, cube[:, :, :2] * 0 + 30000], 2).transpose(2, 1, 0))
+def chikusei_double(made):
+    official.matlab73(Path("x.mat"), "chikusei", made, "float64", chunks=None)
+    return array("x.mat", "chikusei")
 
 
-@pytest.fixture
-def files(tmp_path, monkeypatch, rng):
-    """A small cube in each of the three official formats, entered in CUBES with a crop."""
-    cube = rng.integers(1, 5000, (12, 10, 5), dtype=np.int16)
-    cube[0, 0] = 9000  # outside the crop: must not set the maximum
-    for name, write in (("chikusei", write_matlab73), ("pavia_centre", write_matlab5), ("houston2018", write_raster)):
-        path = tmp_path / name
-        write(path, cube)
-        facts = scenes.CUBES[name]
-        changed = replace(
-            facts, file=str(path), variable="cube", rows=12, columns=10, bands=5, crop=(2, 12, 0, 8), sha256=None
-        )
-        monkeypatch.setitem(scenes.CUBES, name, changed)
-    return cube
+def houston_zip(made):
+    official.houston_zip(Path("x.zip"), made.transpose(1, 0, 2))
+    path = f"x.zip/{official.HOUSTON_FOLDER}/FullHSIDataset/{official.HOUSTON}.pix"
+    return File(path=path, axes="bands columns rows")
 
 
-@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
-@pytest.mark.parametrize("name", PAPER)
-def test_each_official_format_gives_the_same_scene(files, tmp_path, name):
-    out = tmp_path / "scene.npy"
-    scenes.scene("x", name, 3, out, tmp_path / "scene.json")
-    crop = files[2:, :8].transpose(2, 0, 1)[[0, 2, 4]]
-    assert np.load(out) == pytest.approx(crop / crop.max(), abs=1e-7)
-    told = json.loads((tmp_path / "scene.json").read_text())
-    assert (told["maximum"], told["bands"], told["shape"]) == (crop.max(), [1, 3, 5], [3, 10, 8])
+def houston_raw(made):
+    official.houston(Path("."), made.transpose(1, 0, 2), pcidsk=False)
+    return File(path=f"{official.HOUSTON}.pix", axes="bands columns rows")
 
 
-def test_a_missing_file_says_where_to_get_it(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match=r"data/raw/chikusei/.*\.mat is missing: get it from https://www.sal"):
-        scenes.scene("x", "chikusei", 128, tmp_path / "a.npy", tmp_path / "a.json")
+def pavia(made):
+    official.pavia_centre(Path("x.mat"), made)
+    return array("x.mat", "pavia")
+
+
+FORMATS = [chikusei_zip, chikusei_matlab, chikusei_double, houston_zip, houston_raw, pavia]
+
+
+@pytest.mark.parametrize("write", FORMATS)
+def test_each_official_format_gives_the_same_scene(made, write):
+    """The brightest pixel is outside of the crop and of the bands here: it must not set the maximum."""
+    made = made.copy()
+    made[0, 0], made[:, :, 11] = 15000, 15000
+    last = 899 if "chikusei" in write.__name__ else 1047  # nm, of band 10 by the headers
+    cube, told = cut(described(write(made), bands="1-10", nanometres=(368, last)), 4)
+    crop = made[2:38, 1:33, [0, 3, 6, 9]].transpose(2, 0, 1).astype(np.float64)
+    assert (cube == (crop / crop.max()).astype(np.float32)).all()
+    assert (told["maximum"], told["bands"], told["shape"]) == (crop.max(), [1, 4, 7, 10], [4, 36, 32])
+    assert told["areas"][0]["crop"] == list(CROP)
+
+
+@pytest.mark.parametrize("write", FORMATS)
+@pytest.mark.parametrize("bands_at_once", [1, 3, 7])
+def test_parts_make_the_same_whole(made, write, bands_at_once, monkeypatch):
+    """Read in parts as a large cube is, in whatever pieces the file has."""
+    cube = described(write(made), bands="2-4, 6, 9-10")
+    monkeypatch.setattr(scenes, "BLOCK", bands_at_once * 4 * 36 * 32)
+    monkeypatch.setattr(scenes, "NANOMETRES", 200)
+    Path("out").mkdir()
+    told = scenes._cut(Path("out/part.npy"), cube, cube.files, cube.numbers(), [])
+    crop = made[2:38, 1:33, [1, 2, 3, 5, 8, 9]].transpose(2, 0, 1)
+    assert (np.load("out/part.npy") == crop.astype(np.float32) / np.float32(told["divisor"])).all()
+
+
+def test_the_other_forms_of_a_cube_serve_where_the_first_is_missing(made):
+    official.matlab73(Path("second.mat"), "chikusei", made)
+    bare = File(path="first.bsq", axes="bands rows columns")
+    forms = (array("missing.mat"), array("second.mat", "chikusei"))
+    cube, told = cut(described(bare, forms=forms))
+    assert told["areas"][0]["file"] == "second.mat" and cube.shape == (12, 36, 32)
+
+
+def test_several_files_lie_below_each_other(made):
+    """One divisor for all; what is narrower has zeros beside it, which no window reaches."""
+    for name, part in (("a", made), ("b", made[:30, :20] // 2)):
+        np.save(f"{name}.npy", part)
+    files = array("a.npy", None, use="train"), array("b.npy", None, use="test")
+    cube, told = cut(described(*files, crop=None))
+    whole = np.zeros((12, 70, 36), np.float32)
+    whole[:, :40], whole[:, 40:, :20] = made.transpose(2, 0, 1), (made[:30, :20] // 2).transpose(2, 0, 1)
+    assert (cube == whole / np.float32(5000)).all()
+    assert [(a["file"], a["use"], a["row"], a["rows"], a["columns"]) for a in told["areas"]] == [
+        ("a.npy", "train", 0, 40, 36),
+        ("b.npy", "test", 40, 30, 20),
+    ]
+
+
+def test_mirrored_and_divided_as_asked(made):
+    np.save("a.npy", made)
+    cube, told = cut(described(array("a.npy", None), divide_by=10000), mirror=("rows",))
+    assert (cube == (made[37:1:-1, 1:33].transpose(2, 0, 1) / 10000).astype(np.float32)).all()
+    assert (told["divisor"], told["mirror"], told["maximum"]) == (10000, ["rows"], 5000)
+    with pytest.raises(InputError, match="maximum 5000 after division by 1: choose another divide_by"):
+        cut(described(array("a.npy", None), divide_by=1))
+
+
+def test_a_missing_file_says_where_to_get_it(tmp_path):
+    with pytest.raises(InputError, match=r"chikusei/.*ENVI.zip or .*\.mat is missing: get it from https://www.sal"):
+        cut(CUBES["chikusei"])
     assert not list(tmp_path.iterdir())
 
 
-def test_another_size_or_another_file_is_refused(files, tmp_path, monkeypatch):
-    cube = scenes.CUBES["pavia_centre"]
-    for change, told in (({"rows": 13}, "instead of"), ({"sha256": "0" * 64}, "is not the published file")):
-        monkeypatch.setitem(scenes.CUBES, "pavia_centre", replace(cube, **change))
-        with pytest.raises(InputError, match=told):
-            scenes.scene("x", "pavia_centre", 5, tmp_path / "out" / "a.npy", tmp_path / "out" / "a.json")
-        assert not list(tmp_path.glob("out/*"))
+BOX = np.s_[2:38, 1:33, 4:6]  # two bands in the crop
 
 
-def test_a_cube_with_a_hole_is_refused(tmp_path, monkeypatch, rng):
-    cube = rng.random((12, 10, 5))
-    cube[4, 4, 3] = np.nan
-    write_matlab5(tmp_path / "cube.mat", cube)
-    facts = dict(file=str(tmp_path / "cube.mat"), variable="cube", rows=12, columns=10, bands=5, crop=(0, 12, 0, 10))
-    monkeypatch.setitem(scenes.CUBES, "pavia_centre", replace(scenes.CUBES["pavia_centre"], **facts))
-    with pytest.raises(InputError, match="no reflectance"):
-        scenes.scene("x", "pavia_centre", 5, tmp_path / "out" / "a.npy", tmp_path / "out" / "a.json")
+def sheared(cube):
+    """As if a row had one pixel more."""
+    return np.resize(cube, (40, 37, 12))[:, :36]
+
+
+WRONG = {
+    "a hole": (
+        lambda cube: np.where(np.indices(cube.shape).sum(0) == 30, np.nan, cube.astype(float)),
+        "NaN or infinite",
+    ),
+    "one value in a band": (lambda cube: cube * (np.arange(12) != 5), "band 6 has one value everywhere"),
+    "nothing positive": (lambda cube: -cube.astype(np.int16), "none of its values is positive"),
+    "other byte order": (lambda cube: cube.byteswap(), "neighbouring pixels have little in common"),
+    "noise": (lambda cube: np.random.default_rng(0).permuted(cube.ravel()).reshape(cube.shape), "little in common"),
+    "divided by its maximum": (lambda cube: cube / cube.max(), "somebody has divided it already"),
+    "in bytes": (lambda cube: (cube / 5000 * 255).astype(np.uint8), "somebody has divided it already"),
+    "transposed": (
+        lambda cube: cube.transpose(2, 0, 1),
+        "its axes are in another order, 12 x 40 x 36 instead of 40 x 36",
+    ),
+    "one row less": (lambda cube: cube[1:], "it has 39 x 36 x 12 rows, columns and bands instead of 40 x 36 x 12"),
+    "a known one": (lambda cube: cube[:20], "it is the little one; get the scene from https://x.org/y"),
+    "a known one, transposed": (lambda cube: cube[:20].transpose(2, 1, 0), "it is the little one"),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_wrong_file_is_called_by_its_name(made, wrong, capsys, tmp_path):
+    change, told = WRONG[wrong]
+    savemat("cube.mat", {"cube": change(made)})
+    facts = {"shape": (40, 36, 12), "least_maximum": 1000, "not_this": [((20, 36, 12), "the little one")]}
+    cube = described(array("cube.mat"), **facts)
+    with pytest.raises(InputError, match=f"cube.mat is not what it should be: .*{told}"):
+        cut(cube)
     assert not list(tmp_path.glob("out/*"))
 
 
-@pytest.mark.parametrize("name", ["chikusei", "pavia_centre"])  # Houston's file has a published hash
-def test_a_file_that_is_something_else_is_refused(files, tmp_path, name):
-    """For instance the page of a server that refuses downloads by programs."""
-    (tmp_path / name).write_text("<!doctype html><title>403 Forbidden</title>" * 9)
-    with pytest.raises(InputError, match="cannot be read .*: it is damaged or another file; get it from http"):
-        scenes.scene("x", name, 5, tmp_path / "out" / "a.npy", tmp_path / "out" / "a.json")
-    assert not list(tmp_path.glob("out/*"))
+@pytest.mark.parametrize(
+    ("name", "shape", "told"),
+    [
+        ("houston2018", (601, 2384, 50), "labelled part that phase 1"),
+        ("houston2018", (1202, 4768, 50), "resampled to 0.5 m"),
+        ("houston2018", (601, 2384, 48), "HoustonU"),
+        ("houston2018", (210, 954, 48), "Houston18.mat"),
+        ("houston2018", (349, 1905, 144), "contest of 2013"),
+        ("houston2018", (4172, 1202, 50), "another order"),
+        ("pavia_centre", (610, 340, 103), "Pavia University"),
+        ("pavia_centre", (1096, 1096, 102), "blank strip"),
+        ("pavia_centre", (102, 715, 1096), "another order"),
+        ("chikusei", (2304, 2048, 128), "already cut out"),
+        ("chikusei", (128, 2335, 2517), "another order"),
+    ],
+)
+def test_known_traps_are_told(monkeypatch, name, shape, told):
+    """Each as an array of zeros in a file whose name says nothing; Houston's raster has its lines for columns."""
+    axes = "columns rows bands" if name == "houston2018" else "rows columns bands"
+    np.lib.format.open_memmap("x.npy", mode="w+", dtype=np.int16, shape=shape)
+    monkeypatch.setitem(CUBES, name, CUBES[name].model_copy(update={"files": (File(path="x.npy", axes=axes),)}))
+    with pytest.raises(InputError, match=f"x.npy is not what it should be: .*{told}"):
+        scenes.verify(name, None, [])
+
+
+def test_verify_says_what_it_found(made, monkeypatch, capsys):
+    official.chikusei_envi(Path("mine.zip"), made)
+    path = f"data/raw/x.zip/{official.CHIKUSEI_FOLDER}/{official.CHIKUSEI}.bsq"
+    cube = described(File(path=path, axes="bands rows columns"), nanometres=(363, 1018))
+    monkeypatch.setitem(CUBES, "chikusei", cube)
+    scenes.verify("chikusei", Path("mine.zip"), [])
+    told = capsys.readouterr().out
+    crop = made[2:38, 1:33]
+    for fact in (
+        "40 rows, 36 columns, 12 bands",
+        f"int16, {crop.min()} to {crop.max()} in the valid part",
+        "362.59 to 1018.02 nm",
+        "none is published",
+        "chikusei: this is the file as it should be.",
+    ):
+        assert fact in told
+    monkeypatch.setitem(CUBES, "chikusei", cube.model_copy(update={"nanometres": (430, 860)}))
+    with pytest.raises(InputError, match="its bands reach from 362.59 to 1018.02 nm instead of 430 to 860"):
+        scenes.verify("chikusei", Path("mine.zip"), [])
+
+
+def test_verify_tells_pavia_university_from_pavia_centre():
+    official.pavia_university(Path("PaviaU.mat"), official.Scene(610, 340, 103, 8000))
+    with pytest.raises(InputError, match="PaviaU.mat is not what it should be: it is Pavia University, another scene"):
+        scenes.verify("pavia_centre", Path("PaviaU.mat"), [])
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_a_web_page_instead_of_data_is_refused(name):
+    place = CUBES[name].files[0].place()
+    place.parent.mkdir(parents=True)
+    place.write_text("<!doctype html><title>403 Forbidden</title>" * 9)
+    with pytest.raises(InputError, match="the published one is|is a web page"):
+        cut(CUBES[name], 48)
+    assert not list(Path("out").glob("*"))
+
+
+def test_a_scene_that_does_not_exist_is_refused(tmp_path):
+    from tests.conftest import REPOSITORY
+
+    with pytest.raises(InputError, match="there is no scene chikusai: choose one of chikusei, houston2018"):
+        scenes.verify("chikusai", None, [REPOSITORY / "config.yaml"])

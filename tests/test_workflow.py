@@ -101,7 +101,7 @@ def test_what_changes_no_result_retrains_nothing(checkout):
     edit(checkout, "config.yaml", "seeds: [3000]", "seeds: [3000] # of the siblings")
     edit(checkout, "lkca/train.py", '"""Train one network."""', '"""Train a network."""  # another word')
     edit(checkout, "lkca/patches.py", "import numpy as np", "import numpy as np  # arrays")
-    edit(checkout, "lkca/scenes.py", "CUBES = {", 'CUBES = {\n    "another": None,')
+    edit(checkout, "lkca/cubes.py", "CUBES = {", 'CUBES = {\n    "another": None,')
     assert planned(checkout).keys() <= {"report", "all"}  # the report cites the cubes
 
 

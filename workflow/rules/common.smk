@@ -9,7 +9,7 @@ from pathlib import Path
 from snakemake.settings.types import DeploymentMethod
 
 sys.path.insert(0, workflow.basedir)
-from lkca.config import cube_settings, experiment, module_digest, run_settings
+from lkca.config import experiment, module_digest, run_settings, scene_settings, split_settings
 from lkca.errors import InputError
 
 # Every job runs the checkout's package, in a venv and in the conda environment alike. Snakemake's own prefix, bash's strict
@@ -52,8 +52,10 @@ def scene_of(wildcards):
     return EXPERIMENT.scenes[wildcards.scene]
 
 
-def patches_of(wildcards):
-    return EXPERIMENT.patches[f"x{wildcards.scale}"]
+def receipt_of(wildcards):
+    """What a download leaves, for the scenes that are downloaded."""
+    downloaded = any(file.sources for file in scene_of(wildcards).described().files)
+    return f"{ROOT}/scenes/{wildcards.scene}.files.json" if downloaded else []
 
 
 def settings_of(wildcards):
@@ -111,6 +113,35 @@ def table_settings(wildcards):
     )
 
 
+def bicubic_runs():
+    """The bicubic runs of the report's tables, of the first seed: all seeds are equal."""
+    runs = {run for name in EXPERIMENT.report.tables for run in EXPERIMENT.tables[name].runs()}
+    return sorted((*run, EXPERIMENT.seeds[0]) for run in runs if EXPERIMENT.models[run[2]].arch == "bicubic")
+
+
+def absent_scenes(scenes):
+    """Those of the scenes whose files are not there, with the sentence that says where to get them."""
+    absent = {}
+    for scene in scenes:
+        try:
+            EXPERIMENT.scenes[scene].described().present()
+        except InputError as error:
+            absent[scene] = str(error)
+    return absent
+
+
+ABSENT = absent_scenes(sorted({run[0] for run in bicubic_runs()}))
+CHECKED = [run for run in bicubic_runs() if run[0] not in ABSENT]  # of bicubic_check, which downloads nothing
+
+
+def bicubic_check_settings():
+    """The check of the bicubic rows as JSON."""
+    titles = {name: scene.title for name, scene in EXPERIMENT.scenes.items()}
+    return json.dumps(
+        {"experiment": EXPERIMENT.experiment, "scenes": titles, "absent": ABSENT, "stand_in": EXPERIMENT.stand_in}
+    )
+
+
 def figure_settings(wildcards):
     """A figure as JSON."""
     figure = EXPERIMENT.figures[wildcards.figure]
@@ -141,6 +172,9 @@ def figure_inputs(kind):
     return files
 
 
+SHOWN = {"sensor", "gsd_m", "nanometres", "source", "citation", "terms"}  # of a cube, in the report
+
+
 def report_settings():
     """The report as JSON."""
     e = EXPERIMENT
@@ -150,7 +184,10 @@ def report_settings():
             "title": e.title,
             "stand_in": e.stand_in,
             "seeds": e.seeds,
-            "scenes": {name: scene.title for name, scene in e.scenes.items()},
+            "scenes": {
+                name: {"title": scene.title, **scene.described().model_dump(mode="json", include=SHOWN)}
+                for name, scene in e.scenes.items()
+            },
             "tables": [{"name": name, "title": e.tables[name].title} for name in e.report.tables],
             "figures": [{"name": name, "title": e.figures[name].title} for name in e.report.figures],
         }

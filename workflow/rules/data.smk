@@ -1,5 +1,26 @@
+rule fetch:
+    """Download the files of a scene, or check those that are there. What it downloads is no output: nothing deletes it."""
+    output:
+        "results/{exp}/scenes/{scene}.files.json",
+    log:
+        "results/{exp}/scenes/{scene}.files.log",
+    localrule: True
+    conda:
+        "../../environment.yml"
+    params:
+        settings=lambda w: scene_settings(EXPERIMENT, w.scene),
+    shell:
+        """
+        python -m lkca fetch {wildcards.scene:q} \
+            --settings {params.settings:q} \
+            --receipt {output:q} |& tee {log:q}
+        """
+
+
 rule scene:
     """Cut a scene from its cube and divide it by its one maximum."""
+    input:
+        receipt=receipt_of,
     output:
         array="results/{exp}/scenes/{scene}.npy",
         manifest="results/{exp}/scenes/{scene}.json",
@@ -10,15 +31,12 @@ rule scene:
     conda:
         "../../environment.yml"
     params:
-        cube=lambda w: scene_of(w).cube,
-        bands=lambda w: scene_of(w).bands,
-        facts=lambda w: cube_settings(scene_of(w).cube),  # so that a change of them is seen
+        settings=lambda w: scene_settings(EXPERIMENT, w.scene),
+        code=[module_digest("scenes"), module_digest("readers")],  # so that a change of it is seen
     shell:
         """
         python -m lkca scene \
-            --name {wildcards.scene:q} \
-            --cube {params.cube:q} \
-            --bands {params.bands:q} \
+            --settings {params.settings:q} \
             --out {output.array:q} \
             --manifest {output.manifest:q} |& tee {log:q}
         """
@@ -37,23 +55,12 @@ rule split:
     conda:
         "../../environment.yml"
     params:
-        size=lambda w: patches_of(w).size,
-        stride=lambda w: patches_of(w).stride,
-        validation=EXPERIMENT.validation,
-        rows=lambda w: scene_of(w).test.rows,
-        columns=lambda w: scene_of(w).test.columns,
-        tile=lambda w: scene_of(w).test.tile,
+        settings=lambda w: split_settings(EXPERIMENT, w.scene, int(w.scale)),
         code=module_digest("patches"),  # so that a change of it is seen
     shell:
         """
         python -m lkca split \
+            --settings {params.settings:q} \
             --manifest {input.manifest:q} \
-            --scale {wildcards.scale:q} \
-            --size {params.size:q} \
-            --stride {params.stride:q} \
-            --validation {params.validation:q} \
-            --rows {params.rows:q} \
-            --columns {params.columns:q} \
-            --tile {params.tile:q} \
             --out {output:q} |& tee {log:q}
         """

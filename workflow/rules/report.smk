@@ -31,6 +31,35 @@ rule table:
         """
 
 
+rule bicubic_check:
+    """Compare the bicubic rows of the scenes that are there with the paper's: the protocol's checksum, without training."""
+    input:
+        scores=run_files("scores.json", CHECKED),
+        manifests=[f"{ROOT}/scenes/{scene}.json" for scene in sorted({run[0] for run in CHECKED})],
+        printed="workflow/resources/paper_tables.csv",
+        code=["lkca/oracle.py", "lkca/tables.py"],
+    output:
+        json=f"{ROOT}/bicubic_check.json",
+        markdown=f"{ROOT}/bicubic_check.md",
+    log:
+        f"{ROOT}/bicubic_check.log",
+    localrule: True
+    conda:
+        "../../environment.yml"
+    params:
+        settings=bicubic_check_settings(),
+    shell:
+        """
+        python -m lkca bicubic_check \
+            --settings {params.settings:q} \
+            --scores {input.scores:q} \
+            --manifests {input.manifests:q} \
+            --printed {input.printed:q} \
+            --out {output.json:q} \
+            --markdown {output.markdown:q} |& tee {log:q}
+        """
+
+
 rule figure:
     """Draw a figure from files that evaluation and analysis wrote."""
     input:
@@ -71,7 +100,7 @@ rule report:
         scores=run_files("scores.json", EXPERIMENT.runs()),
         tables=expand(f"{ROOT}/tables/{{table}}.html", table=EXPERIMENT.report.tables),
         figures=expand(f"{ROOT}/figures/{{figure}}.png", figure=EXPERIMENT.report.figures),
-        code=["lkca/report.py", "lkca/templates.py", "lkca/scenes.py"],
+        code=["lkca/report.py", "lkca/templates.py"],
         templates=["workflow/resources/report/report.html.j2", "workflow/resources/report/report.css"],
     output:
         "results/{exp}/report.html",

@@ -1,0 +1,303 @@
+"""The oracle: it names what was put between our bicubic rows and print, and calls the paper's own numbers equal."""
+
+import csv
+import json
+from math import radians
+from pathlib import Path
+from types import SimpleNamespace
+
+import made_up
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import gaussian_filter
+from skimage.metrics import structural_similarity
+
+from lkca.errors import InputError
+from lkca.files import read_json, write_json
+from lkca.metrics import scores as score
+from lkca.oracle import SCORES, bicubic_check
+from lkca.resize import resize
+
+PRINTED = Path(__file__).parents[1] / "workflow/resources/paper_tables.csv"
+TITLES = {"chikusei": "Chikusei", "houston2018": "Houston 2018", "pavia_centre": "Pavia Centre"}
+OURS, THEIRS = 5000.0, 8000.0  # divisors
+
+
+@pytest.fixture(scope="module")
+def cube() -> np.ndarray:
+    """(6, 136, 264), about 500 to 4500: smooth, brighter to the right, bands of unlike contrast."""
+    rng = np.random.default_rng(7)
+    fine, coarse = (gaussian_filter(rng.standard_normal((6, 136, 264)), (0.5, s, s)) for s in (1.2, 8))
+    fine, coarse = fine / np.abs(fine).max(), coarse / np.abs(coarse).max()
+    contrast = np.linspace(100, 800, 6)[:, None, None]
+    return 2200 + contrast * (fine + coarse) + np.linspace(-600, 900, 264) + np.linspace(0, 300, 6)[:, None, None]
+
+
+def run(
+    data: np.ndarray, scale: int = 4, scene: str = "chikusei", scored=score, enlarge=lambda x, scale: resize(x, scale)
+) -> dict:
+    """scores.json of the bicubic reconstructions of two images, the first 128 x 256 pixels of a divided cube."""
+    images = []
+    for i in range(2):
+        hr = data[:, :128, 128 * i : 128 * (i + 1)]
+        images.append({"window": [0, 128 * i, 128, 128], **scored(enlarge(resize(hr, 1 / scale), scale), hr, scale)})
+    mean = {name: float(np.mean([image["scores"][name] for image in images])) for name in SCORES}
+    return {"scene": scene, "scale": scale, "model": "bicubic", "seed": 3000, "mean": mean, "images": images}
+
+
+def check(
+    folder: Path, runs: list[dict], paper: Path = PRINTED, absent: dict | None = None, stand_in: str | None = None
+):
+    """The result, and its rows by scene and scale."""
+    paths = [folder / f"{i}/scores.json" for i in range(len(runs))]
+    for path, each in zip(paths, runs, strict=True):
+        write_json(path, each)
+    manifests = [folder / f"{scene}.json" for scene in sorted({each["scene"] for each in runs})]
+    for path in manifests:
+        write_json(path, {"scene": path.stem, "divisor": OURS})
+    out, markdown = folder / "check.json", folder / "check.md"
+    chosen = {"experiment": "paper", "scenes": TITLES, "absent": absent or {}, "stand_in": stand_in}
+    bicubic_check(json.dumps(chosen), paths, manifests, paper, out, markdown)
+    result = read_json(out)
+    rows = {(row["scene"], row["scale"]): row for row in result["rows"]}
+    return SimpleNamespace(verdict=result["verdict"], rows=rows, markdown=markdown.read_text(encoding="utf-8"))
+
+
+def printed(folder: Path, *runs: dict, **changes: float) -> Path:
+    """A table with what these runs would look like in print, with `changes`."""
+    path = folder / "printed.csv"
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, ["table", "scene", "scale", "row", *SCORES])
+        writer.writeheader()
+        for each in runs:
+            numbers = {name: f"{value:.4f}" for name, value in (each["mean"] | changes).items()}
+            writer.writerow({"table": "V", "scene": each["scene"], "scale": each["scale"], "row": "Bicubic", **numbers})
+    return path
+
+
+def kinds(row: dict) -> list[str]:
+    return [finding["kind"] for finding in row["findings"]]
+
+
+def only(folder: Path, ours: dict, paper: Path) -> dict:
+    """The one finding on one row."""
+    (row,) = check(folder, [ours], paper).rows.values()
+    (finding,) = row["findings"]
+    return finding
+
+
+def papers() -> list[dict]:
+    """Runs that score exactly what the paper prints."""
+    with PRINTED.open(encoding="utf-8", newline="") as file:
+        lines = [line for line in csv.DictReader(file) if line["row"] == "Bicubic"]
+    rows = []
+    for line in lines:
+        mean = {name: float(line[name]) for name in SCORES}
+        who = {"scene": line["scene"], "scale": int(line["scale"]), "model": "bicubic", "seed": 3000}
+        rows.append({**who, "mean": mean, "images": [{"window": [0, 0, 9, 9], "scores": mean, "bands": {}}]})
+    return rows
+
+
+# The paper's own numbers ------------------------------------------------------------------------------------------
+
+
+def test_what_the_paper_prints_is_equal_in_all_six_rows(tmp_path, capsys):
+    done = check(tmp_path, papers())
+    assert done.verdict == "The protocol is the paper's in 6 of 6 rows present."
+    assert all(kinds(row) == ["equal"] for row in done.rows.values())
+    assert {cell["says"] for row in done.rows.values() for cell in row["cells"].values()} == {"equal"}
+    assert capsys.readouterr().out == done.markdown  # the terminal shows what the file holds
+
+
+def test_the_papers_rows_imply_one_brightness_a_scene(tmp_path):
+    rows = check(tmp_path, papers()).rows
+    implied = {"chikusei": (0.0574, 0.0577), "houston2018": (0.0739, 0.0742), "pavia_centre": (0.1055, 0.1054)}
+    for scene, values in implied.items():
+        for scale, value in zip((4, 8), values, strict=True):
+            light = rows[scene, scale]["brightness"]
+            assert light["printed"] == pytest.approx(value, abs=1e-4)
+            assert light["ours"] == pytest.approx(light["printed"])
+            assert light["least"] < light["ours"] < light["most"]
+
+
+def test_a_brightness_is_about_the_mean_of_the_images(tmp_path, cube):
+    data = cube / OURS
+    ours = run(data)
+    light = check(tmp_path, [ours], printed(tmp_path, ours)).rows["chikusei", 4]["brightness"]
+    assert light["ours"] == pytest.approx(data[:, :128, :256].mean(), rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (0.00004, "equal"),
+        (-0.00004, "equal"),
+        (0.00006, "off by 1 in the last digit"),
+        (-0.0001, "off by 1 in the last digit"),
+        (0.002, "off by +0.002"),
+        (-0.0003, "off by -0.0003"),
+    ],
+)
+def test_a_cell_says_how_far_it_is_off(tmp_path, more, says):
+    one = papers()[0]
+    one["mean"]["MSSIM"] += more
+    row = check(tmp_path, [one]).rows["chikusei", 4]
+    cell = row["cells"]["MSSIM"]
+    assert cell["says"] == says
+    assert (cell["printed"], cell["ours"]) == ("0.8953", 0.8953 + more)
+    assert kinds(row) == [{"equal": "equal", "off by 1 in the last digit": "rounding"}.get(says, "unclear")]
+
+
+def test_rounding_is_told_from_equality(tmp_path):
+    rows = papers()
+    rows[0]["mean"]["RMSE"] += 0.0001
+    done = check(tmp_path, rows)
+    assert (
+        done.verdict
+        == "The protocol is the paper's in 5 of 6 rows present. To 1 in the last digit also in: Chikusei ×4."
+    )
+    assert "RMSE" in done.rows["chikusei", 4]["findings"][0]["says"]
+
+
+# What is there ----------------------------------------------------------------------------------------------------
+
+
+def test_missing_scenes_are_named_with_where_to_get_them(tmp_path):
+    sentence = "data/raw/Pavia.mat is missing: get it from https://somewhere."
+    done = check(tmp_path, papers()[:3], absent={"pavia_centre": sentence})
+    assert done.verdict.startswith(
+        "The protocol is the paper's in 3 of 3 rows present. Missing scenes, 1: Pavia Centre."
+    )
+    assert done.verdict.endswith("Not computed: Houston 2018 ×8.")
+    assert sentence in done.markdown
+
+
+def test_nothing_to_compare_is_one_sentence_with_where_to_get_the_scenes(tmp_path):
+    with pytest.raises(InputError, match=r"^there are no scores .* get it from https://somewhere\)\.$"):
+        check(tmp_path, [], absent={"chikusei": "x.mat is missing: get it from https://somewhere."})
+    with pytest.raises(InputError, match="put a table with one into the report"):
+        check(tmp_path, [{**papers()[0], "scene": "indian_pines"}])
+
+
+def test_several_seeds_are_one_row_and_foreign_scenes_none(tmp_path):
+    one = papers()[0]
+    done = check(tmp_path, [one, {**one, "seed": 3001}, {**one, "scene": "indian_pines"}])
+    assert list(done.rows) == [("chikusei", 4)]
+    assert "1 of 1 rows" in done.verdict
+
+
+def test_stand_ins_get_no_verdict_and_no_diagnosis(tmp_path):
+    one = papers()[0]
+    one["mean"]["SAM"] *= 2
+    done = check(tmp_path, [one], stand_in=made_up.STAND_IN)
+    assert done.verdict.startswith("No verdict") and "stand-ins" in done.verdict and "NOT" not in done.verdict
+    assert kinds(done.rows["chikusei", 4]) == ["stand-in"]
+    assert made_up.STAND_IN in done.markdown
+    assert done.rows["chikusei", 4]["cells"]["SAM"]["says"] == "off by +3.404"  # the comparison is there
+
+
+# What differs -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scale", [4, 8])
+def test_another_divisor_is_found_and_told(tmp_path, cube, scale):
+    finding = only(tmp_path, run(cube / OURS, scale), printed(tmp_path, run(cube / THEIRS, scale)))
+    assert finding["kind"] == "normalisation"
+    assert finding["low"] < THEIRS < finding["high"]  # the scores know it to 12 parts in a million
+    assert finding["high"] - finding["low"] < 0.2
+    assert finding["ratio"] == pytest.approx(1.6, rel=1e-5) and finding["by_rmse"] == pytest.approx(1.6, rel=0.02)
+    assert "SAM, CC, ERGAS agree" in finding["says"]
+
+
+def test_a_divisor_too_near_to_show_in_rmse_is_found_by_mpsnr(tmp_path, cube):
+    finding = only(tmp_path, run(cube / OURS), printed(tmp_path, run(cube / 5005)))
+    assert finding["kind"] == "normalisation" and finding["low"] < 5005 < finding["high"]
+
+
+def test_scores_that_ask_for_different_divisors_are_not_called_one_divisor(tmp_path):
+    one = papers()[0]
+    one["mean"] |= {"MPSNR": one["mean"]["MPSNR"] + 6, "RMSE": one["mean"]["RMSE"] * 2}
+    assert kinds(check(tmp_path, [one]).rows["chikusei", 4]) == ["unclear", "unclear"]
+
+
+def test_a_divisor_for_each_band_is_told_from_one_for_all(tmp_path, cube):
+    own = cube / cube.max(axis=(1, 2), keepdims=True)
+    assert only(tmp_path, run(cube / OURS), printed(tmp_path, run(own)))["kind"] == "bands"
+
+
+def test_a_subtracted_minimum_is_told_from_a_divisor(tmp_path, cube):
+    shifted = (cube - 400) / (OURS - 400)
+    assert only(tmp_path, run(cube / OURS), printed(tmp_path, run(shifted)))["kind"] == "offset"
+
+
+@pytest.mark.parametrize(
+    "cut", [lambda x: x[:, 8:, 8:], lambda x: x[:, :, ::-1], lambda x: x[:, ::-1]], ids=["offset", "mirror", "flip"]
+)
+def test_another_crop_is_told_from_another_divisor(tmp_path, cube, cut):
+    finding = only(tmp_path, run(cube / OURS), printed(tmp_path, run(cut(cube) / OURS)))
+    assert finding["kind"] == "images" and "crop" in finding["says"]
+
+
+def test_another_place_shows_in_the_brightness(tmp_path, cube):
+    far = np.roll(cube, -128, axis=2)[:, :, :128]  # bright images alone
+    finding = only(tmp_path, run(cube / OURS), printed(tmp_path, run(np.tile(far, 2) / OURS)))
+    assert finding["kind"] == "images" and "The brightness differs: look at the crop" in finding["says"]
+
+
+def test_another_bicubic_leaves_the_brightness(tmp_path, cube):
+    def torchs(image, scale):
+        return torch.nn.functional.interpolate(torch.tensor(image)[None], scale_factor=scale, mode="bicubic")[0].numpy()
+
+    finding = only(tmp_path, run(cube / OURS), printed(tmp_path, run(cube / OURS, enlarge=torchs)))
+    assert finding["kind"] == "images" and "The brightness agrees: look at the bicubic" in finding["says"]
+
+
+# Scores by another definition -------------------------------------------------------------------------------------
+
+
+def test_ergas_with_a_constant_ratio_is_found_at_x8(tmp_path, cube):
+    ours = run(cube / OURS, 8)
+    constant = run(cube / OURS, 8, scored=lambda sr, hr, scale: score(sr, hr, 4))
+    finding = only(tmp_path, ours, printed(tmp_path, constant))
+    assert (finding["kind"], finding["name"], finding["how"]) == ("definition", "ERGAS", "with 100/4 for 100/r")
+
+
+def test_rmse_band_by_band_is_found(tmp_path, cube):
+    ours = run(cube / OURS)
+    by_band = np.mean([image["bands"]["RMSE"] for image in ours["images"]])
+    finding = only(tmp_path, ours, printed(tmp_path, ours, RMSE=by_band))
+    assert (finding["kind"], finding["name"]) == ("definition", "RMSE") and "band by band" in finding["how"]
+
+
+def test_mpsnr_of_the_whole_cube_is_found(tmp_path, cube):
+    ours = run(cube / OURS)
+    whole = np.mean([-20 * np.log10(image["scores"]["RMSE"]) for image in ours["images"]])
+    finding = only(tmp_path, ours, printed(tmp_path, ours, MPSNR=whole))
+    assert (finding["kind"], finding["name"]) == ("definition", "MPSNR") and "over all bands" in finding["how"]
+
+
+def test_sam_in_radians_is_found_beside_another_divisor(tmp_path, cube):
+    theirs = run(cube / THEIRS)
+    row = check(tmp_path, [run(cube / OURS)], printed(tmp_path, theirs, SAM=radians(theirs["mean"]["SAM"])))
+    found = row.rows["chikusei", 4]["findings"]
+    assert [finding["kind"] for finding in found] == ["definition", "normalisation"]
+    assert found[0]["how"] == "in radians" and found[1]["low"] < THEIRS < found[1]["high"]
+
+
+def test_another_ssim_is_found(tmp_path, cube):
+    def gaussian(sr, hr, scale):
+        scored, pairs = score(sr, hr, scale), zip(sr, hr, strict=True)
+        mssim = np.mean([structural_similarity(a, b, data_range=1, gaussian_weights=True) for a, b in pairs])
+        return {**scored, "scores": {**scored["scores"], "MSSIM": mssim}}
+
+    finding = only(tmp_path, run(cube / OURS), printed(tmp_path, run(cube / OURS, scored=gaussian)))
+    assert (finding["kind"], finding["name"]) == ("unclear", "MSSIM") and "window" in finding["says"]
+
+
+def test_the_verdict_names_what_differs(tmp_path, cube):
+    runs = [run(cube / OURS), run(cube / OURS, 8), run(cube / OURS, scene="houston2018")]
+    done = check(tmp_path, runs, printed(tmp_path, runs[0], run(cube / THEIRS, 8), runs[2]))
+    assert done.verdict == (
+        "The protocol is the paper's in 2 of 3 rows present. It is NOT in: Chikusei ×8 (normalisation)."
+    )
