@@ -1,5 +1,5 @@
 # What these targets install, cache and write lies in this folder (.venv, .snakemake, results); nothing lies outside it.
-.PHONY: setup demo test lint bench lock unlock clean
+.PHONY: setup demo test lint bench rehearsal lock unlock clean
 
 PYTHON ?= python3
 READY := .venv/ready-$(word 1,$(shell { pwd; cat pyproject.toml constraints.txt; } | cksum))
@@ -55,6 +55,10 @@ lint: $(READY)
 # A quarter of an hour, on a machine that does nothing else meanwhile.
 bench: $(READY)
 	.venv/bin/python benchmarks/networks.py
+
+# A few minutes and 10 GB of disk: made-up files of the official formats and sizes go through download, cutting and splitting.
+rehearsal: $(READY)
+	.venv/bin/python benchmarks/rehearsal.py
 
 # For newer versions delete constraints.txt first; environment.yml then has to follow. What a CUDA build of torch needs is
 # left out: torch pins it by itself, differently for each version of CUDA.

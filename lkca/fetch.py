@@ -420,7 +420,8 @@ class _Part:
             finally:
                 if not self.size():
                     for path in (self.path, self.note):
-                        path.unlink(missing_ok=True)
+                        with suppress(OSError):  # somebody took the folder away
+                            path.unlink()
 
     @contextmanager
     def errors(self) -> Iterator[None]:

@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from zipfile import ZipFile, ZipInfo
 
 import numpy as np
@@ -21,6 +21,7 @@ from lkca.guard import reading
 
 UNIT = 2**28  # the largest piece of a file that a library takes into memory by itself
 VARIABLE = 2**32  # the largest array that is read whole, where a format allows nothing else
+HEADER = 2**22  # the largest text that GDAL has to parse
 NUMBERS = "biuf"  # kinds of numpy
 
 
@@ -68,7 +69,7 @@ def opened(path: Path, inside: str | None, variable: str | None, axes: str) -> I
 
 
 def _read(path: Path, read: Callable[..., np.ndarray], *where: Any) -> np.ndarray:
-    with _called(path):
+    with _called(path), np.errstate(over="ignore", invalid="ignore"):  # what float32 does not hold is refused later
         return read(*where)
 
 
@@ -80,7 +81,10 @@ def _called(path: Path) -> Iterator[None]:
     except MemoryError as error:
         raise InputError(f"{path} wants more memory than it may have: it is damaged or another file.") from error
     except Exception as error:
-        told = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+        told = (
+            " ".join(str(error.__cause__ or error).split()).rstrip(".") or type(error).__name__
+        )  # rasterio: its cause
+        told = "".join(letter if letter.isprintable() else "?" for letter in told)  # names of a file are the file's
         raise InputError(f"{path} cannot be read ({told[:300]}): it is damaged or another file.") from error
 
 
@@ -92,7 +96,7 @@ def _open(stack: ExitStack, path: Path, inside: str | None, variable: str | None
     if start[:4] == b"PK\x03\x04":
         if not inside:
             raise Unreadable("it is a zip archive: name the file in it, as in archive.zip/folder/file")
-        return _raster(stack, *_in_archive(stack, path, inside), axes)
+        return _in_archive(stack, path, inside, axes)
     if inside:
         raise Unreadable("it is no zip archive")
     if b"\x89HDF\r\n\x1a\n" in (start[:8], start[512:520]):
@@ -103,10 +107,15 @@ def _open(stack: ExitStack, path: Path, inside: str | None, variable: str | None
         array = np.load(path, mmap_mode="r", allow_pickle=False)
         return _of_array(array, array.shape, array.dtype, axes, 1)
     if start[:8] == b"PCIDSK  ":
-        return _raster(stack, "PCIDSK", str(path), path.stat().st_size, axes)
+        with path.open("rb") as file:
+            layout = _pcidsk(file)
+        return _raster(stack, "PCIDSK", str(path), path.stat().st_size, axes, *layout)
     if start[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
         return _raster(stack, "GTiff", str(path), path.stat().st_size, axes)
-    if any(header.is_file() for header in (path.with_suffix(".hdr"), Path(f"{path}.hdr"), path.with_suffix(".HDR"))):
+    beside = (path.with_suffix(".hdr"), Path(f"{path}.hdr"), path.with_suffix(".HDR"))
+    if headers := [header for header in beside if header.is_file()]:
+        if max(header.stat().st_size for header in headers) > HEADER:
+            raise Unreadable("its header is too large")
         return _raster(stack, "ENVI", str(path), path.stat().st_size, axes)
     raise Unreadable("it is no MATLAB, HDF5, TIFF, PCIDSK or .npy file, and no ENVI header lies beside it")
 
@@ -158,6 +167,7 @@ def _hdf5(stack: ExitStack, path: Path, variable: str | None, axes: list[str]) -
     chunk = cube.chunks or (1,) * len(cube.shape)
     if math.prod(chunk) * cube.dtype.itemsize > UNIT:
         raise Unreadable(f"{name} has chunks of {chunk}, too large to be read in parts")
+    _plausible(name, math.prod(cube.shape) * cube.dtype.itemsize, path.stat().st_size)
     place = (axes[::-1] if matlab else axes).index("bands")
     together = chunk[place] if len(chunk) == 3 else 1
     as_float32 = cube.astype(np.float32) if cube.dtype.kind in NUMBERS else cube  # converted in small parts on the way
@@ -173,42 +183,77 @@ def _matlab5(path: Path, variable: str | None, axes: list[str]) -> Source:
     shape, kind = listed[name]
     if kind not in ("double", "single", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"):
         raise Unreadable(f"{name} is a {kind} instead of an array of numbers")
+    _plausible(name, math.prod(shape) * np.dtype(kind).itemsize, path.stat().st_size)
     if math.prod(shape) * np.dtype(kind).itemsize > VARIABLE:
         raise Unreadable(f"{name} has the shape {shape}, more than {VARIABLE // 2**30} GiB")
     cube = loadmat(path, variable_names=[name])[name]
     return _of_array(cube, cube.shape, cube.dtype, axes, 1)
 
 
-def _in_archive(stack: ExitStack, path: Path, inside: str) -> tuple[str, str, int]:
-    """Driver, GDAL's name and bytes of a raster in a zip archive, which is not unpacked.
+def _plausible(name: str, claimed: int, held: int) -> None:
+    """Refuse what nothing but endless repetition could be; deflate makes zeros a thousand times smaller."""
+    if claimed > 1000 * held + 2**20:
+        raise Unreadable(f"{name} claims {claimed} bytes in {held}")
 
-    GDAL reads it in place and does not check it; zipfile does.
-    """
+
+def _in_archive(stack: ExitStack, path: Path, inside: str, axes: list[str]) -> Source:
+    """A raster in a zip archive, which is not unpacked: GDAL reads it in place and does not check it; zipfile does."""
     archive = stack.enter_context(ZipFile(path))
-    header = str(Path(inside).with_suffix(".hdr"))
+    headers = (str(Path(inside).with_suffix(".hdr")).lower(), f"{inside}.hdr".lower())  # GDAL takes either, in any case
     members: dict[str, ZipInfo] = {}
     for member in archive.infolist():
-        if member.filename in (inside, header):
-            if member.filename in members:
+        if member.filename == inside or member.filename.lower() in headers:
+            if member.filename.lower() in members:
                 raise Unreadable(f"it holds {member.filename} twice")
-            members[member.filename] = member
-    if inside not in members:
-        there = ", ".join(member.filename for member in archive.infolist()[:9])
+            members[member.filename.lower()] = member
+    if not (raster := members.get(inside.lower())):
+        there = ", ".join(member.filename[:80] for member in archive.infolist()[:9])
         raise Unreadable(f"it holds {there or 'nothing'} and no {inside}")
-    with archive.open(members[inside]) as file:
-        start = file.read(8)
     for member in members.values():
-        if member.file_size > 1000 * member.compress_size + 2**20:  # more than deflate can do with data
-            raise Unreadable(f"{member.filename} claims {member.file_size} bytes in {member.compress_size}")
+        _plausible(member.filename, member.file_size, member.compress_size)
+        if member is not raster and member.file_size > HEADER:
+            raise Unreadable("its header is too large")
         with archive.open(member) as file:  # to the end, where its checksum is compared
             while file.read(2**22):
                 pass
     name = f"/vsizip/{{{path.resolve()}}}/{inside}"
-    return ("PCIDSK" if start == b"PCIDSK  " else "ENVI"), name, members[inside].file_size
+    with archive.open(raster) as file:
+        if file.read(8) != b"PCIDSK  ":
+            return _raster(stack, "ENVI", name, raster.file_size, axes)
+        file.seek(0)
+        return _raster(stack, "PCIDSK", name, raster.file_size, axes, *_pcidsk(file))
 
 
-def _raster(stack: ExitStack, driver: str, name: str, size: int, axes: list[str]) -> Source:
-    """A raster that GDAL reads: bands, lines, columns."""
+def _pcidsk(file: BinaryIO) -> tuple[int | None, int]:
+    """Where the pixels of a PCIDSK file begin, None if in tiles; and to what multiple its lines are filled up.
+
+    GDAL would follow its words to other files.
+    """
+    start = file.read(512)
+
+    def number(first: int, last: int) -> int:
+        if not (text := start[first:last].strip()).isdigit():
+            raise Unreadable("its header has letters for numbers")
+        return int(text)
+
+    tiles = start[360:368] == b"FILE    "
+    file.seek(512 * (number(336, 352) - 1))
+    for _ in range(number(376, 384)):
+        name = file.read(1024)[64:128]
+        if len(name) < 64:
+            raise Unreadable("it ends before its pixels")
+        if not name.startswith(b"/SIS=") if tiles else name.strip(b" \0"):
+            raise Unreadable("it points to other files")
+    return None if tiles else 512 * (number(304, 320) - 1), 512 if start[360:368] == b"PIXEL   " else 1
+
+
+def _raster(
+    stack: ExitStack, driver: str, name: str, size: int, axes: list[str], offset: int | None = None, fill: int = 1
+) -> Source:
+    """A raster of so many bytes that GDAL reads: bands, lines, columns.
+
+    Where the pixels begin at `offset`, each line filled up to a multiple of `fill` bytes, the end is known.
+    """
     import rasterio
     from rasterio.errors import NotGeoreferencedWarning
 
@@ -228,10 +273,14 @@ def _raster(stack: ExitStack, driver: str, name: str, size: int, axes: list[str]
         raise Unreadable("its blocks are too large to be read in parts")
     tags = raster.tags(ns="ENVI")
     if driver == "ENVI":
-        # GDAL reads what is missing at the end of an ENVI file as zeros.
-        needed = int(tags.get("header_offset", 0)) + raster.count * raster.height * raster.width * dtype.itemsize
-        if size < needed:
-            raise Unreadable(f"it ends after {size} of {needed} bytes")
+        offset = int(tags.get("header_offset", 0))
+        if tags.get("file_compression", "0") != "0":
+            raise Unreadable("it is compressed")
+    line = raster.count * raster.width * dtype.itemsize
+    if offset is None:
+        _plausible("its header", raster.height * line, size)
+    elif size < (needed := offset + raster.height * (line + -line % fill)):  # GDAL would read anything there
+        raise Unreadable(f"it ends after {size} of {needed} bytes")
     turned = axes[1] == "columns"
 
     def read(first: int, last: int, rows: slice, columns: slice) -> np.ndarray:

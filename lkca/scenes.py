@@ -225,7 +225,7 @@ def fetch(scene: str, accept_terms: bool, config: list[Path], settings: str | No
     """Download the files of a scene that are not there, from their sources; check those that are.
 
     Args:
-        scene: A key of CUBES, or of the scenes in config.yaml.
+        scene: Its key in config.yaml.
         accept_terms: Confirm the terms of the scene's owner; remembered.
         config: config.yaml and overlays.
         settings: As for `scene`, instead of a look into config.yaml.
@@ -242,7 +242,7 @@ def verify(scene: str, file: Path | None, config: list[Path]) -> None:
     """Tell whether a file is the right one for a scene: hash, shape, type, values, wavelengths.
 
     Args:
-        scene: A key of CUBES, or of the scenes in config.yaml.
+        scene: Its key in config.yaml.
         file: The file, where it does not lie in its place.
         config: config.yaml and overlays.
 
@@ -268,18 +268,18 @@ def verify(scene: str, file: Path | None, config: list[Path]) -> None:
 
 
 def named(scene: str, config: list[Path]) -> Cube:
-    """The cube of a name.
+    """The cube of a scene of config.yaml; away from a checkout, one of CUBES.
 
     Raises:
-        InputError: If there is none.
+        InputError: If there is none of that name.
     """
     from lkca.config import read_config
 
-    if scene in CUBES:
+    if scene in CUBES and not any(path.exists() for path in config):
         return CUBES[scene]
     scenes = read_config(config).scenes
     if scene not in scenes:
-        raise InputError(f"there is no scene {scene}: choose one of {', '.join(sorted({*CUBES, *scenes}))}.")
+        raise InputError(f"there is no scene {scene}: choose one of {', '.join(sorted(scenes))}.")
     return scenes[scene].described()
 
 

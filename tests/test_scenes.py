@@ -263,5 +263,7 @@ def test_a_web_page_instead_of_data_is_refused(name):
 def test_a_scene_that_does_not_exist_is_refused(tmp_path):
     from tests.conftest import REPOSITORY
 
-    with pytest.raises(InputError, match="there is no scene chikusai: choose one of chikusei, houston2018"):
+    with pytest.raises(
+        InputError, match="there is no scene chikusai: choose one of chikusei, houston2018, pavia_centre"
+    ):
         scenes.verify("chikusai", None, [REPOSITORY / "config.yaml"])

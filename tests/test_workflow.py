@@ -8,11 +8,15 @@ import subprocess
 import sys
 import time
 
+import official
 import pandas as pd
 import pytest
 
 from lkca.config import read_config
+from lkca.cubes import CUBES
+from lkca.files import sha256
 from tests.conftest import copy_checkout
+from tests.server import Server
 
 TINY = ["config.yaml", "tests/tiny.yaml"]
 ENVIRONMENT = os.environ | {"PATH": f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}"}
@@ -148,11 +152,23 @@ def test_a_wrong_setting_stops_a_dry_run_with_one_sentence(checkout):
     assert "Traceback" not in done.stderr
 
 
-def test_a_scene_whose_file_is_missing_says_where_to_get_it(checkout):
-    command = ["snakemake", "--cores", "all", "results/paper/scenes/pavia_centre.npy"]
-    done = subprocess.run(command, cwd=checkout, env=ENVIRONMENT, capture_output=True, text=True)
+def test_without_network_and_files_it_says_which_are_missing_and_where_they_come_from(checkout):
+    """The proxy that is asked for the downloads does not exist."""
+    nowhere = {f"{kind}_proxy": "http://127.0.0.1:9" for kind in ("http", "https")}
+    done = subprocess.run(
+        ["snakemake", "--cores", "all"], cwd=checkout, env=ENVIRONMENT | nowhere, capture_output=True, text=True
+    )
     assert done.returncode != 0
-    assert "data/raw/pavia_centre/Pavia.mat is missing: get it from https://www.ehu.eus" in done.stdout + done.stderr
+    said = done.stdout + done.stderr
+    chikusei = r"lkca: data/raw/chikusei/\S+_ENVI.zip could not be fetched .*: download https://www.sal\S+ in a browser"
+    pavia = (
+        r"lkca: data/raw/pavia_centre/Pavia.mat could not be fetched .*: download https://www.ehu.eus/\S+ in a browser"
+    )
+    houston = (
+        r"lkca: data/raw/houston2018/phase2.zip .* confirm once with: python -m lkca fetch houston2018 --accept-terms"
+    )
+    assert all(re.search(sentence, said) for sentence in (chikusei, pavia, houston))
+    assert not [path for path in (checkout / "data").rglob("*") if path.is_file()]
     assert "completed successfully" not in done.stderr  # the command's failure is not lost in its pipe
     assert "Traceback" not in done.stderr
 
@@ -182,3 +198,64 @@ def test_a_killed_run_goes_on(tmp_path, kill):
     assert again.returncode == 0, again.stderr
     history = (folder / target).with_name("history.csv").read_text().splitlines()
     assert len(history) == 1 + 100
+
+
+OFFICIAL = {  # scene -> name on the server, writer, rows, columns and bands as it takes them, what differs from CUBES
+    "chikusei": (official.CHIKUSEI_ZIP, official.chikusei_envi, (150, 145, 128), {"crop": [4, 148, 3, 143]}),
+    "houston2018": (official.HOUSTON_ZIP, official.houston_zip, (140, 150, 50), {"shape": [150, 140, 50]}),
+    "pavia_centre": ("Pavia.mat", official.pavia_centre, (146, 140, 102), {"shape": [146, 140, 102]}),
+}
+
+
+def test_from_served_official_files_to_scores(tmp_path):
+    """Small files in the official formats are downloaded, checked, cut, split, trained on and scored.
+
+    The connection breaks once, and Houston's terms have to be confirmed first.
+    """
+    folder, served = copy_checkout(tmp_path / "lkca"), tmp_path / "served"
+    served.mkdir()
+    overlay = {"scenes": {}, "tables": {}, "figures": {}}
+    with Server(
+        {name: served / name for name, *_ in OFFICIAL.values()}, {"Pavia.mat": ["cut 60000", "fine"]}
+    ) as server:
+        for scene, (name, write, size, changes) in OFFICIAL.items():
+            write(served / name, official.Scene(*size, 8000))
+            cube = CUBES[scene].model_dump(mode="json") | {"shape": None} | changes
+            sum = sha256(served / name) if scene != "pavia_centre" else None  # of which none is published
+            facts = {"sources": [server.url(name)], "sha256": sum, "bytes": (served / name).stat().st_size}
+            cube["files"] = [cube["files"][0] | facts]
+            overlay["scenes"][scene] = {"cube": cube, "test": {"rows": 64, "columns": 128, "tile": 64}}
+            table = {"title": scene, "header": "Method", "scene": scene, "scales": [4]}
+            rows = {"Bicubic": "bicubic"} | ({"LKCA-LR": "lkca_lr"} if scene == "chikusei" else {})
+            overlay["tables"][scene] = {**table, "rows": rows}
+        overlay["report"] = {"tables": list(OFFICIAL), "figures": []}
+        (folder / "tests/served.yaml").write_text(json.dumps(overlay))  # YAML holds JSON
+        config = [*TINY, "tests/served.yaml"]
+        command = ["snakemake", "--cores", "all", "--configfile", *config, "--", "all", "bicubic_check"]
+        words = {"cwd": folder, "env": ENVIRONMENT, "capture_output": True, "text": True}
+        first = subprocess.run(command, **words)
+        assert first.returncode != 0
+        assert "confirm once with: python -m lkca fetch houston2018 --accept-terms" in first.stdout + first.stderr
+        accept = [sys.executable, "-m", "lkca", "fetch", "houston2018", "--accept-terms", "--config", *config]
+        accepted = subprocess.run(accept, **words)
+        assert accepted.returncode == 0 and "promise to cite" in accepted.stdout, accepted.stderr
+        second = subprocess.run(command, **words)
+        assert second.returncode == 0, second.stderr
+        asked = [target for _, target, _ in server.seen]
+        assert sorted(asked) == ["/Hyperspec_Chikusei_ENVI.zip", "/Pavia.mat", "/Pavia.mat", "/phase2.zip"]
+    root = folder / "results/tiny"
+    for scene, (bands, rows, columns) in {
+        "chikusei": (128, 144, 140),
+        "houston2018": (48, 150, 140),
+        "pavia_centre": (102, 146, 140),
+    }.items():
+        manifest = json.loads((root / f"scenes/{scene}.json").read_text())
+        assert manifest["shape"] == [bands, rows, columns]
+        split = json.loads((root / f"splits/{scene}_x4.json").read_text())
+        lines, across = (rows - 64) // 32, columns // 32
+        assert split["numbers"] == {"grid": lines * across, "train": across, "validation": across, "test": 2}
+        assert json.loads((root / f"runs/{scene}_x4/bicubic/seed3000/scores.json").read_text())["mean"]["MPSNR"] > 20
+    assert (folder / "data/raw/pavia_centre/SHA256SUMS").read_text() == f"{sha256(served / 'Pavia.mat')}  Pavia.mat\n"
+    assert "No verdict on 3 rows" in (root / "bicubic_check.md").read_text()
+    page = (root / "report.html").read_text()
+    assert "E-mail your name" in page and "ROSIS-3" in page and server.url() not in page
