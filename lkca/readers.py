@@ -22,6 +22,7 @@ from lkca.guard import reading
 UNIT = 2**28  # the largest piece of a file that a library takes into memory by itself
 VARIABLE = 2**32  # the largest array that is read whole, where a format allows nothing else
 HEADER = 2**22  # the largest text that GDAL has to parse
+CACHE = 2**26  # of GDAL
 NUMBERS = "biuf"  # kinds of numpy
 
 
@@ -81,10 +82,8 @@ def _called(path: Path) -> Iterator[None]:
     except MemoryError as error:
         raise InputError(f"{path} wants more memory than it may have: it is damaged or another file.") from error
     except Exception as error:
-        told = (
-            " ".join(str(error.__cause__ or error).split()).rstrip(".") or type(error).__name__
-        )  # rasterio: its cause
-        told = "".join(letter if letter.isprintable() else "?" for letter in told)  # names of a file are the file's
+        words = " ".join(str(error.__cause__ or error).split()).rstrip(".")  # rasterio's are those of the cause
+        told = "".join(letter if letter.isprintable() else "?" for letter in words or type(error).__name__)
         raise InputError(f"{path} cannot be read ({told[:300]}): it is damaged or another file.") from error
 
 
@@ -225,9 +224,9 @@ def _in_archive(stack: ExitStack, path: Path, inside: str, axes: list[str]) -> S
 
 
 def _pcidsk(file: BinaryIO) -> tuple[int | None, int]:
-    """Where the pixels of a PCIDSK file begin, None if in tiles; and to what multiple its lines are filled up.
+    """Where the pixels of a PCIDSK file begin, None if in tiles; and to what multiple of bytes its lines are filled up.
 
-    GDAL would follow its words to other files.
+    GDAL would follow the names in its channels' headers to other files, but not where bands are interleaved by pixel.
     """
     start = file.read(512)
 
@@ -236,6 +235,8 @@ def _pcidsk(file: BinaryIO) -> tuple[int | None, int]:
             raise Unreadable("its header has letters for numbers")
         return int(text)
 
+    if start[360:368] == b"PIXEL   ":
+        return 512 * (number(304, 320) - 1), 512
     tiles = start[360:368] == b"FILE    "
     file.seek(512 * (number(336, 352) - 1))
     for _ in range(number(376, 384)):
@@ -244,7 +245,7 @@ def _pcidsk(file: BinaryIO) -> tuple[int | None, int]:
             raise Unreadable("it ends before its pixels")
         if not name.startswith(b"/SIS=") if tiles else name.strip(b" \0"):
             raise Unreadable("it points to other files")
-    return None if tiles else 512 * (number(304, 320) - 1), 512 if start[360:368] == b"PIXEL   " else 1
+    return None if tiles else 512 * (number(304, 320) - 1), 1
 
 
 def _raster(
@@ -258,7 +259,7 @@ def _raster(
     from rasterio.errors import NotGeoreferencedWarning
 
     # No sidecar files that could change what is read; messages of GDAL come as exceptions.
-    stack.enter_context(rasterio.Env(GDAL_PAM_ENABLED="NO", GDAL_CACHEMAX=UNIT, CPL_LOG=os.devnull))
+    stack.enter_context(rasterio.Env(GDAL_PAM_ENABLED="NO", GDAL_CACHEMAX=CACHE, CPL_LOG=os.devnull))
     stack.enter_context(warnings.catch_warnings())
     warnings.simplefilter("ignore", NotGeoreferencedWarning)
     if axes[0] != "bands":
@@ -279,7 +280,7 @@ def _raster(
     line = raster.count * raster.width * dtype.itemsize
     if offset is None:
         _plausible("its header", raster.height * line, size)
-    elif size < (needed := offset + raster.height * (line + -line % fill)):  # GDAL would read anything there
+    elif size < (needed := offset + raster.height * line + (raster.height - 1) * (-line % fill)):  # GDAL reads on
         raise Unreadable(f"it ends after {size} of {needed} bytes")
     turned = axes[1] == "columns"
 

@@ -213,9 +213,8 @@ def _problems(cube: Cube, source: Source, bands: list[int], measured: list[Measu
     if source.nanometres:
         first, last = (source.nanometres[band - 1] for band in (bands[0], bands[-1]))
         numbers = cube.numbers()
-        if (bands[0], bands[-1]) == (numbers[0], numbers[-1]) and (
-            max(abs(first - cube.nanometres[0]), abs(last - cube.nanometres[1])) > NANOMETRES
-        ):
+        off = [abs(first - cube.nanometres[0]), abs(last - cube.nanometres[1])]
+        if (bands[0], bands[-1]) == (numbers[0], numbers[-1]) and not all(each <= NANOMETRES for each in off):  # or NaN
             published = "{:g} to {:g}".format(*cube.nanometres)
             problems.append(f"its bands reach from {first:g} to {last:g} nm instead of {published}")
     return problems
