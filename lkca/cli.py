@@ -47,18 +47,14 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument("--scale", type=int, help="instead of each that has patches")
 
     c = command("lkca.scenes:fetch", "download the files of a scene, or check those that are there")
-    c.add_argument(
-        "scene", metavar="SCENE", help="chikusei, houston2018, pavia_centre, or your own in config.yaml"
-    )
+    c.add_argument("scene", metavar="SCENE", help="chikusei, houston2018, pavia_centre, or your own in config.yaml")
     c.add_argument("--accept-terms", action="store_true", help="confirm the terms of its owner, once")
     c.add_argument("--config", type=Path, nargs="+", default=[Path("config.yaml")], help="config.yaml and overlays")
     c.add_argument("--settings", help="of the scene, as the workflow gives them, instead of --config")
     c.add_argument("--receipt", type=Path, help="JSON to write: the files and their hashes")
 
     c = command("lkca.scenes:verify", "tell whether a file is the right one for a scene")
-    c.add_argument(
-        "scene", metavar="SCENE", help="chikusei, houston2018, pavia_centre, or your own in config.yaml"
-    )
+    c.add_argument("scene", metavar="SCENE", help="chikusei, houston2018, pavia_centre, or your own in config.yaml")
     c.add_argument("file", metavar="FILE", type=Path, nargs="?", help="where it does not lie in its place")
     c.add_argument("--config", type=Path, nargs="+", default=[Path("config.yaml")], help="config.yaml and overlays")
 
