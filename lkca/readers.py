@@ -22,7 +22,7 @@ from lkca.guard import reading
 UNIT = 2**28  # the largest piece of a file that a library takes into memory by itself
 VARIABLE = 2**32  # the largest array that is read whole, where a format allows nothing else
 HEADER = 2**22  # the largest text that GDAL has to parse
-CACHE = 2**26  # of GDAL
+CACHE = 2**25  # of GDAL
 NUMBERS = "biuf"  # kinds of numpy
 
 

@@ -179,13 +179,11 @@ def _measure(image: np.ndarray) -> Measured:
     low, high = float(image.min()), float(image.max())  # NaN if there is one
     if not (np.isfinite(low) and np.isfinite(high)) or low == high or min(image.shape) < 2:
         return Measured(low, high, 1)
-    around = (image - image.mean(dtype=np.float64)) / max(high, -low)
-    whole = np.square(around).mean(dtype=np.float64)
-    products = (
-        (around[1:] * around[:-1]).mean(dtype=np.float64),
-        (around[:, 1:] * around[:, :-1]).mean(dtype=np.float64),
-    )
-    return Measured(low, high, float(min(products) / whole))
+    flat = np.subtract(image, np.float32(image.mean(dtype=np.float64)), order="C").ravel()
+    flat /= np.float32(max(high, -low))
+    width = image.shape[1]
+    down, across = flat[width:] @ flat[:-width], flat[1:] @ flat[:-1]  # with a row's end beside the next one's start
+    return Measured(low, high, float(min(down, across) / (flat @ flat)))
 
 
 def _problems(cube: Cube, source: Source, bands: list[int], measured: list[Measured]) -> list[str]:

@@ -42,6 +42,13 @@ def test_an_override_is_for_its_runs_alone():
     assert e.train_of("chikusei", 8, "lkca") == e.train_of("chikusei", 4, "vdsr") == e.models["lkca"].train
 
 
+def own(used="both", axes="rows columns bands", sha=None, **changes):
+    """A cube of one's own in the place of Chikusei's, with something wrong."""
+    file = {"path": "a.npy", "use": used, "axes": axes} | ({"sha": sha} if sha else {})
+    facts = {"sensor": "x", "gsd_m": 1, "nanometres": [400, 900], "source": "x", "citation": "x", "terms": "x"}
+    return {"scenes": {"chikusei": {"cube": {"files": [file], "bands": "1-128", **facts, **changes}}}}
+
+
 TILE_OF_3 = {"chikusei": {"test": {"rows": 504, "columns": 2016, "tile": 504}}}
 WRONG = [
     ({"modles": {}}, "modles is no setting: did you mean models?"),
@@ -112,6 +119,17 @@ WRONG = [
         {"tables": {"new": {"title": "", "header": "", "scene": "chikusei", "scales": [4], "rows": {}}}},
         "tables.new.rows",
     ),
+    ({"scenes": {"chikusei": {"cube": 5}}}, "scenes.chikusei.cube is 5"),
+    (own(bands="1-0"), "scenes.chikusei.cube: bands is '1-0': write two bands or more, rising"),
+    (own(axes="rows bands"), "files.0.axes is 'rows bands': name the three axes"),
+    (own(used="train"), "none is for testing: write use: test or use: both"),
+    (own(crop=[0, 600, 9, 9]), "crop is [0, 600, 9, 9]: give the first row"),
+    (own(crop=[0, 500, 0, 3000]), "512 x 2048 leave no room in 500 x 3000 pixels"),
+    (own(bands="1-100"), "128 is more than the cube's 100"),
+    (own(sensr="x"), "scenes.chikusei.cube: sensr is no setting: did you mean sensor?"),
+    (own(sha="12"), "files.0.sha is no setting"),
+    ({"scenes": {"chikusei": {"mirror": ["bands"]}}}, "mirror.0 is 'bands'"),
+    ({"sampling": "anywhere"}, "sampling is 'anywhere'"),
     ({"scenes": {"chikusei": {"test": {"rows": 2560}}}}, "leave no room in 2304 x 2048 pixels"),
     ({"scenes": {"chikusei": {"composite": {"zoom": [500, 0, 40]}}}}, "the box leaves the image"),
     ({"patches": {"x0": {"size": 1, "stride": 1}}}, "patches.x0"),
