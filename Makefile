@@ -44,7 +44,7 @@ demo: $(READY)
 
 # (Chromium notes crashes where programs keep their settings.)
 test: $(READY)
-	XDG_CONFIG_HOME="$(XDG_CACHE_HOME)/config" .venv/bin/python -m pytest
+	XDG_CONFIG_HOME="$(XDG_CACHE_HOME)/config" .venv/bin/python -m pytest --numprocesses 2 --dist loadfile
 
 lint: $(READY)
 	.venv/bin/ruff check
@@ -56,7 +56,7 @@ lint: $(READY)
 bench: $(READY)
 	.venv/bin/python benchmarks/networks.py
 
-# A few minutes and 10 GB of disk: made-up files of the official formats and sizes go through download, cutting and splitting.
+# Ten minutes and 8 GB of disk: made-up files of the official formats and sizes go through download, cutting and splitting.
 rehearsal: $(READY)
 	.venv/bin/python benchmarks/rehearsal.py
 

@@ -14,6 +14,12 @@ rule all:
         f"results/{EXPERIMENT.experiment}/report.html",
 
 
+rule bicubic_check:
+    """The protocol's checksum, without training: the bicubic rows of the scenes that are there, against the paper's."""
+    input:
+        bicubic_checks(),
+
+
 # One target a table and a figure: snakemake --cores all table_V
 for name in EXPERIMENT.report.tables:
 

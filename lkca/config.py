@@ -7,6 +7,7 @@ import ast
 import hashlib
 import inspect
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from functools import cache
@@ -355,11 +356,11 @@ def _checked(kind: type[T], values: Mapping[str, Any], where: str) -> T:
         raise InputError(_sentence(kind, error.errors()[0], where)) from None
 
 
-PYDANTIC = ("[key]", "int", "float", "str", "Cube", "list[constrained-int]")  # parts of its own in a path
+PYDANTIC = ("int", "float", "str", "Cube")  # parts of its own in a path
 
 
 def _sentence(kind: type[BaseModel], error: Mapping[str, Any], where: str) -> str:
-    path = [str(part) for part in error["loc"] if part not in PYDANTIC]
+    path = [str(part) for part in error["loc"] if part not in PYDANTIC and not re.search(r"constrained|\[", str(part))]
     place = f"{where}: {'.'.join(path)}"
     if error["type"] == "extra_forbidden":
         return f"{place} is no setting{_nearest(path[-1], _fields(kind, path[:-1]))}"
@@ -372,9 +373,9 @@ def _sentence(kind: type[BaseModel], error: Mapping[str, Any], where: str) -> st
         return f"{place} is {value!r}: write a map of settings."
     if error["type"] in ("float_type", "int_type") and isinstance(value, str):
         return f"{place} is the text {value!r}, not a number: write numbers without quotes and 1e-3 as 1.0e-3."
-    told = error["msg"]
+    told = error["msg"].replace("tuple", "list")
     told = told.removeprefix("Value error, ") if error["type"] == "value_error" else told[:1].lower() + told[1:]
-    shown = "" if isinstance(value, Mapping) else f" is {value!r}"
+    shown = "" if isinstance(value, Mapping) or len(repr(value)) > 80 else f" is {value!r}"
     return f"{place}{shown}: {told}."
 
 

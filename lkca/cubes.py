@@ -60,7 +60,7 @@ class File(Facts):
         bytes, sha256: Of what the sources give.
     """
 
-    path: str
+    path: Annotated[str, Field(min_length=1)]
     use: Literal["both", "train", "test"] = "both"
     variable: str | None = None
     axes: Annotated[str, AfterValidator(_axes)]
@@ -74,17 +74,42 @@ class File(Facts):
         Raises:
             InputError: If a Python package that carries it is not installed.
         """
-        package, _, path = self.path.rpartition(":")
+        package = self.package()
         if not package:
-            return Path(re.sub(r"(?<=\.zip)/.*", "", path))
-        spec = find_spec(package)
+            return self._parts()[0]
+        path = self.path.partition(":")[2]
+        try:
+            spec = find_spec(package)
+        except (ImportError, ValueError):
+            spec = None
         if spec is None or spec.origin is None:
             raise InputError(f"the Python package {package} is missing, which carries {path}: pip install {package}.")
         return Path(spec.origin).parent / path
 
     def inside(self) -> str | None:
         """Its path inside the archive, None where it is in none."""
-        return self.path.partition(".zip/")[2] or None
+        return self._parts()[1]
+
+    def package(self) -> str | None:
+        """The Python package that carries it, None for any other file."""
+        name = re.match(r"([A-Za-z_]\w*(\.\w+)*):", self.path)
+        return name[1] if name and not Path(self.path).exists() else None
+
+    def _parts(self) -> tuple[Path, str | None]:
+        """The file or archive, and the path inside it."""
+        path = str(Path(self.path).expanduser())
+        for archive in re.finditer(r"\.zip/", path, re.IGNORECASE):
+            outside = Path(path[: archive.end() - 1])
+            if not outside.is_dir():
+                return outside, path[archive.end() :]
+        return Path(path), None
+
+
+def _different(files: tuple[File, ...]) -> tuple[File, ...]:
+    paths = [(file.path, file.variable) for file in files]
+    if len(set(paths)) < len(paths):
+        raise ValueError("a file stands there twice: write it once, with use: both for training and testing")
+    return files
 
 
 class Cube(Facts):
@@ -104,11 +129,11 @@ class Cube(Facts):
         confirm: Whether the terms have to be confirmed before a download.
     """
 
-    files: Annotated[tuple[File, ...], Field(min_length=1)]
+    files: Annotated[tuple[File, ...], Field(min_length=1), AfterValidator(_different)]
     forms: tuple[File, ...] = ()
     bands: Annotated[str, AfterValidator(_ranges)]
     crop: Annotated[tuple[int, int, int, int], AfterValidator(_window)] | None = None
-    divide_by: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    divide_by: Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)] | None = None
     shape: tuple[PositiveInt, PositiveInt, PositiveInt] | None = None
     least_maximum: PositiveFloat | None = None
     not_this: tuple[tuple[tuple[int, int, int], str], ...] = ()

@@ -11,7 +11,7 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import date
 from http.client import HTTPException, IncompleteRead, responses
@@ -51,7 +51,9 @@ class _Refused(Exception):
     """This source will not do."""
 
 
-def fetch(scene: str, cube: Cube, accept_terms: bool, receipt: Path | None) -> None:
+def fetch(
+    scene: str, cube: Cube, accept_terms: bool, receipt: Path | None, examine: Callable[[File], object] = File.place
+) -> None:
     """Download those of a cube's files that are not there, and check all.
 
     The environment variable LKCA_MIRROR, the URL of a folder that holds files of the same names, is tried first.
@@ -60,7 +62,8 @@ def fetch(scene: str, cube: Cube, accept_terms: bool, receipt: Path | None) -> N
         scene: Its name, for messages.
         cube: What to fetch.
         accept_terms: Whether the user confirms the terms herewith, where they have to be confirmed.
-        receipt: JSON file to write last: of each file path, sha256, bytes and `from`, the URL or null if it was there.
+        receipt: JSON file to write last: of each file path, sha256 and bytes.
+        examine: What looks at the content of a file before its digest is recorded; raises InputError.
 
     Raises:
         InputError: If a file cannot be had, is not the right one, or the terms are not confirmed.
@@ -78,27 +81,28 @@ def fetch(scene: str, cube: Cube, accept_terms: bool, receipt: Path | None) -> N
         print(_about(scene, cube), flush=True)
     rows = {}
     for file in files:
-        place, url = file.place(), None
+        place = file.place()
         if place.is_file():
             print(f"{place} is there: checking it.", flush=True)
-            digest = checked(file, cube.source)
         else:
-            url, digest = _download(file, cube.source)
-        path = file.path if ":" in file.path else str(place)
-        row = {"path": path, "sha256": digest, "bytes": place.stat().st_size, "from": url and _plain(url)}
+            _download(file)
+        path = file.path if file.package() else str(place)
+        row = {"path": path, "sha256": checked(file, cube.source, examine), "bytes": place.stat().st_size}
         rows.setdefault(path, row)  # two files of one archive are one download
     if receipt:
         write_json(receipt, {"files": list(rows.values())})
 
 
-def checked(file: File, source: str) -> str:
+def checked(file: File, source: str, examine: Callable[[File], object] = File.place) -> str:
     """The SHA-256 of a file that is there, after a check that it is the right file, whoever brought it.
 
-    Where none is published, the one at first use is recorded in SHA256SUMS beside the file and holds from then on.
+    Where none is published, that of the first file that passes is recorded in SHA256SUMS beside it and holds from then
+    on.
 
     Args:
         file: The file; in an archive the archive is meant.
         source: Where to get it, for the message.
+        examine: What looks at its content; raises InputError.
 
     Raises:
         InputError: If it is not the published file, not the recorded one, a web page or unreadable.
@@ -110,22 +114,23 @@ def checked(file: File, source: str) -> str:
         digest = sha256(place)
     except OSError as error:
         raise InputError(f"{place} cannot be read ({error.strerror}): see to it, or get it from {source}.") from error
-    if wrong := _wrong(file, digest):
-        raise InputError(f"{place} {wrong}: delete it and get it anew from {source}.")
+    if told := wrong(file, digest):
+        raise InputError(f"{place} {told}: get it from {source}.")
     if not file.sha256 and TEXT.fullmatch(head):  # else the page would be recorded, and the file refused later
         raise InputError(f"{place} is a web page or a message, no data: delete it and get the file from {source}.")
+    examine(file)
     _record(file, digest)
     return digest
 
 
-def _wrong(file: File, digest: str) -> str | None:
+def wrong(file: File, digest: str) -> str | None:
     """How the digest contradicts the published or the recorded one."""
     if file.sha256:
         return None if digest == file.sha256 else f"has the SHA-256 {digest}, but the published one is {file.sha256}"
     old = _recorded(file)
     if old in (None, digest):
         return None
-    hint = f"if the new one is right, delete its line in {_sums(file)}"
+    hint = f"if this file is right, delete its line in {_sums(file)}"
     return f"has the SHA-256 {digest}, but {old} was recorded at first use ({hint})"
 
 
@@ -134,7 +139,7 @@ def _sums(file: File) -> Path:
 
 
 def _recorded(file: File) -> str | None:
-    if ":" in file.path:  # the package manager answers for what a package carries
+    if file.package():  # the package manager answers for what a package carries
         return None
     sums = _sums(file)
     try:
@@ -147,7 +152,7 @@ def _recorded(file: File) -> str | None:
 def _record(file: File, digest: str) -> None:
     """Write a first digest into SHA256SUMS, but never beside files that are the user's own."""
     place, raw = file.place(), Path("data/raw").absolute()
-    if file.sha256 or ":" in file.path or not (file.sources or raw in Path(os.path.abspath(place)).parents):
+    if file.sha256 or file.package() or not (file.sources or raw in Path(os.path.abspath(place)).parents):
         return
     with ExitStack() as stack:
         with suppress(OSError):  # a file system without locks
@@ -188,23 +193,24 @@ def _confirm(scene: str, cube: Cube, missing: Path, accepted: bool) -> None:
         part.write_text(f"Confirmed on {date.today()}: {_about(scene, cube)}\n", encoding="utf-8")
 
 
-def _download(file: File, source: str) -> tuple[str | None, str]:
-    """Bring a file to its place; returns the URL, None if another process was faster, and its SHA-256."""
+def _download(file: File) -> None:
+    """Bring a file to its place."""
     place, failed = file.place(), []
+    if place.exists():
+        raise InputError(f"{place} is no file: move it away.")
     mirror = os.environ.get("LKCA_MIRROR", "").rstrip("/")
     with _Part(place).alone() as part:
         if place.is_file():
-            return None, checked(file, source)
+            return  # another process was faster
         for url in [f"{mirror}/{quote(place.name)}"] * bool(mirror) + [*file.sources]:
             try:
-                digest = _persist(url, file, part)
+                _persist(url, file, part)
             except _Refused as error:
                 failed.append(f"{_plain(url)}: {error}")
                 print(failed[-1], flush=True)
                 continue
             part.finish()
-            _record(file, digest)
-            return url, digest
+            return
         kept = f"; another call goes on behind the {decimal(part.size())} that are there" if part.size() else ""
     raise InputError(
         f"{place} could not be fetched ({'; '.join(failed)}): download {_plain(file.sources[0])} in a browser and put "
@@ -212,21 +218,22 @@ def _download(file: File, source: str) -> tuple[str | None, str]:
     )
 
 
-def _persist(url: str, file: File, part: "_Part") -> str:
-    """Try one source until the file is whole and right; returns its SHA-256."""
+def _persist(url: str, file: File, part: "_Part") -> None:
+    """Try one source until the file is whole and right."""
     for pause in PAUSES:
         try:
-            return _attempt(url, file, part)
+            _attempt(url, file, part)
+            return
         except _Broken as error:
             print(f"{_plain(url)}: {error}: once more in {pause} s.", flush=True)
             time.sleep(pause)
     try:
-        return _attempt(url, file, part)
+        _attempt(url, file, part)
     except _Broken as error:
         raise _Refused(f"{error}, {len(PAUSES) + 1} times tried") from error
 
 
-def _attempt(url: str, file: File, part: "_Part") -> str:
+def _attempt(url: str, file: File, part: "_Part") -> None:
     told = part.told(url)
     safe = told and (told["validator"] or file.sha256)  # else nothing shows whether two halves are of one file
     have = part.size() if safe else 0
@@ -239,11 +246,9 @@ def _attempt(url: str, file: File, part: "_Part") -> str:
                 headers["If-Range"] = told["validator"]
         with _Session() as session, _ask(session, url, headers, file) as response:
             resumed = _receive(response, url, file, part, have, told)
-    digest = part.digest()
-    if wrong := _wrong(file, digest):
+    if told := wrong(file, part.digest()):
         part.clear()  # what was resumed may be a mixture: it has a second chance
-        raise (_Broken if resumed else _Refused)(f"what it sent {wrong}")
-    return digest
+        raise (_Broken if resumed else _Refused)(f"what it sent {told}")
 
 
 class _Session(requests.Session):
@@ -310,8 +315,8 @@ def _receive(
             head += block
             if len(head) >= HEAD:
                 break
-        if wrong := _no_data(part.place, head):
-            raise _Refused(wrong)
+        if told := _no_data(part.place, head):
+            raise _Refused(told)
         part.begin({"url": url, "validator": validator, "length": total})
         blocks = chain([head], blocks)
     limit, resumed = total or MOST, have > 0

@@ -1,5 +1,6 @@
 """Reading and writing files so that nothing is ever half-written."""
 
+import fcntl
 import hashlib
 import json
 import os
@@ -31,6 +32,29 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # gone already, or never there
             part.unlink()
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Keep other processes from making the same file at the same time.
+
+    Raises:
+        InputError: If one is about it.
+    """
+    lock = path.with_name(f".{path.stem}.lock")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            mine = os.path.samestat(os.fstat(file.fileno()), lock.stat())  # not removed just before
+        except (BlockingIOError, FileNotFoundError):
+            mine = False
+        if not mine:
+            raise InputError(f"{path} is being made by another process: wait until that one has ended.")
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
 
 
 def write_json(path: Path, value: Any) -> None:

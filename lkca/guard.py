@@ -1,11 +1,14 @@
 """Files of others are read in a process of its own: what a library may do there ends that process alone."""
 
+import os
 import resource
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from lkca.errors import InputError
@@ -24,9 +27,10 @@ def guarded(function: Callable[..., Any], *args: Any) -> Any:
     Raises:
         InputError: If the function raises it, or when the process crashes, wants too much memory or hangs; the sentence
             names the file that it was `reading`.
+        OSError: If the function raises it, which then has nothing to do with reading.
     """
     context = get_context("spawn")  # a fork would copy locks that threads hold
-    here, there = context.Pipe(duplex=False)
+    here, there = context.Pipe()
     process = context.Process(target=_work, args=(there, function, args), daemon=True)
     process.start()
     there.close()
@@ -35,7 +39,7 @@ def guarded(function: Callable[..., Any], *args: Any) -> Any:
         while kind == "reading":
             path = value or path
             kind, value = here.recv()
-    except EOFError:
+    except (EOFError, ConnectionResetError):
         process.join()
         why = "takes too long" if process.exitcode == -signal.SIGALRM else "ends in a crash"
         raise InputError(f"{path} cannot be read (reading it {why}): it is damaged or another file.") from None
@@ -46,6 +50,8 @@ def guarded(function: Callable[..., Any], *args: Any) -> Any:
         raise InputError(f"{path} wants more than {MEMORY / 2**30} GiB of memory: it is damaged or another file.")
     if kind == "refused":
         raise InputError(value)
+    if kind == "disk":
+        raise OSError(*value)
     return value
 
 
@@ -74,10 +80,20 @@ def _work(pipe: Connection, function: Callable[..., Any], args: tuple) -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _Child.pipe = pipe
+    Thread(target=_end_with, args=(pipe,), daemon=True).start()
     try:
         answer = ("done", function(*args))
     except InputError as error:
         answer = ("refused", str(error))
     except MemoryError:
         answer = ("memory", None)
+    except OSError as error:
+        answer = ("disk", (error.errno, error.strerror))
     pipe.send(answer)
+
+
+def _end_with(pipe: Connection) -> None:
+    """End this process when the parent has ended, which sends nothing."""
+    with suppress(EOFError, OSError):
+        pipe.recv()
+    os._exit(1)

@@ -76,7 +76,7 @@ def bicubic_check(
         absent = "; ".join(f"{scene}: {why.strip().rstrip('.')}" for scene, why in chosen["absent"].items())
         told = f"put a scene in place ({absent})" if absent else "put a table with one into the report"
         raise InputError(f"there are no scores of a bicubic row that the paper prints: {told}.")
-    verdict = _verdict(chosen, rows, [key for key in paper if key not in runs])
+    verdict = _verdict(chosen, rows, [key for key in paper if key not in runs and key[0] in divisors])
     write_json(out, {**chosen, "verdict": verdict, "rows": rows})
     with replacing(markdown) as part:
         part.write_text(text := _markdown(chosen, verdict, rows), encoding="utf-8")
@@ -177,7 +177,10 @@ def _verdict(chosen: dict[str, Any], rows: list[dict[str, Any]], without: list[t
     said += [f"To 1 in the last digit also in: {', '.join(near)}."] * bool(near)
     said += [f"It is NOT in: {', '.join(off)}."] * bool(off)
     if chosen["stand_in"]:
-        said = [f"No verdict on {len(rows)} rows: the scenes are stand-ins, whose scores cannot match the paper's."]
+        several = "s" * (len(rows) > 1)
+        said = [
+            f"No verdict on {len(rows)} row{several}: the scenes are stand-ins, whose scores cannot match the paper's."
+        ]
     said += [f"Missing scenes, {len(absent)}: {', '.join(absent)}."] * bool(absent)
     return " ".join(said + [f"Not computed: {', '.join(left)}."] * bool(left))
 

@@ -75,8 +75,8 @@ def split(settings: str, manifest: Path, out: Path) -> None:
     ]
     if not training:
         raise InputError(
-            f"{manifest}: below its {rows} test rows the scene has no room for training and for validation with "
-            f"patches of {size} pixels: choose smaller patches or a smaller test area."
+            f"{manifest}: beside its test rows the scene has no room for training and for validation with patches of "
+            f"{size} pixels: choose smaller patches or a smaller test area."
         )
     windows = {"train": _corners(chosen, training), "validation": _corners(chosen, held_out), "test": test}
     write_json(

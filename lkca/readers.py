@@ -34,6 +34,7 @@ class Source:
         shape: Rows, columns, bands.
         dtype: Of its values in the file.
         nanometres: Of each band, None where the file does not say.
+        nodata: The value that stands for none, None where the file does not say.
         together: Bands that come at no more cost than one of them.
         read: First band, band behind the last, rows, columns -> float32 (bands, rows, columns).
     """
@@ -41,6 +42,7 @@ class Source:
     shape: tuple[int, int, int]
     dtype: np.dtype
     nanometres: list[float] | None
+    nodata: float | None
     together: int
     read: Callable[[int, int, slice, slice], np.ndarray]
 
@@ -84,7 +86,9 @@ def _called(path: Path) -> Iterator[None]:
     except Exception as error:
         words = " ".join(str(error.__cause__ or error).split()).rstrip(".")  # rasterio's are those of the cause
         told = "".join(letter if letter.isprintable() else "?" for letter in words or type(error).__name__)
-        raise InputError(f"{path} cannot be read ({told[:300]}): it is damaged or another file.") from error
+        raise InputError(
+            f"{path} cannot be read ({told[:300]}): it is damaged, another file, or not what its entry says."
+        ) from error
 
 
 def _open(stack: ExitStack, path: Path, inside: str | None, variable: str | None, axes: list[str]) -> Source:
@@ -135,7 +139,7 @@ def _of_array(
         return np.asarray(array[tuple(wanted[name] for name in order)], np.float32).transpose(place)
 
     rows, columns, bands = (shape[order.index(name)] for name in ("rows", "columns", "bands"))
-    return Source((rows, columns, bands), dtype, None, together, read)
+    return Source((rows, columns, bands), dtype, None, None, together, read)
 
 
 def _chosen(variable: str | None, arrays: dict[str, tuple[int, ...]]) -> str:
@@ -155,9 +159,12 @@ def _hdf5(stack: ExitStack, path: Path, variable: str | None, axes: list[str]) -
 
     file = stack.enter_context(h5py.File(path, "r"))
     arrays = {}
-    for name in file:  # no links: they could lead to other files
-        if isinstance(file.get(name, getlink=True), h5py.HardLink) and isinstance(file[name], h5py.Dataset):
-            arrays[name] = file[name].shape
+
+    def note(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset):
+            arrays[name] = item.shape
+
+    file.visititems(note)  # which follows no links: they could lead to other files
     matlab = file.userblock_size >= 512
     name = _chosen(variable, {key: shape[::-1] if matlab else shape for key, shape in arrays.items()})
     cube = file[name]
@@ -292,7 +299,7 @@ def _raster(
 
     lines, samples = raster.shape
     shape = (samples, lines, raster.count) if turned else (lines, samples, raster.count)
-    return Source(shape, dtype, _wavelengths(tags, raster.count), 1, read)
+    return Source(shape, dtype, _wavelengths(tags, raster.count), raster.nodata, 1, read)
 
 
 def _wavelengths(tags: dict[str, str], bands: int) -> list[float] | None:

@@ -1,6 +1,7 @@
 """Cut a scene from the files of its cube, and tell whether a file is the right one."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -8,12 +9,13 @@ from statistics import median
 from typing import Any, NamedTuple
 
 import numpy as np
+from rich.filesize import decimal
 
 from lkca.cubes import CUBES, Cube, File
 from lkca.errors import InputError
 from lkca.fetch import checked
 from lkca.fetch import fetch as download
-from lkca.files import replacing, sha256, write_json
+from lkca.files import alone, replacing, sha256, write_json
 from lkca.guard import alive, guarded, reading
 from lkca.readers import Source, opened
 
@@ -34,19 +36,29 @@ def scene(settings: str, out: Path, manifest: Path) -> None:
         manifest: The JSON to write: what was read and done, with hashes.
 
     Raises:
-        InputError: If a file is missing, is not the right one, is damaged or holds no image.
+        InputError: If a file is missing, is not the right one, is damaged or holds no image, or the disk is full.
     """
     chosen = json.loads(settings)
     cube = Cube.model_validate(chosen["cube"])
     files = cube.present()
-    digests = [checked(file, cube.source) for file in files]
-    numbers = cube.numbers()
-    bands = [numbers[int(i)] for i in np.linspace(0, len(numbers) - 1, chosen["bands"]).round()]
-    with replacing(out) as part:
+    bands = _spread(cube, chosen["bands"])
+    with alone(out), replacing(out) as part:
         told = guarded(_cut, part, cube, files, bands, chosen["mirror"])
+        digests = [checked(file, cube.source) for file in files]
+        contents = [(digest, file.inside(), file.variable) for digest, file in zip(digests, files, strict=True)]
+        if len(set(contents)) < len(contents):
+            raise InputError(
+                f"two files of {chosen['name']} are the same: leave one out, with use: both if it is for both."
+            )
     areas = [{**area, "sha256": digest} for area, digest in zip(told.pop("areas"), digests, strict=True)]
     cut = {"cube": chosen["cube_name"], "bands": bands, "mirror": chosen["mirror"], **told, "areas": areas}
     write_json(manifest, {"scene": chosen["name"], **cut, "sha256": sha256(out)})
+
+
+def _spread(cube: Cube, number: int) -> list[int]:
+    """So many of a cube's bands, evenly spaced."""
+    numbers = cube.numbers()
+    return [numbers[int(i)] for i in np.linspace(0, len(numbers) - 1, number).round()]
 
 
 def _cut(part: Path, cube: Cube, files: tuple[File, ...], bands: list[int], mirror: list[str]) -> dict[str, Any]:
@@ -58,8 +70,13 @@ def _cut(part: Path, cube: Cube, files: tuple[File, ...], bands: list[int], mirr
         tops = [sum(heights[:i]) for i in range(len(files))]
         width = max(crop[3] - crop[2] for crop in crops)
         shape = (len(bands), sum(heights), width)
+        needed, free = 4 * int(np.prod(shape)), shutil.disk_usage(part.parent).free
+        if needed > free:
+            raise InputError(
+                f"{part.parent} has room for {decimal(free)}, and the scene takes {decimal(needed)}: make room."
+            )
         del np.lib.format.open_memmap(part, mode="w+", dtype=np.float32, shape=shape)._mmap
-        start = part.stat().st_size - 4 * int(np.prod(shape))
+        start = part.stat().st_size - needed
         low, high = np.inf, -np.inf
         with part.open("r+b") as array:
             for file, source, crop, top in zip(files, sources, crops, tops, strict=True):
@@ -195,6 +212,8 @@ def _problems(cube: Cube, source: Source, bands: list[int], measured: list[Measu
         problems.append("it holds NaN or infinite values; get it anew, or crop them away")
     elif constant:
         problems.append(f"band {constant[0]} has one value everywhere; get it anew, or leave the band out")
+    elif cube.shape is None and any(source.nodata in each[:2] for each in measured):
+        problems.append(f"it holds {source.nodata:g}, which it says is no value; crop these pixels away")
     elif high <= 0:
         problems.append("none of its values is positive; get it anew")
     elif cube.least_maximum and high < cube.least_maximum:
@@ -232,7 +251,14 @@ def fetch(scene: str, accept_terms: bool, config: list[Path], settings: str | No
         InputError: If a file can be had from no source, or the terms are not confirmed; says what to do by hand.
     """
     cube = Cube.model_validate(json.loads(settings)["cube"]) if settings else named(scene, config)
-    download(scene, cube, accept_terms, receipt)
+
+    def examine(file: File) -> None:
+        """A few bands tell most that can be wrong."""
+        _, problems = guarded(_look, cube, file, _spread(cube, min(5, len(cube.numbers()))))
+        if problems:
+            raise InputError(problems[0])
+
+    download(scene, cube, accept_terms, receipt, examine)
 
 
 def verify(scene: str, file: Path | None, config: list[Path]) -> None:
@@ -248,20 +274,22 @@ def verify(scene: str, file: Path | None, config: list[Path]) -> None:
     """
     cube = named(scene, config)
     files = cube.present() if file is None else (_form(cube, file),)
-    wrong = []
     for each in files:
-        lines, problems = guarded(_look, cube, each)
-        try:
-            lines = {"SHA-256": _hash(cube, each), **lines}
-        except InputError as error:
-            problems = [str(error), *problems]
-        print(each.path)
+        digest = sha256(each.place())
+        known = (
+            "none is published" if not each.sha256 else "as published" if digest == each.sha256 else "not the published"
+        )
+        print(f"{each.path}\n  {'SHA-256':<12} {digest} ({known})", flush=True)
+        lines, problems = guarded(_look, cube, each, cube.numbers())
         for name, told in lines.items():
             print(f"  {name:<12} {told}")
-        wrong += problems
-    if wrong:
-        raise InputError(" ".join(wrong))
-    print(f"{scene}: {'this is the file' if len(files) == 1 else 'these are the files'} as it should be.")
+        if problems:
+            raise InputError(" ".join(problems))
+        checked(each, cube.source)
+    if all(each.sha256 for each in files):
+        print(f"{scene}: published and unchanged.")
+    else:
+        print(f"{scene}: nothing speaks against it, but no hash is published that would prove it.")
 
 
 def named(scene: str, config: list[Path]) -> Cube:
@@ -272,7 +300,7 @@ def named(scene: str, config: list[Path]) -> Cube:
     """
     from lkca.config import read_config
 
-    if scene in CUBES and not any(path.exists() for path in config):
+    if scene in CUBES and config == [Path("config.yaml")] and not config[0].exists():
         return CUBES[scene]
     scenes = read_config(config).scenes
     if scene not in scenes:
@@ -293,16 +321,11 @@ def _form(cube: Cube, path: Path) -> File:
     return File(path=str(path), axes="rows columns bands" if array else cube.files[0].axes)
 
 
-def _hash(cube: Cube, file: File) -> str:
-    digest = checked(file, cube.source)
-    return f"{digest} ({'as published' if file.sha256 else 'none is published'})"
-
-
-def _look(cube: Cube, file: File) -> tuple[dict[str, str], list[str]]:
-    """What is found in a file, and what is wrong with it."""
+def _look(cube: Cube, file: File, bands: list[int]) -> tuple[dict[str, str], list[str]]:
+    """What is found in these bands of a file, and what is wrong with it."""
     with ExitStack() as stack:
         source = _source(stack, cube, file)
-        crop, bands = _crop(cube, file, source), cube.numbers()
+        crop = _crop(cube, file, source)
         measured = []
         for _, image in _images(file, source, crop, [band - 1 for band in bands]):
             measured.append(_measure(image))

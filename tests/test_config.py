@@ -42,11 +42,11 @@ def test_an_override_is_for_its_runs_alone():
     assert e.train_of("chikusei", 8, "lkca") == e.train_of("chikusei", 4, "vdsr") == e.models["lkca"].train
 
 
-def own(used="both", axes="rows columns bands", sha=None, **changes):
+def own(used="both", axes="rows columns bands", sha=None, twice=False, **changes):
     """A cube of one's own in the place of Chikusei's, with something wrong."""
     file = {"path": "a.npy", "use": used, "axes": axes} | ({"sha": sha} if sha else {})
     facts = {"sensor": "x", "gsd_m": 1, "nanometres": [400, 900], "source": "x", "citation": "x", "terms": "x"}
-    return {"scenes": {"chikusei": {"cube": {"files": [file], "bands": "1-128", **facts, **changes}}}}
+    return {"scenes": {"chikusei": {"cube": {"files": [file] * (1 + twice), "bands": "1-128", **facts, **changes}}}}
 
 
 TILE_OF_3 = {"chikusei": {"test": {"rows": 504, "columns": 2016, "tile": 504}}}
@@ -125,6 +125,9 @@ WRONG = [
     (own(used="train"), "none is for testing: write use: test or use: both"),
     (own(crop=[0, 600, 9, 9]), "crop is [0, 600, 9, 9]: give the first row"),
     (own(crop=[0, 500, 0, 3000]), "512 x 2048 leave no room in 500 x 3000 pixels"),
+    (own(twice=True), "files: a file stands there twice"),
+    (own(divide_by=True), "divide_by is True: input should be a valid number"),
+    ({"scenes": {"chikusei": {"test": {"tile": [512]}}}}, "scenes.chikusei.test.tile is"),
     (own(bands="1-100"), "128 is more than the cube's 100"),
     (own(sensr="x"), "scenes.chikusei.cube: sensr is no setting: did you mean sensor?"),
     (own(sha="12"), "files.0.sha is no setting"),

@@ -1,20 +1,27 @@
 """Cutting scenes from files in the official formats, and telling a wrong file from the right one."""
 
+import errno
 import json
+import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import official
 import pytest
+import rasterio
 from scipy.io import savemat
 
 from lkca import scenes
 from lkca.cubes import CUBES, Cube, File
 from lkca.errors import InputError
+from lkca.files import alone
+from lkca.guard import guarded
 
 PAPER = {"chikusei": (2304, 2048), "houston2018": (4172, 1202), "pavia_centre": (1096, 715)}
 MADE = official.Scene(40, 36, 12, 5000)  # rows, columns, bands, largest value
 CROP = (2, 38, 1, 33)
+CONFIG = [Path("config.yaml")]  # which is not there
 
 
 @pytest.fixture(autouse=True)
@@ -221,7 +228,7 @@ def test_known_traps_are_told(monkeypatch, name, shape, told):
     np.lib.format.open_memmap("x.npy", mode="w+", dtype=np.int16, shape=shape)
     monkeypatch.setitem(CUBES, name, CUBES[name].model_copy(update={"files": (File(path="x.npy", axes=axes),)}))
     with pytest.raises(InputError, match=f"x.npy is not what it should be: .*{told}"):
-        scenes.verify(name, None, [])
+        scenes.verify(name, None, CONFIG)
 
 
 def test_verify_says_what_it_found(made, monkeypatch, capsys):
@@ -229,7 +236,7 @@ def test_verify_says_what_it_found(made, monkeypatch, capsys):
     path = f"data/raw/x.zip/{official.CHIKUSEI_FOLDER}/{official.CHIKUSEI}.bsq"
     cube = described(File(path=path, axes="bands rows columns"), nanometres=(363, 1018))
     monkeypatch.setitem(CUBES, "chikusei", cube)
-    scenes.verify("chikusei", Path("mine.zip"), [])
+    scenes.verify("chikusei", Path("mine.zip"), CONFIG)
     told = capsys.readouterr().out
     crop = made[2:38, 1:33]
     for fact in (
@@ -237,18 +244,18 @@ def test_verify_says_what_it_found(made, monkeypatch, capsys):
         f"int16, {crop.min()} to {crop.max()} in the valid part",
         "362.59 to 1018.02 nm",
         "none is published",
-        "chikusei: this is the file as it should be.",
+        "nothing speaks against it, but no hash is published that would prove it",
     ):
         assert fact in told
     monkeypatch.setitem(CUBES, "chikusei", cube.model_copy(update={"nanometres": (430, 860)}))
     with pytest.raises(InputError, match="its bands reach from 362.59 to 1018.02 nm instead of 430 to 860"):
-        scenes.verify("chikusei", Path("mine.zip"), [])
+        scenes.verify("chikusei", Path("mine.zip"), CONFIG)
 
 
 def test_verify_tells_pavia_university_from_pavia_centre():
     official.pavia_university(Path("PaviaU.mat"), official.Scene(610, 340, 103, 8000))
     with pytest.raises(InputError, match="PaviaU.mat is not what it should be: it is Pavia University, another scene"):
-        scenes.verify("pavia_centre", Path("PaviaU.mat"), [])
+        scenes.verify("pavia_centre", Path("PaviaU.mat"), CONFIG)
 
 
 @pytest.mark.parametrize("name", PAPER)
@@ -268,3 +275,103 @@ def test_a_scene_that_does_not_exist_is_refused(tmp_path):
         InputError, match="there is no scene chikusai: choose one of chikusei, houston2018, pavia_centre"
     ):
         scenes.verify("chikusai", None, [REPOSITORY / "config.yaml"])
+
+
+def settings(cube):
+    return json.dumps({"name": "x", "cube_name": None, "cube": cube.model_dump(mode="json"), "bands": 12, "mirror": []})
+
+
+def test_only_a_file_that_passes_is_recorded_and_holds_from_then_on(made, tmp_path):
+    """A wrong one that lay there first does not stand in the right one's way."""
+    place = tmp_path / "data/raw/x/x.mat"
+    place.parent.mkdir(parents=True)
+    file = array("data/raw/x/x.mat", "pavia", sources=["http://127.0.0.1:9/x.mat"])
+    cube = described(file, least_maximum=1000)
+    for content in (b"", b"%PDF-1.4 or anything", None):
+        place.write_bytes(content or b"")
+        if content is None:
+            savemat(place, {"pavia": made / 5000})
+        for act in (lambda: scenes.fetch("x", False, [], settings(cube), Path("receipt.json")), lambda: cut(cube)):
+            with pytest.raises(InputError, match="x.mat (cannot be read|is not what it should be|is a web page)"):
+                act()
+        assert [path.name for path in place.parent.iterdir()] == ["x.mat"] and not Path("receipt.json").exists()
+    official.pavia_centre(place, made)
+    scenes.fetch("x", False, [], settings(cube), Path("receipt.json"))
+    assert cut(cube)[1]["areas"][0]["sha256"] == json.loads(Path("receipt.json").read_text())["files"][0]["sha256"]
+    official.pavia_centre(place, made // 2)
+    with pytest.raises(InputError, match="was recorded at first use .if this file is right, delete its line in"):
+        scenes.fetch("x", False, [], settings(cube), None)
+    with pytest.raises(InputError, match="was recorded at first use"):
+        cut(cube)
+    assert not Path("out/.scene.part.npy").exists()
+
+
+def test_a_scene_is_made_by_one_process_at_a_time(made):
+    np.save("a.npy", made)
+    with alone(Path("out/scene.npy")), pytest.raises(InputError, match="scene.npy is being made by another process"):
+        cut(described(array("a.npy", None)))
+    assert cut(described(array("a.npy", None)))[0].shape == (12, 36, 32)
+    assert sorted(path.name for path in Path("out").iterdir()) == ["scene.json", "scene.npy"]
+
+
+def test_a_full_disk_is_not_blamed_on_the_file(made, monkeypatch):
+    np.save("a.npy", made)
+    with monkeypatch.context() as full:
+        full.setattr(scenes.shutil, "disk_usage", lambda path: SimpleNamespace(free=10_000))
+        with pytest.raises(InputError, match="out has room for 10.0 kB, and the scene takes 55.3 kB: make room."):
+            cut(described(array("a.npy", None)))
+    monkeypatch.setattr(scenes, "guarded", guarded)
+    monkeypatch.setattr(scenes, "_cut", no_room)
+    with pytest.raises(InputError, match="out/scene.npy cannot be written .No space left on device."):
+        cut(described(array("a.npy", None)))
+    assert not list(Path("out").iterdir())
+
+
+def no_room(*words):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_no_file_is_for_training_and_for_testing_under_two_names(made):
+    for name in "ab":
+        np.save(f"{name}.npy", made)
+    with pytest.raises(InputError, match="two files of x are the same"):
+        cut(described(array("a.npy", None, use="train"), array("b.npy", None, use="test")))
+    assert not list(Path("out").iterdir())
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_pixels_without_a_value_are_no_reflectance(made):
+    made = made.copy()
+    made[10:12, 10:12] = 65535
+    facts = {"driver": "GTiff", "width": 36, "height": 40, "count": 12, "dtype": "uint16"}
+    with rasterio.open("a.tif", "w", nodata=65535, **facts) as file:
+        file.write(made.transpose(2, 0, 1))
+    file = File(path="a.tif", axes="bands rows columns")
+    with pytest.raises(InputError, match="a.tif is not what it should be: it holds 65535, which it says is no value"):
+        cut(described(file))
+    assert cut(described(file, crop=(12, 40, 0, 36)))[1]["maximum"] <= 5000
+
+
+@pytest.mark.parametrize(
+    ("path", "place", "inside", "package"),
+    [
+        ("a b/ü.mat", "a b/ü.mat", None, None),
+        ("/x/a.b:c.mat", "/x/a.b:c.mat", None, None),
+        ("x.ZIP/y/z.bsq", "x.ZIP", "y/z.bsq", None),
+        ("folder.zip/z.bsq", "folder.zip/z.bsq", None, None),
+        ("folder.zip/x.zip/z.bsq", "folder.zip/x.zip", "z.bsq", None),
+        ("there:is.npy", "there:is.npy", None, None),
+        ("~/x.npy", str(Path.home() / "x.npy"), None, None),
+    ],
+)
+def test_where_a_path_leads(path, place, inside, package):
+    Path("folder.zip").mkdir()
+    Path("there:is.npy").touch()
+    file = File(path=path, axes="rows columns bands")
+    assert (str(file.place()), file.inside(), file.package()) == (place, inside, package)
+
+
+@pytest.mark.parametrize("path", ["nosuch:x.npy", "nosuch.pkg:x.npy", "numpy.nosuch:x.npy"])
+def test_a_package_that_is_not_there_is_named(path):
+    with pytest.raises(InputError, match="the Python package .*nosuch.* is missing, which carries x.npy: pip install"):
+        File(path=path, axes="rows columns bands").place()

@@ -243,6 +243,11 @@ def test_from_served_official_files_to_scores(tmp_path):
         assert second.returncode == 0, second.stderr
         asked = [target for _, target, _ in server.seen]
         assert sorted(asked) == ["/Hyperspec_Chikusei_ENVI.zip", "/Pavia.mat", "/Pavia.mat", "/phase2.zip"]
+    planned_again = [*command[:3], "--dry-run", *command[3:]]
+    assert "Nothing to be done" in subprocess.run(planned_again, **words).stdout
+    (folder / "data/raw/pavia_centre/Pavia.mat").touch()  # as if it were another one
+    again = subprocess.run(planned_again, **words).stdout
+    assert re.findall("rule (fetch|scene|train):", again)[0] == "fetch"
     root = folder / "results/tiny"
     for scene, (bands, rows, columns) in {
         "chikusei": (128, 144, 140),
@@ -256,6 +261,7 @@ def test_from_served_official_files_to_scores(tmp_path):
         assert split["numbers"] == {"grid": lines * across, "train": across, "validation": across, "test": 2}
         assert json.loads((root / f"runs/{scene}_x4/bicubic/seed3000/scores.json").read_text())["mean"]["MPSNR"] > 20
     assert (folder / "data/raw/pavia_centre/SHA256SUMS").read_text() == f"{sha256(served / 'Pavia.mat')}  Pavia.mat\n"
-    assert "No verdict on 3 rows" in (root / "bicubic_check.md").read_text()
+    for scene in OFFICIAL:
+        assert "No verdict on 1 row: the scene" in (root / f"bicubic_check/{scene}.md").read_text()
     page = (root / "report.html").read_text()
     assert "E-mail your name" in page and "ROSIS-3" in page and server.url() not in page

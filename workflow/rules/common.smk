@@ -53,9 +53,21 @@ def scene_of(wildcards):
 
 
 def receipt_of(wildcards):
-    """What a download leaves, for the scenes that are downloaded."""
-    downloaded = any(file.sources for file in scene_of(wildcards).described().files)
-    return f"{ROOT}/scenes/{wildcards.scene}.files.json" if downloaded else []
+    """The hashes of a scene's files, but for those that a Python package carries."""
+    carried = all(file.package() for file in scene_of(wildcards).described().files)
+    return [] if carried else f"{ROOT}/scenes/{wildcards.scene}.files.json"
+
+
+def newer_files(wildcards):
+    """A scene's files that are younger than their hashes: somebody has changed them.
+
+    As inputs they would do the same, but those that are downloaded are not there yet when the jobs are planned.
+    """
+    receipt, cube = Path(receipt_of(wildcards)), scene_of(wildcards).described()
+    if not receipt.exists():
+        return []
+    places = {file.place() for file in (*cube.files, *cube.forms)}
+    return sorted(str(path) for path in places if path.is_file() and path.stat().st_mtime > receipt.stat().st_mtime)
 
 
 def settings_of(wildcards):
@@ -131,7 +143,19 @@ def absent_scenes(scenes):
 
 
 ABSENT = absent_scenes(sorted({run[0] for run in bicubic_runs()}))
-CHECKED = [run for run in bicubic_runs() if run[0] not in ABSENT]  # of bicubic_check, which downloads nothing
+
+
+def bicubic_scores(wildcards):
+    """The bicubic scores of a scene; none where its files are not there, since the check downloads nothing."""
+    return run_files(
+        "scores.json", [run for run in bicubic_runs() if run[0] == wildcards.scene and run[0] not in ABSENT]
+    )
+
+
+def bicubic_checks():
+    """The checks of the scenes that are there; of all, to say which are missing, where none is."""
+    scenes = {run[0] for run in bicubic_runs()}
+    return [f"{ROOT}/bicubic_check/{scene}.md" for scene in sorted(scenes - ABSENT.keys() or scenes)]
 
 
 def bicubic_check_settings():

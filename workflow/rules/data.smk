@@ -4,11 +4,13 @@ rule fetch:
         "results/{exp}/scenes/{scene}.files.json",
     log:
         "results/{exp}/scenes/{scene}.files.log",
+    priority: 2  # what is missing shall be said before anything is trained
     localrule: True
     conda:
         "../../environment.yml"
     params:
         settings=lambda w: scene_settings(EXPERIMENT, w.scene),
+        newer=newer_files,  # so that a change of them is seen
     shell:
         """
         python -m lkca fetch {wildcards.scene:q} \
@@ -28,6 +30,7 @@ rule scene:
         "results/{exp}/scenes/{scene}.log",
     benchmark:
         "results/{exp}/scenes/{scene}.benchmark.tsv"
+    priority: 1
     conda:
         "../../environment.yml"
     params:

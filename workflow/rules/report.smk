@@ -31,18 +31,18 @@ rule table:
         """
 
 
-rule bicubic_check:
-    """Compare the bicubic rows of the scenes that are there with the paper's: the protocol's checksum, without training."""
+rule bicubic_rows:
+    """Compare the bicubic rows of a scene with the paper's."""
     input:
-        scores=run_files("scores.json", CHECKED),
-        manifests=[f"{ROOT}/scenes/{scene}.json" for scene in sorted({run[0] for run in CHECKED})],
+        scores=bicubic_scores,
+        manifest=lambda w: f"{ROOT}/scenes/{w.scene}.json" if bicubic_scores(w) else [],
         printed="workflow/resources/paper_tables.csv",
         code=["lkca/oracle.py", "lkca/tables.py"],
     output:
-        json=f"{ROOT}/bicubic_check.json",
-        markdown=f"{ROOT}/bicubic_check.md",
+        json="results/{exp}/bicubic_check/{scene}.json",
+        markdown="results/{exp}/bicubic_check/{scene}.md",
     log:
-        f"{ROOT}/bicubic_check.log",
+        "results/{exp}/bicubic_check/{scene}.log",
     localrule: True
     conda:
         "../../environment.yml"
@@ -53,7 +53,7 @@ rule bicubic_check:
         python -m lkca bicubic_check \
             --settings {params.settings:q} \
             --scores {input.scores:q} \
-            --manifests {input.manifests:q} \
+            --manifests {input.manifest:q} \
             --printed {input.printed:q} \
             --out {output.json:q} \
             --markdown {output.markdown:q} |& tee {log:q}
