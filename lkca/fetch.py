@@ -29,7 +29,7 @@ from urllib3.exceptions import HTTPError
 
 from lkca.cubes import Cube, File
 from lkca.errors import InputError
-from lkca.files import replacing, sha256, write_json
+from lkca.files import locked, replacing, sha256, write_json
 
 CONNECT, STALL = 20, 60  # seconds that a server may take to be reached, and to send anything
 WINDOW, FLOOR = 60, 1000  # seconds over which at least so many bytes a second have to arrive
@@ -411,14 +411,7 @@ class _Part:
             self.place.parent.mkdir(parents=True, exist_ok=True)
             self.data = self.path.open("a+b", buffering=0)  # unbuffered: a kill loses nothing that has arrived
         with self.data:
-            try:
-                fcntl.flock(self.data, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                mine = os.path.samestat(os.fstat(self.data.fileno()), self.path.stat())  # not renamed just before
-            except (BlockingIOError, FileNotFoundError):
-                mine = False
-            except OSError:  # a file system without locks
-                mine = True
-            if not mine:
+            if not locked(self.data, self.path):
                 raise InputError(f"{self.place} is being fetched by another process: wait until that one has ended.")
             try:
                 yield self

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from lkca.errors import InputError
 
@@ -28,10 +28,25 @@ def replacing(path: Path) -> Iterator[Path]:
         yield part
         os.replace(part, path)
     except OSError as error:
-        raise InputError(f"{path} cannot be written ({error.strerror or error}): choose another place.") from error
+        raise _unwritable(path, error) from error
     finally:
         with suppress(OSError):  # gone already, or never there
             part.unlink()
+
+
+def _unwritable(path: Path, error: OSError) -> InputError:
+    return InputError(f"{path} cannot be written ({error.strerror or error}): choose another place.")
+
+
+def locked(file: IO[Any], path: Path) -> bool:
+    """Take the lock of an open file; False if another process has it, or has just renamed or removed the file."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except (BlockingIOError, FileNotFoundError):
+        return False
+    except OSError:  # a file system without locks
+        return True
 
 
 @contextmanager
@@ -39,17 +54,16 @@ def alone(path: Path) -> Iterator[None]:
     """Keep other processes from making the same file at the same time.
 
     Raises:
-        InputError: If one is about it.
+        InputError: If one is about it, or if nothing can be written there.
     """
     lock = path.with_name(f".{path.stem}.lock")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with lock.open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            mine = os.path.samestat(os.fstat(file.fileno()), lock.stat())  # not removed just before
-        except (BlockingIOError, FileNotFoundError):
-            mine = False
-        if not mine:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = lock.open("a")
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    with file:
+        if not locked(file, lock):
             raise InputError(f"{path} is being made by another process: wait until that one has ended.")
         try:
             yield

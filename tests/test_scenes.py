@@ -166,14 +166,6 @@ def test_a_missing_file_says_where_to_get_it(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-BOX = np.s_[2:38, 1:33, 4:6]  # two bands in the crop
-
-
-def sheared(cube):
-    """As if a row had one pixel more."""
-    return np.resize(cube, (40, 37, 12))[:, :36]
-
-
 WRONG = {
     "a hole": (
         lambda cube: np.where(np.indices(cube.shape).sum(0) == 30, np.nan, cube.astype(float)),
@@ -196,7 +188,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("wrong", WRONG)
-def test_a_wrong_file_is_called_by_its_name(made, wrong, capsys, tmp_path):
+def test_a_wrong_file_is_called_by_its_name(made, wrong, tmp_path):
     change, told = WRONG[wrong]
     savemat("cube.mat", {"cube": change(made)})
     facts = {"shape": (40, 36, 12), "least_maximum": 1000, "not_this": [((20, 36, 12), "the little one")]}
@@ -325,6 +317,13 @@ def test_a_full_disk_is_not_blamed_on_the_file(made, monkeypatch):
     with pytest.raises(InputError, match="out/scene.npy cannot be written .No space left on device."):
         cut(described(array("a.npy", None)))
     assert not list(Path("out").iterdir())
+
+
+def test_a_folder_that_cannot_be_written_is_one_sentence(made):
+    np.save("a.npy", made)
+    Path("out").touch()
+    with pytest.raises(InputError, match="out/scene.npy cannot be written .*: choose another place."):
+        cut(described(array("a.npy", None)))
 
 
 def no_room(*words):

@@ -63,7 +63,7 @@ def newer_files(wildcards):
 
     As inputs they would do the same, but those that are downloaded are not there yet when the jobs are planned.
     """
-    receipt, cube = Path(receipt_of(wildcards)), scene_of(wildcards).described()
+    receipt, cube = Path(f"{ROOT}/scenes/{wildcards.scene}.files.json"), scene_of(wildcards).described()
     if not receipt.exists():
         return []
     places = {file.place() for file in (*cube.files, *cube.forms)}
