@@ -1,5 +1,6 @@
 """Trained weights together with the run that made them."""
 
+import json
 from pathlib import Path
 
 import torch
@@ -13,9 +14,12 @@ from lkca.files import replacing
 
 
 def save(path: Path, weights: dict[str, torch.Tensor], run_sha256: str, epoch: int) -> None:
-    """Write weights with the hash of their run.json and the epoch that they are from."""
+    """Write weights with the hash of their run.json and the epoch that they are from.
+
+    The same weights make the same file. (Of several entries safetensors would write each time another one first.)
+    """
     with replacing(path) as part:
-        save_file(weights, part, metadata={"run_sha256": run_sha256, "epoch": str(epoch)})
+        save_file(weights, part, metadata={"lkca": json.dumps({"run_sha256": run_sha256, "epoch": epoch})})
 
 
 def load(path: Path, network: nn.Module, run_sha256: str) -> int:
@@ -34,11 +38,11 @@ def load(path: Path, network: nn.Module, run_sha256: str) -> int:
     """
     try:
         with safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
+            made = json.loads((file.metadata() or {}).get("lkca", "{}"))
             weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no mapping)
-    except (OSError, SafetensorError) as error:
+    except (OSError, SafetensorError, ValueError) as error:
         raise InputError(f"{path} cannot be read as safetensors ({error}): train the network again.") from error
-    if metadata.get("run_sha256") != run_sha256:
+    if made.get("run_sha256") != run_sha256:
         raise InputError(f"{path} was trained with other settings than its run.json says: train the network again.")
     try:
         network.load_state_dict(weights)
@@ -46,7 +50,7 @@ def load(path: Path, network: nn.Module, run_sha256: str) -> int:
         raise InputError(
             f"{path} holds the weights of another network: name the run.json that it was trained with."
         ) from error
-    return int(metadata["epoch"])
+    return made["epoch"]
 
 
 def reads(run: Run) -> str:

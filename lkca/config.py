@@ -127,6 +127,9 @@ class Train(Settings):
     grad: Weight
     spatial_tv: Weight
     spectral_tv: Weight
+    precision: Literal["float32", "bfloat16"]
+    compile: bool
+    deterministic: bool
 
     @model_validator(mode="after")
     def _one_schedule(self) -> Self:
@@ -173,7 +176,7 @@ class Override(Settings):
     scene: str
     scale: Scale
     models: list[str]
-    train: dict[str, int | float]
+    train: dict[str, int | float | str | bool]
 
 
 class Table(Settings):
@@ -565,7 +568,7 @@ def code_digest(arch: str) -> str:
     These are train.py, the network's file and the modules of lkca that they import, but for those that cannot change
     the weights. Of each counts what `module_digest` sees.
     """
-    weightless = {"config", "errors", "files", "metrics", "progress"}
+    weightless = {"cards", "config", "errors", "files", "metrics", "progress", "state"}
     waiting, seen = ["train", f"models.{arch}"], {}
     while waiting:
         name = waiting.pop()

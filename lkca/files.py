@@ -7,17 +7,19 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from time import sleep
 from typing import IO, Any
 
 from lkca.errors import InputError
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, lasting: bool = False) -> Iterator[Path]:
     """Yield a temporary name beside `path`; it becomes `path` when the block ends well and vanishes when it does not.
 
     Args:
         path: The file to write; its folder is made when missing. The temporary name keeps the suffix.
+        lasting: Wait until the disk has it, so that not even a power loss leaves less than the old or the new file.
 
     Raises:
         InputError: If the folder or the file cannot be written.
@@ -26,6 +28,9 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield part
+        if lasting:
+            with part.open("rb") as file:
+                os.fsync(file.fileno())
         os.replace(part, path)
     except OSError as error:
         raise _unwritable(path, error) from error
@@ -50,25 +55,36 @@ def locked(file: IO[Any], path: Path) -> bool:
 
 
 @contextmanager
-def alone(path: Path) -> Iterator[None]:
+def alone(path: Path, wait: bool = False) -> Iterator[None]:
     """Keep other processes from making the same file at the same time.
+
+    Args:
+        path: The file.
+        wait: Whether to wait for a process that is about it, rather than to refuse.
 
     Raises:
         InputError: If one is about it, or if nothing can be written there.
     """
-    lock = path.with_name(f".{path.stem}.lock")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = lock.open("a")
-    except OSError as error:
-        raise _unwritable(path, error) from error
-    with file:
-        if not locked(file, lock):
-            raise InputError(f"{path} is being made by another process: wait until that one has ended.")
+    lock, told = path.with_name(f".{path.stem}.lock"), False
+    while True:
         try:
-            yield
-        finally:
-            lock.unlink(missing_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = lock.open("a")
+        except OSError as error:
+            raise _unwritable(path, error) from error
+        with file:
+            if locked(file, lock):
+                try:
+                    yield
+                finally:
+                    lock.unlink(missing_ok=True)
+                return
+        if not wait:
+            raise InputError(f"{path} is being made by another process: wait until that one has ended.")
+        if not told:
+            print(f"{path} is being made by another process: waiting until that one has ended.", flush=True)
+        told = True
+        sleep(1)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
 from itertools import groupby, product
 from math import ceil
 from pathlib import Path
@@ -52,14 +51,47 @@ def split(settings: str, manifest: Path, out: Path) -> None:
         InputError: If the scene is too small for it.
     """
     chosen, scene = json.loads(settings), read_json(manifest)
+    grid_patches, places = windows(chosen, scene["areas"], str(manifest))
+    write_json(
+        out,
+        {
+            "scene": scene["scene"],
+            "scale": chosen["scale"],
+            "size": chosen["size"],
+            "stride": chosen["stride"],
+            "sampling": chosen["sampling"],
+            "crops": [area["crop"] for area in scene["areas"]],
+            "divisor": scene["divisor"],
+            "numbers": {"grid": grid_patches, **{name: len(each) for name, each in places.items()}},
+            "scene_sha256": scene["sha256"],
+            "windows_sha256": hashlib.sha256(json.dumps(places).encode()).hexdigest(),
+            **places,
+        },
+    )
+
+
+def windows(chosen: dict, areas: list[dict], where: str) -> tuple[int, dict[str, list]]:
+    """Divide the areas of a scene.
+
+    Args:
+        chosen: The settings of `split`, as a map.
+        areas: Of each file its `use`, first `row` in the scene, `rows` and `columns`, pixels.
+        where: What a sentence of refusal begins with.
+
+    Returns:
+        The number of patches of the whole grid, and the corners `train` and `validation` and the windows `test`.
+
+    Raises:
+        InputError: If the scene is too small for it.
+    """
     size, rows, columns, tile = chosen["size"], *(chosen["test"][name] for name in ("rows", "columns", "tile"))
     test, lines = [], []
-    for area in scene["areas"]:
+    for area in areas:
         top, bottom, width = area["row"], area["row"] + area["rows"], area["columns"]
         if area["use"] != "train":
             if rows > area["rows"] or columns > width:
                 raise InputError(
-                    f"{manifest}: a test area of {rows} x {columns} does not fit {area['rows']} x {width} pixels: "
+                    f"{where}: a test area of {rows} x {columns} does not fit {area['rows']} x {width} pixels: "
                     "make it smaller."
                 )
             corners = product(range(top, top + rows, tile[0]), range(0, columns, tile[1]))
@@ -75,26 +107,11 @@ def split(settings: str, manifest: Path, out: Path) -> None:
     ]
     if not training:
         raise InputError(
-            f"{manifest}: beside its test rows the scene has no room for training and for validation with patches of "
+            f"{where}: beside its test rows the scene has no room for training and for validation with patches of "
             f"{size} pixels: choose smaller patches or a smaller test area."
         )
-    windows = {"train": _corners(chosen, training), "validation": _corners(chosen, held_out), "test": test}
-    write_json(
-        out,
-        {
-            "scene": scene["scene"],
-            "scale": chosen["scale"],
-            "size": size,
-            "stride": chosen["stride"],
-            "sampling": chosen["sampling"],
-            "crops": [area["crop"] for area in scene["areas"]],
-            "divisor": scene["divisor"],
-            "numbers": {"grid": sum(len(line) for _, line in lines), **{name: len(w) for name, w in windows.items()}},
-            "scene_sha256": scene["sha256"],
-            "windows_sha256": hashlib.sha256(json.dumps(windows).encode()).hexdigest(),
-            **windows,
-        },
-    )
+    places = {"train": _corners(chosen, training), "validation": _corners(chosen, held_out), "test": test}
+    return sum(len(line) for _, line in lines), places
 
 
 def _corners(chosen: dict, lines: list[tuple[dict, Corners]]) -> Corners:
@@ -112,31 +129,35 @@ def _corners(chosen: dict, lines: list[tuple[dict, Corners]]) -> Corners:
     return corners
 
 
-def gather(scene: "Tensor", corners: Sequence[tuple[int, int]], size: int, orientations: Sequence[int]) -> "Tensor":
+def gather(scene: "Tensor", places: dict, samples: np.ndarray, device: str) -> "Tensor":
     """Cut patches from a scene, each turned and mirrored as asked.
 
     Args:
-        scene: (bands, rows, columns).
-        corners: Top-left pixel of each patch.
-        size: Height and width, pixels.
-        orientations: 0 to 7 for each patch: quarter turns, plus 4 for mirrored columns.
+        scene: (bands, rows, columns), on any device.
+        places: The split, of which `size` is height and width of a patch, pixels.
+        samples: (n, 3), of each patch its top-left row and column and its orientation: 0 to 7, quarter turns, plus 4
+            for mirrored columns.
+        device: Where they are wanted.
 
     Returns:
-        (n, bands, size, size), on the scene's device.
+        (n, bands, size, size), on that device.
     """
     import torch
 
-    patches = []
-    for (row, column), orientation in zip(corners, orientations, strict=True):
-        patch = scene[:, row : row + size, column : column + size]
-        if orientation >= 4:
-            patch = patch.flip(-1)
-        patches.append(patch.rot90(orientation % 4, (-2, -1)))
-    return torch.stack(patches)
+    bands, _, columns = scene.shape
+    row, column, orientation = torch.from_numpy(samples).T
+    size = places["size"]
+    pixels = torch.arange(size)[:, None] * columns + torch.arange(size)  # of a patch at 0, 0
+    turned = [way.rot90(i % 4) for i in range(ORIENTATIONS) for way in (pixels.flip(1) if i >= 4 else pixels,)]
+    index = (row * columns + column)[:, None, None] + torch.stack(turned)[orientation]
+    patches = scene.flatten(1).index_select(1, index.flatten().to(scene.device))
+    return patches.view(bands, len(samples), size, size).transpose(0, 1).contiguous().to(device)
 
 
 def load(scene: Path, digest: str, device: str) -> "Tensor":
-    """A scene as a tensor: in the memory of a GPU, on a CPU mapped from the file and read where it is used.
+    """A scene as a tensor: in the memory of a GPU, or mapped from the file and read where it is used.
+
+    A GPU gets it if it takes no more than a quarter of its free memory; else its patches are cut outside.
 
     Raises:
         InputError: If the file's SHA-256 is not `digest`.
@@ -145,4 +166,6 @@ def load(scene: Path, digest: str, device: str) -> "Tensor":
 
     if sha256(scene) != digest:
         raise InputError(f"{scene} is not the scene that the run was set for: delete it and run snakemake again.")
-    return torch.from_numpy(np.load(scene, mmap_mode="c", allow_pickle=False)).to(device)
+    mapped = torch.from_numpy(np.load(scene, mmap_mode="c", allow_pickle=False))
+    fits = device == "cuda" and mapped.nbytes <= torch.cuda.mem_get_info()[0] / 4
+    return mapped.to(device) if fits else mapped

@@ -1,12 +1,15 @@
-"""How far a training is: a bar in a terminal, a line an epoch in a log."""
+"""How far a training is: a bar in a terminal, a line an epoch in a log and, if it is wanted, curves in TensorBoard."""
 
+import os
 from datetime import timedelta
 from time import monotonic
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from lkca.errors import InputError
 
 
 class Steps:
@@ -16,9 +19,11 @@ class Steps:
         name: What is trained.
         epochs: How many epochs.
         steps: How many steps an epoch has.
+        done: How many steps were done before, in all.
+        shown: Whether this process tells of it; of several that train together one does.
     """
 
-    def __init__(self, name: str, epochs: int, steps: int) -> None:
+    def __init__(self, name: str, epochs: int, steps: int, done: int, shown: bool) -> None:
         self.console = Console()
         self.bar = Progress(
             TextColumn("{task.description}"),
@@ -26,10 +31,12 @@ class Steps:
             TextColumn("{task.completed}/{task.total} steps"),
             TimeRemainingColumn(),
             console=self.console,
-            disable=not self.console.is_terminal,
+            disable=not (shown and self.console.is_terminal),
         )
-        self.task = self.bar.add_task(name, total=epochs * steps)
-        self.name, self.epochs, self.began = name, epochs, monotonic()
+        self.task = self.bar.add_task(name, total=epochs * steps, completed=done)
+        self.name, self.epochs, self.steps, self.shown = name, epochs, steps, shown
+        self.done, self.before, self.began = done, done, monotonic()
+        self.board = _tensorboard(name, done // steps) if shown else None
 
     def __enter__(self) -> Self:
         self.bar.start()
@@ -37,20 +44,43 @@ class Steps:
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.bar.stop()
-
-    def seconds(self) -> float:
-        """Time since the start."""
-        return monotonic() - self.began
+        if self.board:
+            self.board.close()
 
     def step(self) -> None:
         """One step is done."""
+        self.done += 1
         self.bar.advance(self.task)
 
-    def epoch(self, number: int, loss: float, mpsnr: float) -> None:
-        """An epoch is done: its number from 1, its mean loss, the MPSNR on validation in dB."""
-        text = f"loss {loss:.5f}, validation {mpsnr:.3f} dB"
+    def epoch(self, line: dict[str, Any]) -> None:
+        """An epoch is done: its line of the history."""
+        number, text = line["epoch"], "loss {loss:.5f}, validation {val_mpsnr:.3f} dB".format(**line)
+        if self.board:
+            for name in ("loss", "loss_h", "loss_kd", "val_l1", "val_mpsnr", "learning_rate"):
+                if line[name] != "":
+                    self.board.add_scalar(name, line[name], number)
+            self.board.flush()
         if self.console.is_terminal:
             self.bar.update(self.task, description=f"{self.name}: {text}")
-        else:
-            left = timedelta(seconds=round(self.seconds() / number * (self.epochs - number)))
+        elif self.shown:
+            pace = (monotonic() - self.began) / max(1, self.done - self.before)
+            left = timedelta(seconds=round(pace * (self.epochs * self.steps - self.done)))
             print(f"{self.name}: epoch {number}/{self.epochs}, {text}, {left} left", flush=True)
+
+
+def _tensorboard(name: str, epochs: int) -> Any:
+    """A writer of curves in a folder of $LKCA_TENSORBOARD, after so many epochs; None where that is not set.
+
+    Raises:
+        InputError: If TensorBoard is not installed.
+    """
+    folder = os.environ.get("LKCA_TENSORBOARD")
+    if not folder:
+        return None
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise InputError(
+            "LKCA_TENSORBOARD is set and TensorBoard is not installed: give pip install tensorboard, or unset it."
+        ) from error
+    return SummaryWriter(os.path.join(folder, name.replace(" ", "_")), purge_step=epochs + 1)

@@ -84,8 +84,11 @@ def resize(image: Image, factor: float) -> Image:
         work = np.promote_types(image.dtype, np.float32)  # float16 has neither fast nor accurate products
         rows, columns = (weights(n, factor).astype(work) for n in image.shape[-2:])
         return _apply(rows, image.astype(work, copy=False), columns).astype(image.dtype, copy=False)
+    import torch
+
     rows, columns = (_tensor(int(n), factor, image.dtype, image.device) for n in image.shape[-2:])
-    return _apply(rows, image, columns)
+    with torch.autocast(image.device.type, enabled=False):  # which would round the image to eight bits
+        return _apply(rows, image, columns)
 
 
 def _apply(rows: Image, image: Image, columns: Image) -> Image:

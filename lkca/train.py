@@ -1,29 +1,39 @@
 """Train one network."""
 
-import copy
 import csv
-from collections.abc import Iterator
-from itertools import islice
-from math import cos, inf, isfinite, nan, pi
+import ctypes
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from functools import partial
+from math import cos, inf, isfinite, pi
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 
-from lkca import checkpoint, losses, metrics, patches
+from lkca import checkpoint, losses, patches
+from lkca.cards import cards as taken
 from lkca.config import Distill, Run, Train, read_run
 from lkca.errors import InputError
-from lkca.files import read_json, replacing, sha256
+from lkca.files import alone, read_json, replacing, sha256
 from lkca.models import build
 from lkca.progress import Steps
 from lkca.resize import resize
+from lkca.state import Progress, State
 
 HISTORY = ["epoch", "steps", "loss", "loss_h", "loss_kd", "val_l1", "val_mpsnr", "learning_rate", "seconds"]
+TOGETHER = 8  # images of a batch that a CPU computes together: takes less memory, and no more time
 
 
-def train(run: Path, scene: Path, split: Path, teacher: Path | None, out: Path, history: Path) -> None:
+def train(run: Path, scene: Path, split: Path, teacher: Path | None, out: Path, history: Path, cards: int = 1) -> None:
     """Train the network of a run and keep the epoch with the lowest validation L1.
+
+    A training that was stopped, by whatever, goes on from the state beside `out`. It ends with the weights that it
+    would have had: bit by bit on a CPU (with as many threads) and, in the deterministic mode, on a GPU.
 
     Args:
         run: Its run.json.
@@ -32,52 +42,112 @@ def train(run: Path, scene: Path, split: Path, teacher: Path | None, out: Path, 
         teacher: Weights of the teacher if the run distils; its run.json lies beside them.
         out: The weights to write.
         history: The CSV to write, one line an epoch.
+        cards: GPUs to train on, where there are any; several share each batch.
 
     Raises:
-        InputError: If the files do not belong together or the loss is no number any more.
+        InputError: If the files do not belong together, or the network has diverged; the last good state is kept.
     """
-    settings, places, on = read_run(run), read_json(split), device()
-    recipe, distill = settings.train, settings.distill
-    cube = patches.load(scene, settings.scene_sha256, on)
-    net = seeded(settings).to(on)
-    guide = guiding(settings, teacher).to(on) if distill else None
-    optimiser = torch.optim.Adam(net.parameters(), recipe.learning_rate, fused=True)
-    steps = min(recipe.steps or inf, steps_of_all_patches(recipe, places))
-    least, best, rows = inf, (0, {}), []
+    if cards > 1 and not distributed.is_torchelastic_launched():
+        return share_out(cards, run, scene, split, teacher, out, history)
+    rank, ranks = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    settings, places = read_run(run), read_json(split)
+    recipe = settings.train
+    with alone(out, wait=True) if rank == 0 else nullcontext(), taken(cards if ranks == 1 else 0):
+        on = prepare(recipe, ranks)
+        net = seeded(settings).to(on)
+        guide = guiding(settings, teacher).to(on) if settings.distill else None
+        optimiser = torch.optim.Adam(net.parameters(), recipe.learning_rate, fused=True)
+        steps = min(recipe.steps or inf, steps_of_all_patches(recipe, places))
+        state = State(run, teacher, out.parent, net, optimiser, Progress(steps, recipe.epochs))
+        at, name, cube = state.at, checkpoint.reads(settings), patches.load(scene, settings.scene_sha256, on)
+        if at.finished:
+            print(f"{name}: was trained before; to train it again delete {state.path}", flush=True)
+        elif at.epoch or at.step:
+            print(f"{name}: goes on from epoch {at.epoch + 1}, step {at.step + 1}", flush=True)
+        if recipe.compile:
+            for each in filter(None, (net, guide)):
+                each.compile(dynamic=False)
+        forward = nn.parallel.DistributedDataParallel(net, static_graph=True) if ranks > 1 else net
+        keep = partial(save_when_due, state, run, rank)
 
-    with Steps(f"{settings.scene} x{settings.scale} {settings.model}", recipe.epochs, steps) as progress:
-        for epoch in range(recipe.epochs):
-            net.train()
-            totals = torch.zeros(3, device=on)
-            shown = islice(batches(cube, places, recipe.batch, settings.seed, epoch), steps)
-            for step, hr in enumerate(shown):
-                rate = learning_rate(recipe, epoch, step / steps)
-                optimiser.param_groups[0]["lr"] = rate
-                lr = resize(hr, 1 / settings.scale)
-                sr = net(lr)
-                loss_h = losses.supervised(sr, hr, recipe)  # Eq. 17
-                loss_kd = imitation(lr, sr, guide, distill) if guide else torch.zeros_like(loss_h)  # Eq. 19
-                loss = loss_h + (losses.share(distill, epoch) * loss_kd if guide else 0)  # Eq. 21
-                optimiser.zero_grad()
-                loss.backward()
-                optimiser.step()
-                totals += torch.stack([loss, loss_h, loss_kd]).detach()
-                progress.step()
-            loss, loss_h, loss_kd = (totals / steps).tolist()
-            val_l1, val_mpsnr = validate(net, cube, places, recipe.batch) if isfinite(loss) else (nan, nan)
-            if not isfinite(val_l1):
-                raise InputError(
-                    f"{run}: the loss is no number any more in epoch {epoch + 1}: lower train.learning_rate."
-                )
-            if val_l1 < least:
-                least, best = val_l1, (epoch + 1, copy.deepcopy(net.state_dict()))
-            kd = loss_kd if guide else ""
-            rows.append([epoch + 1, (epoch + 1) * steps, loss, loss_h, kd, val_l1, val_mpsnr, rate, progress.seconds()])
-            progress.epoch(epoch + 1, loss, val_mpsnr)
+        with Steps(name, at.epochs, steps, at.epoch * steps + at.step, rank == 0) as progress:
+            while at.epoch < at.epochs:
+                net.train()
+                order = shuffled(places, settings.seed, at.epoch)
+                while at.step < steps:
+                    optimiser.param_groups[0]["lr"] = learning_rate(recipe, at.epoch, at.step / steps)
+                    optimiser.zero_grad()
+                    torch.manual_seed(seed_of(settings.seed, at.epoch, at.step, rank))  # of the drop path
+                    batch = order[at.step * recipe.batch : (at.step + 1) * recipe.batch]
+                    for samples, share in parts(batch, rank, ranks, on):
+                        hr = patches.gather(cube, places, samples, on)
+                        found = objective(forward, guide, hr, settings, at.epoch) * share
+                        found[0].backward()
+                        state.totals += found.detach()
+                    optimiser.step()
+                    at.step += 1
+                    progress.step()
+                    keep()
+                validate(net, cube, places, at, on, keep)
+                end_epoch(state, run, len(places["validation"]), learning_rate(recipe, at.epoch, 1 - 1 / steps))
+                progress.epoch(dict(zip(HISTORY, at.rows[-1], strict=True)))
+                keep()
+        if rank == 0:
+            at.finished = True
+            state.save()
+            with replacing(history) as part, part.open("w", newline="") as file:
+                csv.writer(file).writerows([HISTORY, *at.rows])
+            checkpoint.save(out, state.best, sha256(run), at.best)
+            state.forget_others()
+    if ranks > 1:
+        distributed.destroy_process_group()
 
-    with replacing(history) as part, part.open("w", newline="") as file:
-        csv.writer(file).writerows([HISTORY, *rows])
-    checkpoint.save(out, {name: weight.cpu() for name, weight in best[1].items()}, sha256(run), best[0])
+
+def share_out(cards: int, *files: Path | None) -> None:
+    """Start `train` with these files once for each card; together they train one network, whose gradients they share.
+
+    Raises:
+        InputError: If that ends badly; what went wrong has been said by then.
+    """
+    run, scene, split, teacher, out, history = map(str, files)
+    options = ["--run", run, "--scene", scene, "--split", split, "--out", out, "--history", history]
+    options += ["--teacher", teacher] if files[3] else []
+    launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node", str(cards)]
+    with taken(cards):
+        done = subprocess.run([sys.executable, "-m", *launcher, "-m", "lkca", "train", *options, "--cards", str(cards)])
+    if done.returncode:
+        raise InputError(f"{run}: training on {cards} cards has failed, as said above.")
+
+
+def prepare(recipe: Train, ranks: int) -> str:
+    """Set up how this process computes, and with which others.
+
+    Args:
+        recipe: Says whether a GPU must be deterministic.
+        ranks: How many processes train together.
+
+    Returns:
+        The device: "cuda" or "cpu".
+    """
+    on = device()
+    if on == "cuda":
+        torch.use_deterministic_algorithms(recipe.deterministic)
+        torch.utils.deterministic.fill_uninitialized_memory = False
+        torch.backends.cudnn.benchmark = not recipe.deterministic  # tries algorithms, and takes another one next time
+        os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # what cuBLAS needs to be deterministic
+    elif (
+        sys.platform == "linux"
+    ):  # else each large tensor is given back, and its pages come zeroed from the system again
+        for setting, value in ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, 2**31 - 1)):
+            getattr(ctypes.CDLL(None), "mallopt", lambda *_: None)(setting, value)  # glibc's, other libraries have none
+    if ranks > 1:
+        if on == "cuda":
+            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        distributed.init_process_group("nccl" if on == "cuda" else "gloo")
+    return on
+
+
+M_MMAP_MAX, M_TRIM_THRESHOLD = -4, -1  # of mallopt(3)
 
 
 def device() -> str:
@@ -112,25 +182,53 @@ def guiding(settings: Run, teacher: Path | None) -> nn.Module:
     return net.eval().requires_grad_(False)
 
 
-def batches(cube: Tensor, places: dict, batch: int, seed: int, epoch: int) -> Iterator[Tensor]:
-    """The HR patches of an epoch, each in its 8 orientations, shuffled: (batch, bands, size, size) or fewer.
+def shuffled(places: dict, seed: int, epoch: int) -> np.ndarray:
+    """The order of an epoch, a function of seed and epoch: (samples, 3), row and column of a patch and its orientation.
 
-    What comes when is a function of seed and epoch alone, and so is the drop path, whose random state is set here.
+    Every patch comes in each of its 8 orientations.
     """
-    corners = places["train"]
-    order = np.random.default_rng([seed, epoch])
-    samples = order.permutation(len(corners) * patches.ORIENTATIONS)
-    torch.manual_seed(int(order.integers(2**63)))
-    for start in range(0, len(samples), batch):
-        which, orientations = np.divmod(samples[start : start + batch], patches.ORIENTATIONS)
-        yield patches.gather(cube, [corners[i] for i in which], places["size"], orientations)
+    corners = np.array(places["train"])
+    samples = np.random.default_rng([seed, epoch]).permutation(len(corners) * patches.ORIENTATIONS)
+    which, orientations = np.divmod(samples, patches.ORIENTATIONS)
+    return np.column_stack([corners[which], orientations])
 
 
-def imitation(lr: Tensor, sr: Tensor, guide: nn.Module, distill: Distill) -> Tensor:
+def seed_of(*numbers: int) -> int:
+    """One seed made of several numbers."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
+
+
+def parts(batch: np.ndarray, rank: int, ranks: int, on: str) -> Iterator[tuple[np.ndarray, float]]:
+    """What one of several processes computes of a batch, and which share each part has in the mean over the batch.
+
+    Shares are those of a mean over processes, which is what they take of their gradients. Where there are fewer samples
+    than processes, each computes all of them.
+    """
+    mine = batch[rank::ranks] if len(batch) >= ranks else batch
+    whole = len(batch) / ranks if len(batch) >= ranks else len(batch)
+    together = TOGETHER if on == "cpu" else len(mine)
+    for start in range(0, len(mine), together):
+        part = mine[start : start + together]
+        yield part, len(part) / whole
+
+
+def objective(net: nn.Module, guide: nn.Module | None, hr: Tensor, settings: Run, epoch: int) -> Tensor:
+    """The losses of one batch (n, bands, size, size), a tensor of three: all (Eq. 21), L_H (Eq. 17), L_KD (Eq. 19)."""
+    lr = resize(hr, 1 / settings.scale)
+    with torch.autocast(hr.device.type, torch.bfloat16, settings.train.precision == "bfloat16"):
+        sr = net(lr)
+        with torch.no_grad():
+            target = guide(lr) if guide else None
+    loss_h = losses.supervised(sr.float(), hr, settings.train)
+    if not guide:
+        return torch.stack([loss_h, loss_h, torch.zeros_like(loss_h)])
+    loss_kd = imitation(lr, sr.float(), target.float(), guide, settings.distill)
+    return torch.stack([loss_h + losses.share(settings.distill, epoch) * loss_kd, loss_h, loss_kd])
+
+
+def imitation(lr: Tensor, sr: Tensor, target: Tensor, guide: nn.Module, distill: Distill) -> Tensor:
     """L_KD between student and teacher, on the reconstructions or on what the upsamplers add to bicubic."""
-    with torch.no_grad():
-        target = guide(lr)
-        shortcut = guide.bicubic(lr) if distill.features == "upsampler" else 0
+    shortcut = guide.bicubic(lr) if distill.features == "upsampler" else 0
     return losses.distillation(sr - shortcut, target - shortcut, distill.cos, distill.sam, distill.grad)
 
 
@@ -148,16 +246,66 @@ def learning_rate(recipe: Train, epoch: int, done: float) -> float:
 
 
 @torch.no_grad()
-def validate(net: nn.Module, cube: Tensor, places: dict, batch: int) -> tuple[float, float]:
-    """Mean L1 and MPSNR (dB) over the validation patches."""
+def validate(net: nn.Module, cube: Tensor, places: dict, at: Progress, on: str, keep: Callable[[], None]) -> None:
+    """Add up L1 and MPSNR (dB) of the validation patches that are still to be checked."""
     net.eval()
-    corners, l1, mpsnr = places["validation"], 0.0, 0.0
-    for start in range(0, len(corners), batch):
-        chosen = corners[start : start + batch]
-        hr = patches.gather(cube, chosen, places["size"], [0] * len(chosen))
+    corners = np.array(places["validation"])
+    while at.checked < len(corners):
+        some = corners[at.checked : at.checked + TOGETHER]
+        hr = patches.gather(cube, places, np.column_stack([some, np.zeros_like(some[:, 0])]), on)
         sr = net(resize(hr, 1 / places["scale"]))
-        l1 += losses.l1(sr, hr).item() * len(chosen)
-        if not isfinite(l1):
-            return nan, nan
-        mpsnr += sum(metrics.mpsnr(s, h) for s, h in zip(sr.cpu().numpy(), hr.cpu().numpy(), strict=True))
-    return l1 / len(corners), mpsnr / len(corners)
+        at.val_l1 += losses.l1(sr, hr).item() * len(some)
+        errors = (sr - hr).square().mean((2, 3), dtype=torch.float64)
+        at.val_mpsnr += -10 * errors.clamp(min=1e-10).log10().mean(1).sum().item()
+        at.checked += len(some)
+        keep()
+
+
+def end_epoch(state: State, run: Path, patches: int, rate: float) -> None:
+    """Write the line of an epoch into the history, and keep its weights if they are the best so far.
+
+    Args:
+        state: After validation.
+        run: Its run.json.
+        patches: For validation.
+        rate: The learning rate of the last step.
+
+    Raises:
+        InputError: If the network has diverged.
+    """
+    at, losses = state.at, state.totals / state.at.steps
+    if distributed.is_initialized():
+        distributed.all_reduce(losses)
+        losses /= distributed.get_world_size()
+    val_l1, val_mpsnr = at.val_l1 / patches, at.val_mpsnr / patches
+    if not (losses.isfinite().all() and isfinite(val_l1)):
+        raise diverged(state, run, "the loss is no number any more")
+    if val_l1 > 1:
+        raise diverged(state, run, "reconstructions are further from the truth than white is from black")
+    at.epoch, at.step, at.checked, at.val_l1, at.val_mpsnr = at.epoch + 1, 0, 0, 0.0, 0.0
+    state.totals.zero_()
+    if at.least is None or val_l1 < at.least:
+        at.least, at.best = val_l1, at.epoch
+        state.new_best()
+    row = [at.epoch, at.epoch * at.steps, *losses.tolist(), val_l1, val_mpsnr, rate, state.seconds()]
+    at.rows.append(row if state.teacher else [*row[:4], "", *row[5:]])
+
+
+def save_when_due(state: State, run: Path, rank: int) -> None:
+    """Save a training now and then, if nothing is wrong with it.
+
+    Raises:
+        InputError: If the network has diverged.
+    """
+    if state.due():
+        if not state.good():
+            raise diverged(state, run, "the loss is no number any more")
+        if rank == 0:
+            state.save()
+
+
+def diverged(state: State, run: Path, what: str) -> InputError:
+    """The sentence that says so."""
+    kept = f"; the last good state is {state.path}" if state.path.exists() else ""
+    where = f"epoch {state.at.epoch + 1}, step {state.at.step}"
+    return InputError(f"{run}: {what} in {where}: lower train.learning_rate{kept}.")

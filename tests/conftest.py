@@ -37,6 +37,9 @@ RECIPE = {
     "grad": 0.1,
     "spatial_tv": 0.0,
     "spectral_tv": 0.0,
+    "precision": "float32",
+    "compile": False,
+    "deterministic": True,
 }
 
 

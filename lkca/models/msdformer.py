@@ -5,6 +5,8 @@ IEEE TGRS 2023. Written from a description; sizes are those printed in all six r
 never called and a third of a projection that is never used. Readings: NOTES.md.
 """
 
+from itertools import product
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -92,10 +94,25 @@ class DeformableConv(nn.Module):
         tap = torch.arange(-1, 2, device=x.device)
         row = down + tap[:, None, None, None] + torch.arange(h, device=x.device)[:, None]
         column = right + tap[:, None, None] + torch.arange(w, device=x.device)
-        places = torch.stack([(2 * column + 1) / w - 1, (2 * row + 1) / h - 1], -1)  # the image spans -1 to 1
-        samples = F.grid_sample(x, places.reshape(n, 9, h * w, 2), align_corners=False)  # (n, width, 9, h * w)
-        samples = samples.flatten(1, 2).unflatten(-1, (h, w))
+        samples = _between(x, row.flatten(1), column.flatten(1))  # (n, width, 9 * h * w)
+        samples = samples.view(n, -1, h, w)
         return F.conv2d(samples, self.conv.weight.flatten(1)[:, :, None, None])
+
+
+def _between(x: Tensor, row: Tensor, column: Tensor) -> Tensor:
+    """An image (n, c, h, w) at m places between its pixels, each (n, m), interpolated bilinearly: (n, c, m)."""
+    h, w = x.shape[-2:]
+    if not torch.are_deterministic_algorithms_enabled():
+        places = torch.stack([(2 * column + 1) / w - 1, (2 * row + 1) / h - 1], -1)  # the image spans -1 to 1
+        return F.grid_sample(x, places[:, None], align_corners=False)[:, :, 0]
+    samples = 0  # of grid_sample no deterministic gradient exists on GPUs
+    for down, right in product((0, 1), (0, 1)):
+        at_row, at_column = row.detach().floor() + down, column.detach().floor() + right
+        weight = (1 - (row - at_row).abs()) * (1 - (column - at_column).abs())
+        weight = weight * ((at_row >= 0) & (at_row < h) & (at_column >= 0) & (at_column < w))
+        index = (at_row.clamp(0, h - 1) * w + at_column.clamp(0, w - 1)).long()
+        samples = samples + weight[:, None] * x.flatten(2).gather(2, index[:, None].expand(-1, x.shape[1], -1))
+    return samples
 
 
 class DeformableAttention(nn.Module):

@@ -1,0 +1,162 @@
+"""The state of a training: whoever kills it, at whatever moment, it goes on as if nothing had happened.
+
+It lies beside the outputs of a run and is none of them, since Snakemake deletes outputs before each start. Its name
+holds a hash of what the training depends on: with other settings a run finds no state, and with the old ones its own
+again. Of a finished training weights and history stay, from which lost outputs are made again. Safetensors and JSON: no
+pickle.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from time import monotonic
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from lkca.files import replacing, sha256
+
+EVERY = 30  # seconds between two savings: what a kill may cost
+
+
+@dataclass
+class Progress:
+    """How far a training is, without its tensors."""
+
+    steps: int  # of an epoch
+    epochs: int
+    epoch: int = 0  # epochs that are done
+    step: int = 0  # steps of the next one that are done
+    checked: int = 0  # of its validation patches those that are done, ...
+    val_l1: float = 0.0  # ... and their sums
+    val_mpsnr: float = 0.0
+    least: float | None = None  # the lowest validation L1 of an epoch so far, ...
+    best: int = 0  # ... and which epoch that was, from 1
+    seconds: float = 0.0
+    finished: bool = False
+    rows: list[list] = field(default_factory=list)  # of the history
+
+
+class State:
+    """A training's network and optimiser, its best weights, its sums and its progress, and the file that holds them.
+
+    Args:
+        run: Its run.json.
+        teacher: Weights of its teacher, if it has one: another teacher makes another student.
+        folder: Where the file is to lie.
+        net, optimiser: What is trained; they are changed if there is a file.
+        at: How far that is; where there is a file, its word holds.
+
+    Attributes:
+        at: How far it is.
+        best: The weights of the best epoch.
+        totals: The sums of the losses over the steps of this epoch, (3,).
+    """
+
+    def __init__(
+        self,
+        run: Path,
+        teacher: Path | None,
+        folder: Path,
+        net: nn.Module,
+        optimiser: torch.optim.Optimizer,
+        at: Progress,
+    ) -> None:
+        self.whose = {"run_sha256": sha256(run), "teacher_sha256": sha256(teacher) if teacher else ""}
+        key = hashlib.sha256(json.dumps(self.whose).encode()).hexdigest()
+        self.path = folder / f"state-{key[:12]}.safetensors"
+        self.teacher, self.net, self.optimiser, self.at = teacher, net, optimiser, at
+        self.best: dict[str, Tensor] = {}
+        self.totals = torch.zeros(3, device=next(net.parameters()).device)
+        if self.path.exists():
+            self._load()
+        self.began = self.saved = monotonic()
+
+    def due(self) -> bool:
+        """Whether it is time to save."""
+        return monotonic() - self.saved >= EVERY
+
+    def good(self) -> bool:
+        """Whether losses and weights are numbers."""
+        return bool(self.totals.isfinite().all() and nn.utils.get_total_norm(self.net.parameters()).isfinite())
+
+    def seconds(self) -> float:
+        """The time of the training so far, without what a kill has cost."""
+        return self.at.seconds + monotonic() - self.began
+
+    def new_best(self) -> None:
+        """Keep the weights of the epoch that has just ended."""
+        self.best = {name: weight.detach().cpu().clone() for name, weight in self.net.state_dict().items()}
+
+    def save(self) -> None:
+        """Write everything, or of a finished training what its outputs are made of; whole or not at all.
+
+        Raises:
+            InputError: If the file cannot be written.
+        """
+        self.at.seconds, self.began = self.seconds(), monotonic()
+        tensors = {f"best.{name}": weight for name, weight in self.best.items()}
+        if not self.at.finished:
+            tensors |= {f"net.{name}": weight for name, weight in self.net.state_dict().items()}
+            tensors |= {
+                f"optimiser.{i}.{name}": value
+                for i, values in self.optimiser.state_dict()["state"].items()
+                for name, value in values.items()
+            }
+            tensors["totals"] = self.totals
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        facts = json.dumps(asdict(self.at))
+        with replacing(self.path, lasting=True) as part:
+            save_file(tensors, part, self.whose | {"facts": facts, "sha256": _digest(tensors, facts)})
+        self.saved = monotonic()
+
+    def _load(self) -> None:
+        """Take up what was saved last.
+
+        A file that is damaged, or that another run has saved, is refused: it is renamed, and a line says so.
+        """
+        try:
+            with safe_open(self.path, "pt") as file:
+                metadata = file.metadata() or {}
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+            if {name: metadata.get(name) for name in self.whose} != self.whose:
+                raise ValueError("it is of another run")
+            if metadata.get("sha256") != _digest(tensors, metadata.get("facts", "")):
+                raise ValueError("it is not what was saved")
+        except (OSError, SafetensorError, ValueError) as error:
+            aside = self.path.with_name(f"refused-{self.path.name}")
+            self.path.replace(aside)
+            print(f"{self.path} cannot be gone on from ({error}): it is put aside as {aside.name}.", flush=True)
+            return
+        parts: dict[str, dict[str, Tensor]] = {"best": {}, "net": {}, "optimiser": {}}
+        for name, tensor in tensors.items():
+            kind, _, rest = name.partition(".")
+            parts.setdefault(kind, {})[rest] = tensor
+        self.at, self.best = Progress(**json.loads(metadata["facts"])), parts["best"]
+        if self.at.finished:
+            return
+        self.net.load_state_dict(parts["net"])
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, value in parts["optimiser"].items():
+            i, _, of = name.partition(".")
+            state.setdefault(int(i), {})[of] = value
+        self.optimiser.load_state_dict(self.optimiser.state_dict() | {"state": state})
+        self.totals.copy_(tensors["totals"])
+
+    def forget_others(self) -> None:
+        """Delete the states of trainings with other settings, of which this folder no longer holds the outputs."""
+        for path in self.path.parent.glob("state-*.safetensors"):
+            if path != self.path:
+                path.unlink(missing_ok=True)
+
+
+def _digest(tensors: dict[str, Tensor], facts: str) -> str:
+    """A hash of all that is saved: safetensors itself notices a short file, not a wrong byte."""
+    digest = hashlib.sha256(facts.encode())
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name].reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
