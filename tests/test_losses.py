@@ -32,6 +32,17 @@ def test_gradients_stay_finite_where_angles_do_not_exist(paper):
         assert torch.isfinite(sr.grad).all()
 
 
+def test_their_own_gradients_are_those_of_the_functions(rng):
+    """Against differences of neighbouring values, in float64; all pixels, spectra with zeros among them."""
+    a, b = (torch.rand(2, 4, 3, 5, dtype=torch.float64, requires_grad=True) for _ in range(2))
+    assert torch.autograd.gradcheck(losses.cosines, (a, b))
+    assert torch.autograd.gradcheck(losses.gradient, (a, b))
+    with torch.no_grad():
+        a[0, :, 1, 2] = 0
+    losses.cosines(a, b).sum().backward()
+    assert a.grad[0, :, 1, 2].abs().max() == 0 and b.grad.isfinite().all()
+
+
 def test_gradient_of_a_ramp_against_a_plane():
     """Slopes 3, 4 and 12 along bands, rows and columns have the magnitude 13; a plane has 0 (and the floor 1e-3)."""
     b, r, c = torch.meshgrid(*(torch.arange(float(n)) for n in (4, 5, 6)), indexing="ij")

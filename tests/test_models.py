@@ -170,12 +170,20 @@ def trained_a_little(net):
 
 
 def test_dilated_depthwise_equals_the_whole_kernel(rng):
-    for height, width, kernel, dilation in [(8, 8, 7, 7), (16, 16, 7, 7), (5, 20, 5, 5), (64, 3, 7, 7), (1, 1, 5, 5)]:
+    """By products of matrices, and, of the two largest, by a convolution that skips taps; outputs and gradients."""
+    sizes = [(8, 8, 7, 7), (16, 16, 7, 7), (5, 20, 5, 5), (64, 3, 7, 7), (1, 1, 5, 5), (9, 6, 3, 2)]
+    for height, width, kernel, dilation in [*sizes, (50, 45, 5, 5), (130, 40, 7, 7)]:
         layer = DilatedDepthwise(4, kernel, dilation).double()
-        x = torch.rand(2, 4, height, width, dtype=torch.float64)
+        x = torch.rand(2, 4, height, width, dtype=torch.float64, requires_grad=True)
         whole = nn.Conv2d(4, 4, kernel, padding=dilation * (kernel // 2), dilation=dilation, groups=4).double()
         whole.load_state_dict(layer.state_dict())
-        assert torch.allclose(layer(x), whole(x), atol=1e-12)
+        made, expected = layer(x), whole(x)
+        assert torch.allclose(made, expected, atol=1e-12)
+        towards = torch.rand_like(expected)
+        ours, theirs = (
+            torch.autograd.grad(y, [x, *net.parameters()], towards) for y, net in ((made, layer), (expected, whole))
+        )
+        assert all(torch.allclose(a, b, atol=1e-10) for a, b in zip(ours, theirs, strict=True))
 
 
 def test_channel_norm_equals_torchs_layer_norm(rng):
@@ -243,7 +251,15 @@ def test_band_groups_are_as_many_as_published():
     assert [BandGroups(bands).number for bands in (128, 48, 102)] == [21, 8, 17]
 
 
-def test_deformable_convolution_against_one_pixel_at_a_time(rng):
+@pytest.fixture(params=[False, True], ids=["fast", "deterministic"])
+def sampling(request):
+    """Both ways in which a deformable convolution reads between pixels."""
+    torch.use_deterministic_algorithms(request.param)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+def test_deformable_convolution_against_one_pixel_at_a_time(rng, sampling):
     """Offsets of several pixels, some out of the image, where positions end in a rim of zeros."""
     layer, x = DeformableConv(4).double(), torch.rand(1, 4, 5, 6, dtype=torch.float64)
     nn.init.normal_(layer.offsets.weight, std=0.5)
@@ -263,7 +279,20 @@ def test_deformable_convolution_against_one_pixel_at_a_time(rng):
     assert layer(x)[0].detach().numpy() == pytest.approx(expected, abs=1e-12)
 
 
-def test_deformable_convolution_without_offsets_is_a_convolution(rng):
+def test_the_deterministic_way_has_the_same_gradients(rng):
+    layer, x = DeformableConv(4).double(), torch.rand(2, 4, 5, 6, dtype=torch.float64, requires_grad=True)
+    nn.init.normal_(layer.offsets.weight, std=0.5)
+    found = []
+    for deterministic in (False, True):
+        torch.use_deterministic_algorithms(deterministic)
+        try:
+            found.append(torch.autograd.grad(layer(x).square().sum(), [x, *layer.parameters()]))
+        finally:
+            torch.use_deterministic_algorithms(False)
+    assert all(torch.allclose(a, b, rtol=1e-10) for a, b in zip(*found, strict=True))
+
+
+def test_deformable_convolution_without_offsets_is_a_convolution(rng, sampling):
     layer, x = DeformableConv(6), torch.rand(2, 6, 7, 4)
     nn.init.zeros_(layer.offsets.bias)
     assert torch.allclose(layer(x), nn.functional.conv2d(x, layer.conv.weight, padding=1), atol=1e-5)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -93,6 +94,21 @@ def test_the_learning_rates_of_the_baselines_fall_when_their_authors_let_them(pa
         assert [learning_rate(recipe, epoch, 0.9) for epoch in epochs] == pytest.approx(expected)
 
 
+def test_validation_scores_are_those_of_the_metrics(tiny):
+    """The history's MPSNR and L1 are the means over patches, here of bicubic: a network that has not learned yet."""
+    run = tiny.run(
+        "net",
+        args={"width": 16, "blocks": 1, "drop_path": 0.0},
+        train=RECIPE | {"epochs": 1, "steps": 1, "learning_rate": 1e-30, "cosine_to": 1e-30},
+    )
+    (line,) = history(trained(tiny, run))
+    cube, places = np.load(tiny.scene), json.loads(tiny.split.read_text())
+    patches = [cube[:, row : row + 16, column : column + 16] for row, column in places["validation"]]
+    reconstructed = [resize(resize(patch, 1 / 4), 4) for patch in patches]
+    assert line["val_mpsnr"] == pytest.approx(np.mean(list(map(mpsnr, reconstructed, patches))), abs=1e-4)
+    assert line["val_l1"] == pytest.approx(np.abs(np.stack(reconstructed) - np.stack(patches)).mean(), rel=1e-5)
+
+
 def test_a_training_cut_short_counts_as_untrained(tiny):
     for name, steps, untrained in (("short", 1, True), ("whole", None, False)):
         run = tiny.run(name, train=RECIPE | {"epochs": 1, "steps": steps})
@@ -100,6 +116,34 @@ def test_a_training_cut_short_counts_as_untrained(tiny):
         scores = scored(tiny, run)
         assert scores["untrained"] == untrained
     assert scored(tiny, tiny.folder / "short" / "run.json")["steps"] == 1
+
+
+def test_half_the_bits_end_close_to_all_of_them(tiny):
+    """Losses and weights differ, a little; what bicubic does is never rounded to eight bits (2e-3 of the image)."""
+    lines, weights = [], []
+    for precision in ("float32", "bfloat16"):
+        folder = trained(tiny, tiny.run(precision, model="net", train=RECIPE | {"precision": precision}))
+        lines.append(history(folder)[-1])
+        weights.append(load_file(folder / "weights.safetensors"))
+    assert 0 < abs(lines[0]["loss"] - lines[1]["loss"]) < 1e-3 * lines[0]["loss"]
+    assert lines[0]["val_mpsnr"] == pytest.approx(lines[1]["val_mpsnr"], abs=0.02)
+    assert all(weight.dtype == torch.float32 for weight in weights[1].values())
+    hr = torch.rand(1, 2, 16, 16)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(resize(hr, 1 / 4), resize(hr.clone(), 1 / 4)) and resize(hr, 1 / 4).dtype == torch.float32
+
+
+@pytest.mark.skipif(not shutil.which("g++"), reason="no C++ compiler")
+def test_a_compiled_network_learns_the_same(tiny):
+    recipe = RECIPE | {"epochs": 1, "steps": 2}
+    args = {"width": 8, "layers": 3}
+    folders = [
+        trained(tiny, tiny.run(f"{flag}", model="net", arch="vdsr", args=args, train=recipe | {"compile": flag}))
+        for flag in (False, True)
+    ]
+    (eager,), (compiled,) = map(history, folders)
+    assert compiled["loss"] == pytest.approx(eager["loss"], rel=1e-5)
+    assert scored(tiny, folders[1] / "run.json")["epoch"] == 1
 
 
 @pytest.mark.parametrize("features", ["reconstruction", "upsampler"])
