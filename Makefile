@@ -1,5 +1,5 @@
 # What these targets install, cache and write lies in this folder (.venv, .snakemake, results); nothing lies outside it.
-.PHONY: setup demo test lint bench rehearsal lock unlock clean
+.PHONY: setup demo test lint soak bench rehearsal lock unlock clean
 
 PYTHON ?= python3
 READY := .venv/ready-$(word 1,$(shell { pwd; cat pyproject.toml constraints.txt; } | cksum))
@@ -52,9 +52,15 @@ lint: $(READY)
 	.venv/bin/snakefmt --check Snakefile workflow
 	.venv/bin/snakemake --lint
 
-# A quarter of an hour, on a machine that does nothing else meanwhile.
+# Three quarters of an hour: a hundred kills of trainings, and five of the demo.
+soak: $(READY)
+	LKCA_KILLS=100 LKCA_SOAK=1 .venv/bin/python -m pytest -rA --capture=tee-sys -k "killed_trainings or killed_five_times"
+
+# Half an hour, on a machine that does nothing else meanwhile; on one with a GPU ten minutes: make bench DEVICE=cuda
+DEVICE ?= cpu
 bench: $(READY)
-	.venv/bin/python benchmarks/networks.py
+	.venv/bin/python benchmarks/training.py --device $(DEVICE)
+	.venv/bin/python benchmarks/networks.py --device $(DEVICE)
 
 # Ten minutes and 8 GB of disk: made-up files of the official formats and sizes go through download, cutting and splitting.
 rehearsal: $(READY)

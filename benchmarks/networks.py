@@ -21,7 +21,10 @@ import os
 import platform
 import re
 import resource
+import signal
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib import import_module
 from multiprocessing.connection import Connection
@@ -81,11 +84,11 @@ def network(name: str, published: bool) -> torch.nn.Module:
 
 def work(pipe: Connection, name: str, published: bool, case: Case, device: str) -> None:
     """Take a turn whenever True is received and answer its seconds and output; at False answer base and peak memory."""
-    try:
+    with answering(pipe):
         if device == "cpu":
             torch.set_num_threads(THREADS)
-        else:  # cuDNN chooses by the memory that is free: each process gets as much
-            torch.cuda.set_per_process_memory_fraction(0.45)
+        else:
+            halve_memory()
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
         torch.manual_seed(0)
         net = network(name, published).to(device).train(case.training)
@@ -111,10 +114,22 @@ def work(pipe: Connection, name: str, published: bool, case: Case, device: str) 
             del sr
             turn += 1
         pipe.send((base, memory(device)[1]))
+
+
+@contextmanager
+def answering(pipe: Connection) -> Iterator[None]:
+    """Whatever goes wrong in a worker's block, the parent says it."""
+    try:
+        yield
     except (EOFError, ConnectionError):
         pass  # the parent is gone
-    except Exception as error:  # whatever it is, the parent says it
+    except Exception as error:
         pipe.send(f"{type(error).__name__}: {(str(error).splitlines() or ['no reason given'])[0].rstrip('.')}")
+
+
+def halve_memory() -> None:
+    """Give this process less than half of the GPU's: cuDNN chooses by what is free, and so each gets as much."""
+    torch.cuda.set_per_process_memory_fraction(0.45)
 
 
 def settle(device: str) -> None:
@@ -152,6 +167,37 @@ def answer(pipe: Connection, who: str, turn: bool | None = None) -> Any:
     return reply
 
 
+@contextmanager
+def workers(work: Callable[..., None], arguments: dict[str, tuple]) -> Iterator[list[tuple[Connection, str]]]:
+    """Fresh processes that live as long as the block.
+
+    Args:
+        work: What each calls, with its end of a pipe and its arguments.
+        arguments: Of each process, by what it is called when it fails.
+
+    Returns:
+        The pipe to each process and what it is called.
+    """
+    context, processes, pipes = multiprocessing.get_context("spawn"), [], []
+    try:
+        for who, of_process in arguments.items():
+            pipe, end = context.Pipe()
+            process = context.Process(target=work, args=(end, *of_process))
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # Ctrl-C is for this process, which kills ...
+            process.start()
+            processes.append(process)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # ... those that inherit that they are deaf
+            end.close()  # so that a worker's death is noticed
+            pipes.append((pipe, who))
+        yield pipes
+        for process in processes:
+            process.join(timeout=10)  # what it still has to end
+    finally:
+        for process in processes:
+            process.kill()
+            process.join()
+
+
 def measure(name: str, case: Case, device: str) -> dict[str, Any]:
     """Let ours and the plain network take turns at a case.
 
@@ -161,28 +207,17 @@ def measure(name: str, case: Case, device: str) -> dict[str, Any]:
     Raises:
         InputError: If one of the two fails.
     """
-    context, workers = multiprocessing.get_context("spawn"), []
-    try:
-        for published in (False, True):
-            pipe, end = context.Pipe()
-            process = context.Process(target=work, args=(end, name, published, case, device), daemon=True)
-            process.start()
-            end.close()  # so that a worker's death is noticed
-            who = f"{name} ({'published.py' if published else 'ours'}), {case.name}"
-            workers.append((process, pipe, who))
-        for _, pipe, who in workers:
+    sides = {f"{name} (ours), {case.name}": False, f"{name} (published.py), {case.name}": True}
+    with workers(work, {who: (name, published, case, device) for who, published in sides.items()}) as pair:
+        for pipe, who in pair:
             answer(pipe, who)
         turns, outputs = [], []
         for i in range(case.warm_up + case.turns):
-            replies = [answer(pipe, who, True) for _, pipe, who in workers]
+            replies = [answer(pipe, who, True) for pipe, who in pair]
             turns.append([seconds for seconds, _ in replies])
             if i == 0:
                 outputs = [output for _, output in replies]
-        (base, peak), (their_base, their_peak) = (answer(pipe, who, False) for _, pipe, who in workers)
-    finally:
-        for process, _, _ in workers:
-            process.kill()
-            process.join()
+        (base, peak), (their_base, their_peak) = (answer(pipe, who, False) for pipe, who in pair)
     ours, theirs = zip(*turns[case.warm_up :], strict=True)
     ratios = [their / our for our, their in zip(ours, theirs, strict=True)]
     return {
@@ -207,28 +242,53 @@ def processor() -> str:
         return platform.processor() or platform.machine()
 
 
+def ready(program: str, device: str) -> bool:
+    """Whether the device is there, with a sentence if not; and a warning if the machine is busy."""
+    if device == "cuda" and not torch.cuda.is_available():
+        print(f"{program}: --device cuda needs a GPU and torch finds none: choose cpu.", file=sys.stderr)
+        return False
+    if os.getloadavg()[0] > 0.5:
+        print(f"{program}: the machine is busy (load {os.getloadavg()[0]:.1f}): timings will be off.", file=sys.stderr)
+    return True
+
+
+def facts_of(device: str) -> dict[str, Any]:
+    """Columns of every line: what was measured where, when and in which state of the code."""
+    return {
+        "device": torch.cuda.get_device_name() if device == "cuda" else processor(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "date": datetime.now(UTC).date().isoformat(),
+        "commit": commit() or "",
+    }
+
+
+def file_name(device: str) -> str:
+    """A device's name as part of a file's."""
+    return re.sub("[^a-z0-9]+", "-", device.lower()).strip("-")
+
+
+def write(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Write a CSV with the columns of its last row."""
+    with replacing(path) as part, part.open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[-1], extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
 def main() -> int:
     """Run all cases of a device, print a table and write the CSV. Returns the exit code."""
     parser = argparse.ArgumentParser(description="Time our networks beside plain code of the same networks.")
     parser.add_argument("--device", choices=CASES, default="cpu")
     parser.add_argument("--out", type=Path, default=REPOSITORY / "benchmarks", help="folder of the CSV")
     options = parser.parse_args()
-    if options.device == "cuda" and not torch.cuda.is_available():
-        print("networks: --device cuda needs a GPU and torch finds none: choose cpu.", file=sys.stderr)
+    if not ready("networks", options.device):
         return 1
-    if os.getloadavg()[0] > 0.5:
-        print(f"networks: the machine is busy (load {os.getloadavg()[0]:.1f}): timings will be off.", file=sys.stderr)
-    device = torch.cuda.get_device_name() if options.device == "cuda" else processor()
-    facts = {
-        "device": device,
-        "threads": THREADS if options.device == "cpu" else torch.get_num_threads(),
-        "torch": torch.__version__,
-        "date": datetime.now(UTC).date().isoformat(),
-        "commit": commit() or "",
-    }
+    facts = facts_of(options.device)
+    facts["threads"] = THREADS if options.device == "cpu" else facts["threads"]
     rows = []
     try:
-        print(f"{device}, {facts['threads']} threads, torch {facts['torch']}; ours / published")
+        print(f"{facts['device']}, {facts['threads']} threads, torch {facts['torch']}; ours / published")
         print(f"{'':40}{'seconds':>18}{'times faster':>24}{'peak GiB':>16}{'difference':>12}")
         for name in NETWORKS:
             for case in CASES[options.device]:
@@ -240,11 +300,8 @@ def main() -> int:
                     "{peak_GiB:9.2f} /{published_peak_GiB:5.2f}{difference:12.1e}".format(**found),
                     flush=True,
                 )
-        path = options.out / f"networks_{re.sub('[^a-z0-9]+', '-', device.lower()).strip('-')}.csv"
-        with replacing(path) as part, part.open("w", newline="") as file:
-            writer = csv.DictWriter(file, rows[0])
-            writer.writeheader()
-            writer.writerows(rows)
+        path = options.out / f"networks_{file_name(facts['device'])}.csv"
+        write(path, rows)
         print(path)
     except InputError as error:
         print(f"networks: {error}", file=sys.stderr)

@@ -1,18 +1,21 @@
-"""SSPSR, MSDformer and ESSAformer in plain PyTorch: the yardstick of networks.py, not the product.
+"""SSPSR, MSDformer, ESSAformer and LKCA-Net in plain PyTorch: the yardstick of networks.py and training.py, no product.
 
 Written from a description of how the published code is built, not from that code: groups of bands one after another,
 transformers on tokens (n, h * w, c), a deformable convolution out of four gathers, everything contiguous and out of
-place but for the ReLU inside a Sequential. Nothing is made slower or faster than that. Arguments are those of
-lkca/models, and so are the weights: the same seed gives the same numbers, in the same order of parameters, with linear
-layers in place of some 1x1 convolutions. tests/test_published.py holds the two together.
+place but for the ReLU inside a Sequential. LKCA-Net's code is not published: it is built as that of its ancestors is,
+with whole dilated kernels, layer norm behind a permutation to channels last, layer scale and drop path as modules.
+Nothing is made slower or faster than that. Arguments are those of lkca/models, and so are the weights: the same seed
+gives the same numbers, in the same order of parameters, with linear layers in place of some 1x1 convolutions.
+tests/test_published.py holds the two together. The losses at the end are Eqs. 17 to 19 and SSPSR's, by autograd.
 """
 
-from math import ceil, log2, sqrt
+from math import ceil, log2, pi, sqrt
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lkca.config import Distill, Train
 from lkca.models.bicubic import Bicubic
 
 
@@ -311,3 +314,157 @@ class ESSAformer(nn.Module):
         down2 = self.low(self.down(up2) + down1)
         up3 = self.high(self.up(down2) + up2)
         return self.tail(up3)
+
+
+class ChannelNorm(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width, eps=1e-6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+class LayerScale(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.gamma = nn.Parameter(torch.full((width,), 1e-2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.gamma.view(1, -1, 1, 1)
+
+
+class DropPath(nn.Module):
+    """Zero for whole images at a given rate."""
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.rate == 0:
+            return x
+        keep = 1 - self.rate
+        mask = x.new_empty(x.shape[0], 1, 1, 1).bernoulli_(keep)
+        return x * mask.div_(keep)
+
+
+class LargeKernelAttention(nn.Module):
+    """Two dilated depthwise convolutions, channel attention on both and on what they read, mixed in 4 groups."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.near = nn.Conv2d(width, width, 5, padding=10, dilation=5, groups=width)
+        self.far = nn.Conv2d(width, width, 7, padding=21, dilation=7, groups=width)
+        self.attention = nn.Sequential(
+            nn.AdaptiveAvgPool2d(1),
+            nn.Conv2d(3 * width, 3 * width // 16, 1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(3 * width // 16, 3 * width, 1),
+            nn.Sigmoid(),
+        )
+        self.mix = nn.Conv2d(3 * width, width, 1, groups=4)
+
+    def forward(self, u: Tensor) -> Tensor:
+        a1 = self.near(u)
+        a2 = self.far(a1)
+        y = torch.cat([u, a1, a2], dim=1)
+        y = y * self.attention(y)
+        return self.mix(y)
+
+
+class LargeKernelBlock(nn.Module):
+    def __init__(self, width: int, drop: float) -> None:
+        super().__init__()
+        self.norm1 = ChannelNorm(width)
+        self.conv1 = nn.Conv2d(width, width, 1)
+        self.activation = nn.GELU()
+        self.attention = LargeKernelAttention(width)
+        self.conv2 = nn.Conv2d(width, width, 1)
+        self.scale1 = LayerScale(width)
+        self.norm2 = ChannelNorm(width)
+        self.scale2 = LayerScale(width)
+        self.drop_path = DropPath(drop)
+
+    def forward(self, x: Tensor) -> Tensor:
+        u = self.activation(self.conv1(self.norm1(x)))
+        y = self.conv2(self.attention(u) * u)
+        x = x + self.drop_path(self.scale1(y))
+        return x + self.drop_path(self.scale2(self.norm2(x)))
+
+
+class ScaledUpsampler(nn.Module):
+    """3x3 convolution, zero at the start, one factor an output channel, PixelShuffle."""
+
+    def __init__(self, width: int, bands: int, scale: int, groups: int) -> None:
+        super().__init__()
+        outputs = bands * scale**2
+        self.gain = nn.Parameter(torch.full((outputs,), 1e-2))
+        self.conv = nn.Conv2d(width, outputs, 3, padding=1, groups=groups)
+        nn.init.zeros_(self.conv.weight)
+        nn.init.zeros_(self.conv.bias)
+        self.shuffle = nn.PixelShuffle(scale)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.shuffle(self.conv(x) * self.gain.view(1, -1, 1, 1))
+
+
+class LKCANet(nn.Module):
+    """Yardstick of lkca.models.lkca, written from a description; arguments as there."""
+
+    def __init__(self, bands: int, scale: int, width: int, blocks: int, drop_path: float, groups: int) -> None:
+        super().__init__()
+        self.head = conv3(bands, width)
+        rates = torch.linspace(0, drop_path, blocks).tolist()
+        self.blocks = nn.Sequential(*[LargeKernelBlock(width, rate) for rate in rates])
+        self.upsampler = ScaledUpsampler(width, bands, scale, groups)
+        self.bicubic = Bicubic(bands, scale)
+
+    def forward(self, lr: Tensor) -> Tensor:
+        x = lr - lr.mean(dim=(2, 3), keepdim=True)  # the shortcut carries the mean spectrum
+        x = self.blocks(self.head(x))
+        return self.upsampler(x) + self.bicubic(lr)
+
+
+def cosines(a: Tensor, b: Tensor) -> Tensor:
+    norms = a.norm(dim=1) * b.norm(dim=1)
+    return (a * b).sum(dim=1) / (norms + 1e-6 * (norms == 0))
+
+
+def angle_loss(a: Tensor, b: Tensor) -> Tensor:
+    return torch.acos(cosines(a, b).clamp(-1 + 1e-6, 1 - 1e-6)).mean() / pi
+
+
+def magnitudes(x: Tensor) -> Tensor:
+    """Of the gradient along bands, rows and columns."""
+    here = x[:, 1:, 1:, 1:]
+    bands = here - x[:, :-1, 1:, 1:]
+    rows = here - x[:, 1:, :-1, 1:]
+    columns = here - x[:, 1:, 1:, :-1]
+    return torch.sqrt(bands.pow(2) + rows.pow(2) + columns.pow(2) + 1e-6)
+
+
+def gradient_loss(a: Tensor, b: Tensor) -> Tensor:
+    return F.l1_loss(magnitudes(a), magnitudes(b))
+
+
+def supervised(sr: Tensor, hr: Tensor, settings: Train) -> Tensor:
+    """Yardstick of lkca.losses.supervised; arguments as there."""
+    loss = F.l1_loss(sr, hr)
+    if settings.sam:
+        loss = loss + settings.sam * angle_loss(sr, hr)
+    if settings.grad:
+        loss = loss + settings.grad * gradient_loss(sr, hr)
+    if settings.spatial_tv:
+        rows, columns = sr[:, :, 1:] - sr[:, :, :-1], sr[:, :, :, 1:] - sr[:, :, :, :-1]
+        loss = loss + settings.spatial_tv * (rows.pow(2).mean() + columns.pow(2).mean())
+    if settings.spectral_tv:
+        loss = loss + settings.spectral_tv * 2 * (sr[:, 1:] - sr[:, :-1]).pow(2).mean()
+    return loss
+
+
+def distillation(student: Tensor, teacher: Tensor, settings: Distill) -> Tensor:
+    """Yardstick of lkca.losses.distillation."""
+    cos = 1 - cosines(student, teacher).mean()
+    sam, grad = angle_loss(student, teacher), gradient_loss(student, teacher)
+    return settings.cos * cos + settings.sam * sam + settings.grad * grad

@@ -46,6 +46,9 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument("--bands", type=int, help="instead of each scene's")
     c.add_argument("--scale", type=int, help="instead of each that has patches")
 
+    c = command("lkca.plan:plan", "tell what runs, how far it is, and what the rest will cost")
+    c.add_argument("--config", type=Path, nargs="+", default=[Path("config.yaml")], help="config.yaml and overlays")
+
     c = command("lkca.scenes:fetch", "download the files of a scene, or check those that are there")
     c.add_argument("scene", metavar="SCENE", help="chikusei, houston2018, pavia_centre, or your own in config.yaml")
     c.add_argument("--accept-terms", action="store_true", help="confirm the terms of its owner, once")
@@ -83,6 +86,7 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument("--teacher", type=Path, nargs="?")
     c.add_argument("--out", type=Path, required=True)
     c.add_argument("--history", type=Path, required=True)
+    c.add_argument("--cards", type=int, default=1, help="GPUs; several share each batch")
 
     c = command("lkca.evaluate:evaluate", "score a run on its test images")
     c.add_argument("--run", type=Path, required=True)

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from lkca import checkpoint, patches
+from lkca.cards import cards
 from lkca.complexity import macs, parameters
 from lkca.config import read_run
 from lkca.errors import InputError
@@ -24,6 +25,7 @@ from lkca.train import device, network, steps_of_all_patches
 REPOSITORY = Path(__file__).parents[1]
 
 
+@cards(1)
 @torch.no_grad()
 def evaluate(
     run: Path,
@@ -66,7 +68,7 @@ def evaluate(
     cube = patches.load(scene, settings.scene_sha256, on)
     images = []
     for i, (row, column, height, width) in enumerate(places["test"]):
-        hr = cube[:, row : row + height, column : column + width]
+        hr = cube[:, row : row + height, column : column + width].to(on)
         sr = net(resize(hr[None], 1 / settings.scale))[0].cpu().numpy()
         hr = hr.cpu().numpy()
         images.append({"window": [row, column, height, width], **scores(sr, hr, settings.scale)})

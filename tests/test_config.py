@@ -214,4 +214,4 @@ def test_the_digest_of_the_code_sees_changes_that_matter_and_no_others(package):
         "vdsr": False,
     }
     assert edit("models/vdsr.py", "bias=False", "bias=True") == {"lkca": False, "vdsr": True}
-    assert edit("losses.py", "1e-6", "1e-5") == {"lkca": True, "vdsr": True}
+    assert edit("losses.py", "1 - 1e-6", "1 - 1e-5") == {"lkca": True, "vdsr": True}

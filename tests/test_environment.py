@@ -155,3 +155,13 @@ def test_use_conda_without_conda_says_what_to_install(checkout):
     assert "Traceback" not in run.stdout
     (sentence,) = [line for line in run.stdout.splitlines() if "Miniforge" in line]
     assert "conda" in sentence
+
+
+@pytest.mark.parametrize("name", ["gpu", "slurm", "kubernetes"])
+def test_every_profile_repeats_what_holds_everywhere(name):
+    """A profile that is named stands in for the default one."""
+    default, other = (
+        yaml.safe_load((ROOT / f"profiles/{each}/profile.yaml").read_text()) for each in ("default", name)
+    )
+    del default["resources"]
+    assert default.items() <= other.items() and other["retries"] >= 1

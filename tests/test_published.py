@@ -1,16 +1,20 @@
-"""Our networks compute what plain code of the same networks computes, and so do their gradients."""
+"""Our networks and losses compute what plain code of the same computes, and so do their gradients."""
+
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from benchmarks import published
+from lkca import losses
 from lkca.models import MODELS, build
 
 ARGUMENTS = {
     "sspsr": {"width": 48, "blocks": 2},
     "msdformer": {"width": 48, "transformers": 2},
     "essaformer": {"width": 16},
+    "lkca": {"width": 32, "blocks": 2, "drop_path": 0.1},
 }
 SIZES = [(9, 2, 1, 7, 5), (14, 4, 2, 5, 7), (15, 4, 1, 6, 6)]  # bands, scale, groups, rows, columns
 
@@ -49,8 +53,8 @@ def test_the_same_seed_gives_both_the_same_weights(arch):
 @pytest.mark.parametrize("bands, scale, groups, rows, columns", SIZES)
 @pytest.mark.parametrize(
     "arch, offsets",
-    [("sspsr", 0), ("msdformer", 0), ("msdformer", 0.2), ("essaformer", 0)],
-    ids=["sspsr", "msdformer", "msdformer-far-offsets", "essaformer"],
+    [("sspsr", 0), ("msdformer", 0), ("msdformer", 0.2), ("essaformer", 0), ("lkca", 0)],
+    ids=["sspsr", "msdformer", "msdformer-far-offsets", "essaformer", "lkca"],
 )
 def test_output_and_gradients_are_those_of_plain_code(arch, offsets, bands, scale, groups, rows, columns):
     ours, plain = pair(arch, bands, scale, groups)
@@ -72,3 +76,18 @@ def test_output_and_gradients_are_those_of_plain_code(arch, offsets, bands, scal
     mine, theirs = gradients(ours, lr, weights), gradients(plain, lr, weights)
     for (name, _), one, other in zip(ours.named_parameters(), mine, theirs, strict=True):
         assert (one - other).abs().max() <= 1e-8 * other.abs().max(), name
+
+
+def test_losses_and_gradients_are_those_of_plain_code():
+    torch.manual_seed(0)
+    sr, hr = torch.rand(2, 2, 9, 7, 5, dtype=torch.float64)
+    train = SimpleNamespace(sam=0.5, grad=0.1, spatial_tv=0.3, spectral_tv=0.2)
+    distill = SimpleNamespace(cos=0.5, sam=0.4, grad=0.1)
+    pairs = [
+        (lambda x: losses.supervised(x, hr, train), lambda x: published.supervised(x, hr, train)),
+        (lambda x: losses.distillation(x, hr, **vars(distill)), lambda x: published.distillation(x, hr, distill)),
+    ]
+    for functions in pairs:
+        ours, plain = (torch.autograd.functional.vjp(function, sr) for function in functions)  # loss, gradient
+        for one, other in zip(ours, plain, strict=True):
+            assert (one - other).abs().max() <= 1e-12 * other.abs().max()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import re
 import signal
 import subprocess
@@ -198,6 +199,43 @@ def test_a_killed_run_goes_on(tmp_path, kill):
     assert again.returncode == 0, again.stderr
     history = (folder / target).with_name("history.csv").read_text().splitlines()
     assert len(history) == 1 + 100
+
+
+def test_a_workflow_killed_five_times_ends_with_the_same_tables(finished, tmp_path):
+    """SIGKILL for the whole process group, at moments that a seed draws; all tables and weights, byte by byte.
+
+    With LKCA_SOAK set (make soak) it is the demo, which runs for a quarter of an hour, else the tiny experiment.
+    """
+    if os.environ.get("LKCA_SOAK"):
+        overlay, root, span = "workflow/demo.yaml", "results/demo", (60, 180)
+        reference, killed = (copy_checkout(tmp_path / name) for name in ("reference", "killed"))
+    else:
+        overlay, root, span = TINY[1], "results/tiny", (7, 25)
+        reference, killed = finished, copy_checkout(tmp_path / "killed")
+        edit(killed, "lkca/state.py", "EVERY = 30", "EVERY = 0.5")
+    command = ["snakemake", "--cores", "all", "--configfile", "config.yaml", overlay]
+    quiet = {"env": ENVIRONMENT, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    draw, going_on = random.Random(4), 0
+    for _ in range(5):
+        run = subprocess.Popen(command, cwd=killed, start_new_session=True, **quiet)
+        with pytest.raises(subprocess.TimeoutExpired):
+            run.wait(draw.uniform(*span))
+        os.killpg(run.pid, signal.SIGKILL)
+        run.wait()
+        going_on += len(list((killed / root).rglob("state-*.safetensors")))
+        subprocess.run(["make", "unlock"], cwd=killed, check=True, capture_output=True)
+    assert going_on > 0
+    for folder in (killed, reference):  # of which the finished one does nothing
+        subprocess.run(command, cwd=folder, check=True, **quiet)
+    for kind, least in (("tables/*", 8), ("runs/*/*/*/weights.safetensors", 15), ("runs/*/*/*/spectrum.json", 1)):
+        made, expected = (
+            {path.relative_to(f): path.read_bytes() for path in (f / root).glob(kind)} for f in (killed, reference)
+        )
+        made, expected = (
+            {p: b for p, b in files.items() if p.suffix != ".log" and "benchmark" not in p.name}
+            for files in (made, expected)
+        )
+        assert made == expected and len(made) >= least
 
 
 OFFICIAL = {  # scene -> name on the server, writer, rows, columns and bands as it takes them, what differs from CUBES

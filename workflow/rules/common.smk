@@ -9,8 +9,10 @@ from pathlib import Path
 from snakemake.settings.types import DeploymentMethod
 
 sys.path.insert(0, workflow.basedir)
+from lkca.cards import visible
 from lkca.config import experiment, module_digest, run_settings, scene_settings, split_settings
 from lkca.errors import InputError
+from lkca.plan import Estimates, memory_here
 
 # Every job runs the checkout's package, in a venv and in the conda environment alike. Snakemake's own prefix, bash's strict
 # mode, has to be repeated: without it a command that fails before `| tee` counts as done.
@@ -40,7 +42,30 @@ wildcard_constraints:
 
 ROOT = f"results/{EXPERIMENT.experiment}"
 RUN = "results/{exp}/runs/{scene}_x{scale}/{model}/seed{seed}"
-GPUS = 1 if shutil.which("nvidia-smi") else 0  # what a training takes of the profile's gpu resource
+
+# Limits that nobody has to write are those of this machine, unless an executor sends jobs to others. Snakemake keeps each
+# job's resources within them, so none is too small for a job.
+ELSEWHERE = workflow.resource_settings.nodes is not None
+CARDS = len(visible())
+ESTIMATES = Estimates(EXPERIMENT, gpu=CARDS > 0 or ELSEWHERE)
+if workflow.is_main_process and not ELSEWHERE:
+    for name, limit in {"gpu": CARDS, "mem_mb": memory_here() // 10**6}.items():
+        if name not in workflow.global_resources:  # neither the user nor a profile says another
+            workflow.global_resources[name] = limit
+
+
+def run_of(wildcards):
+    return wildcards.scene, int(wildcards.scale), wildcards.model
+
+
+def memory_of(job):
+    """Memory that a `training` or an `evaluation` asks for, as a function; a retry asks for more."""
+    return lambda wildcards, attempt: attempt * getattr(ESTIMATES, job)(run_of(wildcards)).mem_mb()
+
+
+def minutes_of(job):
+    """Minutes that a `training` or an `evaluation` asks for, as a function; a retry asks for more."""
+    return lambda wildcards, attempt: attempt * getattr(ESTIMATES, job)(run_of(wildcards)).minutes()
 
 
 def run_files(name, runs):

@@ -5,6 +5,7 @@ rule fetch:
     log:
         "results/{exp}/scenes/{scene}.files.log",
     priority: 2  # what is missing shall be said before anything is trained
+    retries: 0  # whatever a profile says: it tries again by itself, and what is forbidden stays so
     localrule: True
     conda:
         "../../environment.yml"
@@ -55,6 +56,7 @@ rule split:
         "results/{exp}/splits/{scene}_x{scale}.log",
     benchmark:
         "results/{exp}/splits/{scene}_x{scale}.benchmark.tsv"
+    localrule: True
     conda:
         "../../environment.yml"
     params:

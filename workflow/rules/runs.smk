@@ -8,6 +8,7 @@ rule settings:
         f"{RUN}/run.json",
     log:
         f"{RUN}/settings.log",
+    localrule: True
     conda:
         "../../environment.yml"
     params:
@@ -40,8 +41,11 @@ rule train:
         f"{RUN}/train.benchmark.tsv"
     conda:
         "../../environment.yml"
+    threads: 1  # many trainings that wait for nothing: one on each core gets more done than one on all cores
     resources:
-        gpu=GPUS,
+        gpu=int(ESTIMATES.gpu),
+        mem_mb=memory_of("training"),
+        runtime=minutes_of("training"),
     shell:
         """
         python -m lkca train \
@@ -50,7 +54,8 @@ rule train:
             --split {input.split:q} \
             --teacher {input.teacher:q} \
             --out {output.weights:q} \
-            --history {output.history:q} |& tee {log:q}
+            --history {output.history:q} \
+            --cards {resources.gpu:q} |& tee {log:q}
         """
 
 
@@ -73,7 +78,9 @@ rule evaluate:
     conda:
         "../../environment.yml"
     resources:
-        gpu=GPUS,
+        gpu=int(ESTIMATES.gpu),
+        mem_mb=memory_of("evaluation"),
+        runtime=minutes_of("evaluation"),
     params:
         image=lambda w: scene_of(w).composite.image,
         composite=lambda w: scene_of(w).composite.bands,
