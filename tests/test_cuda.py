@@ -6,10 +6,13 @@ import pytest
 import torch
 
 from lkca.evaluate import evaluate
+from lkca.files import sha256
 from lkca.models import MODELS
 from lkca.train import train
 from tests.conftest import RECIPE
 from tests.test_models import SMALL, small, trained_a_little
+from tests.test_resume import stopped
+from tests.test_train import trained
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 
@@ -41,3 +44,34 @@ def test_a_network_trains_and_is_scored_on_a_gpu(arch, tiny):
     assert losses[-1] < losses[0]
     evaluate(run, tiny.scene, tiny.split, *files, 0, [1, 2, 3], run.with_name("scores.json"), run.with_name("i.npz"))
     assert torch.cuda.get_device_name() in run.with_name("scores.json").read_text()
+
+
+@pytest.mark.parametrize("arch", [arch for arch in MODELS if arch != "bicubic"])
+def test_a_stopped_training_ends_with_the_same_bits_on_a_gpu(arch, tiny, monkeypatch):
+    """In the deterministic mode, and in both precisions."""
+    for precision in ("float32", "bfloat16"):
+        settings = {"arch": arch, "args": SMALL[arch][0], "upsampler": {"groups": 1}, "model": arch}
+        settings["train"] = RECIPE | {"epochs": 3, "learning_rate": 1e-3, "precision": precision}
+        whole, halves = (tiny.run(f"{arch}-{precision}-{name}", **settings) for name in ("whole", "halves"))
+        trained(tiny, whole)
+        stopped(tiny, halves, monkeypatch)
+        trained(tiny, halves)
+        assert sha256(whole.with_name("weights.safetensors")) == sha256(halves.with_name("weights.safetensors"))
+
+
+def test_a_scene_too_large_for_the_card_trains_the_same_network(tiny, monkeypatch):
+    runs = [tiny.run(name, model="net") for name in ("on", "off")]
+    trained(tiny, runs[0])
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (0, 0))
+    trained(tiny, runs[1])
+    assert sha256(runs[0].with_name("weights.safetensors")) == sha256(runs[1].with_name("weights.safetensors"))
+
+
+def test_a_compiled_network_learns_the_same_on_a_gpu(tiny):
+    losses = []
+    for flag in (False, True):
+        run = tiny.run(f"{flag}", model="net", train=RECIPE | {"epochs": 1, "compile": flag})
+        trained(tiny, run)
+        (line,) = csv.DictReader(run.with_name("history.csv").open())
+        losses.append(float(line["loss"]))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
