@@ -13,13 +13,21 @@ from lkca.errors import InputError
 from lkca.files import replacing
 
 
+def write(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[str, str]) -> None:
+    """safetensors' save_file, whose errors of writing are OSErrors as everyone else's."""
+    try:
+        save_file(tensors, path, metadata)
+    except SafetensorError as error:
+        raise OSError(f"{error}") from error
+
+
 def save(path: Path, weights: dict[str, torch.Tensor], run_sha256: str, epoch: int) -> None:
     """Write weights with the hash of their run.json and the epoch that they are from.
 
     The same weights make the same file. (Of several entries safetensors would write each time another one first.)
     """
-    with replacing(path) as part:
-        save_file(weights, part, metadata={"lkca": json.dumps({"run_sha256": run_sha256, "epoch": epoch})})
+    with replacing(path, lasting=True) as part:
+        write(weights, part, {"lkca": json.dumps({"run_sha256": run_sha256, "epoch": epoch})})
 
 
 def load(path: Path, network: nn.Module, run_sha256: str) -> int:

@@ -313,7 +313,7 @@ def _metadata(path: Path) -> dict[str, str]:
 def _held(lock: Path) -> bool:
     """Whether a process holds a lock; to look is to take it for a moment."""
     try:
-        with lock.open() as file:
+        with lock.open("r+") as file:  # file systems of a network lock only what may be written
             return not locked(file, lock)
     except OSError:
         return False

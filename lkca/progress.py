@@ -72,15 +72,18 @@ def _tensorboard(name: str, epochs: int) -> Any:
     """A writer of curves in a folder of $LKCA_TENSORBOARD, after so many epochs; None where that is not set.
 
     Raises:
-        InputError: If TensorBoard is not installed.
+        InputError: If TensorBoard is not installed, or nothing can be written there.
     """
     folder = os.environ.get("LKCA_TENSORBOARD")
     if not folder:
         return None
     try:
         from torch.utils.tensorboard import SummaryWriter
+
+        return SummaryWriter(os.path.join(folder, name.replace(" ", "_")), purge_step=epochs + 1)
+    except OSError as error:
+        raise InputError(f"LKCA_TENSORBOARD: {folder} cannot be written ({error.strerror}): name a folder.") from error
     except ImportError as error:
         raise InputError(
             "LKCA_TENSORBOARD is set and TensorBoard is not installed: give pip install tensorboard, or unset it."
         ) from error
-    return SummaryWriter(os.path.join(folder, name.replace(" ", "_")), purge_step=epochs + 1)

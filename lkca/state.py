@@ -8,17 +8,20 @@ pickle.
 
 import hashlib
 import json
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from time import monotonic
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from lkca.checkpoint import write
+from lkca.errors import InputError
 from lkca.files import replacing, sha256
 
+LAYOUT = "1"  # of the file; another one where names or meanings of what it holds have changed
 EVERY = 30  # seconds between two savings: what a kill may cost
 
 
@@ -110,13 +113,17 @@ class State:
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         facts = json.dumps(asdict(self.at))
         with replacing(self.path, lasting=True) as part:
-            save_file(tensors, part, self.whose | {"facts": facts, "sha256": _digest(tensors, facts)})
+            write(tensors, part, self.whose | {"layout": LAYOUT, "facts": facts, "sha256": _digest(tensors, facts)})
         self.saved = monotonic()
 
     def _load(self) -> None:
         """Take up what was saved last.
 
-        A file that is damaged, or that another run has saved, is refused: it is renamed, and a line says so.
+        A file that is damaged, of another run or of another version of this class is refused: it is renamed, and a line
+        says so.
+
+        Raises:
+            InputError: If the file cannot be read now, which need not be its fault.
         """
         try:
             with safe_open(self.path, "pt") as file:
@@ -126,16 +133,22 @@ class State:
                 raise ValueError("it is of another run")
             if metadata.get("sha256") != _digest(tensors, metadata.get("facts", "")):
                 raise ValueError("it is not what was saved")
-        except (OSError, SafetensorError, ValueError) as error:
+            facts = json.loads(metadata["facts"])
+            if facts.keys() != asdict(self.at).keys() or metadata.get("layout") != LAYOUT:
+                raise ValueError("another version of this program has saved it")
+        except (SafetensorError, ValueError) as error:
             aside = self.path.with_name(f"refused-{self.path.name}")
-            self.path.replace(aside)
+            with suppress(FileNotFoundError):  # another process that trains with this one was quicker
+                self.path.replace(aside)
             print(f"{self.path} cannot be gone on from ({error}): it is put aside as {aside.name}.", flush=True)
             return
+        except OSError as error:
+            raise InputError(f"{self.path} cannot be read ({error}): try again, or delete it to start anew.") from error
         parts: dict[str, dict[str, Tensor]] = {"best": {}, "net": {}, "optimiser": {}}
         for name, tensor in tensors.items():
             kind, _, rest = name.partition(".")
             parts.setdefault(kind, {})[rest] = tensor
-        self.at, self.best = Progress(**json.loads(metadata["facts"])), parts["best"]
+        self.at, self.best = Progress(**facts), parts["best"]
         if self.at.finished:
             return
         self.net.load_state_dict(parts["net"])
@@ -148,9 +161,10 @@ class State:
 
     def forget_others(self) -> None:
         """Delete the states of trainings with other settings, of which this folder no longer holds the outputs."""
-        for path in self.path.parent.glob("state-*.safetensors"):
-            if path != self.path:
-                path.unlink(missing_ok=True)
+        for pattern in ("state-*.safetensors", ".state-*.safetensors"):  # the latter was being written when a kill came
+            for path in self.path.parent.glob(pattern):
+                if path != self.path:
+                    path.unlink(missing_ok=True)
 
 
 def _digest(tensors: dict[str, Tensor], facts: str) -> str:

@@ -3,6 +3,7 @@
 import csv
 import ctypes
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from contextlib import nullcontext
 from functools import partial
 from math import cos, inf, isfinite, pi
 from pathlib import Path
+from time import monotonic
 
 import numpy as np
 import torch
@@ -47,12 +49,17 @@ def train(run: Path, scene: Path, split: Path, teacher: Path | None, out: Path, 
     Raises:
         InputError: If the files do not belong together, or the network has diverged; the last good state is kept.
     """
+    if cards < 0:
+        raise InputError(f"--cards {cards} is out of range: choose 0 or more.")
     if cards > 1 and not distributed.is_torchelastic_launched():
-        return share_out(cards, run, scene, split, teacher, out, history)
+        with alone(out, wait=True), taken(cards):
+            return share_out(cards, run, scene, split, teacher, out, history)
     rank, ranks = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     settings, places = read_run(run), read_json(split)
+    if settings.split_sha256 != sha256(split):
+        raise InputError(f"{split} is not the split that {run} was made for: run snakemake again.")
     recipe = settings.train
-    with alone(out, wait=True) if rank == 0 else nullcontext(), taken(cards if ranks == 1 else 0):
+    with nullcontext() if ranks > 1 else alone(out, wait=True), nullcontext() if ranks > 1 else taken(cards):
         on = prepare(recipe, ranks)
         net = seeded(settings).to(on)
         guide = guiding(settings, teacher).to(on) if settings.distill else None
@@ -95,7 +102,7 @@ def train(run: Path, scene: Path, split: Path, teacher: Path | None, out: Path, 
         if rank == 0:
             at.finished = True
             state.save()
-            with replacing(history) as part, part.open("w", newline="") as file:
+            with replacing(history, lasting=True) as part, part.open("w", newline="") as file:
                 csv.writer(file).writerows([HISTORY, *at.rows])
             checkpoint.save(out, state.best, sha256(run), at.best)
             state.forget_others()
@@ -112,11 +119,17 @@ def share_out(cards: int, *files: Path | None) -> None:
     run, scene, split, teacher, out, history = map(str, files)
     options = ["--run", run, "--scene", scene, "--split", split, "--out", out, "--history", history]
     options += ["--teacher", teacher] if files[3] else []
-    launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node", str(cards), "-m", "--"]
-    with taken(cards):
-        done = subprocess.run([sys.executable, "-m", *launcher, "lkca", "train", *options, "--cards", str(cards)])
+    launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node", str(cards), "-m", "--", "lkca", "train"]
+    command = [sys.executable, "-m", *launcher, *options, "--cards", str(cards)]
+    done = subprocess.run(command, preexec_fn=end_with_parent)
     if done.returncode:
         raise InputError(f"{run}: training on {cards} cards has failed, as said above.")
+
+
+def end_with_parent() -> None:
+    """Have the system kill this process when its parent has ended, which then no longer holds the cards for it."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 def prepare(recipe: Train, ranks: int) -> str:
@@ -138,6 +151,7 @@ def prepare(recipe: Train, ranks: int) -> str:
     else:
         keep_memory()
     if ranks > 1:
+        end_with_parent()
         if on == "cuda":
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
         distributed.init_process_group("nccl" if on == "cuda" else "gloo")
@@ -211,9 +225,8 @@ def parts(batch: np.ndarray, rank: int, ranks: int, on: str) -> Iterator[tuple[n
     """
     mine = batch[rank::ranks] if len(batch) >= ranks else batch
     whole = len(batch) / ranks if len(batch) >= ranks else len(batch)
-    together = TOGETHER if on == "cpu" else len(mine)
-    for start in range(0, len(mine), together):
-        part = mine[start : start + together]
+    most = -(-len(batch) // ranks) if len(batch) >= ranks else len(batch)
+    for part in np.array_split(mine, -(-most // TOGETHER) if on == "cpu" else 1):  # as many parts in each process
         yield part, len(part) / whole
 
 
@@ -307,6 +320,7 @@ def save_when_due(state: State, run: Path, rank: int) -> None:
             raise diverged(state, run, "the loss is no number any more")
         if rank == 0:
             state.save()
+        state.saved = monotonic()
 
 
 def diverged(state: State, run: Path, what: str) -> InputError:

@@ -9,9 +9,13 @@ import json
 import multiprocessing
 import os
 import random
+import resource
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 from safetensors import safe_open
@@ -60,7 +64,7 @@ def attempt(tiny, run: Path, teacher: Path | None, kind: str | None, drawn: int)
         countdown(lkca.train.losses, "l1", draw.randint(1, 4), lambda *_: die(), lambda: not torch.is_grad_enabled())
     elif kind == "writing":
         module = draw.choice([lkca.state, lkca.state, lkca.checkpoint])  # the state, or at the end the weights
-        write = module.save_file
+        write = module.write
 
         def half(tensors, path, metadata):
             write(tensors, path, metadata)
@@ -70,7 +74,7 @@ def attempt(tiny, run: Path, teacher: Path | None, kind: str | None, drawn: int)
         lkca.state.EVERY = 0
         where = draw.choice(["before", "in", "after"])
         if where == "in":
-            countdown(module, "save_file", 1 if module is lkca.checkpoint else draw.randint(1, 20), half)
+            countdown(module, "write", 1 if module is lkca.checkpoint else draw.randint(1, 20), half)
         else:  # the file is whole, but has not its name yet; or it has, and nothing else was done
             countdown(os, "replace", draw.randint(1, 20), (lambda *_: die()) if where == "before" else replace_and_die)
     train(run, tiny["scene"], tiny["split"], teacher, *(run.with_name(name) for name in FILES))
@@ -194,7 +198,7 @@ def test_another_teacher_makes_another_student(tiny, monkeypatch, capsys):
     assert "goes on" not in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("damage", ["short", "one byte", "no state", "of another run"])
+@pytest.mark.parametrize("damage", ["short", "one byte", "no state", "of another run", "of another version"])
 def test_a_state_that_is_damaged_or_of_another_run_is_put_aside(tiny, monkeypatch, capsys, damage):
     run = tiny.run("net")
     stopped(tiny, run, monkeypatch)
@@ -206,6 +210,8 @@ def test_a_state_that_is_damaged_or_of_another_run_is_put_aside(tiny, monkeypatc
         content[-100] ^= 1
     elif damage == "no state":
         content = b"nothing"
+    elif damage == "of another version":
+        monkeypatch.setattr(lkca.state, "LAYOUT", "2")
     else:
         other = tiny.run("other", seed=1)
         stopped(tiny, other, monkeypatch)
@@ -263,9 +269,9 @@ def test_two_processes_never_train_the_same_run_together(tiny):
 
 
 def test_several_processes_train_the_network_that_one_would(tiny, monkeypatch):
-    """Two share each batch of 10, the last of 4 too; sums come in another order, so bits differ. Without drop path."""
+    """Two share each batch of 33, in two parts each; sums come in another order, so bits differ. Without drop path."""
     args = {"width": 16, "blocks": 2, "drop_path": 0.0}
-    runs = [tiny.run(name, model="net", args=args, train=RECIPE | {"batch": 10}) for name in ("one", "two")]
+    runs = [tiny.run(name, model="net", args=args, train=RECIPE | {"batch": 33}) for name in ("one", "two")]
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     for run, cards in zip(runs, (1, 2), strict=True):
         train(run, tiny.scene, tiny.split, None, *(run.with_name(name) for name in FILES), cards)
@@ -275,6 +281,53 @@ def test_several_processes_train_the_network_that_one_would(tiny, monkeypatch):
         assert torch.allclose(one[name], two[name], rtol=0, atol=0.02 * (one[name] - start[name]).abs().max().item())
     first, second = ([float(line["loss"]) for line in csv.DictReader(run.with_name(FILES[1]).open())] for run in runs)
     assert first == pytest.approx(second, rel=1e-4)
+
+
+def test_a_state_that_cannot_be_read_now_is_left_as_it_is(tiny, monkeypatch):
+    """A file system of a network that is away for a moment must not cost days."""
+    run = tiny.run("net")
+    stopped(tiny, run, monkeypatch)
+    before = state_of(run).read_bytes()
+
+    def away(*_):
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch, pytest.raises(InputError, match="cannot be read .*: try again"):
+        patch.setattr(lkca.state, "safe_open", away)
+        trained(tiny, run)
+    assert state_of(run).read_bytes() == before
+
+
+def test_a_full_disk_ends_in_one_sentence_and_costs_nothing(tiny, monkeypatch):
+    run = tiny.run("net")
+    stopped(tiny, run, monkeypatch)
+    before = state_of(run).read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    monkeypatch.setattr(lkca.state, "EVERY", 0)
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, hard))
+    try:
+        with pytest.raises(InputError, match="cannot be written .*: choose another place"):
+            trained(tiny, run)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert state_of(run).read_bytes() == before
+    assert sorted(path.name for path in run.parent.iterdir()) == ["run.json", state_of(run).name]
+
+
+def test_several_processes_end_with_the_one_that_started_them(tiny):
+    """Killed alone: it held the cards and the lock."""
+    run = tiny.run("net", train=RECIPE | {"epochs": 1000})
+    words = ["--run", run, "--scene", tiny.scene, "--split", tiny.split]
+    words += ["--out", run.with_name(FILES[0]), "--history", run.with_name(FILES[1]), "--cards", "2"]
+    command = [sys.executable, "-m", "lkca", "train", *map(str, words)]
+    process = subprocess.Popen(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE, text=True)
+    assert "epoch 1/1000" in process.stdout.readline()
+    family = psutil.Process(process.pid).children(recursive=True)
+    assert len(family) >= 3
+    process.kill()
+    process.wait()
+    assert not psutil.wait_procs(family, timeout=20)[1]
 
 
 def test_curves_in_tensorboard(tiny, monkeypatch, tmp_path):

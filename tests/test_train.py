@@ -219,6 +219,13 @@ def test_another_split_is_refused(tiny):
         scored(tiny, run, weights=False)
 
 
+def test_another_split_is_not_trained_on(tiny):
+    run = tiny.run("net")
+    tiny.split.write_text(tiny.split.read_text() + "\n")
+    with pytest.raises(InputError, match="is not the split that"):
+        trained(tiny, run)
+
+
 def test_a_changed_scene_is_refused(tiny):
     run = tiny.run("net")
     np.save(tiny.scene, np.load(tiny.scene)[::-1])

@@ -90,7 +90,9 @@ class DeformableConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         n, _, h, w = x.shape
-        down, right = self.offsets(x).unflatten(1, (2, 3, 3)).unbind(1)  # each (n, 3, 3, h, w)
+        offsets = self.offsets(x)
+        offsets = offsets.to(torch.promote_types(offsets.dtype, torch.float32))  # eight bits tell no place
+        down, right = offsets.unflatten(1, (2, 3, 3)).unbind(1)  # each (n, 3, 3, h, w)
         tap = torch.arange(-1, 2, device=x.device)
         row = down + tap[:, None, None, None] + torch.arange(h, device=x.device)[:, None]
         column = right + tap[:, None, None] + torch.arange(w, device=x.device)
@@ -105,12 +107,13 @@ def _between(x: Tensor, row: Tensor, column: Tensor) -> Tensor:
     if not torch.are_deterministic_algorithms_enabled():
         places = torch.stack([(2 * column + 1) / w - 1, (2 * row + 1) / h - 1], -1)  # the image spans -1 to 1
         return F.grid_sample(x, places[:, None], align_corners=False)[:, :, 0]
-    samples = 0  # of grid_sample no deterministic gradient exists on GPUs
-    for down, right in product((0, 1), (0, 1)):
-        at_row, at_column = row.detach().floor() + down, column.detach().floor() + right
-        weight = (1 - (row - at_row).abs()) * (1 - (column - at_column).abs())
+    top, left, samples = row.detach().floor(), column.detach().floor(), 0
+    below, beyond = row - top, column - left  # shares of the next row and column
+    for down, right in product((0, 1), (0, 1)):  # of grid_sample no deterministic gradient exists on GPUs
+        at_row, at_column = top.long() + down, left.long() + right
+        weight = (below if down else 1 - below) * (beyond if right else 1 - beyond)
         weight = weight * ((at_row >= 0) & (at_row < h) & (at_column >= 0) & (at_column < w))
-        index = (at_row.clamp(0, h - 1) * w + at_column.clamp(0, w - 1)).long()
+        index = at_row.clamp(0, h - 1) * w + at_column.clamp(0, w - 1)
         samples = samples + weight[:, None] * x.flatten(2).gather(2, index[:, None].expand(-1, x.shape[1], -1))
     return samples
 

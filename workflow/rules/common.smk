@@ -12,7 +12,7 @@ sys.path.insert(0, workflow.basedir)
 from lkca.cards import visible
 from lkca.config import experiment, module_digest, run_settings, scene_settings, split_settings
 from lkca.errors import InputError
-from lkca.plan import Estimates, memory_here
+from lkca.plan import LONGEST, Estimates, memory_here
 
 # Every job runs the checkout's package, in a venv and in the conda environment alike. Snakemake's own prefix, bash's strict
 # mode, has to be repeated: without it a command that fails before `| tee` counts as done.
@@ -64,8 +64,8 @@ def memory_of(job):
 
 
 def minutes_of(job):
-    """Minutes that a `training` or an `evaluation` asks for, as a function; a retry asks for more."""
-    return lambda wildcards, attempt: attempt * getattr(ESTIMATES, job)(run_of(wildcards)).minutes()
+    """Minutes that a `training` or an `evaluation` asks for, as a function; a retry asks for more, within a day."""
+    return lambda wildcards, attempt: min(LONGEST, attempt * getattr(ESTIMATES, job)(run_of(wildcards)).minutes())
 
 
 def run_files(name, runs):
