@@ -41,13 +41,10 @@ class _Cosines(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         a, b, cos, of_a, of_b = ctx.saved_tensors
         shared = (grad * of_a * of_b)[:, None]
-        return (
-            torch.addcmul(shared * b, (grad * cos * of_a.square())[:, None], a, value=-1)
-            if ctx.needs_input_grad[0]
-            else None,
-            torch.addcmul(shared * a, (grad * cos * of_b.square())[:, None], b, value=-1)
-            if ctx.needs_input_grad[1]
-            else None,
+        pairs = ((a, b, of_a), (b, a, of_b))
+        return tuple(
+            torch.addcmul(shared * other, (grad * cos * inverse.square())[:, None], one, value=-1) if needed else None
+            for (one, other, inverse), needed in zip(pairs, ctx.needs_input_grad, strict=True)
         )
 
 

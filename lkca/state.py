@@ -114,7 +114,6 @@ class State:
         facts = json.dumps(asdict(self.at))
         with replacing(self.path, lasting=True) as part:
             write(tensors, part, self.whose | {"layout": LAYOUT, "facts": facts, "sha256": _digest(tensors, facts)})
-        self.saved = monotonic()
 
     def _load(self) -> None:
         """Take up what was saved last.

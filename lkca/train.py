@@ -100,8 +100,9 @@ def train(run: Path, scene: Path, split: Path, teacher: Path | None, out: Path, 
                 progress.epoch(dict(zip(HISTORY, at.rows[-1], strict=True)))
                 keep()
         if rank == 0:
-            at.finished = True
-            state.save()
+            if not at.finished:
+                at.finished = True
+                state.save()
             with replacing(history, lasting=True) as part, part.open("w", newline="") as file:
                 csv.writer(file).writerows([HISTORY, *at.rows])
             checkpoint.save(out, state.best, sha256(run), at.best)
