@@ -44,7 +44,7 @@ demo: $(READY)
 
 # (Chromium notes crashes where programs keep their settings.)
 test: $(READY)
-	XDG_CONFIG_HOME="$(XDG_CACHE_HOME)/config" .venv/bin/python -m pytest --numprocesses 2 --dist loadfile
+	XDG_CONFIG_HOME="$(XDG_CACHE_HOME)/config" .venv/bin/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(READY)
 	.venv/bin/ruff check

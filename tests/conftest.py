@@ -15,6 +15,11 @@ REPOSITORY = Path(__file__).parents[1]
 torch.set_num_threads(1)  # small networks; and threads that wait for each other make a busy machine crawl
 
 
+def pytest_collection_modifyitems(items):
+    """The longest module goes first, and the other process works through the rest meanwhile."""
+    items.sort(key=lambda item: item.path.stem != "test_workflow")
+
+
 def copy_checkout(folder: Path) -> Path:
     """Copy what the workflow consists of, so that a run there meets no results and leaves none here."""
     for name in ("lkca", "workflow", "profiles"):
