@@ -52,7 +52,7 @@ lint: $(READY)
 	.venv/bin/snakefmt --check Snakefile workflow
 	.venv/bin/snakemake --lint
 
-# Three quarters of an hour: a hundred kills of trainings, and five of the demo.
+# Forty minutes: a hundred kills of trainings, and five of the demo.
 soak: $(READY)
 	LKCA_KILLS=100 LKCA_SOAK=1 .venv/bin/python -m pytest -rA --capture=tee-sys -k "killed_trainings or killed_five_times"
 
