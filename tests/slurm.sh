@@ -122,9 +122,8 @@ start_node() {
 slurmctld
 start_node
 
-step "gives a job memory and a GPU, and a minute to one that wants more"
+step "gives a job memory and a GPU"
 srun --mem 8000 --gpus 1 --time 1 true || fail "Slurm runs no job: see $folder/slurmctld.log"
-limited=$(sbatch --parsable --mem 1000 --time 1 --output /dev/null --wrap "sleep 600")
 
 # --- the workflow, undisturbed and on Slurm ---------------------------------------------------------------------------
 # Patches enough that the last epoch is the best: weights of an early one would be equal whatever came later.
@@ -197,7 +196,8 @@ sleep 2
 scontrol update nodename="$node" state=resume
 start_node
 
-step "waits for the end"
+step "gives a minute to a job that wants more, and waits for the end"
+limited=$(sbatch --parsable --mem 1000 --time 1 --output /dev/null --wrap "sleep 600")
 wait "$workflow" || fail "the workflow failed on Slurm: see $folder/cluster.log"
 workflow=''
 wait "$alone" || fail "the undisturbed workflow failed: see $folder/alone.log"
@@ -226,6 +226,9 @@ for model in lkca lkca_lr; do
 done
 grep --quiet "CANCELLED" "$folder/cluster.log" || fail "no job was cancelled: see $folder/cluster.log"
 grep --quiet "NODE_FAIL" "$folder/cluster.log" || fail "no job lost its node: see $folder/cluster.log"
-scontrol show job "$limited" | grep --quiet JobState=TIMEOUT || fail "a job outlived its time limit"
+limit_ended() {
+    scontrol show job "$limited" | grep --quiet JobState=TIMEOUT
+}
+await 150 "a job that outlived its time limit was ended" limit_ended # which Slurm looks for every half minute
 passed=yes
 echo "OK: after scancel and the loss of the node both trainings went on, to the weights of the undisturbed run."
