@@ -242,14 +242,12 @@ def processor() -> str:
         return platform.processor() or platform.machine()
 
 
-def ready(program: str, device: str) -> bool:
-    """Whether the device is there, with a sentence if not; and a warning if the machine is busy."""
+def ready(program: str, device: str) -> None:
+    """End the program with a sentence if the device is not there, and warn if the machine is busy."""
     if device == "cuda" and not torch.cuda.is_available():
-        print(f"{program}: --device cuda needs a GPU and torch finds none: choose cpu.", file=sys.stderr)
-        return False
+        sys.exit(f"{program}: --device cuda needs a GPU and torch finds none: choose cpu.")
     if os.getloadavg()[0] > 0.5:
         print(f"{program}: the machine is busy (load {os.getloadavg()[0]:.1f}): timings will be off.", file=sys.stderr)
-    return True
 
 
 def facts_of(device: str) -> dict[str, Any]:
@@ -268,6 +266,17 @@ def file_name(device: str) -> str:
     return re.sub("[^a-z0-9]+", "-", device.lower()).strip("-")
 
 
+@contextmanager
+def ending(program: str) -> Iterator[None]:
+    """Whatever ends a program's block, end the program: with a sentence if something is wrong, silently at Ctrl-C."""
+    try:
+        yield
+    except (InputError, OSError) as error:
+        sys.exit(f"{program}: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
 def write(path: Path, rows: list[dict[str, Any]]) -> None:
     """Write a CSV with the columns of its last row."""
     with replacing(path) as part, part.open("w", newline="") as file:
@@ -276,18 +285,17 @@ def write(path: Path, rows: list[dict[str, Any]]) -> None:
         writer.writerows(rows)
 
 
-def main() -> int:
-    """Run all cases of a device, print a table and write the CSV. Returns the exit code."""
+def main() -> None:
+    """Run all cases of a device, print a table and write the CSV."""
     parser = argparse.ArgumentParser(description="Time our networks beside plain code of the same networks.")
     parser.add_argument("--device", choices=CASES, default="cpu")
     parser.add_argument("--out", type=Path, default=REPOSITORY / "benchmarks", help="folder of the CSV")
     options = parser.parse_args()
-    if not ready("networks", options.device):
-        return 1
+    ready("networks", options.device)
     facts = facts_of(options.device)
     facts["threads"] = THREADS if options.device == "cpu" else facts["threads"]
     rows = []
-    try:
+    with ending("networks"):
         print(f"{facts['device']}, {facts['threads']} threads, torch {facts['torch']}; ours / published")
         print(f"{'':40}{'seconds':>18}{'times faster':>24}{'peak GiB':>16}{'difference':>12}")
         for name in NETWORKS:
@@ -303,13 +311,7 @@ def main() -> int:
         path = options.out / f"networks_{file_name(facts['device'])}.csv"
         write(path, rows)
         print(path)
-    except InputError as error:
-        print(f"networks: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

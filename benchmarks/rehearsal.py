@@ -18,7 +18,6 @@ lies in the temporary folder is removed at the end, after Ctrl-C too.
 """
 
 import argparse
-import csv
 import json
 import os
 import re
@@ -38,7 +37,7 @@ import psutil
 from lkca.config import read_config, scene_settings, split_settings
 from lkca.cubes import CUBES
 from lkca.errors import InputError
-from lkca.files import read_json, replacing, sha256
+from lkca.files import read_json, sha256
 from tests.server import Server
 
 REPOSITORY = Path(__file__).parents[1]
@@ -326,18 +325,15 @@ def main() -> int:
 def save(lines: list[dict[str, Any]], folder: Path) -> Path:
     """Write the CSV."""
     # Only now: they bring torch, and the peak of a process counts what the one that starts it holds.
-    from networks import processor
+    from networks import file_name, processor, write
 
     from lkca.evaluate import commit
 
     device = processor()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     facts = {"device": device, "cores": cores, "date": datetime.now(UTC).date().isoformat(), "commit": commit() or ""}
-    path = folder / f"rehearsal_{re.sub('[^a-z0-9]+', '-', device.lower()).strip('-')}.csv"
-    with replacing(path) as part, part.open("w", newline="") as file:
-        writer = csv.DictWriter(file, [*lines[0], *facts])
-        writer.writeheader()
-        writer.writerows(line | facts for line in lines)
+    path = folder / f"rehearsal_{file_name(device)}.csv"
+    write(path, [line | facts for line in lines])
     return path
 
 

@@ -47,7 +47,6 @@ from torch.utils.data import DataLoader, Dataset, RandomSampler, default_collate
 
 from lkca import checkpoint, losses, patches, state, train
 from lkca.config import Experiment, Run, read_config, read_run, run_settings, settings
-from lkca.errors import InputError
 from lkca.files import read_json, sha256, write_json
 from lkca.models import MODELS, build
 from lkca.progress import Steps
@@ -333,8 +332,8 @@ def measure(folder: Path, e: Experiment, name: str, changes: dict[str, Any], dev
     }
 
 
-def main() -> int:
-    """Measure, print a table and write the CSV, a network at a time. Returns the exit code."""
+def main() -> None:
+    """Measure, print a table and write the CSV, a network at a time."""
     parser = argparse.ArgumentParser(description="Time our training beside a plain loop.")
     parser.add_argument("--device", choices=PACES, default="cpu")
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=NETWORKS)
@@ -345,13 +344,12 @@ def main() -> int:
     if changes.keys() & {"batch", "steps", "epochs"}:
         parser.error("--set: batch, steps and epochs are chosen here: change others.")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that it leaves no files either
-    if not networks.ready("training", options.device):
-        return 1
+    networks.ready("training", options.device)
     if options.device == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = ""  # for the workers, whose training takes a GPU that is there
     facts = networks.facts_of(options.device)
     path = options.out / f"training_{networks.file_name(facts['device'])}.csv"
-    try:
+    with networks.ending("training"):
         with TemporaryDirectory() as temporary:
             e = read_config([REPOSITORY / "config.yaml"])
             prepare(Path(temporary), e)
@@ -372,13 +370,7 @@ def main() -> int:
                     flush=True,
                 )
         print(path)
-    except (InputError, OSError) as error:
-        print(f"training: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
