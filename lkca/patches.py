@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 ORIENTATIONS = 8  # identity, three rotations and their mirror images
+TOGETHER = 16  # of a batch those that a CPU computes together: takes less memory, and no more time
 
 Corners = list[tuple[int, int]]
 

@@ -30,7 +30,6 @@ REPOSITORY = Path(__file__).parents[1]
 KEPT = 75  # multiply-accumulates that take as long as one number that is kept: so LKCA-Net's time grows with its depth
 ASSUMED = 4e10  # multiply-accumulates a second of a core, where nothing was measured
 ALIKE = ("precision", "compile", "deterministic")  # settings on which speed depends
-TOGETHER = 16  # images of a batch that a CPU has in memory together (train.py)
 LONGEST = 24 * 60  # minutes that a job asks for at first: what takes longer is gone on with by its retries
 
 
@@ -205,7 +204,7 @@ class Estimates:
     def training(self, run: Run) -> Estimate:
         """Of a whole training."""
         recipe, steps, own = self.e.train_of(*run[:3]), self.steps(run), size_of(self.e, run)
-        images = recipe.batch if self.gpu else min(recipe.batch, TOGETHER)
+        images = recipe.batch if self.gpu else min(recipe.batch, patches.TOGETHER)
         needs = 4 * images * pixels(self.e, run) * own.kept + 16 * own.parameters  # with gradient and Adam's moments
         return self._estimate(run, needs, recipe.epochs * steps * self.step(run) if steps else inf)
 

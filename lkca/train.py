@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from functools import partial
-from math import cos, inf, isfinite, pi
+from math import ceil, cos, inf, isfinite, pi
 from pathlib import Path
 from time import monotonic
 
@@ -28,7 +28,6 @@ from lkca.resize import resize
 from lkca.state import Progress, State
 
 HISTORY = ["epoch", "steps", "loss", "loss_h", "loss_kd", "val_l1", "val_mpsnr", "learning_rate", "seconds"]
-TOGETHER = 16  # images of a batch that a CPU computes together: takes less memory, and no more time
 
 
 def train(run: Path, scene: Path, split: Path, teacher: Path | None, out: Path, history: Path, cards: int = 1) -> None:
@@ -51,15 +50,14 @@ def train(run: Path, scene: Path, split: Path, teacher: Path | None, out: Path, 
     """
     if cards < 0:
         raise InputError(f"--cards {cards} is out of range: choose 0 or more.")
-    if cards > 1 and not distributed.is_torchelastic_launched():
-        with alone(out, wait=True), taken(cards):
-            return share_out(cards, run, scene, split, teacher, out, history)
     rank, ranks = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     settings, places = read_run(run), read_json(split)
     if settings.split_sha256 != sha256(split):
         raise InputError(f"{split} is not the split that {run} was made for: run snakemake again.")
     recipe = settings.train
-    with nullcontext() if ranks > 1 else alone(out, wait=True), nullcontext() if ranks > 1 else taken(cards):
+    with nullcontext() if ranks > 1 else alone(out, wait=True), taken(0 if ranks > 1 else cards):
+        if cards > 1 and not distributed.is_torchelastic_launched():
+            return share_out(cards, run, scene, split, teacher, out, history)
         on = prepare(recipe, ranks)
         net = seeded(settings).to(on)
         guide = guiding(settings, teacher).to(on) if settings.distill else None
@@ -224,10 +222,8 @@ def parts(batch: np.ndarray, rank: int, ranks: int, on: str) -> Iterator[tuple[n
     Shares are those of a mean over processes, which is what they take of their gradients. Where there are fewer samples
     than processes, each computes all of them.
     """
-    mine = batch[rank::ranks] if len(batch) >= ranks else batch
-    whole = len(batch) / ranks if len(batch) >= ranks else len(batch)
-    most = -(-len(batch) // ranks) if len(batch) >= ranks else len(batch)
-    for part in np.array_split(mine, -(-most // TOGETHER) if on == "cpu" else 1):  # as many parts in each process
+    mine, whole = (batch[rank::ranks], len(batch) / ranks) if len(batch) >= ranks else (batch, len(batch))
+    for part in np.array_split(mine, ceil(whole / patches.TOGETHER) if on == "cpu" else 1):  # as many in each process
         yield part, len(part) / whole
 
 
@@ -270,7 +266,7 @@ def validate(net: nn.Module, cube: Tensor, places: dict, at: Progress, on: str, 
     net.eval()
     corners = np.array(places["validation"])
     while at.checked < len(corners):
-        some = corners[at.checked : at.checked + TOGETHER]
+        some = corners[at.checked : at.checked + patches.TOGETHER]
         hr = patches.gather(cube, places, np.column_stack([some, np.zeros_like(some[:, 0])]), on)
         sr = net(resize(hr, 1 / places["scale"]))
         at.val_l1 += losses.l1(sr, hr).item() * len(some)
