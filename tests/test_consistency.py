@@ -1,0 +1,105 @@
+"""Tables of other people: what is impossible or doubtful is found, what is sound is not."""
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from lkca.cli import main
+
+PRINTED = Path(__file__).parents[1] / "workflow/resources/paper_tables.csv"
+
+
+def checked(tmp_path, capsys, change=lambda line: None, keep=lambda line: True, columns=None):
+    """What is said of the paper's table after a change of its lines."""
+    with PRINTED.open(encoding="utf-8", newline="") as file:
+        lines = [line for line in csv.DictReader(file) if keep(line)]
+    for line in lines:
+        change(line)
+    path = tmp_path / "table.csv"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, columns or list(lines[0]), extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(lines)
+    assert main(["score-tables", str(path)]) == 0
+    return capsys.readouterr().out
+
+
+def scaled(column, factor, keep=lambda line: True):
+    def change(line):
+        if line[column] and keep(line):
+            line[column] = f"{float(line[column]) * factor:.4f}"
+
+    return change
+
+
+def test_the_papers_own_table_is_sound_and_its_false_claims_are_named(tmp_path, capsys):
+    said = checked(tmp_path, capsys)
+    assert "71 rows, 530 numbers" in said
+    assert "impossible" not in said and "doubtful" not in said
+    assert "in all 69 rows that have both" in said and "100 / r in 27 methods" in said
+    failing = {line.split()[1] for line in said.splitlines() if line.startswith("- ") and " fails: " in line}
+    assert failing == {"A2", "I2", "T2e", "T3c", "S7", "H10", "H12", "P6", "X1"}  # those of the 15 that need no more
+
+
+@pytest.mark.parametrize(
+    "change, told",
+    [
+        (scaled("MPSNR", 0.9), "impossible: MPSNR of Bicubic on chikusei x4"),  # 3.8 dB less: below Jensen's bound
+        (scaled("ERGAS", 2, lambda x: x["scale"] == "8"), "ERGAS has the same factor at every scale in 27 methods"),
+        (scaled("ERGAS", 4, lambda x: x["scale"] == "8"), "ERGAS has 100 r in 27 methods"),
+        (scaled("ERGAS", 1.5, lambda x: x["scale"] == "8"), "ERGAS has no known factor in 27 methods"),
+        (scaled("MACs_G", 2), "twice, so FLOPs"),
+        (scaled("MACs_G", 16), "16 times: another network, or not for a 16 x 16 LR image"),
+        (scaled("SAM", 3.14159 / 180), "if in radians"),
+        (scaled("RMSE", 0.5), "or more: another peak, or not the same images"),
+        (scaled("RMSE", 2), "another divisor, other images, or another factor of ERGAS"),
+        (scaled("CC", 1.2), "CC of Bicubic on houston2018 x4 (Table VI) is 1.1689, beyond -1 to 1"),
+        (
+            scaled("RMSE", 0.7, lambda x: x["row"] == "VDSR" and x["scale"] == "8"),
+            "of VDSR on pavia_centre x8 (Table VII) is",
+        ),
+        (scaled("MPSNR", 0.9, lambda x: x["row"] == "LKCA-KD"), "X3 fails"),
+    ],
+)
+def test_each_kind_of_damage_is_found(tmp_path, capsys, change, told):
+    assert told in checked(tmp_path, capsys, change)
+
+
+def test_a_few_rows_of_new_methods_are_enough(tmp_path, capsys):
+    def rename(line):
+        line["row"] = f"{line['row']} (ours)"
+
+    columns = ["scene", "scale", "row", "MPSNR", "RMSE"]
+    said = checked(tmp_path, capsys, rename, lambda line: line["table"] == "VII", columns)
+    assert "18 rows, 36 numbers" in said and "0 hold on this table, 0 fail, 64 need numbers that it has not" in said
+
+
+@pytest.mark.parametrize(
+    "text, told",
+    [
+        ("", "the column scene is missing"),
+        ("scene,scale,row\n", "has no rows"),
+        ("scene,scale,row,PSNR\nx,4,a,1\n", "'PSNR' is no column"),
+        ("scene,scale,row,SAM\nx,4,a,1\nx,4,a,2\n", "line 3: a on x x4 stands there twice"),
+        ("scene,scale,row,SAM\nx,4.5,a,1\n", "line 2: the scale '4.5'"),
+        ("scene,scale,row,SAM\nx,4,a,40.31±0.02\n", "line 2: SAM is '40.31±0.02', no number"),
+        ("scene,scale,row,SAM\nx,4,a,nan\n", "SAM is 'nan', no number"),
+        ("scene,scale,row,SAM\nx,4,a\n", "line 2 has not 4 cells"),
+        ("scene,scale,row,SAM\nx,4,a,1,2\n", "line 2 has not 4 cells"),
+        ('scene,scale,row,SAM\nx,4,"a,1\n', "is no CSV"),
+        ("scene,scale,row,SAM\nx,4,\udcff,1\n", "is no CSV in UTF-8"),
+    ],
+)
+def test_what_is_no_table_is_one_sentence(tmp_path, capsys, text, told):
+    path = tmp_path / "table.csv"
+    path.write_bytes(text.encode("utf-8", "surrogateescape"))
+    assert main(["score-tables", str(path)]) == 2
+    error = capsys.readouterr().err
+    assert told in error and error.count("\n") == 1 and str(path) in error
+
+
+def test_a_missing_file_or_a_folder_is_one_sentence(tmp_path, capsys):
+    for path in (tmp_path / "none.csv", tmp_path):
+        assert main(["score-tables", str(path)]) == 2
+        assert "cannot be read" in capsys.readouterr().err
