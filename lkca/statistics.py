@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import stats
@@ -22,7 +22,15 @@ from lkca.errors import InputError
 LEVEL = 0.95
 FEWEST = 3  # test images that carry an interval: two have one degree of freedom, a factor of 12.7
 RESAMPLES = 1999
-IMAGES = "test images"
+ROUNDING = 1e-12  # a contribution below this has cancelled
+
+
+class Part(NamedTuple):
+    """What one source of chance does to a number."""
+
+    each: np.ndarray  # contribution of each of its members: their squares add up to its share of the variance
+    df: int  # degrees of freedom; 0 where there are too few members to tell their spread
+    sign: int  # of that share
 
 
 class Quantity:
@@ -30,28 +38,26 @@ class Quantity:
 
     Args:
         value: The number.
-        parts: Source of chance -> (contribution of each of its members, degrees of freedom, sign): the sum of squares,
-            with its sign, is that source's share of the variance.
-        unknown: Why its spread is not known, in words; empty where it is.
+        parts: Source of chance, a tuple that begins with "images", "seeds" or "both" -> what it does.
     """
 
-    def __init__(
-        self,
-        value: float,
-        parts: Mapping[Any, tuple[np.ndarray, int, int]] | None = None,
-        unknown: frozenset[str] = frozenset(),
-    ) -> None:
-        self.value, self.parts, self.unknown = float(value), dict(parts or {}), unknown
+    def __init__(self, value: float, parts: Mapping[tuple, Part] | None = None) -> None:
+        self.value, self.parts = float(value), dict(parts or {})
 
     def _joined(self, value: float, other: Quantity | float, mine: float, its: float = 0.0) -> Quantity:
         """A function of this quantity and another, by its derivatives with respect to both."""
-        parts = {source: (mine * each, df, sign) for source, (each, df, sign) in self.parts.items()}
-        unknown = self.unknown
+        parts = {source: part._replace(each=mine * part.each) for source, part in self.parts.items()}
         if isinstance(other, Quantity):
-            for source, (each, df, sign) in other.parts.items():
-                parts[source] = (its * each + (parts[source][0] if source in parts else 0), df, sign)
-            unknown = unknown | other.unknown
-        return Quantity(value, parts, unknown)
+            for source, part in other.parts.items():
+                both = its * part.each + (parts[source].each if source in parts else 0)
+                parts[source] = part._replace(each=both)
+        return Quantity(value, parts)
+
+    @property
+    def unknown(self) -> frozenset[str]:
+        """Why its spread is not known, in words; empty where it is."""
+        missing = [(source, part.each) for source, part in self.parts.items() if part.df == 0]
+        return frozenset(_too_few(source[0], len(each)) for source, each in missing if np.abs(each).max() > ROUNDING)
 
     def __add__(self, other: Quantity | float) -> Quantity:
         return self._joined(self.value + number(other), other, 1.0, 1.0)
@@ -88,8 +94,7 @@ class Quantity:
 
     def on_these_images(self) -> Quantity:
         """The same number about these test images and no others: only seeds are left to chance."""
-        parts = {source: part for source, part in self.parts.items() if source[0] == "seeds"}
-        return Quantity(self.value, parts, frozenset(why for why in self.unknown if IMAGES.rstrip("s") not in why))
+        return Quantity(self.value, {source: part for source, part in self.parts.items() if source[0] == "seeds"})
 
     def spread(self) -> tuple[float, float]:
         """Standard error and degrees of freedom; (0, infinity) where nothing is left to chance.
@@ -99,7 +104,7 @@ class Quantity:
             what they have together, divided by their number, but not less than the largest of these. Degrees of
             freedom: Satterthwaite 1946, of the sources that add to it.
         """
-        found = [(sign * float(each @ each), df) for each, df, sign in self.parts.values()]
+        found = [(part.sign * float(part.each @ part.each), part.df) for part in self.parts.values() if part.df]
         largest = max((share for share, _ in found), default=0.0)
         if largest <= 0:
             return 0.0, math.inf
@@ -176,21 +181,25 @@ def mean(table: np.ndarray, images: Any | None, seeds: Any | None) -> Quantity:
         seeds: What the seeds are called; None for a method without chance, whose seeds are all equal.
     """
     repeats, count = table.shape
-    total, parts, unknown = table.mean(), {}, set()
+    total, parts, these = table.mean(), {}, table.tobytes()  # what is unknown cancels between the same numbers alone
     by_image, by_seed = table.mean(0) - total, table.mean(1) - total
     if images is not None and count < FEWEST:
-        unknown.add(f"{count} {IMAGES if count > 1 else IMAGES.rstrip('s')}")
+        parts["images", images, these] = Part(np.full(count, 1 / count), 0, 1)
     elif images is not None:
-        parts["images", images] = by_image / math.sqrt(count * (count - 1)), count - 1, 1
+        parts["images", images] = Part(by_image / math.sqrt(count * (count - 1)), count - 1, 1)
     if seeds is not None and repeats == 1:
-        unknown.add("one seed")
+        parts["seeds", seeds, these] = Part(np.ones(1), 0, 1)
     elif seeds is not None:
-        parts["seeds", seeds] = by_seed / math.sqrt(repeats * (repeats - 1)), repeats - 1, 1
+        parts["seeds", seeds] = Part(by_seed / math.sqrt(repeats * (repeats - 1)), repeats - 1, 1)
         if images is not None and count >= FEWEST:  # what both have together is in each of the above: once too often
             rest = table - total - by_image - by_seed[:, None]
             df = (count - 1) * (repeats - 1)
-            parts["both", seeds, images] = (rest / math.sqrt(df * count * repeats)).ravel(), df, -1
-    return Quantity(total, parts, frozenset(unknown))
+            parts["both", seeds, images] = Part((rest / math.sqrt(df * count * repeats)).ravel(), df, -1)
+    return Quantity(total, parts)
+
+
+def _too_few(source: str, members: int) -> str:
+    return "one seed" if source == "seeds" else f"{members} test image{'s' * (members > 1)}"
 
 
 def influence(runs: Sequence[Mapping[str, Any]], name: str) -> np.ndarray:

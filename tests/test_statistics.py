@@ -73,6 +73,8 @@ def test_arithmetic_propagates_as_derivatives_do():
 def test_what_both_share_cancels():
     same = score(runs([[40, 41, 43], [40.2, 41.3, 42.8]]), "MPSNR")
     assert (same - same).interval() == (0, 0)
+    one = score(runs([[40.0, 41.0]]), "MPSNR")  # one seed, two images
+    assert (one - one).interval() == (0, 0) and (one / one).unknown == frozenset()
     assert (same / same).value == 1 and (same / same).spread()[0] == pytest.approx(0)
 
 
