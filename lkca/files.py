@@ -112,3 +112,17 @@ def sha256(path: Path) -> str:
     """The SHA-256 of a file's bytes, as 64 hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest(value: dict[str, Any]) -> str:
+    """The SHA-256 of an object that is kept as JSON, without its key "digest": a file that holds it shows every edit.
+
+    Returns:
+        64 hexadecimal digits, of json.dumps(..., sort_keys=True, separators=(",", ":")).
+
+    Example:
+        >>> digest({"b": [1, 2.5], "a": None}) == digest({"a": None, "b": [1, 2.5], "digest": "of these"})
+        True
+    """
+    rest = {name: each for name, each in value.items() if name != "digest"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

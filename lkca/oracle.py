@@ -7,17 +7,15 @@ if something is subtracted. 100 RMSE / (r ERGAS) is about the brightness of the 
 
 import json
 from csv import DictReader
-from decimal import Decimal
 from math import log10, radians, sqrt
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from lkca.columns import SCORES, decimals, last_digits
 from lkca.errors import InputError
 from lkca.files import read_json, replacing, write_json
-from lkca.tables import COLUMNS
 
-SCORES = [name for name, column in COLUMNS.items() if column.better]
 FREE = ["SAM", "CC", "ERGAS"]  # do not depend on what the scene is divided by
 LOOK_AT = {
     "MPSNR": "its peak, and whether its MSE is taken band by band",
@@ -87,13 +85,13 @@ def _row(run: dict[str, Any], line: dict[str, str], divisor: float, chosen: dict
     """One row of the result: its six cells, its brightness and what they show."""
     ours, r, cells = run["mean"], run["scale"], {}
     for name in SCORES:
-        off = _off(ours[name], printed := line[name])
-        gap = f"off by {off / 10 ** _decimals(printed):+g}"
+        off = last_digits(ours[name], printed := line[name])
+        gap = f"off by {off / 10 ** decimals(printed):+g}"
         says = {0: "equal", 1: "off by 1 in the last digit"}.get(abs(off), gap)
-        rounded = f"{ours[name]:.{_decimals(printed)}f}"
+        rounded = f"{ours[name]:.{decimals(printed)}f}"
         cells[name] = {"printed": printed, "ours": ours[name], "rounded": rounded, "last_digits": off, "says": says}
     rmse, percent = float(line["RMSE"]), 100 / (r * float(line["ERGAS"]))
-    half = 0.5 * 10.0 ** -_decimals(line["RMSE"])  # the most that rounding took away
+    half = 0.5 * 10.0 ** -decimals(line["RMSE"])  # the most that rounding took away
     light = {"printed": percent * rmse, "least": percent * (rmse - half), "most": percent * (rmse + half)}
     light["ours"] = 100 * ours["RMSE"] / (r * ours["ERGAS"])
     findings = [_finding("stand-in")] if chosen["stand_in"] else _findings(run, line, light, divisor)
@@ -102,17 +100,8 @@ def _row(run: dict[str, Any], line: dict[str, str], divisor: float, chosen: dict
     return row | {"cells": cells, "brightness": light, "findings": findings}
 
 
-def _decimals(printed: str) -> int:
-    return len(printed.partition(".")[2])
-
-
-def _off(ours: float, printed: str) -> int:
-    """How far ours, rounded as in print, lies from print, in units of print's last digit."""
-    return int((Decimal(f"{ours:.{_decimals(printed)}f}") - Decimal(printed)).scaleb(_decimals(printed)))
-
-
 def _agree(ours: float, printed: str) -> bool:
-    return abs(_off(ours, printed)) <= 1  # 1 may be rounding
+    return abs(last_digits(ours, printed)) <= 1  # 1 may be rounding
 
 
 def _finding(kind: str, **numbers: Any) -> dict[str, Any]:
@@ -122,7 +111,7 @@ def _finding(kind: str, **numbers: Any) -> dict[str, Any]:
 def _findings(run: dict[str, Any], line: dict[str, str], light: dict[str, float], divisor: float) -> list[dict]:
     """What follows from the numbers of one row."""
     ours, found = run["mean"], []
-    near = [name for name in SCORES if abs(_off(ours[name], line[name])) == 1]
+    near = [name for name in SCORES if abs(last_digits(ours[name], line[name])) == 1]
     differ = [name for name in SCORES if not _agree(ours[name], line[name])]
     if not differ:
         return [_finding("rounding", names=", ".join(near)) if near else _finding("equal")]
@@ -134,11 +123,11 @@ def _findings(run: dict[str, Any], line: dict[str, str], light: dict[str, float]
             differ.remove(name)
     images, scaled = [name for name in FREE if name in differ], {"MPSNR", "RMSE"} & set(differ)
     # The paper's divisor over ours: from MPSNR, which has more digits than RMSE; RMSE has to follow.
-    half = 0.5 * 10.0 ** -_decimals(line["MPSNR"])
+    half = 0.5 * 10.0 ** -decimals(line["MPSNR"])
     low, ratio, high = (10 ** ((float(line["MPSNR"]) + more - ours["MPSNR"]) / 20) for more in (-half, 0, half))
     one_divisor = _agree(ours["RMSE"] / ratio, line["RMSE"])
     same_light = light["least"] <= light["ours"] <= light["most"]
-    if images == ["SAM", "ERGAS"] and not same_light and one_divisor and not _off(ours["CC"], line["CC"]):
+    if images == ["SAM", "ERGAS"] and not same_light and one_divisor and not last_digits(ours["CC"], line["CC"]):
         return [*found, _finding("offset")]
     if len(images) > 1:
         look = SAME_LIGHT if same_light else OTHER_LIGHT

@@ -1,44 +1,33 @@
-"""One table: our scores beside what the paper printed, as CSV, Markdown, LaTeX and HTML."""
+"""One table: our scores beside what the paper printed, in four formats, judged and compared."""
 
 import json
 import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from csv import DictReader, DictWriter
 from html import escape
+from math import floor, log10
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any, NamedTuple
 
+from lkca.columns import COLUMNS, SCORES, Column
+from lkca.comparisons import FIELDS, compare
 from lkca.config import NOT_POSSIBLE
 from lkca.errors import InputError
 from lkca.files import read_json, replacing
+from lkca.statistics import LEVEL, score
 from lkca.templates import render
+from lkca.verdicts import SIGNS, Verdict, column_of, judge_row
 
 NOT_RUN = "not run"
 NOT_PRINTED = "–"
 
 
-class Column(NamedTuple):
-    heading: str
-    unit: str
-    decimals: int  # as the paper prints
-    better: int  # 1: more, -1: less, 0: a cost, of which none is called best
-
-
-COLUMNS = {
-    "Param_M": Column("Params", "M", 3, 0),
-    "MACs_G": Column("MACs", "G", 3, 0),
-    "MPSNR": Column("MPSNR", "dB", 4, 1),
-    "MSSIM": Column("MSSIM", "", 4, 1),
-    "SAM": Column("SAM", "degrees", 4, -1),
-    "CC": Column("CC", "", 4, 1),
-    "RMSE": Column("RMSE", "", 4, -1),
-    "ERGAS": Column("ERGAS", "", 4, -1),
-}
-
-
 class Cell(NamedTuple):
     mean: float
     std: float | None  # over seeds; None: one seed has no spread
+    interval: tuple[float, float] | None  # over test images and seeds; None: the row's `unknown` says why
     best: bool
 
 
@@ -47,16 +36,40 @@ class Row(NamedTuple):
     label: str
     model: str | None
     missing: str  # why there are no scores of ours; empty where there are
-    seeds: list[int]
-    steps: str
-    images: int
+    runs: list[dict[str, Any]]  # scores.json by seed
     ours: dict[str, Cell]  # by column
+    unknown: frozenset[str]  # why there are no intervals
     printed: dict[str, str]  # by column, as printed; empty: the paper has no such row
     note: str
+    verdicts: dict[str, Verdict]  # by column, those that are printed
+
+    @property
+    def seeds(self) -> list[int]:
+        return [run["seed"] for run in self.runs]
+
+    @property
+    def images(self) -> int:
+        return len(self.runs[0]["images"])
+
+    @property
+    def steps(self) -> str:
+        """The steps of a training; one that did not see all patches once is as good as none."""
+        steps = self.runs[0]["steps"]
+        return f"untrained: {steps} step{'' if steps == 1 else 's'}" if self.runs[0]["untrained"] else f"{steps:,}"
 
 
-def table(settings: str, scores: list[Path], printed: Path, csv: Path, markdown: Path, latex: Path, html: Path) -> None:
-    """Set the scores of one table beside the paper's numbers and write it in four formats.
+def table(
+    settings: str,
+    scores: list[Path],
+    printed: Path,
+    csv: Path,
+    markdown: Path,
+    latex: Path,
+    html: Path,
+    verdicts: Path,
+    comparisons: Path,
+) -> None:
+    """Set the scores of one table beside the paper's numbers and write it in four formats; judge and compare them.
 
     Args:
         settings: The table as JSON text: name, title, scene, scene_title, scales, header, rows (label -> model, null
@@ -69,21 +82,31 @@ def table(settings: str, scores: list[Path], printed: Path, csv: Path, markdown:
         markdown: Written: a table for a README.
         latex: Written: a float that needs the package booktabs.
         html: Written: a `<table>` for the report.
+        verdicts: Written as CSV: a line for each number that the paper prints in this table; its low and high are the
+            interval of our mean over seeds, by which it is judged.
+        comparisons: Written as CSV: a line for each pair of rows that were run, and each score.
 
     Raises:
-        InputError: If seeds of one row differ in steps or cost, so that their mean would say nothing.
+        InputError: If seeds of one row differ in steps or cost, so that their mean would say nothing, or if test images
+            differ.
     """
     chosen = json.loads(settings)
-    rows = _rows(chosen, [read_json(path) for path in scores], printed)
+    with printed.open(encoding="utf-8", newline="") as file:
+        every = {(line["table"], line["scene"], int(line["scale"]), line["row"]): line for line in DictReader(file)}
+    paper = {key[2:]: line for key, line in every.items() if key[:2] == (chosen["name"], chosen["scene"])}
+    rows = _rows(chosen, [read_json(path) for path in scores], paper)
+    judged = _judged(chosen, rows, paper)
     _write_csv(csv, chosen, rows)
     _write(markdown, _markdown(chosen, rows))
     _write(latex, _latex(chosen, rows))
-    _write(html, _html(chosen, rows))
+    _write(html, _html(chosen, rows, judged))
+    _write_lines(verdicts, VERDICT_FIELDS, judged)
+    _write_lines(comparisons, FIELDS, _compared(chosen, rows))
 
 
-def _rows(chosen: dict[str, Any], runs: list[dict[str, Any]], printed: Path) -> list[Row]:
-    with printed.open(encoding="utf-8", newline="") as file:
-        paper = {(line["table"], line["scene"], line["scale"], line["row"]): line for line in DictReader(file)}
+def _rows(
+    chosen: dict[str, Any], runs: list[dict[str, Any]], paper: Mapping[tuple[int, str], dict[str, str]]
+) -> list[Row]:
     rows = []
     for scale in chosen["scales"]:
         group = {
@@ -100,41 +123,77 @@ def _rows(chosen: dict[str, Any], runs: list[dict[str, Any]], printed: Path) -> 
             if column.better and len(means) > 1
         }
         for label, of_row in group.items():
-            line = paper.get((chosen["name"], chosen["scene"], str(scale), label), {})
-            ours = {name: Cell(*cell, best=best.get(name) == cell[0]) for name, cell in means.get(label, {}).items()}
-            model = chosen["rows"][label] or ""
+            line, model = paper.get((scale, label)), chosen["rows"][label] or ""
+            impossible = model.startswith(NOT_POSSIBLE)
+            quantities = {name: score(of_row, name) for name in SCORES} if of_row else {}
+            intervals = {name: quantity.interval() for name, quantity in quantities.items()}
+            ours = {
+                name: Cell(*cell, intervals.get(name), best.get(name) == cell[0])
+                for name, cell in means.get(label, {}).items()
+            }
+            why = model if impossible else f"there are no scores of {model}" if model else "the row has no model"
             rows.append(
                 Row(
                     scale=scale,
                     label=label,
-                    model=None if model.startswith(NOT_POSSIBLE) else model,
-                    missing="" if of_row else model if model.startswith(NOT_POSSIBLE) else NOT_RUN,
-                    seeds=[run["seed"] for run in of_row],
-                    steps=_steps(of_row[0]) if of_row else "",
-                    images=len(of_row[0]["images"]) if of_row else 0,
+                    model=None if impossible else model,
+                    missing="" if of_row else model if impossible else NOT_RUN,
+                    runs=of_row,
                     ours=ours,
+                    unknown=frozenset().union(*(quantity.unknown for quantity in quantities.values())),
                     printed={name: line[name] for name in COLUMNS} if line else {},
-                    note=line.get("note", ""),
+                    note=line["note"] if line else "",
+                    verdicts=judge_row(line, of_row, why, chosen["stand_in"]) if line else {},
                 )
             )
     return rows
-
-
-def _steps(run: dict[str, Any]) -> str:
-    """The steps of a training; one that did not see all patches once is as good as none."""
-    steps = run["steps"]
-    return f"untrained: {steps} step{'' if steps == 1 else 's'}" if run["untrained"] else f"{steps:,}"
 
 
 def _numbers(label: str, runs: list[dict[str, Any]]) -> dict[str, tuple[float, float | None]]:
     """Mean and sample standard deviation over seeds, by column."""
     if len({(run["steps"], run["params"], run["macs"]) for run in runs}) > 1:
         raise InputError(f"the seeds of {label!r} differ in steps or cost: train them again with the same settings.")
-    values = [{"Param_M": run["params"] / 1e6, "MACs_G": run["macs"] / 1e9, **run["mean"]} for run in runs]
+    values = {name: [column_of(run, name) for run in runs] for name in COLUMNS}
     return {
-        name: (mean(v[name] for v in values), stdev(v[name] for v in values) if column.better and values[1:] else None)
-        for name, column in COLUMNS.items()
+        name: (mean(of_seeds), stdev(of_seeds) if name in SCORES and len(runs) > 1 else None)
+        for name, of_seeds in values.items()
     }
+
+
+VERDICT_FIELDS = ["table", "scene", "scale", "row", "column", "printed", "ours", "std", "low", "high", "seeds"]
+VERDICT_FIELDS += ["images", "tolerance", "verdict", "why"]
+
+
+def _judged(
+    chosen: dict[str, Any], rows: list[Row], paper: Mapping[tuple[int, str], dict[str, str]]
+) -> list[dict[str, Any]]:
+    """A line for each number that the paper prints in this table, also of rows that this experiment does not have."""
+    lines = []
+    for row in rows:
+        for name, verdict in row.verdicts.items():
+            ours = {}
+            if row.runs:
+                ours = {"ours": row.ours[name].mean, "std": row.ours[name].std}
+                ours |= {"seeds": " ".join(map(str, row.seeds)), "images": row.images}
+            key = {"scale": row.scale, "row": row.label, "column": name, "printed": row.printed[name]}
+            lines.append({**key, **ours, **verdict._asdict()})
+    shown = {(row.scale, row.label) for row in rows}
+    for (scale, label), line in paper.items():
+        if (scale, label) not in shown:
+            left = judge_row(line, [], "this experiment has no such row", chosen["stand_in"])
+            key = {"scale": scale, "row": label}
+            lines += [{**key, "column": n, "printed": line[n], **verdict._asdict()} for n, verdict in left.items()]
+    return [{"table": chosen["name"], "scene": chosen["scene"], **line} for line in lines]
+
+
+def _compared(chosen: dict[str, Any], rows: list[Row]) -> list[dict[str, Any]]:
+    """A line for each pair of rows that were run, scale and score."""
+    lines = []
+    for scale in chosen["scales"]:
+        pairs = compare({row.label: row.runs for row in rows if row.scale == scale and row.runs})
+        said = "stand-in data; " if chosen["stand_in"] else ""
+        lines += [{"scale": scale, **pair, "why": f"{said}{pair['why']}"} for pair in pairs]
+    return lines
 
 
 # What every format says -------------------------------------------------------------------------------------------
@@ -144,14 +203,25 @@ def _title(chosen: dict[str, Any]) -> str:
     return f"Table {chosen['name']}. {chosen['title'].rstrip('.')}."
 
 
-def _caption(chosen: dict[str, Any], rows: list[Row], where_printed: str, where_best: str) -> str:
-    """All but the title; `where_printed` says where this format has the paper's numbers; `where_best` marks ours."""
-    images = " or ".join(str(n) for n in sorted({row.images for row in rows if row.seeds}))
+def _caption(
+    chosen: dict[str, Any], rows: list[Row], where_printed: str, where_best: str = "", intervals: str = ""
+) -> str:
+    """All but the title.
+
+    Args:
+        chosen: The table's settings.
+        rows: Its rows.
+        where_printed: Says where this format has the paper's numbers.
+        where_best: Says how it marks the best of ours.
+        intervals: Says what it has of intervals.
+    """
+    images = " or ".join(str(n) for n in sorted({row.images for row in rows if row.runs}))
     mean_over = f"mean over {images} test image{'' if images == '1' else 's'}" if images else "nothing was run"
     seeds = max(len(row.seeds) for row in rows)
     if seeds > 1:
         mean_over += f" and {seeds} seeds (± sample standard deviation over seeds)"
     said = [f"Scene: {chosen['scene_title']}, {mean_over}"]
+    said += [intervals] * bool(intervals)
     said.append("MACs are multiply-accumulates on a 16 × 16 low-resolution input, what the paper prints as Flops")
     if _has_print(rows):
         said.append(where_printed)
@@ -182,9 +252,30 @@ def _notes(rows: list[Row]) -> dict[str, str]:
     return {note: chr(ord("a") + i) for i, note in enumerate(notes)}
 
 
+def _interval_words(rows: list[Row], mark: str) -> str:
+    """What the intervals mean, and why there are none; `mark` says where this format has them."""
+    run = [row for row in rows if row.runs]
+    unknown = " and ".join(sorted(frozenset().union(*(row.unknown for row in run))))
+    told = f"{mark}: {100 * LEVEL:g} % interval of the mean over test images and seeds"
+    if not unknown:
+        return told if run else ""
+    if all(row.unknown for row in run):
+        return f"No intervals: {unknown} cannot carry one"
+    return f"{told}; where there is none, {unknown} cannot carry it"
+
+
 def _write(path: Path, text: str) -> None:
     with replacing(path) as part:
         part.write_text(text, encoding="utf-8")
+
+
+def _write_lines(path: Path, fields: Sequence[str], lines: Iterable[Mapping[str, Any]], comment: str = "") -> None:
+    """Write a CSV; what a line does not have is empty."""
+    with replacing(path) as part, part.open("w", encoding="utf-8", newline="") as file:
+        file.write(comment)
+        writer = DictWriter(file, fields, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(lines)
 
 
 # The four formats -------------------------------------------------------------------------------------------------
@@ -192,7 +283,10 @@ def _write(path: Path, text: str) -> None:
 
 def _write_csv(path: Path, chosen: dict[str, Any], rows: list[Row]) -> None:
     caption = _caption(
-        chosen, rows, "Columns ending in _printed: what the paper prints, empty where it prints none", ""
+        chosen,
+        rows,
+        "Columns ending in _printed: what the paper prints, empty where it prints none",
+        intervals=_interval_words(rows, "Columns ending in _low and _high"),
     )
     lines = []
     for row in rows:
@@ -203,14 +297,13 @@ def _write_csv(path: Path, chosen: dict[str, Any], rows: list[Row]) -> None:
             line[name] = row.missing or row.ours[name].mean
             if column.better:
                 line[f"{name}_std"] = row.missing or row.ours[name].std
+                low, high = (row.missing, row.missing) if row.missing else row.ours[name].interval or (None, None)
+                line |= {f"{name}_low": low, f"{name}_high": high}
             if _has_print(rows):
                 line[f"{name}_printed"] = row.printed.get(name)
         lines.append({**line, "note": row.note})
-    with replacing(path) as part, part.open("w", encoding="utf-8", newline="") as file:
-        file.write("# " + " ".join(f"{_title(chosen)} {caption} {chosen['stand_in'] or ''}".split()) + "\n")
-        writer = DictWriter(file, lines[0], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(lines)
+    comment = "# " + " ".join(f"{_title(chosen)} {caption} {chosen['stand_in'] or ''}".split()) + "\n"
+    _write_lines(path, list(lines[0]), lines, comment)
 
 
 def _markdown(chosen: dict[str, Any], rows: list[Row]) -> str:
@@ -313,34 +406,63 @@ def _tex(text: str) -> str:
     return " ".join(text.split()).translate(str.maketrans(_TEX))
 
 
-def _html(chosen: dict[str, Any], rows: list[Row]) -> str:
+def _html(chosen: dict[str, Any], rows: list[Row], judged: list[dict[str, Any]]) -> str:
     notes = _notes(rows)
-    shown = [
-        {
-            "label": row.label,
-            "mark": notes.get(row.note, ""),
-            "missing": row.missing,
-            "steps": row.steps,
-            "ours": [(*_value(name, cell).partition(" ± ")[::2], cell.best) for name, cell in row.ours.items()],
-            "printed": [row.printed[name] or NOT_PRINTED for name in COLUMNS] if row.printed else [],
-        }
-        for row in rows
-    ]
-    scales = {row.scale: [s for s, other in zip(shown, rows, strict=True) if other.scale == row.scale] for row in rows}
+    shown: dict[int, list[dict[str, Any]]] = {scale: [] for scale in chosen["scales"]}
+    for row in rows:
+        shown[row.scale].append(
+            {
+                "label": row.label,
+                "model": row.model,
+                "mark": notes.get(row.note, ""),
+                "missing": row.missing,
+                "steps": row.runs and {"text": row.steps, "value": row.runs[0]["steps"]},
+                "printed": bool(row.printed),
+                "cells": [_html_cell(row, name) for name in COLUMNS],
+            }
+        )
     caption = _caption(
         chosen,
         rows,
-        f"Small, below each row: what the paper prints, {NOT_PRINTED} where it prints none",
+        "Small, last in a cell: what the paper prints",
         "Marked: the best of ours at that scale",
+        _interval_words(rows, "Small, low to high"),
     )
+    counts = Counter(line["verdict"] for line in judged)
     return render(
         "table.html.j2",
         name=chosen["name"],
+        scene=chosen["scene"],
         title=_title(chosen),
         caption=caption,
+        verdicts=[(counts[verdict], verdict, sign) for verdict, sign in SIGNS.items() if verdict in counts],
+        numbers=len(judged),
         stand_in=chosen["stand_in"],
         header=chosen["header"],
         columns=list(COLUMNS.values()),
-        scales=scales,
+        scales=shown,
         notes=notes,
     )
+
+
+def _html_cell(row: Row, name: str) -> dict[str, Any]:
+    """What the template shows of a cell; None or empty where there is nothing."""
+    ours, verdict = row.ours.get(name), row.verdicts.get(name)
+    value, _, spread = _value(name, ours).partition(" ± ") if ours else ("", "", "")
+    return {
+        "value": value,
+        "exact": ours and repr(ours.mean),
+        "spread": spread,
+        "interval": ours and ours.interval and _interval(name, *ours.interval),
+        "best": ours and ours.best,
+        "printed": row.printed.get(name),
+        "verdict": verdict,
+        "sign": verdict and SIGNS[verdict.verdict],
+    }
+
+
+def _interval(name: str, low: float, high: float) -> str:
+    """For example 39.1 to 41.5: two digits of its width, no more than the paper's decimals."""
+    most = COLUMNS[name].decimals
+    digits = min(most, max(0, 1 - floor(log10(high - low)))) if high > low else most
+    return f"{low:.{digits}f} to {high:.{digits}f}"

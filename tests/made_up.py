@@ -7,7 +7,15 @@ from typing import Any
 
 import numpy as np
 
+from lkca.files import digest, sha256
+
 SCORES = {"MPSNR": 40.0, "MSSIM": 0.95, "SAM": 2.0, "CC": 0.96, "RMSE": 0.01, "ERGAS": 5.0}
+ABSOLUTE = {"mae": 0.008, "mae_edges": 0.02}
+SPREAD = {"MPSNR": 1.0, "MSSIM": 0.01, "SAM": 0.25, "CC": 0.01, "RMSE": 0.001, "ERGAS": 0.5}
+SPREAD |= {"mae": 0.001, "mae_edges": 0.002}  # how far images, blocks and bands lie about their mean
+BANDS, BLOCKS = 128, 16
+TABLE_FILES = ("csv", "md", "tex", "html", "verdicts.csv", "comparisons.csv")
+PRINTED = Path(__file__).parents[1] / "workflow/resources/paper_tables.csv"
 STAND_IN = "Stand-in data: 5 % of <the> real scene & nothing more."
 HOSTILE = "<script>alert(1)</script>"
 
@@ -65,48 +73,25 @@ def run(
     steps: int = 1200,
     untrained: bool = False,
     max_rss: str | None = "1536.0",
-    **scores: float,
+    **scores: float | list[float],
 ) -> Path:
     """A finished run's folder: run.json, scores.json, history.csv, spectrum.json, image.npz and two benchmark files.
 
     Args:
         max_rss: The peak memory in MiB that Snakemake wrote for the training, None for no benchmark files.
-        scores: What differs from SCORES. Of the two test images the first scores that, the second one more.
+        scores: What differs from SCORES and ABSOLUTE: a list, of each test image in turn, or their mean, about which
+            they lie evenly: of two images the first has SPREAD less, the second SPREAD more. Without lists there are
+            two. Each image's number is the mean over bands, and over blocks, whose numbers lie evenly within SPREAD of
+            it, those of the blocks in an order that follows from model, seed and image.
 
     Returns:
         The path of scores.json.
     """
     folder = root / "runs" / f"{scene}_x{scale}".replace("/", "_") / model.replace("/", "_") / f"seed{seed}"
     who = {"scene": scene, "scale": scale, "model": model, "seed": seed}
-    first = {**SCORES, **scores}
     args = {"arch": "lkca", "args": {"width": 128}, "upsampler": {"groups": 1}, "train": {"epochs": 3}, "distill": None}
     digests = {"code": "c0de", "scene_sha256": "c0" * 32, "split_sha256": "ab" * 32, "teacher_sha256": None}
-    _json(folder / "run.json", {"experiment": "demo", **who, "bands": 128, **args, **digests})
-    _json(
-        folder / "scores.json",
-        {
-            "experiment": "demo",
-            **who,
-            "params": params,
-            "macs": macs,
-            "upsampler_params": upsampler_params,
-            "steps": steps,
-            "untrained": untrained,
-            "epoch": 2 if steps else None,
-            "seconds": {"training": 3725.0 if steps else 0.0, "evaluation": 12.3},
-            "mean": first,
-            "images": [
-                {"window": [0, 512 * i, 512, 512], "scores": {k: v + i for k, v in first.items()}, "bands": {}}
-                for i in range(2)
-            ],
-            "device": "cpu",
-            "threads": 2,
-            "commit": "abc1234 with uncommitted changes",
-            "versions": {"python": "3.11.9", "torch": "2.9.0"},
-            "run_sha256": "00" * 32,
-            "weights_sha256": "11" * 32 if steps else None,
-        },
-    )
+    _json(folder / "run.json", {"experiment": "demo", **who, "bands": BANDS, **args, **digests})
     if steps:
         _history(folder / "history.csv", steps)
         _spectrum(folder / "spectrum.json", who)
@@ -114,7 +99,35 @@ def run(
         for name, peak in (("train", max_rss), ("evaluate", "NA")):
             (folder / f"{name}.benchmark.tsv").write_text(f"s\th:m:s\tmax_rss\n3800.0\t1:03:20\t{peak}\n")
     _image(folder / "image.npz", blur=1 + seed % 7 + len(model) % 5)
+    images = _images({**SCORES, **ABSOLUTE, **scores}, [seed, *model.encode()])
+    made = {
+        "experiment": "demo",
+        **who,
+        "params": params,
+        "macs": macs,
+        "upsampler_params": upsampler_params,
+        "steps": steps,
+        "untrained": untrained,
+        "epoch": 2 if steps else None,
+        "seconds": {"training": 3725.0 if steps else 0.0, "evaluation": 12.3},
+        "mean": {name: float(np.mean([image["scores"][name] for image in images])) for name in SCORES},
+        "images": images,
+        "device": "cpu",
+        "threads": 2,
+        "commit": "abc1234 with uncommitted changes",
+        "versions": {"python": "3.11.9", "torch": "2.9.0"},
+        "run_sha256": sha256(folder / "run.json"),
+        "weights_sha256": "11" * 32 if steps else None,
+        "history_sha256": sha256(folder / "history.csv") if steps else None,
+        "image_sha256": sha256(folder / "image.npz"),
+    }
+    _json(folder / "scores.json", {**made, "digest": digest(made)})
     return folder / "scores.json"
+
+
+def runs(root: Path, model: str, seeds: dict[int, dict[str, float | list[float]]], **settings: Any) -> list[Path]:
+    """Finished runs of one method: of each seed what differs from SCORES, as `run` takes it."""
+    return [run(root, model, seed=seed, **settings, **scores) for seed, scores in seeds.items()]
 
 
 def table_settings(**changes: Any) -> str:
@@ -133,28 +146,62 @@ def table_settings(**changes: Any) -> str:
     return json.dumps({**settings, **changes})
 
 
-def figure_settings(kind: str, **changes: Any) -> str:
-    """Settings of a small figure of one scene."""
+def table(root: Path, scores: list[Path], **changes: Any) -> dict[str, str]:
+    """All files of the table that `table_settings` describes, by suffix."""
+    from lkca.tables import table
+
+    out = {suffix: root / f"table.{suffix}" for suffix in TABLE_FILES}
+    table(table_settings(**changes), scores, PRINTED, *out.values())
+    return {suffix: path.read_text(encoding="utf-8") for suffix, path in out.items()}
+
+
+def figure_settings(
+    kind: str, *, scenes: dict[str, str] | None = None, zoom: list[int] | None = None, image: int = 0, **changes: Any
+) -> str:
+    """Settings of a small figure; `scenes`: name -> title, where it is not of Chikusei alone."""
+    pictures = {"nanometres": [363, 1018], "image": image, "bands": [31, 98, 61], "zoom": zoom}
     settings = {
         "name": "6",
         "kind": kind,
         "title": "Composites and error maps of a test image",
-        "scenes": ["chikusei"],
-        "scene_titles": ["Chikusei"],
+        "scenes": {name: {"title": title, **pictures} for name, title in (scenes or {"chikusei": "Chikusei"}).items()},
         "scale": 4,
         "rows": {"Bicubic": "bicubic", "VDSR": "vdsr", "SSPSR": None, "LKCA-Net": "lkca"},
-        "zoom": None,
-        "image": 0,
-        "composite": [31, 98, 61],
-        "seed": 3000,
+        "seeds": [3000],
         "stand_in": None,
+        **changes,
     }
-    return json.dumps({**settings, **changes})
+    return json.dumps({**settings, "looks": {label: i for i, label in enumerate(settings["rows"])}})
 
 
 def _json(path: Path, value: Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(value))
+
+
+def _images(numbers: dict[str, float | list[float]], seed: list[int]) -> list[dict[str, Any]]:
+    """The entries of scores.json for the test images, as `run` describes them."""
+    count = next((len(values) for values in numbers.values() if isinstance(values, list)), 2)
+    images = []
+    for i in range(count):
+        order = np.random.default_rng([i, *seed]).permutation(np.linspace(-1, 1, BLOCKS))
+        of = {
+            name: values[i] if isinstance(values, list) else values + SPREAD[name] * (2 * i - count + 1)
+            for name, values in numbers.items()
+        }
+        images.append(
+            {
+                "window": [0, 512 * i, 512, 512],
+                "scores": {name: of[name] for name in SCORES},
+                "bands": {
+                    name: (of[name] + SPREAD[name] * np.linspace(-1, 1, BANDS)).tolist()
+                    for name in ("MPSNR", "MSSIM", "CC", "RMSE")
+                },
+                "without_block": {name: (of[name] - SPREAD[name] * order / (BLOCKS - 1)).tolist() for name in SCORES},
+                **{name: of[name] for name in ABSOLUTE},
+            }
+        )
+    return images
 
 
 def _history(path: Path, steps: int) -> None:
@@ -174,71 +221,157 @@ def _spectrum(path: Path, who: dict[str, Any]) -> None:
 
 
 def _image(path: Path, blur: int) -> None:
-    """Stripes as truth; the reconstruction misses them by `blur` hundredths, most in the square (8:16, 40:48)."""
+    """Stripes as truth; the reconstruction misses them by `blur` hundredths, most in the square (8:16, 40:48).
+
+    A true spectrum falls from the pixel's mean to half of it; the reconstruction lies above it by the pixel's error.
+    """
     rows, columns = np.indices((64, 64))
     hr = np.stack([(rows // 4 % 2 + columns / 64) / 2, (columns // 4 % 2 + rows / 64) / 2, (rows + columns) / 128], -1)
     error = np.full((64, 64), blur / 100)
     error[8:16, 40:48] = 0.5
-    np.savez(path, hr=np.float32(hr), sr=np.float32(hr + error[..., None]), error=np.float32(error))
+    grid = (2 * np.arange(12) + 1) * 64 // 24
+    spectra = hr.mean(-1)[grid[:, None], grid] * np.linspace(1, 0.5, BANDS)[:, None, None]
+    np.savez(
+        path,
+        hr=np.float32(hr),
+        sr=np.float32(hr + error[..., None]),
+        error=np.float32(error),
+        rows=grid,
+        columns=grid,
+        spectra_hr=np.float32(spectra),
+        spectra_sr=np.float32(spectra + error[grid[:, None], grid]),
+    )
 
 
-def report(root: Path, *, stand_in: str | None = None, title: str = "A made-up result", **names: str) -> Path:
-    """A report of two tables and the three kinds of figures, from two runs and a teacher that was never scored.
+def claims(root: Path, word: str = "word") -> Path:
+    """claims.json and claims.csv: three claims, one of each outcome that matters, with `word` in every text."""
+    found = []
+    for name, section, paper, ours, value in (
+        ("A1", "Abstract", "holds", "reproduced", {"value": 2.0, "low": 1.5, "high": 2.5}),
+        ("C10", "IV-C", "fails", "contradicted", [{"value": 0.25, "low": None, "high": None}] * 2),
+        ("C9", "IV-C", "cannot be told", "not run", None),
+    ):
+        found.append(
+            {
+                "id": name,
+                "section": section,
+                "kind": "ranking",
+                "says": f"Claim {name} says {word}.",
+                "needs": "tables",
+                "expression": f"v('{word}', 'MPSNR') > 0",
+                "replication": None,
+                "note": f"A note, {word}.",
+                "paper": {"outcome": paper, "why": f"Print: {word}.", "values": {"gain, dB": 0.125} if value else {}},
+                "ours": {
+                    "outcome": ours,
+                    "why": f"Ours: {word}.",
+                    "points_to": None,
+                    "values": {"gain, dB": value} if value else {},
+                },
+            }
+        )
+    contradictions = [{"says": f"The paper says two things, {word}.", "about": ["C10", "A1"]}]
+    _json(root / "claims.json", {"claims": found, "contradictions": contradictions})
+    (root / "claims.csv").write_text(f'id,says\nA1,"{word}"\n', encoding="utf-8")
+    return root / "claims.json"
+
+
+def efficiency(root: Path, macs: dict[str, int], scene: str = "chikusei", device: str = "AMD EPYC") -> Path:
+    """Measured times at x4: of each model (with its MACs) twice as long as of the one before, from 1 ms."""
+    models = {
+        model: {
+            "params": 1000,
+            "macs": number,
+            "latency_s": 0.001 * 2**i,
+            "latency_low_s": 0.0009 * 2**i,
+            "latency_high_s": 0.0012 * 2**i,
+            "batch": 8,
+            "throughput_per_s": 4000 / 2**i,
+            "memory_mib": 512.0,
+            "energy_j": None,
+        }
+        for i, (model, number) in enumerate(macs.items())
+    }
+    path = root / "efficiency" / f"{scene}_x4.json".replace("/", "_")
+    measured = [{"device": "cpu", "name": device, "threads": 1, "models": models}]
+    facts = {"scene": scene, "scale": 4, "bands": BANDS, "lr_side": 16, "commit": None, "versions": {}}
+    _json(path, {**facts, "measured": measured})
+    return path
+
+
+SHOWN = {  # seed -> what differs from SCORES in the three test images of `report`, by model
+    "bicubic": {3000: {"MPSNR": [37.0, 38.0, 39.0]}, 3001: {"MPSNR": [37.0, 38.0, 39.0]}},
+    "lkca_lr": {3000: {"MPSNR": [8.0, 9.0, 10.0]}, 3001: {"MPSNR": [8.5, 9.5, 10.5]}},
+    "lkca": {3000: {"MPSNR": [38.9, 40.1, 41.0]}, 3001: {"MPSNR": [39.1, 39.9, 41.0]}},
+    "sspsr": {3000: {"MPSNR": [20.0, 21.0, 22.0]}, 3001: {"MPSNR": [20.5, 21.5, 22.5]}},
+}
+COST = {"bicubic": 0, "lkca_lr": 338_000_000, "lkca": 867_000_000, "sspsr": 43_484_000_000}
+
+
+def report(root: Path, *, stand_in: str | None = None, word: str | None = None) -> Path:
+    """A report of two tables and three kinds of figures, from the runs of SHOWN and a teacher that is in no table.
 
     Args:
-        names: scene and model, where they shall not be chikusei and lkca.
+        word: Stands for every text and name that a user may choose: scene, model, titles, device, words of claims.
     """
     from lkca.figures import figure
     from lkca.report import report
     from lkca.tables import table
 
-    scene_name, model = names.get("scene", "chikusei"), names.get("model", "lkca")
-    scores = [run(root, "bicubic", scene=scene_name, params=0, upsampler_params=0, steps=0, max_rss=None)]
-    scores.append(run(root, model, scene=scene_name, seed=3000))
-    unscored = run(root, "teacher", scene=scene_name, max_rss="NA")
-    unscored.unlink()
-    shared = {
-        "scene_title": scene_name,
-        "stand_in": stand_in,
-        "rows": {"Bicubic": "bicubic", model: model, "SSPSR": None},
+    name, model, seeds = word or "chikusei", word or "lkca", [3000, 3001]
+    scores = []
+    for key, of_seeds in SHOWN.items():
+        trained = {"steps": 2 if key == "sspsr" else 1200, "untrained": key == "sspsr"}
+        free = {"steps": 0, "params": 0, "upsampler_params": 0, "max_rss": None}
+        settings = free if key == "bicubic" else trained
+        scores += runs(root, model if key == "lkca" else key, of_seeds, scene=name, macs=COST[key], **settings)
+    teacher = run(root, "teacher", scene=name, max_rss="NA")
+    rows = {"Bicubic": "bicubic", "LKCA-LR": "lkca_lr", word or "LKCA-Net": model, "SSPSR": "sspsr", "VDSR": None}
+    rows["3DFCNN"] = "not possible: its groups do not divide"
+    tables = {"V": {"rows": rows}, "own": {"rows": {"Bicubic": "bicubic", "16": model}}}
+    for key, chosen in tables.items():
+        chosen |= {"title": f"Table of {word or 'methods'}", "scene": name, "scales": [4], "header": "Method"}
+        settings = table_settings(name=key, scene_title=name, seeds=seeds, stand_in=stand_in, **chosen)
+        table(settings, scores, PRINTED, *(root / f"tables/{key}.{suffix}" for suffix in TABLE_FILES))
+    figures = {"1": "share", "4": "spectrum", "6": "composite"}
+    spectra, images = [scores[4].with_name("spectrum.json")], [path.with_name("image.npz") for path in scores]
+    for key, kind in figures.items():
+        chosen = {"title": f"A {kind} of {word or 'methods'}", "rows": {k: rows[k] for k in list(rows)[:3]}}
+        settings = figure_settings(kind, scenes={name: name}, stand_in=stand_in, **chosen)
+        written = [root / f"figures/{key}.{suffix}" for suffix in ("png", "pdf")]
+        figure(settings, scores, spectra, images, [], [], *written)
+        figures[key] = {"kind": kind, "scenes": [name], "scale": 4, **chosen}
+    facts = {
+        "title": name,
+        "image": 0,
+        "sensor": "Headwall Hyperspec-VNIR-C",
+        "gsd_m": 2.5,
+        "nanometres": [363, 1018],
+        "source": f"https://example.org/{name}",
+        "citation": f"N. Yokoya and A. Iwasaki, {name}",
+        "terms": "CC BY 3.0",
     }
-    printed = Path(__file__).parents[1] / "workflow/resources/paper_tables.csv"
-    tables = {"V": "Comparison", "own": "A table of our own"}
-    for name, heading in tables.items():
-        written = [root / f"tables/{name}.{suffix}" for suffix in ("csv", "md", "tex", "html")]
-        table(table_settings(name=name, title=heading, scene=scene_name, **shared), scores, printed, *written)
-    figures = {"1": ("share", "Parameters"), "4": ("spectrum", "Singular values"), "6": ("composite", "Composites")}
-    del shared["scene_title"]
-    spectra, images = [scores[1].with_name("spectrum.json")], [path.with_name("image.npz") for path in scores]
-    for name, (kind, heading) in figures.items():
-        settings = figure_settings(kind, title=heading, scenes=[scene_name], scene_titles=[scene_name], **shared)
-        figure(settings, scores, spectra, images, root / f"figures/{name}.png", root / f"figures/{name}.pdf")
     settings = {
         "experiment": "demo",
-        "title": title,
+        "title": word or "A made-up result",
         "stand_in": stand_in,
-        "seeds": [3000],
-        "scenes": {
-            scene_name: {
-                "title": scene_name,
-                "sensor": "Headwall Hyperspec-VNIR-C",
-                "gsd_m": 2.5,
-                "nanometres": [363, 1018],
-                "source": f"https://example.org/{scene_name}",
-                "citation": f"N. Yokoya and A. Iwasaki, {scene_name}",
-                "terms": "CC BY 3.0",
-            }
-        },
-        "tables": [{"name": name, "title": heading} for name, heading in tables.items()],
-        "figures": [{"name": name, "title": heading} for name, (_, heading) in figures.items()],
+        "seeds": seeds,
+        "scenes": {name: facts},
+        "tables": [{"name": key, **chosen} for key, chosen in tables.items()],
+        "figures": [{"name": key, **chosen} for key, chosen in figures.items()],
     }
     report(
         json.dumps(settings),
-        [scene(root, scene_name)],
-        [split(root, scene_name)],
-        [path.with_name("run.json") for path in (*scores, unscored)],
-        [root / f"tables/{name}.html" for name in tables],
-        [root / f"figures/{name}.png" for name in figures],
+        [scene(root, name)],
+        [split(root, name)],
+        [path.with_name("run.json") for path in (*scores, teacher)],
+        [root / f"tables/{key}.html" for key in tables],
+        [root / f"figures/{key}.png" for key in figures],
+        spectra,
+        claims(root, word or "something"),
+        [efficiency(root, {model if key == "lkca" else key: cost for key, cost in COST.items()}, name, word or "CPU")],
+        PRINTED,
         root / "report.html",
+        root / "report.json",
     )
     return root / "report.html"

@@ -2,6 +2,7 @@
 
 import json
 import tracemalloc
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torchmetrics.functional import image as tm
 from torchmetrics.functional.regression import mean_squared_error, pearson_corrcoef
 
-from lkca.metrics import cc, ergas, mpsnr, mssim, rmse, sam, scores
+from lkca.metrics import absolute_error, cc, edges, ergas, mpsnr, mssim, rmse, sam, scores
 
 SIX = {
     "MPSNR": mpsnr,
@@ -207,6 +208,127 @@ def test_values_that_are_no_numbers_are_refused(score, value):
     for images in [(good, bad), (bad, good)]:
         with pytest.raises(ValueError, match="NaN or infinite"):
             score(*images)
+
+
+def without(shape, down, across):
+    """Masks (rows, columns) of what is left when one block is out; borders by hand."""
+    for top, bottom in pairwise(down):
+        for left, right in pairwise(across):
+            mask = np.ones(shape[1:], bool)
+            mask[top:bottom, left:right] = False
+            yield mask
+
+
+def others(sr, hr, mask):
+    """The six scores of a mask's pixels, MSSIM of the windows around them, by scikit-image and torchmetrics."""
+    x, y = sr[:, mask], hr[:, mask]
+    tx, ty = torch.from_numpy(x), torch.from_numpy(y)
+    ssim = [structural_similarity(*bands, data_range=1, full=True)[1] for bands in zip(sr, hr, strict=True)]
+    whole = np.zeros_like(mask)
+    whole[3:-3, 3:-3] = True  # whole windows
+    return {
+        "MPSNR": np.mean([peak_signal_noise_ratio(b, a, data_range=1) for a, b in zip(x, y, strict=True)]),
+        "MSSIM": np.stack(ssim)[:, mask & whole].mean(),
+        "SAM": np.degrees(float(tm.spectral_angle_mapper(tx[None, ..., None], ty[None, ..., None]))),
+        "CC": float(pearson_corrcoef(tx.T, ty.T).mean()),
+        "RMSE": float(mean_squared_error(tx.flatten(), ty.flatten(), squared=False)),
+        "ERGAS": float(tm.error_relative_global_dimensionless_synthesis(tx[None, ..., None], ty[None, ..., None], 4)),
+    }
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "down", "across"),
+    [
+        (40, 32, (0, 10, 20, 30, 40), (0, 8, 16, 24, 32)),
+        (38, 29, (0, 10, 19, 28, 38), (0, 7, 14, 22, 29)),  # 9.5, 28.5; 7.25, 14.5, 21.75: halves to even
+    ],
+)
+def test_scores_without_a_block_equal_scikit_image_and_torchmetrics(rows, columns, down, across):
+    sr, hr = (image[:, :rows, :columns] for image in pair())
+    result = scores(sr, hr, 4)["without_block"]
+    expected = [others(sr, hr, mask) for mask in without(hr.shape, down, across)]
+    assert list(result) == list(SIX)
+    for name, values in result.items():
+        assert values == pytest.approx([each[name] for each in expected], rel=1e-6), name
+        assert len(set(values)) == 16
+
+
+def test_without_the_block_that_has_all_errors_an_image_is_perfect():
+    hr = pair()[1]
+    sr = hr.copy()
+    sr[:, 10:20, 24:32] += np.linspace(0.1, 0.5, 6)[:, None, None]
+    block = 1 * 4 + 3
+    result = scores(sr, hr, 4)
+    for name, perfect in {"MPSNR": 100, "SAM": 0, "CC": 1, "RMSE": 0, "ERGAS": 0}.items():
+        assert result["without_block"][name][block] == pytest.approx(perfect, abs=1e-14)
+    for name, growth in {"RMSE": (16 / 15) ** 0.5, "SAM": 16 / 15}.items():  # the same error on 15 of 16 equal blocks
+        rest = [value for i, value in enumerate(result["without_block"][name]) if i != block]
+        assert rest == pytest.approx([growth * result["scores"][name]] * 15, rel=1e-12)
+
+
+def test_correlation_without_a_block_that_outshines_the_rest_keeps_its_digits():
+    x, y = np.random.default_rng(0).random((2, 2, 32, 32))
+    sr, hr = x + 1e9 * (np.indices((32, 32)) < 8).all(0), y + 1e9 * (np.indices((32, 32)) < 8).all(0)
+    (left, *_) = without(hr.shape, (0, 8, 16, 24, 32), (0, 8, 16, 24, 32))
+    bands = pearson_corrcoef(torch.from_numpy(x[:, left]).T, torch.from_numpy(y[:, left]).T)
+    assert scores(sr, hr, 4)["without_block"]["CC"][0] == pytest.approx(float(bands.mean()), rel=1e-9)
+
+
+def test_errors_without_the_block_that_has_nearly_all_keep_their_digits():
+    hr = pair()[1]
+    sr = hr + 1e-7
+    sr[:, :10, :8] += 1
+    assert scores(sr, hr, 4)["without_block"]["RMSE"][0] == pytest.approx(1e-7, rel=1e-6)
+
+
+def test_sam_without_a_block_is_over_the_pixels_with_a_spectrum():
+    angles = np.kron(np.arange(16.0).reshape(4, 4), np.ones((2, 2)))  # degrees: 0 in the first block, 1 in the second
+    sr, hr = np.array([np.cos(np.radians(angles)), np.sin(np.radians(angles))]), np.ones((2, 8, 8))
+    hr[1], hr[:, :, 0] = 0, 0
+    pixels = np.tile([2, 4, 4, 4], 4)
+    expected = [np.average(np.delete(np.arange(16), i), weights=np.delete(pixels, i)) for i in range(16)]
+    assert scores(sr, hr, 4)["without_block"]["SAM"] == pytest.approx(expected, rel=1e-12)
+
+
+def test_what_is_constant_without_a_block_correlates_as_a_constant_band():
+    hr = np.full((2, 16, 16), 0.1)
+    hr[:, :4, :4] = np.random.default_rng(0).random((2, 4, 4))
+    sr = hr.copy()
+    sr[1, 8:] = 0.2
+    first, *rest = scores(sr, hr, 4)["without_block"]["CC"]
+    assert first == 0.5  # the first band is equal, the second is not
+    assert set(rest) & {0, 0.5, 1} == set()
+
+
+@pytest.mark.parametrize(("name", "block"), [("MSSIM", 5), ("SAM", 0), ("ERGAS", 0)])
+def test_what_has_no_score_without_a_block_says_none(name, block):
+    if name == "MSSIM":  # the only window is around (3, 3), in the second of rows 0-1, 2-3, 4, 5-6
+        hr = pair()[1][:, :7, :7]
+    else:
+        hr = np.zeros((6, 16, 16))
+        hr[:, :4, :4] = pair()[1][:, :4, :4]
+    result = json.loads(json.dumps(scores(hr + 0.1, hr, 4), allow_nan=False))["without_block"]
+    assert [i for i, value in enumerate(result[name]) if value is None] == [block]
+
+
+def test_the_absolute_error_of_a_pixel_is_a_mean_over_bands():
+    sr, hr = np.zeros((2, 2, 1, 3), np.float32)
+    sr[:, 0, 1], hr[0, 0, 2] = (0.5, -0.25), 0.5
+    assert absolute_error(sr, hr).tolist() == [[0, 0.375, 0.25]]
+
+
+def test_edges_are_the_tenth_of_the_pixels_with_the_strongest_gradient():
+    hr = pair()[1]
+    slopes = torch.stack(torch.gradient(torch.from_numpy(hr), dim=(1, 2)))
+    strongest = slopes.square().sum((0, 1)).flatten().topk(128).indices  # of 40 x 32 pixels
+    assert np.flatnonzero(edges(hr)).tolist() == sorted(strongest.tolist())
+
+
+def test_pixels_on_equal_edges_are_all_chosen():
+    step = np.zeros((2, 9, 9))
+    step[1, :, 5:] = 1
+    assert np.argwhere(edges(step).all(0)).ravel().tolist() == [4, 5] and edges(step).sum() == 18
+    assert edges(np.ones((2, 9, 9))).all()
 
 
 def test_scores_need_less_memory_than_another_image():

@@ -12,17 +12,14 @@ import made_up
 import pytest
 
 from lkca.errors import InputError
-from lkca.tables import table
 
-PRINTED = Path(__file__).parents[1] / "workflow/resources/paper_tables.csv"
 FORMATS = ("csv", "md", "tex", "html")
 
 
 def write(root: Path, scores: list[Path], **changes) -> dict[str, str]:
-    """The four files, by suffix."""
-    out = {suffix: root / f"table.{suffix}" for suffix in FORMATS}
-    table(made_up.table_settings(**changes), scores, PRINTED, *out.values())
-    return {suffix: path.read_text(encoding="utf-8") for suffix, path in out.items()}
+    """The table in its four formats, by suffix."""
+    made = made_up.table(root, scores, **changes)
+    return {suffix: made[suffix] for suffix in FORMATS}
 
 
 def lines(text: str) -> dict[tuple[str, str], dict[str, str]]:
@@ -32,12 +29,14 @@ def lines(text: str) -> dict[tuple[str, str], dict[str, str]]:
 
 
 class Cells(HTMLParser):
-    """Collects the text of all cells, a list for each <tr>, and all tags."""
+    """Collects the text of all cells and their attributes, a list for each <tr>, and all tags."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
         self.rows: list[list[str]] = []
+        self.attributes: list[list[dict[str, str]]] = []
         self.tags: list[str] = []
+        self.links: list[str] = []
         self.inside = False
         self.feed(text)
 
@@ -45,9 +44,13 @@ class Cells(HTMLParser):
         self.tags.append(tag)
         if tag == "tr":
             self.rows.append([])
+            self.attributes.append([])
         elif tag in ("td", "th"):
             self.rows[-1].append("")
+            self.attributes[-1].append(dict(attrs))
             self.inside = True
+        elif tag == "a":
+            self.links.append(dict(attrs)["href"])
 
     def handle_endtag(self, tag):
         self.inside = self.inside and tag not in ("td", "th")
@@ -61,7 +64,7 @@ class Cells(HTMLParser):
 
 
 def printed() -> list[dict[str, str]]:
-    with PRINTED.open(encoding="utf-8", newline="") as file:
+    with made_up.PRINTED.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
 
@@ -110,15 +113,16 @@ def test_every_score_lands_in_its_own_cell_beside_the_printed_one(tmp_path):
     text = write(tmp_path, scores)
 
     line = lines(text["csv"])["4", "VDSR"]
-    assert {name: float(line[name]) for name in values} == values
+    assert {name: float(line[name]) for name in values} == pytest.approx(values)
     assert (float(line["Param_M"]), float(line["MACs_G"]), line["steps"]) == (1.917, 0.491, "165000")
     assert (line["MPSNR_printed"], line["ERGAS_printed"], line["Param_M_printed"]) == ("38.6684", "6.1510", "1.917")
 
     ours = ["165,000", "1.917", "0.491", "38.5000", "0.9100", "2.7500", "0.9300", "0.0135", "6.2500"]
     paper = ["paper", "1.917", "0.491", "38.6684", "0.9227", "2.6242", "0.9364", "0.0135", "6.1510"]
-    rows = Cells(text["html"]).rows
-    assert ["VDSR", *ours] in rows
-    assert paper in rows
+    row = next(row for row in Cells(text["html"]).rows if row[1] == "VDSR")
+    assert row[:3] == ["×4", "VDSR", "165,000"]
+    assert [cell.split()[0] for cell in row[3:]] == ours[1:]
+    assert [cell.split()[-1] for cell in row[3:]] == paper[1:]
     assert f"VDSR & {' & '.join(ours)} \\\\" in text["tex"]
     beside = " | ".join(f"{o} ({p})" for o, p in zip(ours[1:], paper[1:], strict=True))
     assert f"| ×4 | VDSR | 165,000 | {beside} |" in text["md"]
@@ -131,14 +135,15 @@ def test_seeds_become_mean_and_sample_standard_deviation(tmp_path):
     assert (line["seeds"], float(line["MPSNR"]), float(line["MPSNR_std"])) == ("1 2 3", 41, 1)
     assert "41.0000 ± 1.0000" in text["md"]
     assert "41.0000$_{\\pm 1.0000}$" in text["tex"]
-    assert "41.0000± 1.0000" in Cells(text["html"]).rows[7][4].replace("\xa0", " ")
+    assert "41.0000 ± 1.0000" in Cells(text["html"]).rows[4][5].replace("\xa0", " ")
     assert all("3 seeds" in one for one in text.values())
 
 
 def test_one_seed_has_no_spread(tmp_path):
     text = write(tmp_path, [made_up.run(tmp_path, "lkca")])
     assert lines(text["csv"])["4", "LKCA-Net"]["MPSNR_std"] == ""
-    assert all("±" not in one and "\\pm" not in one for one in text.values())
+    assert all("±" not in text[suffix] and "\\pm" not in text[suffix] for suffix in ("csv", "md", "tex"))
+    assert 'class="spread"' not in text["html"]
 
 
 def test_a_row_without_scores_is_not_run(tmp_path):
@@ -147,7 +152,9 @@ def test_a_row_without_scores_is_not_run(tmp_path):
         line = lines(text["csv"])["4", label]
         assert {line[name] for name in ("seeds", "steps", "Param_M", "MACs_G", *made_up.SCORES)} == {"not run"}
         assert f"{label} & \\multicolumn{{9}}{{l}}{{not run}}" in text["tex"]
-        assert [label, "not run"] in Cells(text["html"]).rows
+        row = next(row for row in Cells(text["html"]).rows if row[1] == label)
+        paper = [line[f"{name}_printed"] for name in ("Param_M", "MACs_G", *made_up.SCORES)]
+        assert row[2:] == ["not run", *(f" – not run; paper: {number}" for number in paper)]
     assert "| ×4 | VDSR | not run | not run (1.917) | not run (0.491) | not run (38.6684) |" in text["md"]
     assert lines(text["csv"])["4", "SSPSR"]["MPSNR_printed"] == "40.3711"
 
@@ -159,7 +166,7 @@ def test_what_is_not_possible_says_why(tmp_path):
     line = lines(text["csv"])["4", "3DFCNN-LR"]
     assert {line[name] for name in ("model", "seeds", "steps", "Param_M", *made_up.SCORES)} == {why}
     assert f"3DFCNN-LR & \\multicolumn{{9}}{{l}}{{{why}}}" in text["tex"]
-    assert ["3DFCNN-LR", why] in Cells(text["html"]).rows
+    assert ["×4", "3DFCNN-LR", why] in Cells(text["html"]).rows
     assert f"| ×4 | 3DFCNN-LR | {why} | not possible" in text["md"]
 
 
@@ -168,6 +175,51 @@ def test_a_training_that_did_not_see_all_patches_is_untrained_in_every_format(tm
     text = write(tmp_path, scores)
     assert all("untrained: 2 steps" in one and one.count("untrained") == 1 for one in text.values())
     assert lines(text["csv"])["4", "VDSR"]["steps"] == "untrained: 2 steps"
+
+
+def test_intervals_are_student_s_over_test_images_and_stand_beside_the_mean(tmp_path):
+    bicubic = made_up.run(tmp_path, "bicubic", steps=0, MPSNR=[38.0, 40.0, 42.0])
+    text = write(tmp_path, [bicubic, made_up.run(tmp_path, "lkca", MPSNR=[39.0, 41.0, 43.0])])
+    line = lines(text["csv"])["4", "Bicubic"]
+    half = 4.302653 * 2 / 3**0.5  # two degrees of freedom, as tables of Student's t print it; standard deviation 2
+    assert [float(line[f"MPSNR_{end}"]) for end in ("low", "high")] == pytest.approx([40 - half, 40 + half], abs=1e-5)
+    assert lines(text["csv"])["4", "LKCA-Net"]["MPSNR_low"] == ""  # one seed
+    cells = {row[1]: row[5] for row in Cells(text["html"]).rows[1:]}
+    assert cells["Bicubic"].split()[:4] == ["40.0000", "35.0", "to", "45.0"]
+    assert "to" not in cells["LKCA-Net"].split()
+    for suffix in ("csv", "html"):
+        told = "95 % interval of the mean over test images and seeds; where there is none, one seed cannot carry it."
+        assert told in text[suffix]
+    assert all("interval" not in text[suffix] and "45.0" not in text[suffix] for suffix in ("md", "tex"))
+
+
+def test_two_images_carry_no_interval_and_the_caption_says_so(tmp_path):
+    text = write(tmp_path, [made_up.run(tmp_path, "bicubic", steps=0)])
+    assert lines(text["csv"])["4", "Bicubic"]["MPSNR_high"] == ""
+    assert all("No intervals: 2 test images cannot carry one." in text[suffix] for suffix in ("csv", "html"))
+    assert 'class="interval"' not in text["html"]
+
+
+def test_html_has_one_row_a_method_that_can_be_sorted_and_leads_to_its_run(tmp_path):
+    scores = [made_up.run(tmp_path, model, scale=scale) for model in ("vdsr", "lkca") for scale in (4, 8)]
+    text = write(tmp_path, scores, scales=[4, 8])
+    cells = Cells(text["html"])
+    assert [row[:2] for row in cells.rows[1:]] == [
+        [f"×{scale}", label] for scale in (4, 8) for label in ("Bicubic", "VDSR", "SSPSR", "LKCA-Net")
+    ]
+    assert {len(row) for row in cells.rows} == {11}
+    found = lines(text["csv"])
+    for (scale, label, *_), attributes in zip(cells.rows[1:], cells.attributes[1:], strict=True):
+        line = found[scale[1:], label]
+        values = [each.get("data-value") for each in attributes[2:]]
+        names = ("steps", "Param_M", "MACs_G", *made_up.SCORES)
+        assert values == [None if line[name] == "not run" else line[name] for name in names]
+    runs = [(scale, model) for scale in (4, 8) for model in ("vdsr", "lkca")]
+    verdicts = ["#verdicts"]
+    assert cells.links == verdicts + [f"#run-chikusei-{scale}-{model}" for scale, model in runs for _ in range(8)]
+    assert [text["html"].count(f'<tr data-model="{model}">') for model in ("vdsr", "lkca", "bicubic")] == [2, 2, 2]
+    assert [text["html"].count(f'<tbody data-scale="{scale}">') for scale in (4, 8)] == [1, 1]
+    assert text["html"].count("<tr>") == 1 + 2  # the head, and the row without a model at both scales
 
 
 def test_scales_scenes_and_models_are_kept_apart_in_any_order_of_files(tmp_path):

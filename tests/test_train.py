@@ -1,6 +1,7 @@
 """Training, evaluation and the spectrum on a tiny scene."""
 
 import csv
+import hashlib
 import json
 import shutil
 
@@ -12,8 +13,8 @@ from safetensors.torch import load_file
 from lkca import checkpoint
 from lkca.config import read_run
 from lkca.errors import InputError
-from lkca.evaluate import evaluate
-from lkca.files import sha256
+from lkca.evaluate import centres, evaluate
+from lkca.files import digest, sha256
 from lkca.metrics import mpsnr
 from lkca.patches import gather
 from lkca.resize import resize
@@ -179,6 +180,7 @@ def test_bicubic_needs_no_weights_and_scores_as_resizing_does(tiny):
     run = tiny.run("bicubic", arch="bicubic", args={}, upsampler=None, train=None)
     scores = scored(tiny, run, weights=False)
     assert (scores["params"], scores["macs"], scores["steps"], scores["epoch"]) == (0, 0, 0, None)
+    assert (scores["weights_sha256"], scores["history_sha256"]) == (None, None)
     cube = np.load(tiny.scene)
     values = [mpsnr(resize(resize(hr, 1 / 4), 4), hr) for hr in (cube[:, :32, :32], cube[:, :32, 32:])]
     assert scores["mean"]["MPSNR"] == pytest.approx(np.mean(values), abs=1e-4)
@@ -194,6 +196,46 @@ def test_the_picture_holds_the_chosen_image_and_bands(tiny):
         sr = resize(resize(hr, 1 / 4), 4)
         assert picture["sr"] == pytest.approx(np.stack([sr[7], sr[3], sr[0]], -1), abs=1e-6)
         assert picture["error"] == pytest.approx(np.abs(sr - hr).mean(0), abs=1e-6)
+        middle = [1, 4, 6, 9, 12, 14, 17, 20, 22, 25, 28, 30]  # of twelve parts of 2 2/3 pixels
+        assert picture["rows"].tolist() == picture["columns"].tolist() == middle
+        assert np.array_equal(picture["spectra_hr"], hr[:, middle][:, :, middle])
+        assert picture["spectra_sr"] == pytest.approx(sr[:, middle][:, :, middle], abs=1e-6)
+        assert {picture[name].dtype for name in ("hr", "sr", "error", "spectra_hr", "spectra_sr")} == {np.dtype("f4")}
+
+
+def test_a_short_side_has_fewer_pixels_in_the_grid():
+    assert centres(7).tolist() == list(range(7))
+    assert centres(512).tolist() == [21, 64, 106, 149, 192, 234, 277, 320, 362, 405, 448, 490]
+
+
+def test_a_test_image_that_is_not_there_is_refused(tiny):
+    run = tiny.run("bicubic", arch="bicubic", args={}, upsampler=None, train=None)
+    with pytest.raises(InputError, match="image 2: .*split.json has no such test image, choose from 0 to 1"):
+        evaluate(run, tiny.scene, tiny.split, None, None, 2, [1, 2, 3], run.with_name("s.json"), run.with_name("i.npz"))
+
+
+def test_absolute_errors_are_over_all_pixels_and_over_the_strongest_edges(tiny):
+    run = tiny.run("bicubic", arch="bicubic", args={}, upsampler=None, train=None)
+    hr = torch.from_numpy(np.load(tiny.scene)[:, :32, :32])
+    error = (torch.from_numpy(resize(resize(hr.numpy(), 1 / 4), 4)) - hr).abs().mean(0)
+    strength = torch.stack(torch.gradient(hr.double(), dim=(1, 2))).square().sum((0, 1))
+    strongest = error.flatten()[strength.flatten().topk(103).indices]  # of 32 x 32 pixels
+    image = scored(tiny, run, weights=False)["images"][0]
+    assert image["mae"] == pytest.approx(float(error.mean()), rel=1e-5)
+    assert image["mae_edges"] == pytest.approx(float(strongest.mean()), rel=1e-5)
+
+
+def test_scores_tell_the_files_they_are_of_and_show_every_edit(tiny):
+    folder = trained(tiny, tiny.run("net", train=RECIPE | {"epochs": 1}))
+    scores = scored(tiny, folder / "run.json")
+    files = {"run": "run.json", "weights": "weights.safetensors", "history": "history.csv", "image": "image.npz"}
+    for name, file in files.items():
+        assert scores[f"{name}_sha256"] == hashlib.sha256((folder / file).read_bytes()).hexdigest()
+    assert list(scores)[-1] == "digest"
+    assert scores["digest"] == digest(scores)
+    assert digest({"b": [1, 2.5], "a": None, "digest": ""}) == hashlib.sha256(b'{"a":null,"b":[1,2.5]}').hexdigest()
+    scores["images"][1]["without_block"]["SAM"][7] += 1e-12
+    assert scores["digest"] != digest(scores)
 
 
 def test_weights_of_another_run_are_refused(tiny):
