@@ -61,6 +61,7 @@ DEVICE ?= cpu
 bench: $(READY)
 	.venv/bin/python benchmarks/training.py --device $(DEVICE)
 	.venv/bin/python benchmarks/networks.py --device $(DEVICE)
+	.venv/bin/python benchmarks/report.py
 
 # Ten minutes and 8 GB of disk: made-up files of the official formats and sizes go through download, cutting and splitting.
 rehearsal: $(READY)

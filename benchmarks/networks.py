@@ -18,9 +18,7 @@ import argparse
 import csv
 import multiprocessing
 import os
-import platform
 import re
-import resource
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -38,6 +36,7 @@ import torch
 from torch.nn import functional as F
 
 from lkca.config import read_config
+from lkca.efficiency import memory, processor, settle
 from lkca.errors import InputError
 from lkca.evaluate import commit
 from lkca.files import replacing
@@ -132,24 +131,6 @@ def halve_memory() -> None:
     torch.cuda.set_per_process_memory_fraction(0.45)
 
 
-def settle(device: str) -> None:
-    """Wait for the GPU, if there is one."""
-    if device == "cuda":
-        torch.cuda.synchronize()
-
-
-def memory(device: str) -> tuple[int, int]:
-    """Bytes held now, and the most so far."""
-    if device == "cuda":
-        return torch.cuda.memory_allocated(), torch.cuda.max_memory_allocated()
-    try:  # Linux; its ru_maxrss would count the process that started this one
-        status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-        return tuple(int(status[name].split()[0]) * 1024 for name in ("VmRSS", "VmHWM"))
-    except (OSError, KeyError):  # elsewhere the most so far must stand for both
-        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-        return most, most
-
-
 def answer(pipe: Connection, who: str, turn: bool | None = None) -> Any:
     """What a worker answers to a request; without one, that it is ready.
 
@@ -232,14 +213,6 @@ def measure(name: str, case: Case, device: str) -> dict[str, Any]:
         "published_process_GiB": their_peak / 2**30,
         "difference": float(np.abs(outputs[0] - outputs[1]).max()),
     }
-
-
-def processor() -> str:
-    """The CPU's name, as well as the system tells it."""
-    try:
-        return re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text())[1]
-    except (OSError, TypeError):
-        return platform.processor() or platform.machine()
 
 
 def ready(program: str, device: str) -> None:

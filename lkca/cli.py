@@ -1,6 +1,7 @@
 """The commands. Each option is a parameter of the function that the command calls."""
 
 import argparse
+import os
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -104,6 +105,10 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument("--weights", type=Path, required=True)
     c.add_argument("--out", type=Path, required=True)
 
+    c = command("lkca.efficiency:efficiency", "measure time, memory and energy of networks")
+    c.add_argument("--settings", required=True)
+    c.add_argument("--out", type=Path, required=True)
+
     c = command("lkca.tables:table", "make a table")
     c.add_argument("--settings", required=True)
     c.add_argument("--scores", type=Path, nargs="*", required=True)
@@ -112,6 +117,8 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument("--markdown", type=Path, required=True)
     c.add_argument("--latex", type=Path, required=True)
     c.add_argument("--html", type=Path, required=True)
+    c.add_argument("--verdicts", type=Path, required=True)
+    c.add_argument("--comparisons", type=Path, required=True)
 
     c = command("lkca.oracle:bicubic_check", "compare the bicubic rows with the paper's")
     c.add_argument("--settings", required=True)
@@ -126,26 +133,51 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument("--scores", type=Path, nargs="*", required=True)
     c.add_argument("--spectra", type=Path, nargs="*", required=True)
     c.add_argument("--images", type=Path, nargs="*", required=True)
+    c.add_argument("--histories", type=Path, nargs="*", required=True)
+    c.add_argument("--efficiency", type=Path, nargs="*", required=True)
     c.add_argument("--png", type=Path, required=True)
     c.add_argument("--pdf", type=Path, required=True)
 
+    c = command("lkca.claims:claims", "check what the paper claims, on its tables and on our results")
+    c.add_argument("--settings", required=True)
+    c.add_argument("--scores", type=Path, nargs="*", required=True)
+    c.add_argument("--spectra", type=Path, nargs="*", required=True)
+    c.add_argument("--printed", type=Path, required=True)
+    c.add_argument("--claims", type=Path, required=True)
+    c.add_argument("--out", type=Path, required=True)
+    c.add_argument("--csv", type=Path, required=True)
+
+    c = command("lkca.consistency:score_tables", "check a table of scores, yours or a paper's", "score-tables")
+    c.add_argument("file", metavar="FILE.csv", type=Path, help="in the columns of workflow/resources/paper_tables.csv")
+
     c = command("lkca.report:report", "make the report")
     c.add_argument("--settings", required=True)
-    for option in ("--scenes", "--splits", "--runs", "--tables", "--figures"):
+    for option in ("--scenes", "--splits", "--runs", "--tables", "--figures", "--spectra", "--efficiency"):
         c.add_argument(option, type=Path, nargs="*", required=True)
-    c.add_argument("--out", type=Path, required=True)
+    for option in ("--claims", "--printed", "--out", "--provenance"):
+        c.add_argument(option, type=Path, required=True)
+
+    c = command("lkca.provenance:check", "hash again what a report stands on, and tell what does not belong together")
+    c.add_argument(
+        "folder", metavar="FOLDER", type=Path, nargs="?", default=Path("results"), help="or one experiment's"
+    )
     return top
 
 
 def main(words: list[str] | None = None) -> int:
-    """Run a command; `words` are its arguments, the process's own by default. Returns the exit code."""
+    """Run a command; `words` are its arguments, the process's own by default. Returns the exit code.
+
+    A command returns its own, or nothing for 0.
+    """
     options = vars(parser().parse_args(words))
     module, _, function = options.pop("function").partition(":")
     try:
-        getattr(import_module(module), function)(**options)
+        return getattr(import_module(module), function)(**options) or 0
     except InputError as error:
         print(f"lkca: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
-    return 0
+    except BrokenPipeError:  # whoever reads has read enough: lkca ... | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141

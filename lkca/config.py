@@ -196,7 +196,7 @@ class Table(Settings):
 class Figure(Settings):
     """A picture of some rows."""
 
-    kind: Literal["share", "spectrum", "composite"]
+    kind: Literal["share", "spectrum", "composite", "speed", "bands", "pixels", "curves", "differences"]
     title: str
     scenes: Annotated[Names, Field(min_length=1)]
     scale: Scale
@@ -208,8 +208,19 @@ class Figure(Settings):
             raise ValueError("a composite shows one scene: make a figure for each")
         return self
 
+    @model_validator(mode="after")
+    def _reference(self) -> Self:
+        models = _models(self.rows)
+        if self.kind == "differences" and (len(models) < 2 or next(iter(self.rows)) not in models):
+            raise ValueError("differences are from the first row: give it and another one a model")
+        return self
+
+    def seeds(self, seeds: list[int]) -> list[int]:
+        """Which of the experiment's seeds it shows."""
+        return seeds if self.kind in ("speed", "curves", "differences") else seeds[:1]
+
     def runs(self) -> list[tuple[str, int, str]]:
-        """Its (scene, scale, model), of the first seed."""
+        """Its (scene, scale, model), of the seeds that it shows."""
         return [(scene, self.scale, model) for scene in self.scenes for model in _models(self.rows).values()]
 
 
@@ -417,6 +428,9 @@ def _known(name: Any, valid: Iterable[str], where: str) -> None:
         _refuse(where, f"{name!s} does not exist{_nearest(str(name), valid)}")
 
 
+NO_TRAINING = {"spectrum": "no trained upsampling layer", "curves": "no training"}  # kinds that need it
+
+
 def _check_references(e: Experiment) -> None:
     """What one setting says of another: names that must exist, sizes that must divide."""
     for name in e.report.tables:
@@ -448,10 +462,9 @@ def _check_references(e: Experiment) -> None:
         _check_rows(e, f"tables.{name}", [table.scene], table.scales, table.rows)
     for name, figure in e.figures.items():
         for label, model in figure.rows.items():
-            if figure.kind == "spectrum" and model in e.models and not e.models[model].train:
-                _refuse(
-                    f"figures.{name}.rows.{label}", f"{model} has no trained upsampling layer: choose another model."
-                )
+            if figure.kind in NO_TRAINING and model in e.models and not e.models[model].train:
+                told = f"{model} has {NO_TRAINING[figure.kind]}: choose another model."
+                _refuse(f"figures.{name}.rows.{label}", told)
         _check_rows(e, f"figures.{name}", figure.scenes, [figure.scale], figure.rows)
 
 

@@ -114,6 +114,8 @@ WRONG = [
     ({"models": {"vdsr": {"train": None}}}, "models.vdsr.train: vdsr has to be trained"),
     ({"figures": {"4": {"rows": {"Bicubic": "bicubic"}}}}, "bicubic has no trained upsampling layer"),
     ({"figures": {"6": {"scenes": ["chikusei", "pavia_centre"]}}}, "a composite shows one scene"),
+    ({"figures": {"S6": {"rows": {"Bicubic": "bicubic"}}}}, "bicubic has no training: choose another model"),
+    ({"figures": {"S7": {"rows": {"LKCA-KD": None}}}}, "differences are from the first row"),
     ({"tables": {"I": {"rows": {4: "lkca_4"}}}}, "put the key in quotes"),
     (
         {"tables": {"new": {"title": "", "header": "", "scene": "chikusei", "scales": [4], "rows": {}}}},
@@ -167,6 +169,13 @@ def test_a_file_that_is_no_yaml_is_named(tmp_path):
 def test_the_overlays_of_the_repository_are_valid():
     for overlay in ("workflow/demo.yaml", "workflow/indian_pines.yaml", "tests/tiny.yaml"):
         config.read_config([REPOSITORY / "config.yaml", REPOSITORY / overlay])
+
+
+def test_figures_that_show_how_sure_a_number_is_show_every_seed(paper):
+    shown = {figure.kind: figure.seeds([3, 1, 2]) for figure in paper.figures.values()}
+    every = {kind for kind, seeds in shown.items() if seeds == [3, 1, 2]}
+    assert every == {"speed", "curves", "differences"}
+    assert all(shown[kind] == [3] for kind in ("share", "spectrum", "composite", "bands", "pixels"))
 
 
 def test_every_printed_row_has_its_place_in_the_tables(paper):

@@ -1,45 +1,67 @@
 """Figures: what is drawn agrees with made-up results of known truth, is no blank page, and has the same bytes twice."""
 
+import json
+from itertools import combinations
 from pathlib import Path
 
 import made_up
 import matplotlib.image
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.text import Text
+from matplotlib.lines import Line2D
+from matplotlib.text import Annotation, Text
 
 from lkca.figures import FIGURES, figure
+from lkca.files import read_json
+from lkca.statistics import blocks_interval
+
+TRAINED = {"VDSR": "vdsr", "LKCA-Net": "lkca"}
 
 
 @pytest.fixture
 def drawn(monkeypatch) -> list[Figure]:
-    """Every figure that is saved."""
-    saved, save = [], Figure.savefig
-    monkeypatch.setattr(Figure, "savefig", lambda self, *a, **k: (saved.append(self), save(self, *a, **k)))
+    """Every figure that would be saved; most of a figure's time is the encoding."""
+    saved: list[Figure] = []
+    monkeypatch.setattr(Figure, "savefig", lambda self, path, **_: (saved.append(self), path.touch()))
     return saved
 
 
 @pytest.fixture
 def scores(tmp_path) -> list[Path]:
     return [
-        made_up.run(tmp_path, "bicubic", params=0, upsampler_params=0, steps=0, MPSNR=37.25),
+        made_up.run(tmp_path, "bicubic", params=0, upsampler_params=0, macs=0, steps=0, MPSNR=37.25),
         made_up.run(tmp_path, "lkca", params=4_000_000, upsampler_params=2_500_000, MPSNR=40.5),
         made_up.run(tmp_path, "lkca", params=9, upsampler_params=9, seed=1, MPSNR=99),  # of no interest: seed, scale
         made_up.run(tmp_path, "lkca", params=9, upsampler_params=9, scale=8, MPSNR=99),
     ]
 
 
-def draw(root: Path, kind: str, scores: list[Path], **changes) -> tuple[Path, Path]:
+def draw(root: Path, kind: str, scores: list[Path], measured: list[Path] | None = None, **changes) -> tuple[Path, Path]:
+    """Draw from all that lies beside the scores; unless told otherwise bicubic took 1 ms and lkca 2 ms."""
     png, pdf = root / "figure.png", root / "figure.pdf"
-    spectra = [path.with_name("spectrum.json") for path in scores if path.with_name("spectrum.json").exists()]
-    images = [path.with_name("image.npz") for path in scores]
-    figure(made_up.figure_settings(kind, **changes), scores, spectra, images, png, pdf)
+    beside = [
+        [path.with_name(name) for path in scores if path.with_name(name).exists()]
+        for name in ("spectrum.json", "image.npz", "history.csv")
+    ]
+    measured = [made_up.efficiency(root, {"bicubic": 0, "lkca": 867_000_000})] if measured is None else measured
+    figure(made_up.figure_settings(kind, **changes), scores, *beside, measured, png, pdf)
     return png, pdf
 
 
 def texts(of: Figure) -> list[str]:
     return [text.get_text() for text in of.findobj(Text) if text.get_text()]
+
+
+def says(of: Figure, sentence: str) -> bool:
+    """Whether a sentence stands on the page, in however many lines."""
+    return any(sentence in " ".join(text.split()) for text in texts(of))
+
+
+def lines(axes: Axes, label: str) -> list[Line2D]:
+    return [line for line in axes.lines if line.get_label() == label]
 
 
 @pytest.mark.parametrize("kind", FIGURES)
@@ -53,25 +75,37 @@ def test_a_figure_is_no_blank_page_and_has_the_same_bytes_twice(tmp_path, scores
 
 
 @pytest.mark.parametrize("kind", FIGURES)
-def test_every_figure_says_its_title_what_was_not_run_and_what_stands_in(tmp_path, scores, drawn, kind):
-    draw(tmp_path, kind, scores, stand_in=made_up.STAND_IN, title="A title")
+def test_a_figure_says_what_it_is_and_what_is_missing_in_plain_text_on_its_page(tmp_path, scores, drawn, kind):
+    """Names are text and never formulas."""
+    names, title, stand_in = ["_^$\\oops$ & <x> of any length", "$x_1$"], "$\\oops$ & _x^", "5 $ or $\\oops$"
+    rows, scenes = {names[0]: "bicubic", names[1]: "lkca", "VDSR": "vdsr"}, {"chikusei": "_$\\oops$"}
+    measured = [made_up.efficiency(tmp_path, {"bicubic": 0, "lkca": 1}, device="$\\oops_1$")]
+    draw(tmp_path, kind, scores, measured, title=title, rows=rows, scenes=scenes, stand_in=stand_in)
     said = texts(drawn[0])
-    missing = "VDSR, SSPSR" if kind != "spectrum" else "Bicubic, VDSR, SSPSR"
-    assert "A title" in said
-    assert f"Not run: {missing}.\n{made_up.STAND_IN}" in said
+    trained_only = kind in ("spectrum", "curves")
+    missing = [names[0], "VDSR"] if trained_only else ["VDSR"]
+    assert f"{title}, ×4" in said
+    (footer,) = (text for text in said if text.startswith("Not run:"))
+    assert footer.startswith(f"Not run: {', '.join(missing)}.") and footer.endswith(f"\n{stand_in}")
+    assert says(drawn[0], "Seed 3000.") == (kind != "share")
+    shown = [*scenes.values()] if kind == "spectrum" else names[trained_only:]
+    assert all(any(name in text for text in said if text != footer) for name in shown)
     assert min(text.get_size() for text in drawn[0].findobj(Text)) >= 7
-
-
-@pytest.mark.parametrize("kind", FIGURES)
-def test_names_are_text_and_never_formulas(tmp_path, scores, drawn, kind):
-    draw(tmp_path, kind, scores, title="$\\oops$ & _x^", rows={"$\\oops$": "lkca"}, stand_in="5 $ or $\\oops$")
-    assert "$\\oops$ & _x^" in texts(drawn[0])
+    box = drawn[0].get_tightbbox(FigureCanvasAgg(drawn[0]).get_renderer())  # inches
+    width, height = drawn[0].get_size_inches()
+    assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= width and box.y1 <= height
 
 
 @pytest.mark.parametrize("kind", FIGURES)
 def test_without_any_run_a_figure_says_so(tmp_path, drawn, kind):
     draw(tmp_path, kind, [])
-    assert "Not run: Bicubic, VDSR, SSPSR, LKCA-Net." in texts(drawn[0])
+    assert says(drawn[0], "Not run: Bicubic, VDSR, SSPSR, LKCA-Net.")
+
+
+def test_what_was_run_on_some_scenes_alone_is_named_with_the_others(tmp_path, scores, drawn):
+    scores.append(made_up.run(tmp_path, "vdsr", scene="pavia_centre"))
+    draw(tmp_path, "share", scores, scenes={"chikusei": "Chikusei", "pavia_centre": "Pavia"})
+    assert "Not run: Bicubic (Pavia), VDSR (Chikusei), SSPSR, LKCA-Net (Pavia)." in texts(drawn[0])
 
 
 def test_the_share_is_that_of_the_upsampling_layer(tmp_path, scores, drawn):
@@ -84,34 +118,39 @@ def test_the_share_is_that_of_the_upsampling_layer(tmp_path, scores, drawn):
 
 def test_the_spectrum_is_a_cumulative_sum_with_its_rank(tmp_path, drawn):
     scores = [made_up.run(tmp_path, "lkca", scene=scene) for scene in ("chikusei", "pavia_centre")]
-    scenes = {"scenes": ["chikusei", "pavia_centre"], "scene_titles": ["Chikusei", "Pavia"], "rows": {"Net": "lkca"}}
-    draw(tmp_path, "spectrum", scores, **scenes)
-    curves = {line.get_label(): line for line in drawn[0].axes[0].lines if not line.get_label().startswith("_")}
+    scenes = {"chikusei": "Chikusei", "pavia_centre": "Pavia"}
+    draw(tmp_path, "spectrum", scores, scenes=scenes, rows={"Net": "lkca"})
+    axes = drawn[0].axes[0]
     names = [
         f"{scene}, layer {i} of 2:\n90 % at 1 of 10, at the start 9" for scene in ("Chikusei", "Pavia") for i in (1, 2)
     ]
-    assert list(curves) == names
-    starts = [line for line in drawn[0].axes[0].lines if line.get_linestyle() == "--"]
-    assert len(starts) == 4
-    for name, start in zip(names, starts, strict=True):
-        assert curves[name].get_ydata()[:2] == pytest.approx([0.91, 0.92])
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == names
+    for name in names:
+        trained, start = lines(axes, name)
+        assert trained.get_ydata()[:2] == pytest.approx([0.91, 0.92])
         assert start.get_ydata() == pytest.approx(np.linspace(0.1, 1, 10))
-        assert curves[name].get_color() == start.get_color()
-    assert curves[names[0]].get_linewidth() > curves[names[1]].get_linewidth()
-    assert "index of the singular value (the first 10 of 10)" in texts(drawn[0])
+        assert trained.get_color() == start.get_color() and trained.get_linestyle() != start.get_linestyle()
+        assert (trained.get_markevery(), start.get_markevery()) == ([0], [8])  # at the ranks 1 and 9
+    first, second = (lines(axes, name)[0] for name in names[:2])
+    assert first.get_linewidth() > second.get_linewidth()
+    assert first.get_marker() != lines(axes, names[2])[0].get_marker()  # scenes differ without colours, too
+    assert {"1", "9", "index of the singular value (the first 10 of 10)"} <= set(texts(drawn[0]))
 
 
 def test_composites_share_a_stretch_and_errors_a_scale(tmp_path, scores, drawn):
     draw(tmp_path, "composite", scores, image=1)
     assert {"Ground truth\n", "Bicubic\n38.25 dB", "LKCA-Net\n41.50 dB"} <= set(texts(drawn[0]))  # of test image 1
-    pictures = [np.asarray(image.get_array()) for axes in drawn[0].axes for image in axes.images]
-    errors = [image for axes in drawn[0].axes for image in axes.images if image.get_array().shape == (64, 64)]
-    assert len(pictures) == 2 * 3 + len(errors) == 8
-    assert len({error.get_clim() for error in errors}) == 1
-    truth, ours = (next(p for p in pictures[i:] if p.shape == (64, 64, 3)) for i in (0, 2))
-    assert (
-        (ours >= truth).all() and truth.min() == 0 and truth.max() == 1
-    )  # ours is brighter by the error, as stretched
+    images = [image for axes in drawn[0].axes for image in axes.images]
+    errors = [image for image in images if image.get_array().ndim == 2 and image.get_array().size > 256]
+    zooms = [image for image in images if image.get_array().ndim == 2 and image not in errors]
+    assert len(images) == 2 + 2 * 4 + 0 and len(errors) == 2  # the colour bar is none of them
+    assert len({error.get_clim() for error in errors + zooms}) == 1
+    pictures = [np.asarray(image.get_array()) for image in images]
+    truth, ours = (next(p for p in pictures[i:] if p.shape == (64, 64, 3)) for i in (0, 1))
+    assert (ours >= truth).all()  # ours is brighter by the error, as stretched
+    assert truth.min() == 0 and truth.max() == 1
+    with np.load(scores[1].with_name("image.npz")) as arrays:
+        assert f"{arrays['error'].mean():.4f}" in texts(drawn[0])
 
 
 def test_untrained_methods_are_named_and_do_not_set_the_colours_of_errors(tmp_path, scores, drawn):
@@ -120,8 +159,8 @@ def test_untrained_methods_are_named_and_do_not_set_the_colours_of_errors(tmp_pa
     wild = made_up.run(tmp_path, "vdsr", steps=2, untrained=True)
     with np.load(wild.with_name("image.npz")) as arrays:
         np.savez(wild.with_name("image.npz"), **{**arrays, "error": arrays["error"] * 100})
-    draw(tmp_path, "composite", [*scores, wild], rows={"Bicubic": "bicubic", "VDSR": "vdsr", "LKCA-Net": "lkca"})
-    assert "Untrained: VDSR (2 steps)." in "\n".join(texts(drawn[-1]))
+    draw(tmp_path, "composite", [*scores, wild], rows={"Bicubic": "bicubic", **TRAINED})
+    assert says(drawn[-1], "Untrained (2 steps at most): VDSR.")
     errors = [i for axes in drawn[-1].axes for i in axes.images if i.get_array().shape == (64, 64)]
     assert {error.get_clim() for error in errors} == {before}
 
@@ -129,16 +168,204 @@ def test_untrained_methods_are_named_and_do_not_set_the_colours_of_errors(tmp_pa
 @pytest.mark.parametrize(("zoom", "box"), [([5, 20, 10], (19.5, 4.5, 10)), (None, None)], ids=["given", "by rule"])
 def test_the_zoom_is_the_box_given_or_where_the_first_method_errs_most(tmp_path, scores, drawn, zoom, box):
     draw(tmp_path, "composite", scores, zoom=zoom)
-    red = drawn[0].axes[0].patches[0]
-    x, y, size = red.get_x(), red.get_y(), red.get_width()
+    boxes = {(b.get_x(), b.get_y(), b.get_width()) for axes in drawn[0].axes for b in axes.patches if b.get_width() > 1}
+    ((x, y, size),) = boxes  # in pictures and error maps alike
     if box:
         assert (x, y, size) == box
     else:  # the worst square is rows 8 to 15, columns 40 to 47
         assert y < 8 and y + size > 15 and x < 40 and x + size > 47
 
 
-def test_only_runs_with_an_image_are_composed(tmp_path, scores, drawn):
-    settings = made_up.figure_settings("composite")
+@pytest.mark.parametrize("kind", ["composite", "pixels"])
+def test_only_runs_with_an_image_are_composed(tmp_path, scores, drawn, kind):
+    settings = made_up.figure_settings(kind)
     images = [path.with_name("image.npz") for path in scores if "bicubic" in str(path)]
-    figure(settings, scores, [], images, tmp_path / "a.png", tmp_path / "a.pdf")
-    assert "Not run: VDSR, SSPSR, LKCA-Net." in texts(drawn[0])
+    figure(settings, scores, [], images, [], [], tmp_path / "a.png", tmp_path / "a.pdf")
+    assert says(drawn[0], "Not run: VDSR, SSPSR, LKCA-Net.")
+
+
+def test_speed_sets_quality_beside_cost(tmp_path, drawn):
+    """MACs order the networks as 0.5, 1, 2; time as 4, 2, 8 ms, so one pair of three is swapped."""
+    macs = {"bicubic": 0, "lkca": 1_000_000_000, "vdsr": 500_000_000, "sspsr": 2_000_000_000}
+    scores = [made_up.run(tmp_path, "bicubic", steps=0, macs=0, MPSNR=37)]
+    scores += made_up.runs(tmp_path, "lkca", {3000: {"MPSNR": 40}, 3001: {"MPSNR": 42}}, macs=macs["lkca"])
+    scores += [made_up.run(tmp_path, "vdsr", macs=macs["vdsr"], MPSNR=38)]
+    scores += [made_up.run(tmp_path, "sspsr", macs=macs["sspsr"], MPSNR=20, steps=2, untrained=True)]
+    scores += [made_up.run(tmp_path, "fcnn3d", macs=3_000_000_000, MPSNR=38)]
+    rows = {"Bicubic": "bicubic", **TRAINED, "SSPSR": "sspsr", "3DFCNN": "fcnn3d"}
+    draw(tmp_path, "speed", scores, [made_up.efficiency(tmp_path, macs)], rows=rows, seeds=[3000, 3001])
+    cost, time = drawn[0].axes
+
+    def at(axes, label):
+        (mark,) = lines(axes, label)
+        return float(mark.get_xdata()[0]), float(mark.get_ydata()[0])
+
+    assert at(cost, "LKCA-Net") == pytest.approx((1, 41)) and at(time, "LKCA-Net") == pytest.approx((2, 41))
+    assert at(cost, "VDSR") == pytest.approx((0.5, 38)) and at(time, "VDSR") == pytest.approx((4, 38))
+    bars = [np.ptp(line.get_ydata()) / 2 for line in time.lines if line.get_xdata()[0] == pytest.approx(2)]
+    assert max(bars) == pytest.approx(2**0.5)  # the standard deviation of 40 and 42
+    quartiles = [tuple(line.get_xdata()) for line in time.lines if line.get_ydata()[0] == pytest.approx(41)]
+    assert (pytest.approx(1.8), pytest.approx(2.4)) in quartiles
+    said = texts(drawn[0])
+    assert "1 of 3 pairs swapped against MACs" in said
+    assert "Bicubic, 0 G" in said and at(cost, "Bicubic")[0] == cost.get_xlim()[0]  # a logarithm has no 0
+    assert "SSPSR, 20.0 dB" in said and at(time, "SSPSR")[1] == time.get_ylim()[0] > 30
+    assert says(drawn[0], "Not measured: 3DFCNN. Untrained (2 steps at most): SSPSR. Seeds 3000, 3001.")
+    assert cost.get_ylim() == time.get_ylim() and not lines(time, "3DFCNN")
+    assert says(drawn[0], "CPU: AMD EPYC, 1 thread")
+
+
+def test_a_device_that_measured_one_scene_has_an_empty_panel_for_the_other(tmp_path, scores, drawn):
+    scores.append(made_up.run(tmp_path, "lkca", scene="pavia_centre"))
+    path = made_up.efficiency(tmp_path, {"bicubic": 0, "lkca": 1})
+    facts = read_json(path)
+    facts["measured"].append({**facts["measured"][0], "device": "cuda", "name": "H100"})
+    path.write_text(json.dumps(facts))
+    draw(tmp_path, "speed", scores, [path], scenes={"chikusei": "Chikusei", "pavia_centre": "Pavia"})
+    assert len(drawn[0].axes) == 6 and texts(drawn[0]).count("not measured") == 2
+    assert says(drawn[0], "GPU: H100")
+    assert says(drawn[0], "Not measured: LKCA-Net (Pavia).")
+
+
+def test_names_in_a_crowd_cover_neither_each_other_nor_the_marks(tmp_path, drawn):
+    rows = {f"Method {i}": f"m{i}" for i in range(8)}
+    scores = [
+        made_up.run(tmp_path, model, macs=1_000_000_000 + 10**7 * i, MPSNR=40 + i % 3 / 10)
+        for i, model in enumerate(rows.values())
+    ]
+    scores.append(made_up.run(tmp_path, "bicubic", macs=90_000_000_000, MPSNR=38))
+    draw(tmp_path, "speed", scores, [], rows={**rows, "Bicubic": "bicubic"})
+    (axes,) = drawn[0].axes
+    renderer = FigureCanvasAgg(drawn[0]).get_renderer()
+    boxes = [
+        text.get_window_extent(renderer) for text in axes.texts if isinstance(text, Annotation) and text.get_text()
+    ]
+    assert len(boxes) == 9 and not any(one.overlaps(other) for one, other in combinations(boxes, 2))
+    marks = [axes.transData.transform(lines(axes, label)[0].get_xydata()[0]) for label in rows]
+    assert not any(box.contains(*mark) for box in boxes for mark in marks)
+
+
+def test_bands_are_means_over_the_test_images_at_their_wavelengths(tmp_path, scores, drawn):
+    """Each image's bands lie evenly from 1 dB below its MPSNR to 1 above it."""
+    scores.append(made_up.run(tmp_path, "vdsr", MPSNR=30.0))
+    draw(tmp_path, "bands", scores)
+    values, gains = drawn[0].axes[1:]
+    (bicubic,), (ours,) = lines(values, "Bicubic"), lines(gains, "LKCA-Net")
+    assert bicubic.get_ydata() == pytest.approx(np.linspace(36.25, 38.25, 128))
+    assert bicubic.get_xdata() == pytest.approx(np.linspace(363, 1018, 128))
+    assert ours.get_ydata() == pytest.approx(np.full(128, 3.25))
+    assert "above Bicubic (dB)" in texts(drawn[0])
+    assert says(drawn[0], "Not drawn, more than 6 dB below the best: VDSR.")
+    assert not lines(values, "VDSR") and "VDSR" not in texts(drawn[0])
+
+
+def test_pixels_are_the_brightest_an_edge_and_one_of_median_error(tmp_path, drawn):
+    """On 24 x 24 pixels the grid has the odd rows and columns."""
+    path = made_up.run(tmp_path, "lkca", steps=0)
+    grid = 2 * np.arange(12) + 1
+    hr, error = np.full((24, 24, 3), 0.1), np.arange(576.0).reshape(24, 24) / 576
+    hr[7, 8], hr[7, 10] = 0, 1  # around (7, 9)
+    truth = np.full((5, 12, 12), 0.2)
+    truth[:, 1, 2] = 0.9  # at (3, 5)
+    spectra = {"spectra_hr": truth, "spectra_sr": truth + np.arange(5.0)[:, None, None] / 10}
+    np.savez(path.with_name("image.npz"), hr=hr, sr=hr, error=error, rows=grid, columns=grid, **spectra)
+    draw(tmp_path, "pixels", [path], rows={"Net": "lkca"})
+    _, whole, *panels = drawn[0].axes
+    marked = [tuple(float(line.get_data()[i][0]) for i in (0, 1)) for line in whole.lines]
+    assert marked == [(5, 3), (9, 7), (23, 11)]  # the 72nd of the 144 errors in their order is row 5's last
+    assert {"A: brightest", "B: strongest edge", "C: median error"} <= set(texts(drawn[0]))
+    assert len(panels) == 6
+    for spectrum, difference in zip(panels[::2], panels[1::2], strict=True):
+        (expected,), (ours,), (away,) = (
+            lines(spectrum, "Ground truth"),
+            lines(spectrum, "Net"),
+            lines(difference, "Net"),
+        )
+        assert away.get_ydata() == pytest.approx([0, 0.1, 0.2, 0.3, 0.4])
+        assert ours.get_ydata() - expected.get_ydata() == pytest.approx(away.get_ydata())
+        assert expected.get_xdata() == pytest.approx(np.linspace(363, 1018, 5))
+        assert difference.get_ylim() == panels[1].get_ylim()
+    assert lines(panels[0], "Ground truth")[0].get_ydata() == pytest.approx(np.full(5, 0.9))
+
+
+def test_curves_are_the_histories_of_every_seed_with_the_kept_epoch(tmp_path, drawn):
+    scores = made_up.runs(tmp_path, "lkca", {3000: {}, 3001: {}}) + [made_up.run(tmp_path, "vdsr", steps=600)]
+    draw(tmp_path, "curves", scores, rows=TRAINED, seeds=[3000, 3001])
+    axes = drawn[0].axes[1]
+    assert [len(lines(axes, label)) for label in TRAINED] == [1, 2]
+    for label, steps in (("VDSR", [200, 400, 600]), ("LKCA-Net", [400, 800, 1200])):
+        for line in lines(axes, label):
+            assert line.get_xdata() == pytest.approx(steps) and line.get_ydata() == pytest.approx([30.5, 38.5, 38.25])
+            assert line.get_markevery() == [1]  # epoch 2 was kept
+    bottom, top = axes.get_ylim()
+    assert 37 < bottom < 38.25 and 38.5 < top < 39  # 30.5, where training began, would flatten the rest
+    assert {"validation MPSNR (dB)", "steps", *TRAINED} <= set(texts(drawn[0]))
+
+
+def three_images(root: Path, seeds: tuple[int, ...], rows: dict[str, list[float]]) -> list[Path]:
+    """Runs with these MPSNR on three test images, the same with every seed; SAM is 2 for bicubic, 1 for the others."""
+    sam = {model: [2.0 if model == "bicubic" else 1.0] * 3 for model in rows}
+    return [
+        path
+        for model, values in rows.items()
+        for path in made_up.runs(
+            root,
+            model,
+            {seed: {"MPSNR": values, "SAM": sam[model]} for seed in seeds},
+            steps=0 if model == "bicubic" else 1200,
+        )
+    ]
+
+
+def test_differences_are_paired_with_their_intervals(tmp_path, drawn):
+    """Differences of 1, 2, 3 dB: mean 2, standard error 1/sqrt(3), Student's t 4.30265 with 2 degrees of freedom."""
+    scores = three_images(
+        tmp_path, (3000, 3001), {"bicubic": [37, 38, 39], "lkca": [38, 40, 42], "vdsr": [38, 39, 40.3]}
+    )
+    draw(tmp_path, "differences", scores, rows={"Bicubic": "bicubic", **TRAINED}, seeds=[3000, 3001])
+    _, mpsnr, sam = drawn[0].axes
+    assert [label.get_text() for label in mpsnr.get_yticklabels()] == ["VDSR", "LKCA-Net"]
+
+    def ends(axes, y, width):
+        (bar,) = (line for line in axes.lines if line.get_linewidth() == width and tuple(line.get_ydata()) == (y, y))
+        return bar.get_xdata()
+
+    half = 4.302652729911275 / 3**0.5
+    assert ends(mpsnr, 1, 4) == pytest.approx([2 - half, 2 + half])
+    assert ends(sam, 1, 4) == pytest.approx([-1, -1])
+    facts = {m: [read_json(p) for p in scores if p.parts[-3] == m] for m in ("bicubic", "lkca")}
+    assert ends(mpsnr, 1.3, 0.9) == pytest.approx(
+        blocks_interval(facts["lkca"], facts["bicubic"], "MPSNR"), abs=2e-3
+    )  # evenly spaced blocks have resamples of equal means, whose order is a matter of rounding
+    points = {
+        (axes, y): line.get_markerfacecolor()
+        for axes in (mpsnr, sam)
+        for y in (0, 1)
+        for line in axes.lines
+        if line.get_marker() == "o" and line.get_ydata()[0] == y
+    }
+    assert points[mpsnr, 1] == "white" and points[sam, 1] != "white"  # the first interval holds 0
+    assert points[mpsnr, 0] != "white"  # 1, 1, 1.3
+    said = texts(drawn[0])
+    assert {"+2.000 [−0.484, +4.484]", "−1.000 [−1.000, −1.000]"} <= set(said)
+    assert {"Chikusei, differences from Bicubic", "MPSNR (dB), better →", "SAM (degrees), ← better"} <= set(said)
+    assert not any("no interval" in text.lower() for text in said)
+
+
+def test_what_has_no_interval_says_why(tmp_path, scores, drawn):
+    draw(tmp_path, "differences", scores)
+    said = texts(drawn[0])
+    assert "+3.250, no interval" in said
+    assert says(drawn[0], "No interval over test images and seeds: 2 test images, one seed.")
+    several = three_images(tmp_path / "b", (3000,), {"bicubic": [37, 38, 39], "lkca": [38, 40, 42]})
+    again = [made_up.run(tmp_path / "b", "again", steps=0, MPSNR=[37, 38, 39], SAM=[2.0] * 3)]
+    draw(tmp_path, "differences", several + again, rows={"Bicubic": "bicubic", "LKCA-Net": "lkca", "Again": "again"})
+    said = texts(drawn[-1])
+    assert says(drawn[-1], "No interval over test images and seeds: one seed (LKCA-Net).")
+    assert "0.000 [0.000, 0.000]" in said
+
+
+def test_without_the_first_row_there_are_no_differences(tmp_path, scores, drawn):
+    draw(tmp_path, "differences", scores, rows={"VDSR": "vdsr", "LKCA-Net": "lkca"})
+    assert says(drawn[0], "VDSR, from which differences are taken, or all others were not run.")
+    assert not drawn[0].axes

@@ -1,18 +1,31 @@
-"""The report: complete, self-contained, and true to the files beside each run."""
+"""The report: complete, self-contained, and true to the files that it is made from."""
 
+import gzip
+import hashlib
+import io
+import json
 import re
 from base64 import b64decode
+from functools import cache
 from html.parser import HTMLParser
+from pathlib import Path
+from types import SimpleNamespace
 
 import made_up
+import numpy as np
+import pandas as pd
 import pytest
 from jinja2 import UndefinedError
+from PIL import Image
 
+from lkca.files import sha256
 from lkca.templates import render
+
+VOID = ("meta", "link", "img", "input")
 
 
 class Page(HTMLParser):
-    """Collects tags with their attributes, visible text, and the cells of every table row."""
+    """Collects tags with their attributes, visible text, and the text of every cell, by row."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -24,10 +37,12 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag, attrs):
         self.tags.append((tag, dict(attrs)))
-        if tag not in ("meta", "link", "img"):
+        if tag not in VOID:
             self.open.append(tag)
         if tag == "tr":
             self.rows.append([])
+        if tag in ("td", "th"):
+            self.rows[-1].append("")
 
     def handle_endtag(self, tag):
         assert self.open.pop() == tag
@@ -36,29 +51,42 @@ class Page(HTMLParser):
         text = " ".join(data.split())
         if text and self.open[-1] not in ("style", "script"):
             self.words.append(text)
-            if self.open[-1] in ("td", "th"):
-                self.rows[-1].append(text)
+            if {"td", "th"} & {*self.open}:
+                self.rows[-1][-1] = f"{self.rows[-1][-1]} {text}".strip()
 
     def of(self, tag: str) -> list[dict[str, str]]:
         return [attributes for name, attributes in self.tags if name == tag]
 
 
-def page(root, **changes) -> Page:
-    return Page(made_up.report(root, **changes).read_text(encoding="utf-8"))
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A function: the report that `made_up.report` makes of some arguments, made once."""
+
+    @cache
+    def make(**changes) -> SimpleNamespace:
+        root = tmp_path_factory.mktemp("report")
+        text = made_up.report(root, **changes).read_text(encoding="utf-8")
+        return SimpleNamespace(root=root, text=text, page=Page(text))
+
+    return make
 
 
-def test_every_run_has_its_line_from_the_files_beside_it(tmp_path):
-    rows = page(tmp_path).rows
-    scored = ["1,200", "2 of 3", "0.5000 → 0.1250", "38.25", "1 h 02 min", "12.3 s", "1.50 GiB"]
-    assert ["chikusei", "×4", "lkca", "3000", *scored] in rows
-    # bicubic has no history and here no benchmark; the teacher has no scores and was too quick to be measured
+def script(text: str, name: str) -> str:
+    """The content of a script element."""
+    return re.search(rf'<script [^>]*id="{name}">(.*?)</script>', text, re.DOTALL)[1]
+
+
+def test_every_run_has_its_line_from_the_files_beside_it(made):
+    rows = made().page.rows
+    measured = ["2 of 3", "0.5000 → 0.1250", "38.25", "1 h 02 min", "12.3 s"]
+    assert ["chikusei", "×4", "lkca", "3001", "1,200", *measured, "1.50 GiB"] in rows
+    # bicubic has no history and here no benchmark; the teacher was too quick to be measured
     assert ["chikusei", "×4", "bicubic", "3000", "–", "–", "–", "–", "–", "12.3 s", "–"] in rows
-    unscored = ["1,200", "–", "0.5000 → 0.1250", "38.25", "1 h 02 min", "–", "–"]
-    assert ["chikusei", "×4", "teacher", "3000", *unscored] in rows
+    assert ["chikusei", "×4", "teacher", "3000", "1,200", *measured, "–"] in rows
 
 
-def test_where_it_came_from_is_said(tmp_path):
-    words = page(tmp_path).words
+def test_where_it_came_from_is_said(made):
+    words = made().page.words
     for fact in (
         "abc1234 with uncommitted changes",
         "cpu, 2 threads",
@@ -74,43 +102,201 @@ def test_where_it_came_from_is_said(tmp_path):
     assert any("rows 107 to 2410, columns 144 to 2191, SHA-256 " + "5a" * 32 in word for word in words)
 
 
-def test_the_page_needs_no_other_file(tmp_path):
-    read = page(tmp_path)
-    references = [a[name] for _, a in read.tags for name in ("src", "href", "srcset", "action") if name in a]
-    assert len(references) > 10
+def test_the_page_needs_no_other_file_and_its_links_lead_somewhere(made):
+    page, text = made().page, made().text
+    references = [a[name] for _, a in page.tags for name in ("src", "href", "srcset", "action") if name in a]
+    assert len(references) > 50
     assert all(reference.startswith(("#", "data:")) for reference in references)
-    css = re.search(r"<style>(.*?)</style>", (tmp_path / "report.html").read_text(), re.DOTALL)[1]
-    assert "url(" not in css and "@import" not in css
-    assert "script" not in {tag for tag, _ in read.tags}
-    targets = {a["id"] for _, a in read.tags if "id" in a}
+    css = re.search(r"<style>(.*?)</style>", text, re.DOTALL)[1]
+    assert "@import" not in css and "url(" not in css.replace("url(#", "")
+    targets = {a["id"] for _, a in page.tags if "id" in a}
     assert {reference[1:] for reference in references if reference.startswith("#")} <= targets
 
 
-def test_the_pictures_are_the_figures_and_have_words(tmp_path):
-    pictures = page(tmp_path).of("img")
-    assert [p["alt"] for p in pictures] == ["Figure 1: Parameters", "Figure 4: Singular values", "Figure 6: Composites"]
-    for name, picture in zip(("1", "4", "6"), pictures, strict=True):
+def test_the_browser_is_told_to_run_and_load_nothing_else(made):
+    (policy,) = [a["content"] for a in made().page.of("meta") if "content" in a and "http-equiv" in a]
+    (code,) = re.findall(r'<script type="module">(.*?)</script>', made().text, re.DOTALL)
+    allowed = dict(rule.split(" ", 1) for rule in policy.split("; "))
+    digest = re.fullmatch(r"'sha256-(.+)'", allowed.pop("script-src"))[1]
+    assert b64decode(digest) == hashlib.sha256(code.encode()).digest()
+    assert allowed == {"default-src": "'none'", "img-src": "data:", "style-src": "'unsafe-inline'"}
+
+
+def test_printed_numbers_are_counted_from_the_verdicts(made):
+    verdicts = pd.read_csv(made().root / "tables/V.verdicts.csv")["verdict"].value_counts()
+    kinds = ["match", "outside", "not resolved", "not run", "stand-in"]
+    numbers = [int(verdicts.get(kind, 0)) for kind in kinds]
+    assert sum(n > 0 for n in numbers) >= 3
+    # the paper prints 530 numbers, 140 of them in Table V and 48 in Table I (6 rows of 8)
+    assert ["V", *map(str, numbers), str(140 - sum(numbers)), "140"] in made().page.rows
+    assert ["I", *["0"] * 5, "48", "48"] in made().page.rows
+    assert ["All", *map(str, numbers), str(530 - sum(numbers)), "530"] in made().page.rows
+
+
+def test_claims_are_counted_by_both_outcomes_and_shown_with_their_numbers(made):
+    rows = made().page.rows
+    assert ["holds", "1", "0", "0", "0", "0", "1"] in rows  # reproduced, contradicted, ..., all
+    assert ["fails", "0", "1", "0", "0", "0", "1"] in rows
+    assert ["cannot be told", "0", "0", "0", "1", "0", "1"] in rows
+    assert ["All", "1", "1", "0", "1", "0", "3"] in rows
+    (row,) = [row for row in rows if row[:2] == ["A1", "Abstract"]]
+    assert row[3] == "✓ holds Print: something. gain, dB: 0.125"
+    assert row[4] == "✓ reproduced Ours: something. gain, dB: 2 (1.5 to 2.5)"
+    (row,) = [row for row in rows if row[:2] == ["C10", "IV-C"]]
+    assert row[4] == "✗ contradicted Ours: something. gain, dB: 0.25; 0.25"
+
+
+def test_what_is_tolerated_is_said_once(made):
+    from lkca.verdicts import RULES
+
+    assert [made().page.words.count(rule) for rule in RULES] == [1] * len(RULES)
+
+
+def test_comparisons_are_the_differences_of_the_means_in_both_directions(made):
+    """LKCA-Net's three images are on average 40 dB, bicubic's 38 and LKCA-LR's, of two seeds, 9.25."""
+    blocks = re.split('<div class="against">', made().text)[1:]
+    names = [re.search("<h3>Compared with (.*?)</h3>", block)[1] for block in blocks[:4]]
+    against = {name: Page(block.split("</table>")[0]) for name, block in zip(names, blocks, strict=False)}
+    assert list(against) == ["Bicubic", "LKCA-LR", "LKCA-Net", "SSPSR"]
+    found = {(of, row[1]): row[2] for of, page in against.items() for row in page.rows[1:]}
+    assert found["Bicubic", "LKCA-Net"].startswith("+2.00 ") and found["LKCA-Net", "Bicubic"].startswith("−2.00 ")
+    assert found["LKCA-LR", "LKCA-Net"].startswith("+30.8 ") and found["LKCA-Net", "LKCA-LR"].startswith("−30.8 ")
+    outcomes = {
+        (of, row[1]): cell["data-outcome"]
+        for of, page in against.items()
+        for row, cell in zip(page.rows[1:], page.of("td")[1::7], strict=True)
+    }
+    assert outcomes["Bicubic", "LKCA-Net"] == "better" and outcomes["LKCA-Net", "Bicubic"] == "worse"
+    lines = pd.read_csv(made().root / "tables/V.comparisons.csv").set_index(["a", "b", "score"])
+    low, high = lines.loc[("Bicubic", "LKCA-Net", "MPSNR"), ["low", "high"]]
+    assert low < -2 < high < 0
+    assert f"−{-low:.2f} to −{-high:.2f}" in found["LKCA-Net", "Bicubic"]
+    assert f"+{-high:.2f} to +{-low:.2f}" in found["Bicubic", "LKCA-Net"]
+
+
+def test_the_pictures_are_the_figures_and_have_words(made):
+    pictures = [a for a in made().page.of("img") if "src" in a]
+    kinds = {"1": "share", "4": "spectrum", "6": "composite"}
+    assert [p["alt"] for p in pictures] == [f"Figure {name}: A {kind} of methods" for name, kind in kinds.items()]
+    for name, picture in zip(kinds, pictures, strict=True):
         data = picture["src"].removeprefix("data:image/png;base64,")
-        assert b64decode(data) == (tmp_path / f"figures/{name}.png").read_bytes()
+        assert b64decode(data) == (made().root / f"figures/{name}.png").read_bytes()
+
+
+def test_downloads_are_the_files(made):
+    links = [a for a in made().page.of("a") if "download" in a]
+    kinds = ("csv", "tex", "verdicts.csv", "comparisons.csv")
+    names = [f"tables/{table}.{kind}" for table in ("V", "own") for kind in kinds]
+    for link, name in zip(links, ["claims.csv", *names], strict=True):
+        assert link["download"] == Path(name).name
+        assert b64decode(link["href"].partition("base64,")[2]) == (made().root / name).read_bytes()
+
+
+def decoded(url: str) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(b64decode(url.removeprefix("data:image/webp;base64,")))).convert("RGB"))
+
+
+def test_pictures_and_error_maps_are_those_of_the_runs(made):
+    (view,) = json.loads(script(made().text, "look-data"))
+    assert view["title"] == "chikusei ×4" and view["shape"] == [64, 64]
+    assert [(m["label"], m["untrained"], m["psnr"]) for m in view["methods"]] == [
+        ("Bicubic", None, 37.0),
+        ("LKCA-LR", None, 8.0),
+        ("LKCA-Net", None, 38.9),
+        ("SSPSR", 2, 20.0),
+    ]
+    image = np.load(made().root / "runs/chikusei_x4/lkca/seed3000/image.npz")
+    # the stretch leaves 2 % of the truth's pixels at black and 2 % at white, in each band
+    truth, ours = decoded(view["truth"]["picture"]), decoded(view["methods"][2]["picture"])
+    bright = image["hr"] > np.quantile(image["hr"], 0.985, axis=(0, 1))
+    assert truth[bright].mean() > 240 and truth[image["hr"] < np.quantile(image["hr"], 0.015, axis=(0, 1))].mean() < 15
+    assert np.corrcoef(truth.ravel(), image["hr"].ravel())[0, 1] > 0.95
+    assert (ours.astype(int) - truth)[8:16, 40:48].mean() > 60  # where it is 0.5 too bright
+    error = decoded(view["methods"][2]["error"])
+    assert view["limit"] == pytest.approx(0.5)  # in 1.6 % of the pixels
+    assert error[10:14, 42:46].min() > 250
+    assert abs(error[30:, :30] - 255.0 * image["error"][60, 10] / 0.5).max() < 4
+    assert decoded(view["truth"]["error"]).max() < 5
+
+
+def test_spectra_are_those_of_the_runs_at_their_wavelengths(made):
+    (view,) = json.loads(script(made().text, "look-data"))
+    assert (view["nanometres"][0], view["nanometres"][-1], len(view["nanometres"])) == (363, 1018, 128)
+    assert np.ptp(np.diff(view["nanometres"])) < 0.2  # rounded to 0.1 nm
+    for model, entry in (("bicubic", view["methods"][0]), ("lkca", view["methods"][2]), ("lkca", view["truth"])):
+        image = np.load(made().root / f"runs/chikusei_x4/{model}/seed3000/image.npz")
+        packed = entry["spectra"]
+        steps = np.frombuffer(b64decode(packed["values"]), "<u2").reshape(12, 12, 128)
+        found = packed["low"] + (packed["high"] - packed["low"]) / 65535 * steps
+        expected = image["spectra_hr" if entry is view["truth"] else "spectra_sr"].transpose(1, 2, 0)
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_runs_travel_with_settings_scores_and_history(made):
+    groups = json.loads(gzip.decompress(b64decode(script(made().text, "runs-data"))))
+    assert groups["run-chikusei-4-lkca"]["label"] == "LKCA-Net, Table V"
+    assert groups["run-chikusei-4-teacher"]["label"] == ""
+    verdicts = pd.read_csv(made().root / "tables/V.verdicts.csv", dtype=str).query("row == 'LKCA-Net' and scale == '4'")
+    shown = ["table", "column", "printed", "verdict", "why"]
+    assert groups["run-chikusei-4-lkca"]["printed"] == verdicts[shown].to_dict("records") != []
+    for seed in groups["run-chikusei-4-lkca"]["seeds"]:
+        folder = made().root / f"runs/chikusei_x4/lkca/seed{seed['run']['seed']}"
+        scores = json.loads((folder / "scores.json").read_text())
+        assert seed["run"] == json.loads((folder / "run.json").read_text())
+        assert {**seed["scores"], "images": None} == {**scores, "images": None}
+        for ours, theirs in zip(seed["scores"]["images"], scores["images"], strict=True):
+            assert ours.items() <= theirs.items() and {"window", "scores", "mae"} <= ours.keys()
+        history = (folder / "history.csv").read_text().splitlines()
+        assert seed["history"] == {"steps": [400, 800, 1200], "mpsnr": [30.5, 38.5, 38.25], "last": "\n".join(history)}
+    assert groups["run-chikusei-4-bicubic"]["seeds"][0]["history"] is None
+
+
+def test_time_and_macs_stand_side_by_side(made):
+    """Each method takes twice the time of the one before; LKCA-Net has 867 M MACs, LKCA-LR 338 M."""
+    lines = [row for row in made().page.rows if len(row) == 12]
+    rows = {row[2]: row for row in lines}
+    assert [row[2] for row in lines[1:]] == ["Bicubic", "LKCA-LR", "LKCA-Net", "SSPSR"]  # 32 is LKCA-LR's network
+    assert rows["LKCA-Net"][3:] == ["0.001", "0.867", "× 2.57", "× 2", "4 3.6 to 4.8", "1,000", "512", "–", "8"]
+    assert rows["Bicubic"][5:7] == ["–", "× 0.5"]
+    most = "The most MACs: SSPSR on chikusei ×4, 129 times those of LKCA-LR; its latency is 4 times LKCA-LR's."
+    assert most in made().page.words
+    assert "speed" not in {a.get("id") for _, a in made(stand_in=made_up.STAND_IN, measured=False).page.tags}
+
+
+def test_everything_that_the_page_stands_on_is_listed_with_its_hash(made):
+    root = made().root
+    listed = json.loads((root / "report.json").read_text())["files"]
+    weights = {name: listed.pop(name) for name in list(listed) if name.endswith("weights.safetensors")}
+    assert set(weights.values()) == {"11" * 32} and len(weights) == 3 * 2 + 1  # as scores.json says, unread
+    assert {name: sha256(root / name) for name in listed} == listed
+    unlisted = {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()} - listed.keys()
+    assert {Path(name).name for name in unlisted} == {
+        "report.json",
+        "train.benchmark.tsv",
+        "evaluate.benchmark.tsv",
+        "spectrum.json",  # of runs whose singular values no figure shows
+    }
+    assert "runs/chikusei_x4/lkca/seed3000/spectrum.json" in listed
 
 
 @pytest.mark.parametrize("stand_in", [made_up.STAND_IN, None])
-def test_a_stand_in_is_announced_and_only_then(tmp_path, stand_in):
-    read = page(tmp_path, stand_in=stand_in)
-    banners = [a for a in read.of("p") if a.get("class") == "stand-in"]
-    assert len(banners) == (1 if stand_in else 0)
-    assert read.words.count(made_up.STAND_IN) == (6 if stand_in else 0)  # the banner, two tables, three figures
+def test_a_stand_in_is_announced_and_only_then(made, stand_in):
+    page = made(stand_in=stand_in, measured=False).page if stand_in else made().page
+    assert len([a for a in page.of("p") if a.get("class") == "stand-in"]) == (1 if stand_in else 0)
+    # the banner, claims, two tables, their comparisons, three figures, the closer look
+    assert page.words.count(made_up.STAND_IN) == (10 if stand_in else 0)
 
 
-def test_names_are_text_and_never_markup(tmp_path):
-    hostile = "<img src=x onerror=alert(1)>"
-    read = page(tmp_path, title=hostile, scene=made_up.HOSTILE, model=made_up.HOSTILE)
-    assert hostile in read.words
-    assert [made_up.HOSTILE, "×4", made_up.HOSTILE, "3000"] in [row[:4] for row in read.rows]
-    assert "script" not in {tag for tag, _ in read.tags}
-    assert all("onerror" not in attributes for _, attributes in read.tags)
+def test_names_are_text_and_never_markup(made):
+    hostile, plain = made(word=made_up.HOSTILE), made()
+    assert hostile.page.words.count(made_up.HOSTILE) > 20
+    assert [made_up.HOSTILE, "×4", made_up.HOSTILE, "3000"] in [row[:4] for row in hostile.page.rows]
+    assert [len(page.of("script")) for page in (hostile.page, plain.page)] == [3, 3]
+    for name in ("look-data", "runs-data"):
+        assert not {"<", ">", "&"} & {*script(hostile.text, name)}
+    assert not [name for _, attributes in hostile.page.tags for name in attributes if name.startswith("on")]
 
 
 def test_an_empty_slot_is_an_error():
-    with pytest.raises(UndefinedError, match="title"):
+    with pytest.raises(UndefinedError, match="is undefined"):
         render("report.html.j2")

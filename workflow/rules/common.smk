@@ -10,7 +10,7 @@ from snakemake.settings.types import DeploymentMethod
 
 sys.path.insert(0, workflow.basedir)
 from lkca.cards import visible
-from lkca.config import experiment, module_digest, run_settings, scene_settings, split_settings
+from lkca.config import code_digest, experiment, module_digest, run_settings, scene_settings, split_settings
 from lkca.errors import InputError
 from lkca.plan import LONGEST, Estimates, memory_here
 
@@ -46,6 +46,7 @@ RUN = "results/{exp}/runs/{scene}_x{scale}/{model}/seed{seed}"
 # Limits that nobody has to write are those of this machine, unless an executor sends jobs to others. Snakemake keeps each
 # job's resources within them, so none is too small for a job.
 ELSEWHERE = workflow.resource_settings.nodes is not None
+CORES = workflow.resource_settings.cores or 1  # all of this machine's; None where an executor has its own
 CARDS = len(visible())
 ESTIMATES = Estimates(EXPERIMENT, gpu=CARDS > 0 or ELSEWHERE)
 if workflow.is_main_process and not ELSEWHERE:
@@ -124,16 +125,54 @@ def table_runs(name):
 
 
 def figure_runs(name):
-    """A figure shows the first seed."""
-    return [(*run, EXPERIMENT.seeds[0]) for run in EXPERIMENT.figures[name].runs()]
+    figure = EXPERIMENT.figures[name]
+    return [(*run, seed) for run in figure.runs() for seed in figure.seeds(EXPERIMENT.seeds)]
+
+
+TABLE_FILES = ("csv", "md", "tex", "html", "verdicts.csv", "comparisons.csv")
 
 
 def table_files(name):
-    return [f"{ROOT}/tables/{name}.{kind}" for kind in ("csv", "md", "tex", "html")]
+    return [f"{ROOT}/tables/{name}.{kind}" for kind in TABLE_FILES]
 
 
 def figure_files(name):
     return [f"{ROOT}/figures/{name}.{kind}" for kind in ("png", "pdf")]
+
+
+def measured_models():
+    """The models whose speed is measured, by scene and scale: those of the report's tables and of its figures of speed."""
+    shown = [EXPERIMENT.tables[name] for name in EXPERIMENT.report.tables]
+    shown += [figure for figure in map(EXPERIMENT.figures.get, EXPERIMENT.report.figures) if figure.kind == "speed"]
+    models = {}
+    for scene, scale, model in sorted({run for each in shown for run in each.runs()}):
+        models.setdefault((scene, scale), []).append(model)
+    return models
+
+
+MEASURED = measured_models()
+
+
+def efficiency_files():
+    return [f"{ROOT}/efficiency/{scene}_x{scale}.json" for scene, scale in MEASURED]
+
+
+def measured_here(wildcards):
+    """Name -> model, of a scene and scale."""
+    return {name: EXPERIMENT.models[name] for name in MEASURED.get((wildcards.scene, int(wildcards.scale)), [])}
+
+
+def efficiency_settings(wildcards):
+    """The networks to be measured as JSON."""
+    models = measured_here(wildcards)
+    return json.dumps(
+        {
+            "scene": wildcards.scene,
+            "scale": int(wildcards.scale),
+            "bands": scene_of(wildcards).bands,
+            "models": {name: model.model_dump(include={"arch", "args", "upsampler"}) for name, model in models.items()},
+        }
+    )
 
 
 def table_settings(wildcards):
@@ -193,18 +232,19 @@ def bicubic_check_settings():
 
 def figure_settings(wildcards):
     """A figure as JSON."""
-    figure = EXPERIMENT.figures[wildcards.figure]
-    composite = EXPERIMENT.scenes[figure.scenes[0]].composite
+    figure, scenes, models = EXPERIMENT.figures[wildcards.figure], {}, list(EXPERIMENT.models)
+    for name in figure.scenes:
+        scene = EXPERIMENT.scenes[name]
+        facts = {"title": scene.title, "nanometres": scene.described().nanometres}
+        scenes[name] = {**facts, **scene.composite.model_dump()}
     return json.dumps(
         {
             "name": wildcards.figure,
-            "scene_titles": [EXPERIMENT.scenes[scene].title for scene in figure.scenes],
-            "image": composite.image,
-            "composite": composite.bands,
-            "zoom": composite.zoom,
-            "seed": EXPERIMENT.seeds[0],
-            "stand_in": EXPERIMENT.stand_in,
             **figure.model_dump(),
+            "scenes": scenes,
+            "seeds": figure.seeds(EXPERIMENT.seeds),
+            "looks": {label: models.index(model) for label, model in figure.rows.items() if model in models},
+            "stand_in": EXPERIMENT.stand_in,
         }
     )
 
@@ -212,13 +252,53 @@ def figure_settings(wildcards):
 def figure_inputs(kind):
     """An input function: what a figure of this kind reads, nothing for the others."""
 
+    names = {
+        "scores": "scores.json",
+        "spectra": "spectrum.json",
+        "images": "image.npz",
+        "histories": "history.csv",
+    }
+    needs = {
+        "spectrum": ["spectra"],
+        "composite": ["scores", "images"],
+        "pixels": ["scores", "images"],
+        "curves": ["scores", "histories"],
+        "speed": ["scores", "efficiency"],
+    }
+
     def files(wildcards):
-        runs = figure_runs(wildcards.figure)
-        name = {"scores": "scores.json", "spectra": "spectrum.json", "images": "image.npz"}[kind]
-        needs = {"share": ["scores"], "spectrum": ["spectra"], "composite": ["scores", "images"]}
-        return run_files(name, runs) if kind in needs[EXPERIMENT.figures[wildcards.figure].kind] else []
+        figure = EXPERIMENT.figures[wildcards.figure]
+        if kind not in needs.get(figure.kind, ["scores"]):
+            return []
+        if kind == "efficiency":
+            return [f"{ROOT}/efficiency/{scene}_x{figure.scale}.json" for scene in figure.scenes]
+        return run_files(names[kind], figure_runs(wildcards.figure))
 
     return files
+
+
+def claims_spectra():
+    """The runs whose singular values the claims are about: LKCA-Net's, of every seed, where a figure shows them."""
+    shown = [figure for figure in map(EXPERIMENT.figures.get, EXPERIMENT.report.figures) if figure.kind == "spectrum"]
+    runs = {run for figure in shown for run in figure.runs() if run[2] == figure.rows.get("LKCA-Net")}
+    return [(*run, seed) for run in sorted(runs) for seed in EXPERIMENT.seeds]
+
+
+def claims_settings():
+    """The claims as JSON."""
+    return json.dumps(
+        {
+            "rows": {name: EXPERIMENT.tables[name].rows for name in EXPERIMENT.report.tables},
+            "models": {name: model.model_dump() for name, model in EXPERIMENT.models.items()},
+            "stand_in": EXPERIMENT.stand_in,
+        }
+    )
+
+
+def report_spectra():
+    """The singular values that figures show and claims are about."""
+    figures = [name for name in EXPERIMENT.report.figures if EXPERIMENT.figures[name].kind == "spectrum"]
+    return sorted({*claims_spectra(), *(run for name in figures for run in figure_runs(name))})
 
 
 SHOWN = {"sensor", "gsd_m", "nanometres", "source", "citation", "terms"}  # of a cube, in the report
@@ -234,10 +314,14 @@ def report_settings():
             "stand_in": e.stand_in,
             "seeds": e.seeds,
             "scenes": {
-                name: {"title": scene.title, **scene.described().model_dump(mode="json", include=SHOWN)}
+                name: {
+                    "title": scene.title,
+                    "image": scene.composite.image,
+                    **scene.described().model_dump(mode="json", include=SHOWN),
+                }
                 for name, scene in e.scenes.items()
             },
-            "tables": [{"name": name, "title": e.tables[name].title} for name in e.report.tables],
-            "figures": [{"name": name, "title": e.figures[name].title} for name in e.report.figures],
+            "tables": [{"name": name, **e.tables[name].model_dump()} for name in e.report.tables],
+            "figures": [{"name": name, **e.figures[name].model_dump()} for name in e.report.figures],
         }
     )

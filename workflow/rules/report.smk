@@ -3,12 +3,22 @@ rule table:
     input:
         scores=lambda w: run_files("scores.json", table_runs(w.table)),
         printed="workflow/resources/paper_tables.csv",
-        code=["lkca/tables.py", "lkca/templates.py", "workflow/resources/report/table.html.j2"],
+        code=[
+            "lkca/columns.py",
+            "lkca/comparisons.py",
+            "lkca/statistics.py",
+            "lkca/tables.py",
+            "lkca/templates.py",
+            "lkca/verdicts.py",
+            "workflow/resources/report/table.html.j2",
+        ],
     output:
         csv="results/{exp}/tables/{table}.csv",
         markdown="results/{exp}/tables/{table}.md",
         latex="results/{exp}/tables/{table}.tex",
         html="results/{exp}/tables/{table}.html",
+        verdicts="results/{exp}/tables/{table}.verdicts.csv",
+        comparisons="results/{exp}/tables/{table}.comparisons.csv",
     log:
         "results/{exp}/tables/{table}.log",
     benchmark:
@@ -27,7 +37,9 @@ rule table:
             --csv {output.csv:q} \
             --markdown {output.markdown:q} \
             --latex {output.latex:q} \
-            --html {output.html:q} |& tee {log:q}
+            --html {output.html:q} \
+            --verdicts {output.verdicts:q} \
+            --comparisons {output.comparisons:q} |& tee {log:q}
         """
 
 
@@ -37,7 +49,7 @@ rule bicubic_rows:
         scores=bicubic_scores,
         manifest=lambda w: f"{ROOT}/scenes/{w.scene}.json" if bicubic_scores(w) else [],
         printed="workflow/resources/paper_tables.csv",
-        code=["lkca/oracle.py", "lkca/tables.py"],
+        code=["lkca/columns.py", "lkca/oracle.py"],
     output:
         json="results/{exp}/bicubic_check/{scene}.json",
         markdown="results/{exp}/bicubic_check/{scene}.md",
@@ -66,7 +78,9 @@ rule figure:
         scores=figure_inputs("scores"),
         spectra=figure_inputs("spectra"),
         images=figure_inputs("images"),
-        code="lkca/figures.py",
+        histories=figure_inputs("histories"),
+        efficiency=figure_inputs("efficiency"),
+        code=["lkca/figures.py", "lkca/statistics.py"],
     output:
         png="results/{exp}/figures/{figure}.png",
         pdf="results/{exp}/figures/{figure}.pdf",
@@ -86,24 +100,65 @@ rule figure:
             --scores {input.scores:q} \
             --spectra {input.spectra:q} \
             --images {input.images:q} \
+            --histories {input.histories:q} \
+            --efficiency {input.efficiency:q} \
             --png {output.png:q} \
             --pdf {output.pdf:q} |& tee {log:q}
         """
 
 
+rule claims:
+    """Check what the paper claims, on its own tables and on our results."""
+    input:
+        scores=run_files("scores.json", EXPERIMENT.runs()),
+        spectra=run_files("spectrum.json", claims_spectra()),
+        printed="workflow/resources/paper_tables.csv",
+        claims="workflow/resources/claims.yaml",
+        code=["lkca/claims.py", "lkca/expressions.py", "lkca/statistics.py"],
+    output:
+        json="results/{exp}/claims.json",
+        csv="results/{exp}/claims.csv",
+    log:
+        "results/{exp}/claims.log",
+    localrule: True
+    conda:
+        "../../environment.yml"
+    params:
+        settings=claims_settings(),
+    shell:
+        """
+        python -m lkca claims \
+            --settings {params.settings:q} \
+            --scores {input.scores:q} \
+            --spectra {input.spectra:q} \
+            --printed {input.printed:q} \
+            --claims {input.claims:q} \
+            --out {output.json:q} \
+            --csv {output.csv:q} |& tee {log:q}
+        """
+
+
 rule report:
-    """Put tables, figures and how they were made on one page."""
+    """Put verdicts, claims, tables, figures and how they were made on one page."""
     input:
         scenes=expand(f"{ROOT}/scenes/{{scene}}.json", scene=sorted({run[0] for run in EXPERIMENT.runs()})),
         splits=sorted({f"{ROOT}/splits/{scene}_x{scale}.json" for scene, scale, *_ in EXPERIMENT.runs()}),
         runs=run_files("run.json", EXPERIMENT.runs()),
-        scores=run_files("scores.json", EXPERIMENT.runs()),
+        beside_runs=[run_files(name, EXPERIMENT.runs()) for name in ("scores.json", "image.npz")],
         tables=expand(f"{ROOT}/tables/{{table}}.html", table=EXPERIMENT.report.tables),
+        beside_tables=[table_files(name) for name in EXPERIMENT.report.tables],
         figures=expand(f"{ROOT}/figures/{{figure}}.png", figure=EXPERIMENT.report.figures),
-        code=["lkca/report.py", "lkca/templates.py"],
-        templates=["workflow/resources/report/report.html.j2", "workflow/resources/report/report.css"],
+        beside_figures=[figure_files(name) for name in EXPERIMENT.report.figures],
+        spectra=run_files("spectrum.json", report_spectra()),
+        efficiency=efficiency_files(),
+        claims=f"{ROOT}/claims.json",
+        beside_claims=f"{ROOT}/claims.csv",
+        printed="workflow/resources/paper_tables.csv",
+        code=["lkca/columns.py", "lkca/look.py", "lkca/report.py", "lkca/templates.py", "lkca/verdicts.py"],
+        templates=expand("workflow/resources/report/report.{kind}", kind=["html.j2", "css", "js"]),
     output:
-        "results/{exp}/report.html",
+        page="results/{exp}/report.html",
+        provenance="results/{exp}/report.json",
     log:
         "results/{exp}/report.log",
     localrule: True
@@ -120,5 +175,10 @@ rule report:
             --runs {input.runs:q} \
             --tables {input.tables:q} \
             --figures {input.figures:q} \
-            --out {output:q} |& tee {log:q}
+            --spectra {input.spectra:q} \
+            --efficiency {input.efficiency:q} \
+            --claims {input.claims:q} \
+            --printed {input.printed:q} \
+            --out {output.page:q} \
+            --provenance {output.provenance:q} |& tee {log:q}
         """

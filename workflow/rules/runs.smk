@@ -120,3 +120,29 @@ rule spectrum:
             --weights {input.weights:q} \
             --out {output:q} |& tee {log:q}
         """
+
+
+rule efficiency:
+    """Measure what the networks cost when they run. No other job runs beside it: it takes all cores and a GPU."""
+    input:
+        code=["lkca/efficiency.py", "lkca/complexity.py"],
+    output:
+        "results/{exp}/efficiency/{scene}_x{scale}.json",
+    log:
+        "results/{exp}/efficiency/{scene}_x{scale}.log",
+    benchmark:
+        "results/{exp}/efficiency/{scene}_x{scale}.benchmark.tsv"
+    conda:
+        "../../environment.yml"
+    threads: CORES
+    resources:
+        gpu=int(ESTIMATES.gpu),
+    params:
+        settings=efficiency_settings,
+        code=lambda w: sorted({code_digest(model.arch) for model in measured_here(w).values()}),  # so that a change is seen
+    shell:
+        """
+        python -m lkca efficiency \
+            --settings {params.settings:q} \
+            --out {output:q} |& tee {log:q}
+        """
