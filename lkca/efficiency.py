@@ -35,8 +35,8 @@ from lkca.models import MODELS, build
 from lkca.train import device, end_with_parent
 
 PIXELS = {"cpu": 2**14, "cuda": 2**17}  # of the reconstructions of a batch: 4 and 32 images at x4
-SECONDS = {"cpu": 0.1, "cuda": 1.0}  # of passes together; GPUs tell their energy a few times a second
-LEAST = 5  # passes for a latency, ...
+SECONDS = {"cpu": 0.1, "cuda": 1.0}  # that a batch is repeated for; GPUs tell their energy a few times a second
+LEAST, SHORT = 5, 0.1  # passes and seconds for a latency, ...
 LONG = 0.5  # ... but two will do that take so many seconds together
 POWERCAP = Path("/sys/class/powercap")
 FORK = get_context("fork")  # so that torch starts once; what forks here has started no threads of it and no GPU
@@ -170,9 +170,9 @@ def cost(net: nn.Module, bands: int, scale: int, on: str) -> dict[str, Any]:
     start = memory(on)[0]
     if on == "cuda":
         torch.cuda.reset_peak_memory_stats()
-    seconds, joules = passes(net, lr, on, 1 if len(lr) > 1 else LEAST)
+    seconds, joules = passes(net, lr, on, SECONDS[on], 1 if len(lr) > 1 else LEAST)
     peak = memory(on)[1]
-    latency = passes(net, lr[:1], on, LEAST)[0] if len(lr) > 1 else seconds
+    latency = passes(net, lr[:1], on, SHORT, LEAST)[0] if len(lr) > 1 else seconds
     low, median, high = np.quantile(latency, [0.25, 0.5, 0.75]).tolist()
     images = len(seconds) * len(lr)
     return {
@@ -186,11 +186,11 @@ def cost(net: nn.Module, bands: int, scale: int, on: str) -> dict[str, Any]:
     }
 
 
-def passes(net: nn.Module, lr: Tensor, on: str, least: int) -> tuple[list[float], float]:
+def passes(net: nn.Module, lr: Tensor, on: str, length: float, least: int) -> tuple[list[float], float]:
     """Seconds of each of some forward passes, and joules of all; 0 where the device tells none."""
     meters, seconds = counters(on), []
     before = [meter.read() for meter in meters]
-    while sum(seconds) < SECONDS[on] or len(seconds) < (least if sum(seconds) < LONG else min(least, 2)):
+    while sum(seconds) < length or len(seconds) < (least if sum(seconds) < LONG else min(least, 2)):
         began = perf_counter()
         net(lr)
         settle(on)

@@ -450,7 +450,7 @@ class Check:
         for name, values in made.items():
             if len({*values.values()}) > 1:
                 self.notes.append(f"The scores were not made with one {_told(name)}: {_shares(values)}.")
-        if unscored := [folder for folder in self.runs if f"{folder}/{SCORES}" in self.gone]:
+        if unscored := [folder for folder in self.runs if f"{folder}/{SCORES}" in self.gone - self.records.keys()]:
             self.notes.append(f"Without scores: {_names(unscored)}; a teacher that no table shows, or not finished.")
 
     def _one(self, what: str, values: Mapping[str, str], todo: str) -> None:

@@ -56,7 +56,7 @@ def report(
             it; bicubic has no history.csv.
         tables: HTML of the tables, {name}.html; their CSV, LaTeX, verdicts and comparisons are read beside it.
         figures: PNG of the figures, {name}.png, each with its PDF beside it.
-        spectra: Singular values that the figures show.
+        spectra: Singular values, which figures show and claims are about.
         efficiency: Measured time and memory, {scene}_x{scale}.json; none, and the page says nothing of it.
         claims: claims.json; claims.csv is read beside it.
         printed: The paper's numbers, workflow/resources/paper_tables.csv.

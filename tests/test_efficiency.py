@@ -27,9 +27,14 @@ def settings(scale: int = 4, bands: int = 4, **models: dict) -> dict:
 
 
 class Slow(nn.Module):
-    """Takes 10 ms an image."""
+    """Takes 10 ms an image, and counts what it is given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shapes = []
 
     def forward(self, lr):
+        self.shapes.append(lr.shape)
         time.sleep(0.01 * len(lr))
 
 
@@ -59,6 +64,16 @@ def test_latency_and_throughput_are_those_of_a_network_whose_time_is_known(scale
     assert 0.01 <= found["latency_low_s"] <= found["latency_s"] <= found["latency_high_s"] < 0.1
     assert found["batch"] == batch
     assert 10 < found["throughput_per_s"] <= 100
+
+
+def test_of_long_passes_there_are_few(monkeypatch):
+    """Pretending that 10 ms are long: a small image first, a batch, two for the latency."""
+    monkeypatch.setattr(efficiency, "LONG", 0.01)
+    monkeypatch.setattr(efficiency, "SHORT", 0.01)
+    monkeypatch.setitem(efficiency.SECONDS, "cpu", 0.01)
+    net = Slow()
+    cost(net, 2, 4, "cpu")
+    assert net.shapes == [(1, 2, 8, 8), (4, 2, 16, 16), (1, 2, 16, 16), (1, 2, 16, 16)]
 
 
 def test_one_networks_memory_does_not_hide_anothers():

@@ -301,8 +301,8 @@ def test_runs_of_an_older_scene(root, check):
     report(root)
     runs = [f"{folder}/run.json" for folder in (LKCA, OTHER, KD)]
     assert check()[1] == [
-        f"scenes/chikusei.npy and splits/chikusei_x4.json are not the files that {runs[0]}, {runs[1]} and {runs[2]} recorded: "
-        f"{again(*runs)}."
+        f"scenes/chikusei.npy and splits/chikusei_x4.json are not the files that {runs[0]}, {runs[1]} and {runs[2]} "
+        f"recorded: {again(*runs)}."
     ]
 
 

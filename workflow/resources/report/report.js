@@ -178,6 +178,7 @@ function angle(a, b) {
 }
 
 function lookCloser(views) {
+  find(".no-script").remove();
   const [viewChoice, left, right, kind, divider] = ["view", "left", "right", "kind", "divider"].map((name) =>
     find(`#look-${name}`),
   );
@@ -410,7 +411,10 @@ function details({ run, scores, history }) {
   const tell = (name, value) => {
     if (value !== null && typeof value === "object") {
       for (const [inner, each] of Object.entries(value)) tell(`${name} ${inner}`, each);
-    } else facts.append(make("div", {}, make("dt", {}, name.replaceAll("_", " ")), make("dd", {}, String(value ?? "–"))));
+      return;
+    }
+    const words = [make("dt", {}, name.replaceAll("_", " ")), make("dd", {}, String(value ?? "–"))];
+    facts.append(make("div", {}, ...words));
   };
   const known = ["experiment", "scene", "scale", "model", "seed", "mean", "images"];
   for (const [name, value] of Object.entries(scores)) if (!known.includes(name)) tell(name, value);
@@ -425,11 +429,11 @@ function details({ run, scores, history }) {
 // Start -------------------------------------------------------------------------------------------------------------
 
 for (const part of findAll("[data-script]")) part.hidden = false;
-find(".no-script").remove();
 for (const table of findAll("table.scores, table[data-sortable]")) sortable(table);
 for (const block of findAll(".one-table")) tableTools(block);
 claimsTools();
-lookCloser(JSON.parse(find("#look-data").textContent));
+const views = find("#look-data"); // missing where nothing was run
+if (views) lookCloser(JSON.parse(views.textContent));
 document.addEventListener("click", (event) => {
   const link = event.target.closest('a[href^="#run-"]');
   if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
