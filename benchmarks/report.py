@@ -23,6 +23,7 @@ from networks import ending, facts_of, file_name, ready, write
 from rehearsal import memory
 
 from lkca.config import Experiment, experiment, merged
+from lkca.errors import InputError
 from lkca.files import digest, read_json, sha256, write_json
 from tests import made_up
 
@@ -116,7 +117,9 @@ def speed(root: Path, e: Experiment, sizes: dict[tuple[str, int], dict[str, dict
 def paint(path: Path, side: int, bands: int, rng: np.random.Generator) -> None:
     """A picture as rough as landscapes are, and a reconstruction that misses its finest detail."""
     frequency = np.hypot(*np.meshgrid(np.fft.fftfreq(side), np.fft.rfftfreq(side), indexing="ij"))
-    noise = np.fft.rfft2(rng.normal(size=(3, side, side))) / np.maximum(frequency, 1 / side)
+    noise = np.fft.rfft2(rng.normal(size=(3, side, side)) + 3 * rng.normal(size=(side, side))) / np.maximum(
+        frequency, 1 / side
+    )
     hr, sr = (np.fft.irfft2(each, (side, side)) for each in (noise, noise * (frequency < 0.1)))
     hr, sr = (np.float32(0.3 + 0.1 * each / hr.std()).transpose(1, 2, 0) for each in (hr, sr))
     grid = (2 * np.arange(12) + 1) * side // 24
@@ -142,8 +145,9 @@ def measure(work: Path) -> dict[str, Any]:
     """Let Snakemake make the report, and watch it."""
     command = [sys.executable, "-m", "snakemake", "--cores", str(CORES), "--configfile", "config.yaml", "seeds.yaml"]
     command += ["--rerun-triggers", "mtime", "--quiet", "all", "--allowed-rules", *RULES]
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # where its jobs find this Python
     began, peak = perf_counter(), 0
-    process = subprocess.Popen(command, cwd=work, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, cwd=work, env=os.environ | {"PATH": path}, stdout=subprocess.DEVNULL)
     try:
         while process.poll() is None:
             peak = max(peak, memory(process.pid))
@@ -152,7 +156,7 @@ def measure(work: Path) -> dict[str, Any]:
         process.terminate()
     seconds = perf_counter() - began
     if process.returncode:
-        sys.exit(f"report: snakemake failed: {process.stderr.read()[-2000:]}")
+        raise InputError(f"snakemake ended with code {process.returncode}: its words stand above.")
     page = work / "results/paper/report.html"
     return {"seconds": f"{seconds:.1f}", "peak_GB": f"{peak / 1e9:.3f}", "page_MB": f"{page.stat().st_size / 1e6:.2f}"}
 

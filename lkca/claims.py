@@ -287,7 +287,9 @@ def on_table(claim: Claim, functions: Functions) -> dict[str, Any]:
     try:
         truth = judge(claim, functions, claim.expression)
     except Missing as missing:
-        return {"outcome": "cannot be told", "why": f"There is no {missing}.", "values": {}}
+        needed = {"code": "our code", "weights": "trained weights", "images": "reconstructed images"}.get(claim.needs)
+        why = f"It takes {needed}." if needed else f"There is no {missing}."
+        return {"outcome": "cannot be told", "why": why, "values": {}}
     why = f"Not for {'; '.join(truth.fails)}." if truth.fails and not truth.holds else ""
     return {
         "outcome": "holds" if truth.holds else "fails",

@@ -207,9 +207,11 @@ class Expression:
             values = each if isinstance(loop.target, ast.Tuple) else [each]
             if not all(isinstance(target, ast.Name) for target in targets) or len(targets) != len(values):
                 raise self._error(f"{ast.unparse(loop.target)!r} does not name the items of {ast.unparse(loop.iter)!r}")
-            inner = names | {target.id: value for target, value in zip(targets, values, strict=True)}
+            here = {target.id: value for target, value in zip(targets, values, strict=True)}
+            inner = names | here
             if all(self._truth(self._value(test, inner, functions, where)).holds for test in loop.ifs):
-                label = ", ".join(filter(None, [where, *(str(v) for v in values if isinstance(v, str | int | float))]))
+                shown = [f"×{v}" if k == "r" else str(v) for k, v in here.items() if isinstance(v, str | int | float)]
+                label = ", ".join(filter(None, [where, *shown])).replace(", ×", " ×")  # r is the scale
                 found += self._items(item, loops[1:], inner, functions, label)
             if len(found) > MOST_ITEMS:
                 raise self._error(f"a list has more than {MOST_ITEMS} items")

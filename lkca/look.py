@@ -1,4 +1,4 @@
-"""What the report's page shows of a test image: pictures, error maps and spectra, small enough to travel in it."""
+"""Pictures of the page: figures, and of a test image pictures, error maps and spectra, small enough to travel in it."""
 
 import io
 from base64 import b64encode
@@ -54,11 +54,21 @@ def view(images: Mapping[str, Path], untrained: Collection[str]) -> dict[str, An
     }
 
 
+def figure(path: Path) -> str:
+    """A figure's PNG as a data URL, a third smaller and the same pixel for pixel."""
+    with Image.open(path) as image:
+        return _url(image.convert("RGB"), lossless=True, quality=0, method=2)
+
+
 def _webp(image: np.ndarray, quality: int) -> str:
     """(rows, columns, 3), shown from 0 to 1, as a data URL."""
-    file = io.BytesIO()
     levels = np.round(np.clip(image, 0, 1) * 255).astype(np.uint8)
-    Image.fromarray(levels).save(file, "webp", quality=quality, method=2)  # slower methods save nothing here
+    return _url(Image.fromarray(levels), quality=quality, method=2)  # slower methods save nothing here
+
+
+def _url(image: Image.Image, **how: Any) -> str:
+    file = io.BytesIO()
+    image.save(file, "webp", **how)
     return f"data:image/webp;base64,{b64encode(file.getvalue()).decode()}"
 
 

@@ -16,7 +16,7 @@ from markupsafe import Markup
 
 from lkca.columns import COLUMNS, SCORES
 from lkca.files import read_json, replacing, sha256, write_json
-from lkca.look import COLOURS, view
+from lkca.look import COLOURS, figure, view
 from lkca.templates import FOLDER, render
 from lkca.verdicts import RULES, SIGNS
 
@@ -86,10 +86,7 @@ def report(
         claims_csv=_download(claims.with_suffix(".csv")),
         tables=[_table(table, path) for table, path in zip(chosen["tables"], tables, strict=True)],
         scores=[COLUMNS[name] for name in SCORES],
-        figures=[
-            {**figure, "png": b64encode(path.read_bytes()).decode()}
-            for figure, path in zip(chosen["figures"], figures, strict=True)
-        ],
+        figures=[{**facts, "url": figure(path)} for facts, path in zip(chosen["figures"], figures, strict=True)],
         views=list(_views(chosen, names, manifests, read)),
         colours=COLOURS,
         speed=_speed(chosen, names, [read_json(path) for path in efficiency]),
@@ -209,11 +206,11 @@ def _names(chosen: dict[str, Any]) -> Names:
             of_table = names.setdefault((table["scene"], scale), {})
             for label, model in table["rows"].items():
                 of_table.setdefault(model, (label, f"Table {table['name']}"))
-    for figure in chosen["figures"]:
-        for scene in figure["scenes"]:
-            of_figure = names.setdefault((scene, figure["scale"]), {})
-            for label, model in figure["rows"].items():
-                of_figure.setdefault(model, (label, f"Figure {figure['name']}"))
+    for drawn in chosen["figures"]:
+        for scene in drawn["scenes"]:
+            of_figure = names.setdefault((scene, drawn["scale"]), {})
+            for label, model in drawn["rows"].items():
+                of_figure.setdefault(model, (label, f"Figure {drawn['name']}"))
     return names
 
 
@@ -360,10 +357,12 @@ def _download(path: Path) -> dict[str, str]:
 def _views(
     chosen: dict[str, Any], names: Names, manifests: dict[str, Any], read: list[dict[str, Any]]
 ) -> Iterable[dict[str, Any]]:
-    """For each scene and scale the test image that the figures show, with every method's reconstruction of it."""
+    """For each scene and scale the test image that the figures show, as every method of its largest table has it."""
     found = {run["key"]: run for run in read if run["seed"] == chosen["seeds"][0]}
     for (scene, scale), of_view in names.items():
-        methods = {model: found[scene, scale, model] for model in of_view if (scene, scale, model) in found}
+        main = next(iter(of_view.values()))[1]
+        shown = [(scene, scale, model) for model, (_, table) in of_view.items() if table == main]
+        methods = {key[2]: found[key] for key in shown if key in found}
         if not methods:
             continue
         facts, bands = chosen["scenes"][scene], manifests[scene]["bands"]
@@ -378,7 +377,6 @@ def _views(
                 {
                     **seen["methods"][model],
                     "label": of_view[model][0],
-                    "group": of_view[model][1],
                     "psnr": run["scores"]["images"][facts["image"]]["scores"]["MPSNR"],
                     "untrained": run["scores"]["steps"] if model in untrained else None,
                 }

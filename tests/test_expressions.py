@@ -62,7 +62,7 @@ def test_plain_statements_are_true_or_false_as_in_python(text):
 def test_functions_and_names_are_those_given():
     assert value("v('VDSR', x) + 1", v=lambda row, number: len(row) * number) == 13
     seen = value("all(better(d, r) for d, r in SETTINGS)", better=lambda d, r: certain(r == 4))
-    assert not seen.holds and seen.fails == ("b, 8",)  # says where
+    assert not seen.holds and seen.fails == ("b ×8",)  # says where
 
 
 @pytest.mark.parametrize(

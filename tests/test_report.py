@@ -179,8 +179,9 @@ def test_the_pictures_are_the_figures_and_have_words(made):
     kinds = {"1": "share", "4": "spectrum", "6": "composite"}
     assert [p["alt"] for p in pictures] == [f"Figure {name}: A {kind} of methods" for name, kind in kinds.items()]
     for name, picture in zip(kinds, pictures, strict=True):
-        data = picture["src"].removeprefix("data:image/png;base64,")
-        assert b64decode(data) == (made().root / f"figures/{name}.png").read_bytes()
+        shown = Image.open(io.BytesIO(b64decode(picture["src"].removeprefix("data:image/webp;base64,"))))
+        drawn = Image.open(made().root / f"figures/{name}.png").convert("RGB")
+        assert shown.size == drawn.size and shown.tobytes() == drawn.tobytes()
 
 
 def test_downloads_are_the_files(made):

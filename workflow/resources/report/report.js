@@ -196,18 +196,12 @@ function lookCloser(views) {
     view = views[viewChoice.value];
     const methods = [...view.methods.keys()];
     const trained = methods.filter((i) => view.methods[i].untrained === null);
-    const main = trained.filter((i) => view.methods[i].group === view.methods[0].group);
     for (const [side, select] of [left, right].entries()) {
-      const groups = Object.groupBy(methods, (i) => view.methods[i].group);
-      const option = (i) => make("option", { value: i }, label(i));
-      select.replaceChildren(
-        option(-1),
-        ...Object.entries(groups).map(([name, members]) => make("optgroup", { label: name }, ...members.map(option))),
-      );
-      const same = [-1, ...methods].find((i) => label(i) === before[side]);
-      select.value = same ?? main.at(-side) ?? -1; // the first and the last one of the largest table
+      const all = [-1, ...methods];
+      select.replaceChildren(...all.map((i) => make("option", { value: i }, label(i))));
+      select.value = all.find((i) => label(i) === before[side]) ?? trained.at(-side) ?? -1; // the first and the last one
     }
-    drawn = new Set(main);
+    drawn = new Set(trained);
     spectra = [view.truth, ...view.methods].map((each) => unpack(each.spectra));
     [row, column] = [view.rows, view.columns].map((all) => Math.floor(all.length / 2));
     const [rows, columns] = view.shape;
@@ -264,8 +258,7 @@ function lookCloser(views) {
       });
       const swatch = make("svg", { class: "swatch", viewBox: "0 0 28 10", "aria-hidden": "true" });
       swatch.append(make("line", { x1: 0, x2: 28, y1: 5, y2: 5, ...styleOf(i) }));
-      const { group, psnr } = view.methods[i] ?? { group: "–" };
-      const cells = [group, psnr?.toFixed(2) ?? "–", "–", "–"].map((text) => make("td", {}, text));
+      const cells = [view.methods[i]?.psnr.toFixed(2) ?? "–", "–", "–"].map((text) => make("td", {}, text));
       return make("tr", {}, make("th", { scope: "row" }, make("label", {}, check, swatch, label(i))), ...cells);
     };
     legend.replaceChildren(line(-1), ...view.methods.map((_, i) => line(i)));
@@ -290,7 +283,7 @@ function lookCloser(views) {
     const angles = own.map((spectrum) => angle(spectrum, truth));
     const errors = own.map((spectrum) => absoluteError(spectrum, truth));
     for (const i of own.keys()) {
-      const [, , degrees, error] = legend.rows[i + 1].querySelectorAll("td");
+      const [, degrees, error] = legend.rows[i + 1].querySelectorAll("td");
       degrees.textContent = Number.isNaN(angles[i]) ? "–" : angles[i].toFixed(2);
       error.textContent = errors[i].toPrecision(3);
     }
