@@ -1,6 +1,7 @@
 """What the paper claims, checked on its own tables and on our results: workflow/resources/claims.yaml."""
 
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping
 from csv import DictReader, DictWriter
 from functools import cache
@@ -17,7 +18,7 @@ from lkca.columns import COLUMNS, SCORES
 from lkca.errors import InputError
 from lkca.expressions import Expression, Missing, Truth, Value, greater
 from lkca.files import read_json, replacing, write_json
-from lkca.statistics import Quantity, mean, number, score
+from lkca.statistics import Part, Quantity, mean, number, score
 
 CLAIMS = Path(__file__).parents[1] / "workflow/resources/claims.yaml"
 MAIN = {
@@ -28,6 +29,8 @@ MAIN = {
 BANDS = {"chikusei": 128, "houston2018": 48, "pavia_centre": 102}  # in the paper
 COSTS = {"Param_M": ("params", 1e6), "MACs_G": ("macs", 1e9)}  # of scores.json, and its unit there
 HEAVY, LIGHT = ["SSPSR", "MSDformer", "ESSAformer"], ["VDSR", "3DFCNN"]
+MOST_WEIGHTS = 10**7  # of a matrix whose rank is asked for
+ROUNDED = np.array([12**-0.5])  # the standard deviation of what whole numbers leave out
 OURS = ["LKCA-Net", "LKCA-LR", "LKCA-KD"]
 NAMES: dict[str, Value] = {
     "HEAVY": HEAVY,
@@ -39,6 +42,8 @@ NAMES: dict[str, Value] = {
     "SETTINGS": [[scene, scale] for scene in MAIN for scale in (4, 8)],
     "SCORES": SCORES,
 }
+
+SLOT = re.compile(r"\{\w+:\.\df\}")  # {name:.2f}
 
 Text = Annotated[str, Field(min_length=1)]
 
@@ -186,28 +191,36 @@ def of_results(
             raise Missing(f"{row} on {scene} x{scale}")
         return runs[scene, scale, model]
 
-    def column(of: list[Mapping[str, Any]], name: str) -> Quantity | float:
+    def scored(row: str, of: list[Mapping[str, Any]], name: str | Callable) -> Quantity:
+        if of[0]["untrained"]:
+            raise Missing(f"{row} on {of[0]['scene']} x{of[0]['scale']} whose training saw all patches once")
+        return score(of, name)
+
+    def column(row: str, of: list[Mapping[str, Any]], name: str) -> Quantity | float:
         if name not in COSTS:
-            return score(of, name)
+            return scored(row, of, name)
         key, unit = COSTS[name]
         return of[0][key] / unit
 
     def rank(kind: str) -> Callable[[str], Quantity]:
         def function(scene: str) -> Quantity:
             model = rows.get(MAIN.get(scene, ""), {}).get("LKCA-Net")
-            if (scene, 4, model) not in ranks:
-                raise Missing(f"singular values of LKCA-Net on {scene} x4")
+            if (scene, 4, model) not in ranks or any(run["untrained"] for run in runs.get((scene, 4, model), [])):
+                raise Missing(f"singular values of a trained LKCA-Net on {scene} x4")
             found = [[each[kind]] for each in ranks[scene, 4, model]]
-            return mean(np.array(found, float), images=None, seeds=(scene, 4, model, kind))
+            whole = mean(np.array(found, float), images=None, seeds=(scene, 4, model, kind))
+            if len(found) > 1:  # else two equal ranks would be certain
+                whole.parts["seeds", "whole numbers", scene, kind] = Part(ROUNDED, len(found) - 1, 1)
+            return whole
 
         return function
 
     def of_images(name: str | Callable) -> Callable[[str, str, int], Quantity]:
-        return lambda row, scene, scale: score(of_row(MAIN.get(scene, ""), row, scene, scale), name)
+        return lambda row, scene, scale: scored(row, of_row(MAIN.get(scene, ""), row, scene, scale), name)
 
     def setting(model: str, path: str) -> float | str:
         found: Any = models.get(model)
-        for part in path.split("."):
+        for part in str(path).split("."):
             found = found.get(part) if isinstance(found, Mapping) else None
         if not isinstance(found, str | int | float):
             raise Missing(f"the setting {path} of {model}")
@@ -215,8 +228,8 @@ def of_results(
 
     return {
         **COMMON,
-        "v": lambda row, name, scene, scale: column(of_row(MAIN.get(scene, ""), row, scene, scale), name),
-        "t": lambda table, row, name: column(of_row(table, row, "chikusei", 4), name),
+        "v": lambda row, name, scene, scale: column(row, of_row(MAIN.get(scene, ""), row, scene, scale), name),
+        "t": lambda table, row, name: column(row, of_row(table, row, "chikusei", 4), name),
         "rank90": rank("trained"),
         "rank90_start": rank("start"),
         "mae": of_images("mae"),
@@ -231,6 +244,9 @@ def of_results(
 @cache
 def _grouped_rank(outputs: int, inputs: int, groups: int) -> int:
     from scipy.linalg import block_diag
+
+    if groups < 1 or not 0 < outputs * inputs <= MOST_WEIGHTS:
+        raise ValueError(f"a matrix of {outputs} x {inputs} in {groups} groups is beyond {MOST_WEIGHTS} weights")
 
     blocks = np.random.default_rng(0).standard_normal((groups, outputs // groups, inputs // groups))
     return int(np.linalg.matrix_rank(block_diag(*blocks)))
@@ -352,8 +368,10 @@ def contradictions(read: Claims, functions: Functions) -> list[dict[str, Any]]:
             numbers = {
                 name: number(Expression(text, where).evaluate(NAMES, functions)) for name, text in entry.numbers.items()
             }
+            if "{" in SLOT.sub("", entry.says):
+                raise ValueError("a slot is not like {name:.2f}")
             sentence = entry.says.format(**numbers)
-        except (Missing, KeyError, IndexError, ValueError, TypeError) as error:
+        except (Missing, KeyError, ValueError) as error:
             raise InputError(f"{where}: its sentence cannot be filled ({error}): correct it.") from None
         if not all(map(isfinite, numbers.values())):
             raise InputError(f"{where}: a number is not finite: correct it.")

@@ -30,10 +30,10 @@ def decimals(printed: str) -> int:
     """The decimals of a printed number.
 
     Example:
-        >>> decimals("2.18")
-        2
+        >>> decimals("2.18"), decimals("1e-2"), decimals("12")
+        (2, 2, 0)
     """
-    return len(printed.partition(".")[2])
+    return max(0, -Decimal(printed).as_tuple().exponent)
 
 
 def last_digits(ours: float, printed: str) -> int:

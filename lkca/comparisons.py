@@ -45,7 +45,9 @@ def compare(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[dict[str, A
     for (a, b, name), (low_blocks, high_blocks) in zip(pairs, by_blocks, strict=True):
         difference = scores[a, name] - scores[b, name]
         low, high = difference.interval() or (None, None)
-        if low is None:
+        if untrained := [label for label in (a, b) if rows[label][0]["untrained"]]:
+            outcome, why = "not resolved", f"the training of {' and '.join(untrained)} did not see all patches once"
+        elif low is None:
             outcome, why = "not resolved", f"{' and '.join(sorted(difference.unknown))} cannot carry an interval"
         elif low <= 0 <= high:
             outcome, why = "not resolved", "the interval holds 0"

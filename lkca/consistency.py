@@ -9,6 +9,8 @@ The rules follow from the definitions of the scores (lkca/metrics.py), whatever 
 """
 
 import csv
+import stat
+from itertools import dropwhile
 from math import degrees, isfinite, log10
 from pathlib import Path
 from statistics import median
@@ -50,7 +52,8 @@ def score_tables(file: Path) -> None:
     paper = read(PRINTED)
     found = [*_bounds(lines), *_jensen(lines), *_gaps(lines), *_growth(lines), *_light(lines, paper)]
     found += [*_radians(lines, paper), *_costs(lines, paper)]
-    print(f"{file}: {len(lines)} rows, {sum(bool(_number(line, c)) for line in lines for c in COLUMNS)} numbers")
+    numbers = sum(bool(line[column]) for line in lines for column in COLUMNS)
+    print(f"{file}: {len(lines)} row{'s' * (len(lines) > 1)}, {numbers} numbers")
     for kind in ("impossible", "doubtful", "good"):
         for finding in found:
             if finding.kind == kind:
@@ -76,10 +79,10 @@ def read(file: Path) -> list[Line]:
         InputError: If it is no table of scores.
     """
     try:
-        if file.stat().st_size > LARGEST:
-            raise InputError(f"{file} has more than {LARGEST // 10**6} MB: name a table of scores.")
+        if not stat.S_ISREG(file.stat().st_mode) or file.stat().st_size > LARGEST:
+            raise InputError(f"{file} is no file of at most {LARGEST // 10**6} MB: name a table of scores.")
         with file.open(encoding="utf-8-sig", newline="") as opened:
-            reader = csv.DictReader((line for line in opened if not line.startswith("#")), strict=True)
+            reader = csv.DictReader(dropwhile(lambda line: line.startswith("#"), opened), strict=True)
             lines, headings = list(reader), list(reader.fieldnames or [])
     except OSError as error:
         raise InputError(f"{file} cannot be read ({error.strerror}): name a CSV file.") from error
@@ -120,11 +123,9 @@ def read(file: Path) -> list[Line]:
 
 
 def _name(line: Line) -> str:
-    return f"{line['row']} on {line['scene']} x{line['scale']}" + (f" (Table {line['table']})" if line["table"] else "")
+    name = f"{line['row']} on {line['scene']} x{line['scale']}" + (f" (Table {line['table']})" if line["table"] else "")
+    return "".join(each if each.isprintable() else "?" for each in name)
 
-
-def _number(line: Line, column: str) -> float | None:
-    return float(line[column]) if line[column] else None
 
 
 def _half(line: Line, column: str) -> float:
@@ -170,7 +171,7 @@ def _gaps(lines: list[Line]) -> list[Finding]:
     found = []
     for scene in dict.fromkeys(line["scene"] for line in lines):
         gaps = {_name(line): _gap(line) for line in _with(lines, "MPSNR", "RMSE") if line["scene"] == scene}
-        usual = median(gaps.values()) if len(gaps) > 2 else 0
+        usual = median(gaps.values()) if len(gaps) > 2 else None
         found += [
             Finding(
                 "doubtful",
@@ -178,7 +179,7 @@ def _gaps(lines: list[Line]) -> list[Finding]:
                 "look for a misprint, or RMSE as a mean over bands.",
             )
             for name, gap in gaps.items()
-            if usual and abs(gap - usual) > GAP
+            if usual is not None and abs(gap - usual) > GAP
         ]
     return found
 

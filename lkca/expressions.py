@@ -29,22 +29,31 @@ class Truth(NamedTuple):
         holds: Whether it is true of the numbers as they stand.
         p_false: p-value of the hypothesis that it is false: small where it is established.
         p_true: p-value of the hypothesis that it is true: small where it is refuted.
-        comparisons: How many uncertain comparisons it rests on.
-        unknown: Why some of them cannot be settled at all.
+        many_false: How many p-values `p_false` is the smallest of, so that it has to be multiplied.
+        many_true: The same of `p_true`.
+        unknown: Why some of its comparisons cannot be settled at all.
         fails: For which loop variables it does not hold as the numbers stand.
     """
 
     holds: bool
     p_false: float
     p_true: float
-    comparisons: int = 0
+    many_false: int = 0
+    many_true: int = 0
     unknown: frozenset[str] = frozenset()
     fails: tuple[str, ...] = ()
 
     def outcome(self) -> bool | None:
         """True, False, or None where the data do not tell."""
         alpha = (1 - LEVEL) / 2
-        return True if self.p_false <= alpha else False if self.p_true <= alpha else None
+        if corrected(self.p_false, self.many_false) <= alpha:
+            return True
+        return False if corrected(self.p_true, self.many_true) <= alpha else None
+
+
+def corrected(p: float, many: int) -> float:
+    """The smallest of many p-values, by Bonferroni."""
+    return min(1.0, p * max(many, 1))
 
 
 def certain(holds: bool, where: str = "") -> Truth:
@@ -54,12 +63,12 @@ def certain(holds: bool, where: str = "") -> Truth:
 
 def all_of(truths: list[Truth]) -> Truth:
     """The conjunction; of nothing it is true."""
-    count = sum(t.comparisons for t in truths)
     return Truth(
         all(t.holds for t in truths),
-        max((t.p_false for t in truths), default=0.0),
-        min(1.0, max(count, 1) * min((t.p_true for t in truths), default=1.0)),
-        count,
+        max((corrected(t.p_false, t.many_false) for t in truths), default=0.0),
+        min((t.p_true for t in truths), default=1.0),
+        min(1, sum(t.many_false for t in truths)),
+        sum(t.many_true for t in truths),
         frozenset().union(*(t.unknown for t in truths)),
         tuple(dict.fromkeys(each for t in truths for each in t.fails)),
     )
@@ -67,7 +76,8 @@ def all_of(truths: list[Truth]) -> Truth:
 
 def negated(truth: Truth) -> Truth:
     """The contrary."""
-    return truth._replace(holds=not truth.holds, p_false=truth.p_true, p_true=truth.p_false, fails=())
+    holds, p_false, p_true, many_false, many_true, unknown, _ = truth
+    return Truth(not holds, p_true, p_false, many_true, many_false, unknown)
 
 
 def any_of(truths: list[Truth]) -> Truth:
@@ -92,7 +102,7 @@ COMPARISONS = {
     ast.Eq: operator.eq,
     ast.NotEq: operator.ne,
 }
-LARGEST_POWER, MOST_ITEMS = 64, 10_000  # no claim needs more; a text that wants them is no claim
+LARGEST_POWER, MOST_STEPS = 64, 100_000  # no claim needs more; a text that wants them is no claim
 
 
 def compare(sign: type[ast.cmpop], left: Value, right: Value, where: str = "") -> Truth:
@@ -108,7 +118,7 @@ def compare(sign: type[ast.cmpop], left: Value, right: Value, where: str = "") -
                 p_false, p_true = (1.0, p) if sign is ast.Eq else (p, 1.0)
             else:
                 p_false, p_true = (above, below) if sign in (ast.Gt, ast.GtE) else (below, above)
-            return Truth(holds, p_false, p_true, 1, difference.unknown, fails)
+            return Truth(holds, p_false, p_true, 1, 1, difference.unknown, fails)
         return certain(holds, where)
     return certain(bool(COMPARISONS[sign](left, right)), where)
 
@@ -146,6 +156,7 @@ class Expression:
             Missing: If a number that it needs does not exist.
             InputError: If it uses what the language has not.
         """
+        self.steps = 0
         try:
             return self._value(self.tree, dict(names), functions, "")
         except (ArithmeticError, TypeError, ValueError, RecursionError) as error:
@@ -157,6 +168,9 @@ class Expression:
         def value(part: ast.expr) -> Value:
             return self._value(part, names, functions, where)
 
+        self.steps += 1
+        if self.steps > MOST_STEPS:
+            raise self._error(f"it takes more than {MOST_STEPS} steps")
         match node:
             case ast.Constant(value=int() | float() | str() as constant) if not isinstance(constant, bool):
                 return constant
@@ -172,8 +186,8 @@ class Expression:
                 return negated(self._truth(value(operand)))
             case ast.BinOp(left=left, op=op, right=right) if type(op) in OPERATORS:
                 a, b = value(left), value(right)
-                if isinstance(a, str | list) or isinstance(b, str | list):
-                    raise self._error("text and lists cannot be computed with")
+                if not (isinstance(a, int | float | Quantity) and isinstance(b, int | float | Quantity)):
+                    raise self._error(f"{ast.unparse(node)!r} computes with what is no number")
                 if isinstance(op, ast.Pow) and (isinstance(b, Quantity) or abs(b) > LARGEST_POWER):
                     raise self._error(f"powers are plain numbers of at most {LARGEST_POWER}")
                 return OPERATORS[type(op)](a, b)
@@ -213,17 +227,15 @@ class Expression:
                 shown = [f"×{v}" if k == "r" else str(v) for k, v in here.items() if isinstance(v, str | int | float)]
                 label = ", ".join(filter(None, [where, *shown])).replace(", ×", " ×")  # r is the scale
                 found += self._items(item, loops[1:], inner, functions, label)
-            if len(found) > MOST_ITEMS:
-                raise self._error(f"a list has more than {MOST_ITEMS} items")
         return found
 
     def _call(self, name: str, arguments: list[Value], functions: Mapping[str, Callable]) -> Value:
         everything = {**BUILT_IN, **functions}
         if name not in everything:
             raise self._error(f"{name!r} is no function: there are {', '.join(sorted(everything))}")
+        if name in ("all", "any", "len") and (len(arguments) != 1 or not isinstance(arguments[0], list)):
+            raise self._error(f"{name} wants one list")
         if name in ("all", "any"):
-            if len(arguments) != 1 or not isinstance(arguments[0], list):
-                raise self._error(f"{name} wants one list")
             arguments = [[self._truth(each) for each in arguments[0]]]
         return everything[name](*arguments)
 

@@ -283,6 +283,7 @@ def speed(chosen: dict[str, Any], runs: Runs) -> Figure:
     below = {cost: [line for part in cost.split("\n") for line in lines_of(part, int(width / 0.055))] for cost in costs}
     unmeasured = runs.keys() - {key for cost, of_rows in costs.items() if cost != MACS for key in of_rows}
     notes = ["Error bars: standard deviation over seeds, quartiles of the time."]
+    notes += ["Swapped: the one with fewer MACs takes longer."] if len(costs) > 1 else []
     notes += [f"Not measured: {_named(chosen, unmeasured)}."] if unmeasured else []
     height = len(scenes) * down + 0.05 + 0.13 * max(map(len, below.values()))
     drawn, place = _page(chosen, height, runs, *notes, _untrained(chosen, runs))
@@ -312,7 +313,7 @@ def speed(chosen: dict[str, Any], runs: Runs) -> Figure:
             for label in here:
                 (x, low, high), y, look = of_rows[scene, label], heights[scene, label], _look(chosen["looks"][label])
                 at = max(x, start), max(y, bottom)  # what is beyond stands at the edge, with its number
-                beyond = [f"{x:g} G"] * int(x < start) + [f"{y:.1f} dB"] * int(y < bottom)
+                beyond = [f"{x:g} {'G' if cost == MACS else 'ms'}"] * int(x < start) + [f"{y:.1f} dB"] * int(y < bottom)
                 axes.plot([low, high], [at[1]] * 2, "-", color=look["color"], linewidth=0.9)
                 axes.plot(
                     [at[0]] * 2, y + spreads[scene, label] * np.array([-1, 1]), "-", color=look["color"], linewidth=0.9
@@ -470,7 +471,8 @@ def differences(chosen: dict[str, Any], runs: Runs) -> Figure:
     reasons = [why if of == rows else f"{why} ({_named(chosen, of)})" for why, of in sorted(unknown.items())]
     missing = "" if scenes else f"{base}, from which differences are taken, or all others were not run."
     note = f"No interval over test images and seeds: {', '.join(reasons)}." if reasons else ""
-    how = "Intervals: Student's t over test images and seeds; bootstrap over the blocks of these test images."
+    how = "Intervals: Student's t over test images and seeds; bootstrap over the blocks of these test images. "
+    how += f"Where there are large differences, the axis is linear to ±{LINEAR:g} and logarithmic beyond."
     drawn, place = _page(chosen, downs[-1], runs, missing, how if scenes else "", note, _untrained(chosen, runs))
     if scenes:
         handles = [

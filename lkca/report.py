@@ -240,7 +240,9 @@ def _outcomes(claims: list[dict[str, Any]]) -> dict[str, Any]:
     both = Counter((claim["paper"]["outcome"], claim["ours"]["outcome"]) for claim in claims)
     paper, ours = (Counter(claim[which]["outcome"] for claim in claims) for which in ("paper", "ours"))
     rows = [{"name": name, "of": {k: both[name, k] for k in ON_OURS}, "all": paper[name]} for name in ON_PAPER]
-    return {"kinds": ON_OURS, "on_paper": ON_PAPER, "rows": rows, "paper": paper, "of": ours, "all": len(claims)}
+    apart = sum(c["needs"] in ("arithmetic", "code") and c["ours"]["outcome"] in ON_OURS[:2] for c in claims)
+    total = {"paper": paper, "of": ours, "apart": apart, "all": len(claims)}
+    return {"kinds": ON_OURS, "on_paper": ON_PAPER, "rows": rows, **total}
 
 
 def _claim(claim: dict[str, Any]) -> dict[str, Any]:

@@ -164,8 +164,11 @@ def score(runs: Sequence[Mapping[str, Any]], name: str | Callable[[Mapping[str, 
             return name(image)
         return image["scores"][name] if name in image["scores"] else image[name]
 
+    table = np.array([[of(image) for image in run["images"]] for run in runs], float)
+    if not np.isfinite(table).all():
+        raise InputError(f"{first['scene']} x{first['scale']} {first['model']}: a score is no number: score it again.")
     return mean(
-        np.array([[of(image) for image in run["images"]] for run in runs], float),
+        table,
         images=(first["scene"], windows),
         seeds=(first["scene"], first["scale"], first["model"]) if first["weights_sha256"] else None,
     )

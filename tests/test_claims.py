@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import yaml
 
-from lkca.claims import claims, judge, of_results, of_table, on_results, read_claims
+from lkca.claims import claims, contradictions, judge, of_results, of_table, on_results, read_claims
 from lkca.cli import main
 from lkca.columns import SCORES
 from lkca.config import read_config
@@ -51,6 +51,7 @@ def results(noise=0.0, seeds=(3000, 3001, 3002), images=4):
                 "params": cell.get("Param_M", 0) * 1e6,
                 "macs": cell.get("MACs_G", 0) * 1e9,
                 "weights_sha256": "11" * 32 if trained else None,
+                "untrained": False,
                 "images": [
                     {
                         "window": [0, 512 * i, 512, 512],
@@ -108,6 +109,13 @@ def test_what_was_not_run_is_named():
     assert {each["outcome"] for each in outcomes([]).values()} == {"not run"}
 
 
+def test_an_untrained_network_decides_nothing_but_costs():
+    runs = [run | {"untrained": run["model"] == "msdformer"} for run in results()]
+    ours = outcomes(runs)
+    assert ours["C5"]["outcome"] == "not run" and "MSDformer on chikusei x4 whose training" in ours["C5"]["why"]
+    assert ours["C6"]["outcome"] == ours["C9"]["outcome"] == "reproduced"
+
+
 def test_a_stand_in_never_decides():
     ours = outcomes(results(), stand_in=True)
     assert {each["outcome"] for each in ours.values()} == {"stand-in"}
@@ -143,6 +151,7 @@ def spectra(ranks):
     [
         ([60, 61, 62], [58, 59, 60], [130, 131, 132], ("reproduced", "reproduced", "reproduced")),
         ([20, 21, 22], [58, 59, 60], [170, 171, 172], ("contradicted", "contradicted", "reproduced")),
+        ([81, 81], [58, 58], [130, 130], ("not resolved", "reproduced", "reproduced")),  # equal ranks are not certain
         ([60, 61, 62], [40, 79, 60], [130, 131, 132], ("not resolved", "reproduced", "reproduced")),
         ([60], [58], [130], ("not resolved",) * 3),
     ],
@@ -192,6 +201,7 @@ def damaged(tmp_path, change):
         (lambda c: c["claims"][0].update(need="x"), "claims.0.need: extra inputs"),
         (lambda c: c["claims"][0].update(needs="luck"), "claims.0.needs"),
         (lambda c: c["claims"][1].update(id=c["claims"][0]["id"]), "A1 stands there twice"),
+        (lambda c: c["claims"][0].update(values={"x": 3}), "claims.0.values.x"),
         (lambda c: c["contradictions"][0].update(about=["Z9"]), "about Z9, which is no claim"),
     ],
 )
@@ -205,6 +215,13 @@ def test_what_is_no_file_of_claims_is_refused(tmp_path, text):
     (tmp_path / "claims.yaml").write_text(text)
     with pytest.raises(InputError, match="claims.yaml"):
         read_claims(tmp_path / "claims.yaml")
+
+
+@pytest.mark.parametrize("slot", ["{low:1000000000}", "{low.real}", "{low}", "{none:.1f}", "{low:.1f"])
+def test_a_sentence_has_plain_slots_only(tmp_path, slot):
+    read = read_claims(damaged(tmp_path, lambda c: c["contradictions"][0].update(says=f"It is {slot}.")))
+    with pytest.raises(InputError, match="its sentence cannot be filled"):
+        contradictions(read, of_table(PRINTED))
 
 
 def test_a_wrong_expression_stops_the_command_and_writes_nothing(tmp_path, capsys):

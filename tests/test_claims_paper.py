@@ -106,6 +106,7 @@ def results(change: Callable[[str, str, str], dict[str, float]] = lambda *cell: 
             "params": 1e6 * float(line["Param_M"] or 0),
             "macs": 1e9 * float(line["MACs_G"] or 0),
             "weights_sha256": None if line["row"] == "Bicubic" else "5a" * 32,
+            "untrained": False,
             "images": [{"window": [0, 512 * i, 512, 512], **image} for i in range(4)],
         }
         runs.setdefault(run, dict(zip(("scene", "scale", "model"), run, strict=True)) | made)

@@ -100,6 +100,7 @@ def test_what_is_no_table_is_one_sentence(tmp_path, capsys, text, told):
 
 
 def test_a_missing_file_or_a_folder_is_one_sentence(tmp_path, capsys):
-    for path in (tmp_path / "none.csv", tmp_path):
+    wrong = {tmp_path / "none.csv": "cannot be read", tmp_path: "is no file", "/dev/zero": "is no file"}
+    for path, told in wrong.items():
         assert main(["score-tables", str(path)]) == 2
-        assert "cannot be read" in capsys.readouterr().err
+        assert told in capsys.readouterr().err

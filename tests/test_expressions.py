@@ -103,6 +103,13 @@ def test_functions_and_names_are_those_given():
         "max(["
         + " ".join(f"0 for x{i} in [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]"[0 if not i else 2 :] for i in range(6))
         + "])",
+        "(1 < 2) * 1000000000",
+        "(1 < 2) + (2 < 3)",
+        "len(1 < 2)",
+        "all([[1 < 2]])",
+        "max(["
+        + " ".join(f"{'0' * (not i)} for x{i} in [1, 2, 3, 4, 5, 6, 7, 8, 9]" for i in range(9))
+        + " if 1 > 2])",
         "(" * 300 + "1" + ")" * 300,
         "-" * 5000 + "1",
     ],
@@ -170,6 +177,14 @@ def test_false_alarms_are_rarer_than_promised():
         refuted += truth.outcome() is False
         established += truth.outcome() is True
     assert refuted / count <= 0.05 and established == 0
+
+
+def test_the_correction_for_many_comparisons_is_made_once():
+    chained, apart = "0 - 1 < u() < 1.9", "u() < 1.9 and u() > 0 - 1"  # two comparisons each
+    truths = [value(f"{each} and {each}", u=lambda: uncertain(1, 0.9)) for each in (chained, apart)]
+    assert {(truth.p_true, truth.many_true) for truth in truths} == {(truths[0].p_true, 4)}
+    either = value("any(q < u() for q in [0, 3]) and u() > 0 - 5", u=lambda: uncertain(1, 0.9))
+    assert either.outcome() is None and value("u() > 0.0 or u() > 3", u=lambda: uncertain(1, 0.5)).outcome() is True
 
 
 def test_or_is_the_mirror_of_and():

@@ -36,6 +36,8 @@ function compare(a, b, direction) {
 function sortable(table) {
   const headers = [...table.tHead.rows[0].cells];
   headers.forEach((header, column) => {
+    const differs = (body) => new Set([...body.rows].map((row) => valueOf(row, column))).size > 1;
+    if (![...table.tBodies].some(differs)) return; // there is nothing to sort
     const button = make("button", { type: "button", className: "sort" }, ...header.childNodes);
     button.insertBefore(make("span", { className: "order", ariaHidden: "true" }), find(".unit", button));
     header.append(button);
@@ -64,6 +66,9 @@ function tableTools(block) {
     for (const row of findAll("tbody tr", table)) {
       row.hidden = !find("th", row).textContent.toLowerCase().includes(wanted);
     }
+    const rows = findAll("tbody tr", table);
+    const shown = rows.filter((row) => !row.hidden).length;
+    tools.elements.count.value = shown < rows.length ? `${shown} of ${rows.length} rows` : "";
     table.classList.toggle("no-intervals", !tools.elements.intervals.checked);
   });
   const choice = find(".comparisons select", block);
@@ -112,6 +117,12 @@ const styleOf = (i) => ({
   "stroke-width": i < 0 ? 3 : 1.4,
   "stroke-dasharray": DASHES[Math.floor(i / COLOURS.length) % DASHES.length] ?? "",
 });
+
+/** A piece of such a line, for a key. */
+function swatch(i) {
+  const line = make("line", { x1: 0, x2: 28, y1: 5, y2: 5, ...styleOf(i) });
+  return make("svg", { class: "swatch", viewBox: "0 0 28 10", "aria-hidden": "true" }, line);
+}
 
 /** Round numbers between two: at most about `count`. */
 function ticks(low, high, count) {
@@ -256,10 +267,8 @@ function lookCloser(views) {
         drawn[check.checked ? "add" : "delete"](i);
         showPixel();
       });
-      const swatch = make("svg", { class: "swatch", viewBox: "0 0 28 10", "aria-hidden": "true" });
-      swatch.append(make("line", { x1: 0, x2: 28, y1: 5, y2: 5, ...styleOf(i) }));
       const cells = [view.methods[i]?.psnr.toFixed(2) ?? "–", "–", "–"].map((text) => make("td", {}, text));
-      return make("tr", {}, make("th", { scope: "row" }, make("label", {}, check, swatch, label(i))), ...cells);
+      return make("tr", {}, make("th", { scope: "row" }, make("label", {}, check, swatch(i), label(i))), ...cells);
     };
     legend.replaceChildren(line(-1), ...view.methods.map((_, i) => line(i)));
   }
@@ -300,7 +309,7 @@ function lookCloser(views) {
         : "No method is drawn.");
     const line = (y, i) => ({ x: view.nanometres, y, style: styleOf(i) });
     const lines = [line(truth, -1), ...shown.map((i) => line(own[i], i))];
-    draw(find("#spectra"), lines, "nm", "reflectance", `Spectra of the pixel in ${where}`);
+    draw(find("#spectra"), lines, "nm", "value", `Spectra of the pixel in ${where}`);
   }
 
   viewChoice.append(...views.map((each, i) => make("option", { value: i }, each.title)));
@@ -337,28 +346,39 @@ function lookCloser(views) {
 
 // Runs --------------------------------------------------------------------------------------------------------------
 
+const ABSOLUTE =
+  "MAE: mean absolute error; edges: of the tenth of the pixels where the ground truth has its strongest gradients.";
 let unpacked; // a promise of what is known of all runs, by the anchor of their line
 
 async function openRun(anchor) {
   unpacked ??= new Response(
     new Blob([bytesOf(find("#runs-data").textContent)]).stream().pipeThrough(new DecompressionStream("gzip")),
   ).json();
-  const { title, label, printed, seeds } = (await unpacked)[anchor];
+  const known = (await unpacked)[anchor];
+  if (!known) return; // a link to a run of another report
+  const { title, label, printed, seeds } = known;
   const trained = seeds.filter((seed) => seed.history);
   find("#run-title").textContent = title;
   const body = find("#run-body");
   body.replaceChildren();
   if (label) body.append(make("p", {}, label));
-  body.append(make("h3", {}, "Scores"), scoresTable(seeds));
+  body.append(make("h3", {}, "Scores"), scoresTable(seeds), make("p", { className: "hint" }, ABSOLUTE));
   const chart = make("div", { className: "chart" });
-  if (trained.length) body.append(make("h3", {}, "Training"), make("p", {}, "A line for each seed."), chart);
+  const named = trained.flatMap(({ run }, i) => [" ", swatch(i), String(run.seed)]);
+  const first = Math.floor(Math.min(...trained.map(({ history }) => history.steps.length)) / 10); // far below the others
+  const without = first ? ", without the first tenth of the epochs" : "";
+  const key = make("p", {}, `A line for each seed${without}:`, ...named);
+  if (trained.length) body.append(make("h3", {}, "Training"), key, chart);
   if (printed.length) body.append(make("h3", {}, "Printed numbers"), verdictsTable(printed));
   for (const seed of seeds) body.append(details(seed));
   find("#run").showModal();
   find("#run").scrollTop = 0;
   if (trained.length) {
     const told = `Validation MPSNR over steps, ${trained.length} seed${trained.length > 1 ? "s" : ""}`;
-    const curves = trained.map(({ history }, i) => ({ x: history.steps, y: history.mpsnr, style: styleOf(i) }));
+    const curves = trained.map(({ history }, i) => {
+      const [x, y] = [history.steps, history.mpsnr].map((all) => all.slice(first));
+      return { x, y, style: styleOf(i) };
+    });
     draw(chart, curves, "steps", "validation MPSNR, dB", told);
   }
 }
@@ -380,6 +400,7 @@ function tableOf(title, headings, bodies) {
 
 function scoresTable(seeds) {
   const names = Object.keys(seeds[0].scores.mean);
+  const headings = names.map((name) => name + ({ MPSNR: ", dB", SAM: ", degrees" }[name] ?? ""));
   const texts = (scores, others) =>
     [...names.map((name) => scores[name]), ...others].map((value) => value?.toFixed(4) ?? "–");
   const bodies = seeds.map(({ scores: { seed, images, mean } }) => [
@@ -390,7 +411,7 @@ function scoresTable(seeds) {
     ]),
     [String(seed), "Mean", ...texts(mean, [null, null])],
   ]);
-  return tableOf("Scores of every test image and seed", ["Seed", "Of", ...names, "MAE", "MAE, edges"], bodies);
+  return tableOf("Scores of every test image and seed", ["Seed", "Of", ...headings, "MAE", "MAE, edges"], bodies);
 }
 
 function verdictsTable(printed) {
@@ -433,4 +454,6 @@ document.addEventListener("click", (event) => {
   event.preventDefault();
   openRun(decodeURIComponent(link.hash.slice(1)));
 });
-if (location.hash.startsWith("#run-")) openRun(decodeURIComponent(location.hash.slice(1)));
+const openLinked = () => location.hash.startsWith("#run-") && openRun(decodeURIComponent(location.hash.slice(1)));
+addEventListener("hashchange", openLinked);
+openLinked();
