@@ -316,10 +316,12 @@ def on_table(claim: Claim, functions: Functions) -> dict[str, Any]:
 
 def on_results(claim: Claim, functions: Functions, stand_in: bool) -> dict[str, Any]:
     """The outcome on our results: reproduced, contradicted, not resolved, not run, or stand-in."""
+    stand_in = stand_in and claim.needs not in ("arithmetic", "code")
     try:
         truth = judge(claim, functions, claim.replication or claim.expression)
     except Missing as missing:
-        return {"outcome": "not run", "why": f"There is no {missing}.", "points_to": None, "values": {}}
+        outcome = "stand-in" if stand_in else "not run"
+        return {"outcome": outcome, "why": f"There is no {missing}.", "points_to": None, "values": {}}
     outcome = {True: "reproduced", False: "contradicted", None: "not resolved"}[truth.outcome()]
     points_to = "holds" if truth.holds else "fails"
     told = [f"Not for {'; '.join(truth.fails)}."] if truth.fails and not truth.holds else []
@@ -329,7 +331,7 @@ def on_results(claim: Claim, functions: Functions, stand_in: bool) -> dict[str, 
             if truth.unknown
             else "The interval crosses the threshold."
         )
-    if stand_in and claim.needs not in ("arithmetic", "code"):
+    if stand_in:
         outcome, told = "stand-in", [f"On this data it {points_to}, which says nothing about the paper's.", *told]
     return {
         "outcome": outcome,

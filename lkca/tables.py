@@ -462,7 +462,7 @@ def _html_cell(row: Row, name: str) -> dict[str, Any]:
 
 
 def _interval(name: str, low: float, high: float) -> str:
-    """For example 39.1 to 41.5: two digits of its width, no more than the paper's decimals."""
-    most = COLUMNS[name].decimals
+    """For example 39.1 to 41.5: two digits of its width, at most two more decimals than the paper's."""
+    most = COLUMNS[name].decimals + 2
     digits = min(most, max(0, 1 - floor(log10(high - low)))) if high > low else most
     return f"{low:.{digits}f} to {high:.{digits}f}"

@@ -120,6 +120,7 @@ def test_a_stand_in_never_decides():
     ours = outcomes(results(), stand_in=True)
     assert {each["outcome"] for each in ours.values()} == {"stand-in"}
     assert ours["X3"]["points_to"] == "holds" and ours["X1"]["points_to"] == "fails"
+    assert {each["outcome"] for each in outcomes([], stand_in=True).values()} == {"stand-in"}
     arithmetic = on_results(CLAIMS["U4"], of_results([], [], ROWS, MODELS), True)
     assert arithmetic["outcome"] == "contradicted"  # no data enter
 
