@@ -127,7 +127,6 @@ def _name(line: Line) -> str:
     return "".join(each if each.isprintable() else "?" for each in name)
 
 
-
 def _half(line: Line, column: str) -> float:
     """The most that rounding took away."""
     return 0.5 * 10.0 ** -decimals(line[column])
