@@ -3,7 +3,6 @@
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
-from csv import DictReader, DictWriter
 from functools import cache
 from math import isfinite
 from pathlib import Path
@@ -17,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from lkca.columns import COLUMNS, SCORES
 from lkca.errors import InputError
 from lkca.expressions import Expression, Missing, Truth, Value, greater
-from lkca.files import read_json, replacing, write_json
+from lkca.files import read_csv, read_json, write_csv, write_json
 from lkca.statistics import Part, Quantity, mean, number, score
 
 CLAIMS = Path(__file__).parents[1] / "workflow/resources/claims.yaml"
@@ -115,8 +114,8 @@ Functions = dict[str, Callable[..., Value]]
 
 
 def _absent(name: str) -> Callable[..., Value]:
-    def function(*arguments: Value) -> Value:
-        raise Missing(f"{name} of {', '.join(map(str, arguments))}" if arguments else name)
+    def function(*_: Value) -> Value:
+        raise Missing(name)
 
     return function
 
@@ -381,12 +380,6 @@ def contradictions(read: Claims, functions: Functions) -> list[dict[str, Any]]:
     return said
 
 
-def read_table(path: Path) -> list[dict[str, str]]:
-    """The lines of a table of printed numbers."""
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(DictReader(file))
-
-
 def claims(
     settings: str, scores: list[Path], spectra: list[Path], printed: Path, claims: Path, out: Path, csv: Path
 ) -> None:
@@ -405,7 +398,7 @@ def claims(
         InputError: If an expression of claims.yaml cannot be read or computed.
     """
     chosen, read = json.loads(settings), read_claims(claims)
-    paper = of_table(read_table(printed))
+    paper = of_table(read_csv(printed))
     ours = of_results(map(read_json, scores), map(read_json, spectra), chosen["rows"], chosen["models"])
     found = [
         {
@@ -416,17 +409,14 @@ def claims(
         for claim in read.claims
     ]
     write_json(out, {"claims": found, "contradictions": contradictions(read, paper)})
-    with replacing(csv) as part, part.open("w", encoding="utf-8", newline="") as file:
-        lines = [
-            {key: claim[key] for key in ("id", "section", "kind", "says", "expression", "replication")}
-            | {f"paper_{key}": claim["paper"][key] for key in ("outcome", "why")}
-            | {f"ours_{key}": claim["ours"][key] for key in ("outcome", "points_to", "why")}
-            | {"note": claim["note"]}
-            for claim in found
-        ]
-        writer = DictWriter(file, lines[0], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(lines)
+    lines = [
+        {key: claim[key] for key in ("id", "section", "kind", "says", "expression", "replication")}
+        | {f"paper_{key}": claim["paper"][key] for key in ("outcome", "why")}
+        | {f"ours_{key}": claim["ours"][key] for key in ("outcome", "points_to", "why")}
+        | {"note": claim["note"]}
+        for claim in found
+    ]
+    write_csv(csv, lines[0], lines)
     print(summary([claim["ours"]["outcome"] for claim in found]))
 
 

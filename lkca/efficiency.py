@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from importlib.metadata import version
 from multiprocessing import get_context
 from pathlib import Path
 from time import perf_counter
@@ -29,7 +28,7 @@ from lkca.cards import cards, visible
 from lkca.complexity import LR_SIDE, macs, parameters
 from lkca.config import Scale, Settings
 from lkca.errors import InputError
-from lkca.evaluate import PACKAGES, commit
+from lkca.evaluate import commit, versions
 from lkca.files import write_json
 from lkca.models import MODELS, build
 from lkca.train import device, end_with_parent
@@ -109,7 +108,7 @@ def efficiency(settings: str, out: Path) -> None:
             "bands": asked.bands,
             "lr_side": LR_SIDE,
             "measured": measured,
-            "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+            "versions": versions(),
             "commit": commit(),
         },
     )

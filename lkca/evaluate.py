@@ -1,6 +1,5 @@
 """Score a run on its test images."""
 
-import csv
 import os
 import platform
 import subprocess
@@ -16,7 +15,7 @@ from lkca.cards import cards
 from lkca.complexity import macs, parameters
 from lkca.config import read_run
 from lkca.errors import InputError
-from lkca.files import digest, read_json, replacing, sha256, write_json
+from lkca.files import digest, read_csv, read_json, replacing, sha256, write_json
 from lkca.metrics import absolute_error, edges, scores
 from lkca.models.layers import upsamplers
 from lkca.resize import resize
@@ -71,8 +70,7 @@ def evaluate(
     net, epoch, lines = network(settings).to(on).eval(), None, []
     if weights:
         epoch = checkpoint.load(weights, net, sha256(run))
-        with history.open(newline="") as file:
-            lines = list(csv.DictReader(file))
+        lines = read_csv(history)
     cube = patches.load(scene, settings.scene_sha256, on)
     images = []
     for i, (row, column, height, width) in enumerate(places["test"]):
@@ -115,7 +113,7 @@ def evaluate(
         "device": torch.cuda.get_device_name() if on == "cuda" else platform.processor() or platform.machine(),
         "threads": torch.get_num_threads(),
         "commit": commit(),
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+        "versions": versions(),
         "run_sha256": sha256(run),
         "weights_sha256": sha256(weights) if weights else None,
         "history_sha256": sha256(history) if weights else None,
@@ -125,6 +123,11 @@ def evaluate(
 
 
 PACKAGES = ["torch", "numpy", "scipy", "fvcore", "safetensors"]  # that a score depends on
+
+
+def versions() -> dict[str, str]:
+    """Of Python and of PACKAGES."""
+    return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
 
 
 def commit() -> str | None:

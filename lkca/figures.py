@@ -1,6 +1,5 @@
 """The paper's figures and some more, drawn from what evaluation, analysis and measurement wrote."""
 
-import csv
 import json
 from collections.abc import Callable, Collection
 from functools import partial
@@ -22,7 +21,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
-from lkca.files import read_json, replacing
+from lkca.files import read_csv, read_json, replacing
 
 WIDTH = 7.2  # inches: the text width of a printed page, so that fonts keep their size
 BLUE, GREY = "#0072B2", "#C4C8CC"
@@ -422,8 +421,7 @@ def curves(chosen: dict[str, Any], runs: Runs) -> Figure:
     scenes, down, kept, lines = _scenes(chosen, runs), 1.95, {}, {}
     for key, of in runs.items():
         for run in of:
-            with run.path.with_name("history.csv").open(encoding="utf-8", newline="") as file:
-                epochs = list(csv.DictReader(file))
+            epochs = read_csv(run.path.with_name("history.csv"))
             x, y = ([float(epoch[name]) for epoch in epochs] for name in ("steps", "val_mpsnr"))
             at = next(i for i, epoch in enumerate(epochs) if int(epoch["epoch"]) == run.facts["epoch"])
             lines.setdefault(key, []).append((x, y, at))

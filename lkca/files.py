@@ -1,10 +1,11 @@
 """Reading and writing files so that nothing is ever half-written."""
 
+import csv
 import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import sleep
@@ -106,6 +107,21 @@ def read_json(path: Path) -> Any:
         raise InputError(f"{path} does not exist: make it with snakemake, or name the right file.") from None
     except ValueError as error:
         raise InputError(f"{path} is no JSON file ({error}): delete it and make it again.") from error
+
+
+def read_csv(path: Path, delimiter: str = ",") -> list[dict[str, str]]:
+    """The lines of a table with a header, each by its columns."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file, delimiter=delimiter))
+
+
+def write_csv(path: Path, fields: Iterable[str], lines: Iterable[Mapping[str, Any]], comment: str = "") -> None:
+    """Write a table, whole or not at all; what a line does not have is empty; `comment` stands before the header."""
+    with replacing(path) as part, part.open("w", encoding="utf-8", newline="") as file:
+        file.write(comment)
+        writer = csv.DictWriter(file, list(fields), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(lines)
 
 
 def sha256(path: Path) -> str:

@@ -6,7 +6,6 @@ if something is subtracted. 100 RMSE / (r ERGAS) is about the brightness of the 
 """
 
 import json
-from csv import DictReader
 from math import log10, radians, sqrt
 from pathlib import Path
 from statistics import fmean
@@ -14,7 +13,7 @@ from typing import Any
 
 from lkca.columns import SCORES, decimals, last_digits
 from lkca.errors import InputError
-from lkca.files import read_json, replacing, write_json
+from lkca.files import read_csv, read_json, replacing, write_json
 
 FREE = ["SAM", "CC", "ERGAS"]  # do not depend on what the scene is divided by
 LOOK_AT = {
@@ -65,8 +64,8 @@ def bicubic_check(
         InputError: If there is nothing to compare.
     """
     chosen = json.loads(settings)
-    with printed.open(encoding="utf-8", newline="") as file:
-        paper = {(line["scene"], int(line["scale"])): line for line in DictReader(file) if line["row"] == "Bicubic"}
+    lines = read_csv(printed)
+    paper = {(line["scene"], int(line["scale"])): line for line in lines if line["row"] == "Bicubic"}
     divisors = {m["scene"]: m["divisor"] for m in map(read_json, manifests)}
     runs = {(run["scene"], run["scale"]): run for run in map(read_json, scores)}
     rows = [_row(runs[key], line, divisors[key[0]], chosen) for key, line in paper.items() if key in runs]

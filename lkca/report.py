@@ -6,7 +6,6 @@ import json
 from base64 import b64encode
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from csv import DictReader
 from math import floor, log10
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ import numpy as np
 from markupsafe import Markup
 
 from lkca.columns import COLUMNS, SCORES
-from lkca.files import read_json, replacing, sha256, write_json
+from lkca.files import read_csv, read_json, replacing, sha256, write_json
 from lkca.look import COLOURS, figure, view
 from lkca.templates import FOLDER, render
 from lkca.verdicts import RULES, SIGNS
@@ -471,10 +470,7 @@ def _all(values: Iterable[Any]) -> str:
 
 def _lines(path: Path, delimiter: str) -> list[dict[str, str]]:
     """The lines of a table, none if the file is missing."""
-    if not path.exists():
-        return []
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(DictReader(file, delimiter=delimiter))
+    return read_csv(path, delimiter) if path.exists() else []
 
 
 def _duration(seconds: float) -> str:

@@ -3,8 +3,7 @@
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from csv import DictReader, DictWriter
+from collections.abc import Mapping
 from html import escape
 from math import floor, log10
 from pathlib import Path
@@ -15,7 +14,7 @@ from lkca.columns import COLUMNS, SCORES, Column
 from lkca.comparisons import FIELDS, compare
 from lkca.config import NOT_POSSIBLE
 from lkca.errors import InputError
-from lkca.files import read_json, replacing
+from lkca.files import read_csv, read_json, replacing, write_csv
 from lkca.statistics import LEVEL, score
 from lkca.templates import render
 from lkca.verdicts import SIGNS, Verdict, column_of, judge_row
@@ -91,8 +90,8 @@ def table(
             differ.
     """
     chosen = json.loads(settings)
-    with printed.open(encoding="utf-8", newline="") as file:
-        every = {(line["table"], line["scene"], int(line["scale"]), line["row"]): line for line in DictReader(file)}
+    lines = read_csv(printed)
+    every = {(line["table"], line["scene"], int(line["scale"]), line["row"]): line for line in lines}
     paper = {key[2:]: line for key, line in every.items() if key[:2] == (chosen["name"], chosen["scene"])}
     rows = _rows(chosen, [read_json(path) for path in scores], paper)
     judged = _judged(chosen, rows, paper)
@@ -100,8 +99,8 @@ def table(
     _write(markdown, _markdown(chosen, rows))
     _write(latex, _latex(chosen, rows))
     _write(html, _html(chosen, rows, judged))
-    _write_lines(verdicts, VERDICT_FIELDS, judged)
-    _write_lines(comparisons, FIELDS, _compared(chosen, rows))
+    write_csv(verdicts, VERDICT_FIELDS, judged)
+    write_csv(comparisons, FIELDS, _compared(chosen, rows))
 
 
 def _rows(
@@ -269,15 +268,6 @@ def _write(path: Path, text: str) -> None:
         part.write_text(text, encoding="utf-8")
 
 
-def _write_lines(path: Path, fields: Sequence[str], lines: Iterable[Mapping[str, Any]], comment: str = "") -> None:
-    """Write a CSV; what a line does not have is empty."""
-    with replacing(path) as part, part.open("w", encoding="utf-8", newline="") as file:
-        file.write(comment)
-        writer = DictWriter(file, fields, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(lines)
-
-
 # The four formats -------------------------------------------------------------------------------------------------
 
 
@@ -303,7 +293,7 @@ def _write_csv(path: Path, chosen: dict[str, Any], rows: list[Row]) -> None:
                 line[f"{name}_printed"] = row.printed.get(name)
         lines.append({**line, "note": row.note})
     comment = "# " + " ".join(f"{_title(chosen)} {caption} {chosen['stand_in'] or ''}".split()) + "\n"
-    _write_lines(path, list(lines[0]), lines, comment)
+    write_csv(path, list(lines[0]), lines, comment)
 
 
 def _markdown(chosen: dict[str, Any], rows: list[Row]) -> str:

@@ -4,14 +4,13 @@ What is tolerated stands here and nowhere else; `RULES` says it to the reader of
 """
 
 from collections.abc import Mapping, Sequence
-from math import sqrt
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any, NamedTuple
 
-from scipy import stats
+import numpy as np
 
 from lkca.columns import COLUMNS, decimals, last_digits
-from lkca.statistics import LEVEL
+from lkca.statistics import LEVEL, mean
 
 TOLERATED = 0.1  # dB of error
 AMPLITUDE, POWER = (10 ** (TOLERATED / d) - 1 for d in (20, 10))  # the same, of what goes with the error or its square
@@ -112,8 +111,7 @@ def judge(name: str, printed: str, ours: Sequence[float], trained: bool) -> Verd
         where = "within" if abs(ours[0] - target) <= limit else "beyond"
         why = f"one seed: its spread over trainings is not known; {off}, {where} {allowed}"
         return Verdict("not resolved", why, limit)
-    half = float(stats.t.ppf((1 + LEVEL) / 2, len(ours) - 1)) * stdev(ours) / sqrt(len(ours))
-    low, high = fmean(ours) - half, fmean(ours) + half
+    low, high = mean(np.array(ours)[:, None], images=None, seeds=name).interval()
     if target - limit <= low and high <= target + limit:
         verdict, where = "match", "within"
     elif high < target - limit or low > target + limit:

@@ -13,14 +13,14 @@ from lkca.claims import (
     on_results,
     on_table,
     read_claims,
-    read_table,
 )
 from lkca.columns import SCORES
 from lkca.config import read_config
+from lkca.files import read_csv
 from tests.conftest import REPOSITORY
 
 READ = read_claims(CLAIMS)
-LINES = read_table(REPOSITORY / "workflow/resources/paper_tables.csv")
+LINES = read_csv(REPOSITORY / "workflow/resources/paper_tables.csv")
 PAPER = of_table(LINES)
 
 # Settled by hand and with other programs when the paper was read.
