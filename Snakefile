@@ -11,13 +11,13 @@ rule all:
     """The report, with every table and figure."""
     default_target: True
     input:
-        f"results/{EXPERIMENT.experiment}/report.html",
+        f"{JOBS.root}/report.html",
 
 
 rule bicubic_check:
     """The protocol's checksum, without training: the bicubic rows of the scenes that are there, against the paper's."""
     input:
-        bicubic_checks(),
+        JOBS.bicubic_checks(),
 
 
 # One target a table and a figure: snakemake --cores all table_V
@@ -27,7 +27,7 @@ for name in EXPERIMENT.report.tables:
         name:
             f"table_{name}"
         input:
-            table_files(name),
+            JOBS.table_files(name),
 
 
 for name in EXPERIMENT.report.figures:
@@ -36,4 +36,4 @@ for name in EXPERIMENT.report.figures:
         name:
             f"figure_{name}"
         input:
-            figure_files(name),
+            JOBS.figure_files(name),

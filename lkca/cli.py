@@ -54,8 +54,6 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument("scene", metavar="SCENE", help="chikusei, houston2018, pavia_centre, or your own in config.yaml")
     c.add_argument("--accept-terms", action="store_true", help="confirm the terms of its owner, once")
     c.add_argument("--config", type=Path, nargs="+", default=[Path("config.yaml")], help="config.yaml and overlays")
-    c.add_argument("--settings", help="of the scene, as the workflow gives them, instead of --config")
-    c.add_argument("--receipt", type=Path, help="JSON to write: the files and their hashes")
 
     c = command("lkca.scenes:verify", "tell whether a file is the right one for a scene")
     c.add_argument("scene", metavar="SCENE", help="chikusei, houston2018, pavia_centre, or your own in config.yaml")
@@ -88,6 +86,7 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument("--out", type=Path, required=True)
     c.add_argument("--history", type=Path, required=True)
     c.add_argument("--cards", type=int, default=1, help="GPUs; several share each batch")
+    c.add_argument("--adopted", nargs="*", default=[], help="digests of other code whose training goes on")
 
     c = command("lkca.evaluate:evaluate", "score a run on its test images")
     c.add_argument("--run", type=Path, required=True)
@@ -156,6 +155,17 @@ def parser() -> argparse.ArgumentParser:
         c.add_argument(option, type=Path, nargs="*", required=True)
     for option in ("--claims", "--printed", "--out", "--provenance"):
         c.add_argument(option, type=Path, required=True)
+
+    c = command("lkca.records:step", "run one job of the workflow and write down what it was made from")
+    c.add_argument("name", metavar="JOB", help="as lkca plan names it")
+    c.add_argument("--experiment", type=Path, required=True, help="the checked configuration, from the Snakefile")
+    c.add_argument("--outputs", type=Path, nargs="+", required=True, help="in the order of the rule")
+    c.add_argument("--cards", type=int, default=1, help="GPUs, for a training")
+
+    c = command("lkca.records:adopt", "declare that a change of code does not change the numbers of finished jobs")
+    c.add_argument("--config", type=Path, nargs="+", default=[Path("config.yaml")], help="config.yaml and overlays")
+    c.add_argument("--because", required=True, help="why the numbers stay the same; the results keep it")
+    c.add_argument("jobs", metavar="JOB", nargs="*", help="as lkca plan names it, or how its name begins; else all")
 
     c = command("lkca.provenance:check", "hash again what a report stands on, and tell what does not belong together")
     c.add_argument(

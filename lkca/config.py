@@ -4,7 +4,6 @@ Nothing has a default here: config.yaml is the one place. Nothing needs torch: t
 """
 
 import ast
-import hashlib
 import inspect
 import json
 import re
@@ -243,7 +242,6 @@ class Run(Settings):
     upsampler: dict[str, int] | None
     train: Train | None
     distill: Distill | None
-    code: str
     scene_sha256: str
     split_sha256: str
     teacher_sha256: str | None
@@ -303,6 +301,25 @@ def read_config(paths: Sequence[Path]) -> Experiment:
             raise InputError(f"{path} holds no settings: write a map of them, like config.yaml's.")
         config = merged(config, layer)
     return experiment(config)
+
+
+def freeze(e: Experiment) -> str:
+    """A checked configuration as JSON, for `read_frozen`."""
+    return e.model_dump_json()
+
+
+def read_frozen(path: Path) -> Experiment:
+    """Read what `freeze` gave.
+
+    Raises:
+        InputError: If the file is missing or holds something else.
+    """
+    try:
+        return Experiment.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}): run snakemake again.") from error
+    except ValidationError as error:
+        raise InputError(_sentence(Experiment, error.errors()[0], str(path))) from None
 
 
 def experiment(config: Mapping[str, Any]) -> Experiment:
@@ -545,104 +562,16 @@ def _check_args(name: str, model: Model) -> None:
             _refuse(f"{where}.{key}", "is missing: set it.")
 
 
-PACKAGE = Path(__file__).parent
+MODELS_FOLDER = Path(__file__).parent / "models"
 
 
 @cache
 def _signature(arch: str) -> dict[str, str]:
     """Names and annotations of a network's own arguments, read from its file: importing that would wait for torch."""
-    tree = ast.parse((PACKAGE / "models" / f"{arch}.py").read_text(encoding="utf-8"))
+    tree = ast.parse((MODELS_FOLDER / f"{arch}.py").read_text(encoding="utf-8"))
     network = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == MODELS[arch].network)
     init = next(node for node in network.body if isinstance(node, ast.FunctionDef) and node.name == "__init__")
     return {arg.arg: ast.unparse(arg.annotation) for arg in init.args.args if arg.arg not in ("self", "bands", "scale")}
-
-
-@cache
-def _code(module: str) -> ast.Module:
-    """The syntax tree of a module of lkca without docstrings and without the table MODELS."""
-    path = PACKAGE / module.replace(".", "/")
-    tree = ast.parse((path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).read_text(encoding="utf-8"))
-    tree.body = [n for n in tree.body if not (isinstance(n, ast.Assign) and ast.unparse(n.targets[0]) == "MODELS")]
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node, clean=False):
-            node.body = node.body[1:] or [ast.Pass()]
-    return tree
-
-
-def module_digest(module: str) -> str:
-    """A digest of one module's code: comments, docstrings, formatting and new entries of its table change nothing."""
-    return hashlib.sha256(ast.dump(_code(module)).encode()).hexdigest()
-
-
-@cache
-def code_digest(arch: str) -> str:
-    """A digest of the code that a training of this architecture runs through.
-
-    These are train.py, the network's file and the modules of lkca that they import, but for those that cannot change
-    the weights. Of each counts what `module_digest` sees.
-    """
-    weightless = {"cards", "config", "errors", "files", "metrics", "progress", "state"}
-    waiting, seen = ["train", f"models.{arch}"], {}
-    while waiting:
-        name = waiting.pop()
-        if name in seen or name in weightless:
-            continue
-        seen[name] = module_digest(name)
-        for node in ast.walk(_code(name)):
-            if isinstance(node, ast.ImportFrom) and node.module == "lkca":
-                waiting += [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("lkca."):
-                waiting.append(node.module.removeprefix("lkca."))
-    return hashlib.sha256(json.dumps(seen, sort_keys=True).encode()).hexdigest()
-
-
-def scene_settings(e: Experiment, name: str) -> str:
-    """All that decides the pixels of a scene but its files, as JSON."""
-    scene = e.scenes[name]
-    return json.dumps(
-        {
-            "name": name,
-            "cube_name": scene.cube if isinstance(scene.cube, str) else None,
-            "cube": scene.described().model_dump(mode="json"),
-            "bands": scene.bands,
-            "mirror": scene.mirror,
-        }
-    )
-
-
-def split_settings(e: Experiment, name: str, scale: int) -> str:
-    """All that decides a split but its scene, as JSON."""
-    patches, test = e.patches[f"x{scale}"], e.scenes[name].test
-    return json.dumps(
-        {
-            "scale": scale,
-            **patches.model_dump(),
-            "sampling": e.sampling,
-            "validation": e.validation,
-            "test": {"rows": test.rows, "columns": test.columns, "tile": test.sides()},
-        }
-    )
-
-
-def run_settings(e: Experiment, scene: str, scale: int, model: str) -> str:
-    """All that config.yaml and the code say of a run, as JSON; `settings` adds what the files say."""
-    m = e.models[model]
-    train = e.train_of(scene, scale, model)
-    return json.dumps(
-        {
-            "experiment": e.experiment,
-            "scene": scene,
-            "scale": scale,
-            "model": model,
-            "bands": e.scenes[scene].bands,
-            "arch": m.arch,
-            "args": m.args,
-            "upsampler": m.upsampler.model_dump() if m.upsampler else None,
-            "train": train.model_dump() if train else None,
-            "distill": m.distill.model_dump() if m.distill else None,
-            "code": code_digest(m.arch),
-        }
-    )
 
 
 def read_run(path: Path) -> Run:
@@ -658,7 +587,7 @@ def settings(settings: str, seed: int, scene: Path, split: Path, teacher: Path |
     """Write a run.json: all that a training depends on, and nothing else.
 
     Args:
-        settings: What `run_settings` says, as JSON.
+        settings: What `jobs.run_settings` says, as JSON.
         seed: Of the run.
         scene: The scene's manifest.
         split: The split of the scene.

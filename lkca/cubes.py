@@ -6,6 +6,7 @@ of config.yaml may describe a cube of one's own in the same words.
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Literal
@@ -86,6 +87,23 @@ class File(Facts):
             raise InputError(f"the Python package {package} is missing, which carries {path}: pip install {package}.")
         return Path(spec.origin).parent / path
 
+    def reads(self) -> dict[str, str]:
+        """The files that decide its pixels, as far as they are there: label -> path.
+
+        These are the file itself, or the archive that it is in, and the headers of ENVI that lie beside it, whatever
+        letters are small: GDAL takes each of them.
+
+        Raises:
+            InputError: If a Python package that carries it is not installed.
+        """
+        place = self.place()
+        found = {self.path if self.package() else str(place): str(place)} if place.is_file() else {}
+        headers = {f"{place.stem}.hdr".lower(), f"{place.name}.hdr".lower()}
+        with suppress(OSError):
+            beside = sorted(path for path in place.parent.iterdir() if path.name.lower() in headers)
+            found |= {str(path): str(path) for path in beside if path.is_file() and path != place}
+        return found
+
     def inside(self) -> str | None:
         """Its path inside the archive, None where it is in none."""
         return self._parts()[1]
@@ -148,6 +166,14 @@ class Cube(Facts):
     def numbers(self) -> list[int]:
         """The numbers of its spectral bands, from 1."""
         return list(_numbers(self.bands))
+
+    def reads(self) -> dict[str, str]:
+        """The files that decide its pixels, as far as they are there: label -> path."""
+        found: dict[str, str] = {}
+        with suppress(InputError):
+            found |= {label: path for file in self.files for label, path in file.reads().items()}
+            found = {label: path for file in self.present() for label, path in file.reads().items()}
+        return found
 
     def present(self) -> tuple[File, ...]:
         """The files to read.

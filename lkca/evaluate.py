@@ -21,7 +21,6 @@ from lkca.models.layers import upsamplers
 from lkca.resize import resize
 from lkca.train import device, network, steps_of_all_patches
 
-REPOSITORY = Path(__file__).parents[1]
 SPECTRA = 12  # a side of the grid of pixels whose spectra are kept
 
 
@@ -131,19 +130,28 @@ def versions() -> dict[str, str]:
 
 
 def commit() -> str | None:
-    """The commit of this checkout, with a note when files differ from it; None outside of git."""
+    """Return the commit of the checkout that this file belongs to, with a note when files differ from it.
+
+    None where the file is not tracked, or not by a repository of this project: a package that was installed inside of
+    somebody else's repository has no commit.
+    """
+    file = Path(__file__).resolve()
+    checkout = file.parents[1]
+    name = file.relative_to(checkout).as_posix()
     try:
-        described = subprocess.run(
-            ["git", "describe", "--always", "--dirty= with uncommitted changes", "--abbrev=12", "--exclude=*"],
-            cwd=REPOSITORY,
-            env=os.environ | {"GIT_OPTIONAL_LOCKS": "0"},
-            capture_output=True,
-            text=True,
-            check=True,
-        )
+        if _git(checkout, "ls-files", "--full-name", name) != name:  # its name from the top of the repository
+            return None
+        return _git(checkout, "describe", "--always", "--dirty= with uncommitted changes", "--abbrev=12", "--exclude=*")
     except (OSError, subprocess.CalledProcessError):
         return None
-    return described.stdout.strip()
+
+
+def _git(folder: Path, *words: str) -> str:
+    """Return what git prints in a folder, whoever owns the folder, and also within a hook of another repository."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_") or "CONFIG" in name}
+    command = ["git", "-c", "safe.directory=*", "-C", str(folder), *words]
+    env = kept | {"GIT_OPTIONAL_LOCKS": "0"}
+    return subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def centres(side: int) -> np.ndarray:

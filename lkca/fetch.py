@@ -28,7 +28,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from urllib3.exceptions import HTTPError
 
 from lkca.cubes import Cube, File
-from lkca.errors import InputError
+from lkca.errors import InputError, WrongFile
 from lkca.files import locked, replacing, sha256, write_json
 
 CONNECT, STALL = 20, 60  # seconds that a server may take to be reached, and to send anything
@@ -62,7 +62,7 @@ def fetch(
         scene: Its name, for messages.
         cube: What to fetch.
         accept_terms: Whether the user confirms the terms herewith, where they have to be confirmed.
-        receipt: JSON file to write last: of each file path, sha256 and bytes.
+        receipt: JSON file to write last: path, sha256 and bytes of each file that decides pixels, headers of ENVI too.
         examine: What looks at the content of a file before its digest is recorded; raises InputError.
 
     Raises:
@@ -86,9 +86,10 @@ def fetch(
             print(f"{place} is there: checking it.", flush=True)
         else:
             _download(file)
-        path = file.path if file.package() else str(place)
-        row = {"path": path, "sha256": checked(file, cube.source, examine), "bytes": place.stat().st_size}
-        rows.setdefault(path, row)  # two files of one archive are one download
+        digest = checked(file, cube.source, examine)
+        for label, path in file.reads().items():  # two files of one archive are one download
+            of_file = digest if path == str(place) else sha256(Path(path))
+            rows.setdefault(label, {"path": label, "sha256": of_file, "bytes": Path(path).stat().st_size})
     if receipt:
         write_json(receipt, {"files": list(rows.values())})
 
@@ -123,15 +124,16 @@ def checked(file: File, source: str, examine: Callable[[File], object] = File.pl
     return digest
 
 
-def wrong(file: File, digest: str) -> str | None:
+def wrong(file: File, digest: str) -> WrongFile | None:
     """How the digest contradicts the published or the recorded one."""
     if file.sha256:
-        return None if digest == file.sha256 else f"has the SHA-256 {digest}, but the published one is {file.sha256}"
+        other = WrongFile(f"has the SHA-256 {digest}, but the published one is {file.sha256}")
+        return None if digest == file.sha256 else other
     old = _recorded(file)
     if old in (None, digest):
         return None
     hint = f"if this file is right, delete its line in {_sums(file)}"
-    return f"has the SHA-256 {digest}, but {old} was recorded at first use ({hint})"
+    return WrongFile(f"has the SHA-256 {digest}, but {old} was recorded at first use ({hint})")
 
 
 def _sums(file: File) -> Path:
@@ -316,7 +318,7 @@ def _receive(
             if len(head) >= HEAD:
                 break
         if told := _no_data(part.place, head):
-            raise _Refused(told)
+            raise _Refused(f"{told}")
         part.begin({"url": url, "validator": validator, "length": total})
         blocks = chain([head], blocks)
     limit, resumed = total or MOST, have > 0
@@ -343,14 +345,15 @@ def _validator(response: requests.Response) -> str | None:
     return value if re.fullmatch(r"[\x20-\x7e]{1,500}", value) else None
 
 
-def _no_data(place: Path, head: bytes) -> str | None:
+def _no_data(place: Path, head: bytes) -> WrongFile | None:
     """Why this cannot be the beginning of the file."""
     if not head:
-        return "it sent an empty file"
+        return WrongFile("it sent an empty file")
     if TEXT.fullmatch(head[:HEAD]):
-        return PAGE
+        return WrongFile(PAGE)
     magic = MAGIC.get(place.suffix.lower(), ())
-    return f"what it sent is no {place.suffix} file" if magic and not head.startswith(magic) else None
+    is_it = not magic or head.startswith(magic)
+    return None if is_it else WrongFile(f"what it sent is no {place.suffix} file")
 
 
 def _blocks(response: requests.Response) -> Iterator[bytes]:

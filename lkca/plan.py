@@ -21,15 +21,18 @@ from rich.filesize import decimal
 from safetensors import SafetensorError, safe_open
 
 from lkca import cards, patches
-from lkca.config import Experiment, read_config, run_settings, split_settings
+from lkca.config import Experiment, read_config
 from lkca.errors import InputError
-from lkca.files import locked, read_json, sha256
+from lkca.files import locked, read_csv, read_json, sha256
+from lkca.jobs import run_settings, split_settings
 from lkca.models import MODELS
+from lkca.records import Results
 
 REPOSITORY = Path(__file__).parents[1]
 KEPT = 75  # multiply-accumulates that take as long as one number that is kept: so LKCA-Net's time grows with its depth
 ASSUMED = 4e10  # multiply-accumulates a second of a core, where nothing was measured
 ALIKE = ("precision", "compile", "deterministic")  # settings on which speed depends
+NAMED = 2  # jobs in a line of the plan
 LONGEST = 24 * 60  # minutes that a job asks for at first: what takes longer is gone on with by its retries
 
 
@@ -48,11 +51,17 @@ class Size(NamedTuple):
 
 
 def size(arch: str, args: dict[str, Any], g: int, b: int, scale: int) -> Size:
-    """The size of a network with g groups and b bands: its layers in closed form, without what is small."""
+    """Return the size of a network with g groups and b bands: its layers in closed form, without what is small.
+
+    Raises:
+        InputError: If the network has no line here.
+    """
     w, r2, shown = args.get("width", 0), scale**2, 7 * b * scale**2  # what losses and bicubic keep of the large image
     n = next((args[name] for name in ("blocks", "layers", "transformers") if name in args), 0)
     parts = ceil((b - 2) / 6)  # groups of bands
     up, ups = 12 * w**2 / g * (r2 - 1), 36 * w**2 / g * log2(scale)  # layers.doubling: work and weights
+    if arch == "bicubic":
+        return Size(0, shown, 0)
     if arch == "vdsr":
         weights = 9 * (b * w + (n - 2) * w**2 + b * w * r2 / g)
         return Size(weights, 6 * n * w + shown, weights)
@@ -74,7 +83,7 @@ def size(arch: str, args: dict[str, Any], g: int, b: int, scale: int) -> Size:
     if arch == "essaformer":
         macs = 9 * b * w * (1 + r2) + 3 * up + 6 * w**2 * (r2 - 1) + 48 * w**2 * (3 * r2 + 2)
         return Size(macs, 84 * w * r2 + shown, (96 + 9 / 4 * log2(scale)) * w**2 + ups + 18 * b * w)
-    return Size(0, shown, 0)  # bicubic, and a network that has no line here yet
+    raise InputError(f"{arch} has no estimate of its size: add a line for it to size() in lkca/plan.py.")
 
 
 Run = tuple  # (scene, scale, model) and maybe a seed
@@ -115,7 +124,7 @@ def counted(e: Experiment, scene: str, scale: int) -> dict[str, int] | None:
         areas = read_json(manifest)["areas"]
     else:
         return None
-    _, places = patches.windows(json.loads(split_settings(e, scene, scale)), areas, f"scenes.{scene}")
+    _, places = patches.windows(split_settings(e, scene, scale), areas, f"scenes.{scene}")
     whole = sum(area["rows"] for area in areas) * max(area["columns"] for area in areas)
     return {name: len(each) for name, each in places.items()} | {"pixels": whole}
 
@@ -253,12 +262,12 @@ class Training:
     left: float = 0.0
 
 
-def trainings(e: Experiment, estimates: Estimates) -> list[Training]:
+def trainings(results: Results, estimates: Estimates) -> list[Training]:
     """All trainings of an experiment with what results/ tells of them, ordered by state."""
-    found = {}
+    e, found = results.jobs.e, {}
     for run in e.runs():
         if recipe := e.train_of(*run[:3]):
-            state, done, spent = _state(e, run)
+            state, done, spent = _state(results, run)
             found[run] = Training(run, state, recipe.epochs, estimates.steps(run), done, spent)
     begun = [each for each in found.values() if each.done and each.spent]
     for key in {(each.run[2], each.run[1]) for each in begun}:
@@ -283,19 +292,19 @@ def file_of(e: Experiment, run: Run, name: str) -> Path:
     return Path("results/{}/runs/{}_x{}/{}/seed{}/{}".format(e.experiment, *run, name))
 
 
-def _state(e: Experiment, run: Run) -> tuple[str, int, float]:
-    """State, steps and seconds of a training; of files that belong to other settings nothing counts."""
+def _state(results: Results, run: Run) -> tuple[str, int, float]:
+    """State, steps and seconds of a training; of files that belong to other settings or other code nothing counts."""
+    e = results.jobs.e
     settings, history = file_of(e, run, "run.json"), file_of(e, run, "history.csv")
-    if not settings.exists() or not json.loads(run_settings(e, *run[:3])).items() <= read_json(settings).items():
+    if not settings.exists() or not run_settings(e, *run[:3]).items() <= read_json(settings).items():
         return "waiting", 0, 0.0
-    digest = sha256(settings)
-    made = json.loads(_metadata(file_of(e, run, "weights.safetensors")).get("lkca", "{}"))
-    if history.exists() and made.get("run_sha256") == digest:
-        with history.open(newline="", encoding="utf-8") as file:
-            last = list(csv.DictReader(file))[-1]
+    job = results.jobs.of("train", dict(zip(("scene", "scale", "model", "seed"), run, strict=True)))
+    if results.is_current(job):
+        last = read_csv(history)[-1]
         return "done", int(last["steps"]), float(last["seconds"])
+    made_from = {"run_sha256": sha256(settings), "code": job.code().digest}
     states = [_metadata(path) for path in settings.parent.glob("state-*.safetensors")]
-    own = [json.loads(state["facts"]) for state in states if state.get("run_sha256") == digest]
+    own = [json.loads(state["facts"]) for state in states if made_from.items() <= state.items()]
     done, spent = max(((at["epoch"] * at["steps"] + at["step"], at["seconds"]) for at in own), default=(0, 0.0))
     held = _held(settings.with_name(".weights.lock"))
     return "running" if held else "interrupted" if own else "waiting", done, spent
@@ -330,11 +339,12 @@ def plan(config: list[Path]) -> None:
     from rich.console import Console  # which takes longer to import than all the rest
     from rich.table import Table
 
-    e, total = read_config(config), len(cards.visible())
+    results, total = Results(read_config(config)), len(cards.visible())
+    e = results.jobs.e
     for scene, scale in sorted({run[:2] for run in e.runs()}):
         counted(e, scene, scale)
     estimates = Estimates(e, gpu=total > 0)
-    found, console = trainings(e, estimates), Console(width=None if sys.stdout.isatty() else 100, highlight=False)
+    found, console = trainings(results, estimates), Console(width=None if sys.stdout.isatty() else 100, highlight=False)
     table = Table("state", "scene", "scale", "model", "seed", box=None, pad_edge=False)
     for name in ("epoch", "hours", "left", "GB"):
         table.add_column(name, justify="right")
@@ -351,6 +361,23 @@ def plan(config: list[Path]) -> None:
     console.print(table)
     for name, text in _totals(e, estimates, found, total).items():
         console.print(f"{name:11}{text}", soft_wrap=True)
+    pending = results.pending()
+    results.hashes.save()
+    made = len(results.jobs.all) - len(pending)
+    console.print(f"{'jobs':11}{len(results.jobs.all)}: {made} up to date, {len(pending)} to run", soft_wrap=True)
+    for text, names in _grouped(pending):
+        console.print(f"  {names}: {text}", soft_wrap=True, markup=False)
+
+
+def _grouped(pending: dict[str, str]) -> list[tuple[str, str]]:
+    """The reasons of jobs, each with the names of those that have it, or how many there are."""
+    groups: dict[str, list[str]] = {}
+    for name, text in pending.items():
+        groups.setdefault(text, []).append(name)
+    return [
+        (text, ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if names[NAMED:] else ""))
+        for text, names in groups.items()
+    ]
 
 
 def _totals(e: Experiment, estimates: Estimates, found: list[Training], gpus: int) -> dict[str, str]:

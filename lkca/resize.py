@@ -64,6 +64,10 @@ def weights(length: int, factor: float) -> np.ndarray:
 def resize(image: Image, factor: float) -> Image:
     """Resize the last two axes as MATLAB's imresize does; values beyond the image's range (overshoot) are kept.
 
+    In a numpy array a NaN or an infinity makes NaN of the new pixels that have a weight on it, and of no others (MATLAB
+    keeps some of the infinities). In a torch tensor it spoils the whole image of its last two axes: the check would
+    make a GPU wait.
+
     Args:
         image: (..., rows, columns), floating point, a numpy array or a torch tensor (gradients flow through).
         factor: Above 1 enlarges, below 1 shrinks.
@@ -83,7 +87,12 @@ def resize(image: Image, factor: float) -> Image:
             raise ValueError(f"cannot resize values of type {image.dtype}: convert them to floating point")
         work = np.promote_types(image.dtype, np.float32)  # float16 has neither fast nor accurate products
         rows, columns = (weights(n, factor).astype(work) for n in image.shape[-2:])
-        return _apply(rows, image.astype(work, copy=False), columns).astype(image.dtype, copy=False)
+        images = image.astype(work, copy=False)
+        result = _apply(rows, images, columns)
+        spoilt = ~np.isfinite(result[..., 0, 0])  # 0 * NaN is NaN: one pixel spoils all of its image, also this pixel
+        if spoilt.any():
+            result[spoilt] = _apply_with_gaps(rows, images[spoilt], columns)
+        return result.astype(image.dtype, copy=False)
     import torch
 
     rows, columns = (_tensor(int(n), factor, image.dtype, image.device) for n in image.shape[-2:])
@@ -93,6 +102,13 @@ def resize(image: Image, factor: float) -> Image:
 
 def _apply(rows: Image, image: Image, columns: Image) -> Image:
     return rows @ (image @ columns.T)  # in this order torch needs no copy between the products
+
+
+def _apply_with_gaps(rows: np.ndarray, images: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Resize images with pixels that are not finite: only new pixels with a weight on one of them are NaN."""
+    gaps = ~np.isfinite(images)
+    touched = _apply(*(each.astype(images.dtype) for each in (rows != 0, gaps, columns != 0))) > 0
+    return np.where(touched, np.nan, _apply(rows, np.where(gaps, 0, images), columns))
 
 
 @lru_cache(maxsize=64)

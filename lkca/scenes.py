@@ -12,7 +12,7 @@ import numpy as np
 from rich.filesize import decimal
 
 from lkca.cubes import CUBES, Cube, File
-from lkca.errors import InputError
+from lkca.errors import InputError, WrongFile
 from lkca.fetch import checked
 from lkca.fetch import fetch as download
 from lkca.files import alone, replacing, sha256, write_json
@@ -45,14 +45,23 @@ def scene(settings: str, out: Path, manifest: Path) -> None:
     with alone(out), replacing(out) as part:
         told = guarded(_cut, part, cube, files, bands, chosen["mirror"])
         digests = [checked(file, cube.source) for file in files]
+        headers = _headers(files)
         contents = [(digest, file.inside(), file.variable) for digest, file in zip(digests, files, strict=True)]
         if len(set(contents)) < len(contents):
             raise InputError(
                 f"two files of {chosen['name']} are the same: leave one out, with use: both if it is for both."
             )
-    areas = [{**area, "sha256": digest} for area, digest in zip(told.pop("areas"), digests, strict=True)]
+    areas = [
+        {**area, "sha256": digest, "headers": of}
+        for area, digest, of in zip(told.pop("areas"), digests, headers, strict=True)
+    ]
     cut = {"cube": chosen["cube_name"], "bands": bands, "mirror": chosen["mirror"], **told, "areas": areas}
     write_json(manifest, {"scene": chosen["name"], **cut, "sha256": sha256(out)})
+
+
+def _headers(files: tuple[File, ...]) -> list[dict[str, str]]:
+    """The SHA-256 of the headers that lie beside each file, by path."""
+    return [{path: sha256(Path(path)) for path in [*file.reads().values()][1:]} for file in files]
 
 
 def _spread(cube: Cube, number: int) -> list[int]:
@@ -134,24 +143,27 @@ def _source(stack: ExitStack, cube: Cube, file: File) -> Source:
     return source
 
 
-def _other(cube: Cube, shape: tuple[int, int, int]) -> str | None:
+def _other(cube: Cube, shape: tuple[int, int, int]) -> WrongFile | None:
     """Which known file of another content has this shape, in whatever order of axes."""
     known = [told for other, told in cube.not_this if sorted(other) == sorted(shape)]
-    return f"it is {known[0]}; get the scene from {cube.source}" if known else None
+    return WrongFile(f"it is {known[0]}; get the scene from {cube.source}") if known else None
 
 
-def _misshapen(cube: Cube, shape: tuple[int, int, int]) -> str | None:
+def _misshapen(cube: Cube, shape: tuple[int, int, int]) -> WrongFile | None:
     """What is wrong with a shape, rows, columns and bands."""
     told = " x ".join(map(str, shape))
     if cube.shape is None:
         most = cube.numbers()[-1]
-        return f"it has {shape[2]} bands, not {most}: correct axes or bands" if shape[2] < most else None
+        return WrongFile(f"it has {shape[2]} bands, not {most}: correct axes or bands") if shape[2] < most else None
     if shape == cube.shape:
         return None
     right = " x ".join(map(str, cube.shape))
     if sorted(shape) == sorted(cube.shape):
-        return f"its axes are in another order, {told} instead of {right} rows, columns and bands: transpose it"
-    return _other(cube, shape) or f"it has {told} rows, columns and bands instead of {right}; get it from {cube.source}"
+        return WrongFile(
+            f"its axes are in another order, {told} instead of {right} rows, columns and bands: transpose it"
+        )
+    other = _other(cube, shape)
+    return other or WrongFile(f"it has {told} rows, columns and bands instead of {right}; get it from {cube.source}")
 
 
 def _crop(cube: Cube, file: File, source: Source) -> tuple[int, int, int, int]:
@@ -203,29 +215,33 @@ def _measure(image: np.ndarray) -> Measured:
     return Measured(low, high, float(min(down, across) / (flat @ flat)))
 
 
-def _problems(cube: Cube, source: Source, bands: list[int], measured: list[Measured]) -> list[str]:
+def _problems(cube: Cube, source: Source, bands: list[int], measured: list[Measured]) -> list[WrongFile]:
     """What is wrong with a cube's values and wavelengths."""
     problems = []
     high = max(each.high for each in measured)
     constant = [band for band, each in zip(bands, measured, strict=True) if each.low == each.high]
     if not all(np.isfinite(each[:2]).all() for each in measured):
-        problems.append("it holds NaN or infinite values; get it anew, or crop them away")
+        problems.append(WrongFile("it holds NaN or infinite values; get it anew, or crop them away"))
     elif constant:
-        problems.append(f"band {constant[0]} has one value everywhere; get it anew, or leave the band out")
+        problems.append(WrongFile(f"band {constant[0]} has one value everywhere; get it anew, or leave the band out"))
     elif cube.shape is None and any(source.nodata in each[:2] for each in measured):
-        problems.append(f"it holds {source.nodata:g}, which it says is no value; crop these pixels away")
+        problems.append(WrongFile(f"it holds {source.nodata:g}, which it says is no value; crop these pixels away"))
     elif high <= 0:
-        problems.append("none of its values is positive; get it anew")
+        problems.append(WrongFile("none of its values is positive; get it anew"))
     elif cube.least_maximum and high < cube.least_maximum:
         problems.append(
-            f"its largest value is {high:g} where the published file reaches {cube.least_maximum:g} at least: somebody "
-            "has divided it already; get the published file"
+            WrongFile(
+                f"its largest value is {high:g} where the published file reaches {cube.least_maximum:g} at least: "
+                "somebody has divided it already; get the published file"
+            )
         )
     alike = median(each.alike for each in measured)
     if not problems and alike < ALIKE:
         problems.append(
-            f"neighbouring pixels have little in common (correlation {alike:.2f}): it is damaged, or its axes or byte "
-            "order are others than said"
+            WrongFile(
+                f"neighbouring pixels have little in common (correlation {alike:.2f}): it is damaged, or its axes or "
+                "byte order are others than said"
+            )
         )
     if source.nanometres:
         first, last = (source.nanometres[band - 1] for band in (bands[0], bands[-1]))
@@ -233,25 +249,39 @@ def _problems(cube: Cube, source: Source, bands: list[int], measured: list[Measu
         off = [abs(first - cube.nanometres[0]), abs(last - cube.nanometres[1])]
         if (bands[0], bands[-1]) == (numbers[0], numbers[-1]) and not all(each <= NANOMETRES for each in off):  # or NaN
             published = "{:g} to {:g}".format(*cube.nanometres)
-            problems.append(f"its bands reach from {first:g} to {last:g} nm instead of {published}")
+            problems.append(WrongFile(f"its bands reach from {first:g} to {last:g} nm instead of {published}"))
     return problems
 
 
-def fetch(scene: str, accept_terms: bool, config: list[Path], settings: str | None, receipt: Path | None) -> None:
+def fetch(scene: str, accept_terms: bool, config: list[Path]) -> None:
     """Download the files of a scene that are not there, from their sources; check those that are.
 
     Args:
         scene: Its key in config.yaml.
         accept_terms: Confirm the terms of the scene's owner; remembered.
         config: config.yaml and overlays.
-        settings: As for `scene`, instead of a look into config.yaml.
-        receipt: The JSON to write: which files, with hashes.
 
     Raises:
         InputError: If a file can be had from no source, or the terms are not confirmed; says what to do by hand.
     """
-    cube = Cube.model_validate(json.loads(settings)["cube"]) if settings else named(scene, config)
+    _fetch(scene, named(scene, config), accept_terms, None)
 
+
+def fetch_files(scene: str, settings: str, receipt: Path) -> None:
+    """Do what `fetch` does, as a job of the workflow.
+
+    Args:
+        scene: Its key in config.yaml.
+        settings: Its cube as JSON text.
+        receipt: The JSON to write: which files, with hashes.
+
+    Raises:
+        InputError: As `fetch`.
+    """
+    _fetch(scene, Cube.model_validate_json(settings), False, receipt)
+
+
+def _fetch(scene: str, cube: Cube, accept_terms: bool, receipt: Path | None) -> None:
     def examine(file: File) -> None:
         """A few bands tell most that can be wrong."""
         _, problems = guarded(_look, cube, file, _spread(cube, min(5, len(cube.numbers()))))

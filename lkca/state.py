@@ -8,6 +8,7 @@ pickle.
 
 import hashlib
 import json
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -49,6 +50,7 @@ class State:
     Args:
         run: Its run.json.
         teacher: Weights of its teacher, if it has one: another teacher makes another student.
+        codes: Digests of the code that it may be from: that of now, then those that change no numbers.
         folder: Where the file is to lie.
         net, optimiser: What is trained; they are changed if there is a file.
         at: How far that is; where there is a file, its word holds.
@@ -63,14 +65,16 @@ class State:
         self,
         run: Path,
         teacher: Path | None,
+        codes: Sequence[str],
         folder: Path,
         net: nn.Module,
         optimiser: torch.optim.Optimizer,
         at: Progress,
     ) -> None:
-        self.whose = {"run_sha256": sha256(run), "teacher_sha256": sha256(teacher) if teacher else ""}
-        key = hashlib.sha256(json.dumps(self.whose).encode()).hexdigest()
-        self.path = folder / f"state-{key[:12]}.safetensors"
+        made_from = {"run_sha256": sha256(run), "teacher_sha256": sha256(teacher) if teacher else ""}
+        every = {folder / _name(whose := made_from | {"code": code}): whose for code in codes}
+        self.path = next((path for path in every if path.exists()), next(iter(every)))
+        self.whose = every[self.path]
         self.teacher, self.net, self.optimiser, self.at = teacher, net, optimiser, at
         self.best: dict[str, Tensor] = {}
         self.totals = torch.zeros(3, device=next(net.parameters()).device)
@@ -164,6 +168,11 @@ class State:
             for path in self.path.parent.glob(pattern):
                 if path != self.path:
                     path.unlink(missing_ok=True)
+
+
+def _name(whose: dict[str, str]) -> str:
+    """The name of the file of a training that is made from these."""
+    return f"state-{hashlib.sha256(json.dumps(whose).encode()).hexdigest()[:12]}.safetensors"
 
 
 def _digest(tensors: dict[str, Tensor], facts: str) -> str:

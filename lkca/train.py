@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from functools import partial
 from math import ceil, cos, inf, isfinite, pi
@@ -22,6 +22,7 @@ from lkca.cards import cards as taken
 from lkca.config import Distill, Run, Train, read_run
 from lkca.errors import InputError
 from lkca.files import alone, read_json, replacing, sha256
+from lkca.fingerprint import of_step
 from lkca.models import build
 from lkca.progress import Steps
 from lkca.resize import resize
@@ -30,7 +31,16 @@ from lkca.state import Progress, State
 HISTORY = ["epoch", "steps", "loss", "loss_h", "loss_kd", "val_l1", "val_mpsnr", "learning_rate", "seconds"]
 
 
-def train(run: Path, scene: Path, split: Path, teacher: Path | None, out: Path, history: Path, cards: int = 1) -> None:
+def train(
+    run: Path,
+    scene: Path,
+    split: Path,
+    teacher: Path | None,
+    out: Path,
+    history: Path,
+    cards: int = 1,
+    adopted: Sequence[str] = (),
+) -> None:
     """Train the network of a run and keep the epoch with the lowest validation L1.
 
     A training that was stopped, by whatever, goes on from the state beside `out`. It ends with the weights that it
@@ -44,6 +54,7 @@ def train(run: Path, scene: Path, split: Path, teacher: Path | None, out: Path, 
         out: The weights to write.
         history: The CSV to write, one line an epoch.
         cards: GPUs to train on, where there are any; several share each batch.
+        adopted: Digests of other code that changes no numbers: a training that it has begun goes on, too.
 
     Raises:
         InputError: If the files do not belong together, or the network has diverged; the last good state is kept.
@@ -57,13 +68,14 @@ def train(run: Path, scene: Path, split: Path, teacher: Path | None, out: Path, 
     recipe = settings.train
     with nullcontext() if ranks > 1 else alone(out, wait=True), taken(0 if ranks > 1 else cards):
         if cards > 1 and not distributed.is_torchelastic_launched():
-            return share_out(cards, run, scene, split, teacher, out, history)
+            return share_out(cards, adopted, run, scene, split, teacher, out, history)
         on = prepare(recipe, ranks)
         net = seeded(settings).to(on)
         guide = guiding(settings, teacher).to(on) if settings.distill else None
         optimiser = torch.optim.Adam(net.parameters(), recipe.learning_rate, fused=True)
         steps = min(recipe.steps or inf, steps_of_all_patches(recipe, places))
-        state = State(run, teacher, out.parent, net, optimiser, Progress(steps, recipe.epochs))
+        codes = [training_code(settings, teacher), *adopted]
+        state = State(run, teacher, codes, out.parent, net, optimiser, Progress(steps, recipe.epochs))
         at, name, cube = state.at, checkpoint.reads(settings), patches.load(scene, settings.scene_sha256, on)
         if at.finished:
             print(f"{name}: was trained before; to train it again delete {state.path}", flush=True)
@@ -109,7 +121,13 @@ def train(run: Path, scene: Path, split: Path, teacher: Path | None, out: Path, 
         distributed.destroy_process_group()
 
 
-def share_out(cards: int, *files: Path | None) -> None:
+def training_code(settings: Run, teacher: Path | None) -> str:
+    """The digest of the code that this training runs through, its teacher's network included."""
+    of_teacher = [read_run(teacher.with_name("run.json")).arch] if teacher else []
+    return of_step("train", [settings.arch, *of_teacher]).digest
+
+
+def share_out(cards: int, adopted: Sequence[str], *files: Path | None) -> None:
     """Start `train` with these files once for each card; together they train one network, whose gradients they share.
 
     Raises:
@@ -118,6 +136,7 @@ def share_out(cards: int, *files: Path | None) -> None:
     run, scene, split, teacher, out, history = map(str, files)
     options = ["--run", run, "--scene", scene, "--split", split, "--out", out, "--history", history]
     options += ["--teacher", teacher] if files[3] else []
+    options += ["--adopted", *adopted]
     launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node", str(cards), "-m", "--", "lkca", "train"]
     command = [sys.executable, "-m", *launcher, *options, "--cards", str(cards)]
     done = subprocess.run(command, preexec_fn=end_with_parent)
@@ -253,9 +272,17 @@ def steps_of_all_patches(recipe: Train, places: dict) -> int:
 
 
 def learning_rate(recipe: Train, epoch: int, done: float) -> float:
-    """The learning rate in an epoch, from 0, of which a share is done: along a cosine, or in steps of epochs."""
+    """Return the learning rate when a share of an epoch is done: along a cosine, or in steps of epochs.
+
+    The steps count epochs from 1, as the published programs do: the first step is one epoch shorter than the others.
+
+    Args:
+        recipe: Says which of the two.
+        epoch: Counted from 0.
+        done: Share of the epoch's steps, in [0, 1].
+    """
     if recipe.cosine_to is None:
-        return recipe.learning_rate * recipe.step_factor ** (epoch // recipe.step_epochs)
+        return recipe.learning_rate * recipe.step_factor ** ((epoch + 1) // recipe.step_epochs)
     span = recipe.learning_rate - recipe.cosine_to
     return recipe.cosine_to + span * (1 + cos(pi * (epoch + done) / recipe.epochs)) / 2
 

@@ -18,7 +18,7 @@ from lkca import cards, config, plan
 from lkca.complexity import macs, parameters
 from lkca.errors import InputError
 from lkca.files import alone, sha256, write_json
-from lkca.models import build
+from lkca.models import MODELS, build
 from lkca.state import Progress, State
 from tests.conftest import REPOSITORY, copy_checkout
 
@@ -63,13 +63,21 @@ def test_sizes_are_the_printed_ones(paper, row):
     assert size.parameters / 1e6 == pytest.approx(row[3], rel=0.05)
 
 
-@pytest.mark.parametrize("model", ["vdsr_lr", "fcnn3d_lr", "sspsr_lr", "msdformer_lr", "essaformer_lr"])
-def test_sizes_with_a_grouped_layer_are_the_counted_ones(paper, model):
+@pytest.mark.parametrize("arch", MODELS)
+def test_every_network_has_an_estimate_which_is_what_is_counted(paper, arch):
+    """Of the last of its models in config.yaml, which has a grouped layer where there is such a layer."""
+    model = [name for name, m in paper.models.items() if m.arch == arch][-1]
     m = paper.models[model]
-    network = build(m.arch, 48, 4, m.args, m.upsampler.model_dump())
+    groups = m.upsampler and m.upsampler.model_dump()
+    network = build(arch, 48, 4, m.args, groups)
     size = plan.size_of(paper, ("houston2018", 4, model))
     assert size.macs * 256 == pytest.approx(macs(network, 48), rel=0.05)
     assert size.parameters == pytest.approx(parameters(network), rel=0.05)
+
+
+def test_a_network_without_an_estimate_is_an_error():
+    with pytest.raises(InputError, match="swin has no estimate of its size: add a line for it to size.* lkca/plan.py"):
+        plan.size("swin", {"width": 64}, 1, 48, 4)
 
 
 # --- numbers ----------------------------------------------------------------------------------------------------------

@@ -28,6 +28,33 @@ def test_equals_resize_right_borders_included(factor, dtype, error, kind):
     np.testing.assert_allclose(np.asarray(result), expected, rtol=0, atol=error)
 
 
+MATLAB = {  # of R2019b, imresize(..., 'bicubic'): test_answer/*.mat of github.com/sanghyun-son/bicubic_pytorch
+    "down_down_x4_aa": (
+        *(np.arange(64.0).reshape(8, 8), 1 / 4),
+        [[12.3837890625, 16.6318359375], [46.3681640625, 50.6162109375]],
+    ),
+    "down_down_x5_aa": (
+        *(np.arange(225.0).reshape(15, 15), 1 / 5),
+        [[29.1072, 34.288, 39.4688], [106.8192, 112, 117.1808], [184.5312, 189.712, 194.8928]],
+    ),
+    "up_up_topleft_noaa": (  # there is nothing to antialias
+        *(np.array([[100.0, 1, 0, 100], [10, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]), 5 / 4),
+        [
+            [108.685225, 27.6970975, -12.4465625, 26.8841925, 109.2025],
+            [35.471365, 8.970789, -3.5895625, 6.637437, 26.961],
+            [-0.6503125, -0.21221875, 0.39453125, -1.60790625, -6.53125],
+            [-0.768075, -0.18963, 0.0459375, 0, 0],
+            [0, 0, 0, 0, 0],
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize(("image", "factor", "expected"), MATLAB.values(), ids=MATLAB)
+def test_equals_what_matlab_has_written(image, factor, expected):
+    np.testing.assert_allclose(resize(image, factor), expected, rtol=0, atol=1e-12)
+
+
 def test_twice_the_size_takes_keys_taps_a_quarter_pixel_off():
     taps = np.array([-9, 111, 29, -3]) / 128  # the cubic at 1.25, 0.25, 0.75 and 1.75
     matrix = weights(8, 2)
@@ -112,6 +139,30 @@ def test_can_be_trained_after_inference():
     image.requires_grad_()
     resize(image, 2).sum().backward()
     torch.testing.assert_close(image.grad, torch.full_like(image, 4.0))  # the mean is kept: 2 x 2 new pixels an old one
+
+
+@pytest.mark.filterwarnings("ignore:invalid value")  # of infinities in products
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("factor", [1 / 8, 1 / 4, 1 / 2, 2, 4])
+@pytest.mark.parametrize(("row", "column"), [(0, 31), (17, 2), (40, 46)])
+def test_a_bad_pixel_spoils_the_new_pixels_whose_kernel_reaches_it(bad, factor, row, column):
+    """With these factors no new pixel lies a whole number of pixels from an old one, where the kernel is zero."""
+    image = noise(3, 48, 48)
+    expected = resize(image, factor)
+    centres = (np.arange(expected.shape[-1]) + 0.5) / factor - 0.5
+    reach = 2 / min(factor, 1)
+    rows, columns = (
+        np.any([abs(centres - at) < reach for at in (pixel, -1 - pixel, 95 - pixel)], axis=0)  # and its mirror images
+        for pixel in (row, column)
+    )
+    image[1, row, column] = bad
+    result = resize(image, factor)
+    np.testing.assert_array_equal(result[[0, 2]], expected[[0, 2]])
+    spoilt = np.outer(rows, columns)
+    assert 0 < spoilt.sum() < spoilt.size
+    assert np.isnan(result[1][spoilt]).all()
+    np.testing.assert_allclose(result[1][~spoilt], expected[1][~spoilt], rtol=0, atol=1e-14)
+    np.testing.assert_array_equal(resize(image[1], factor), result[1])
 
 
 def test_half_precision_stays_half_and_is_rounded_once():

@@ -4,6 +4,7 @@ import csv
 import hashlib
 import json
 import shutil
+from itertools import groupby
 
 import numpy as np
 import pytest
@@ -86,13 +87,14 @@ def test_the_learning_rate_is_a_cosine_between_its_ends(paper):
 
 
 def test_the_learning_rates_of_the_baselines_fall_when_their_authors_let_them(paper):
-    for model, epochs, expected in (
-        ("sspsr", (0, 29, 30, 39), (1e-4, 1e-4, 1e-5, 1e-5)),
-        ("msdformer", (0, 149, 150, 299), (5e-5, 5e-5, 5e-6, 5e-6)),
+    """How many epochs have which rate in SSPSR's mains.py and MSDformer's main.py, which count epochs from 1."""
+    for model, expected in (
+        ("sspsr", [(1e-4, 29), (1e-5, 11)]),
+        ("msdformer", [(5e-5, 149), (5e-6, 150), (5e-7, 1)]),
     ):
         recipe = paper.models[model].train
-        assert recipe.epochs == epochs[-1] + 1
-        assert [learning_rate(recipe, epoch, 0.9) for epoch in epochs] == pytest.approx(expected)
+        rates = [float(f"{learning_rate(recipe, epoch, 0.9):.3g}") for epoch in range(recipe.epochs)]
+        assert [(rate, len(list(epochs))) for rate, epochs in groupby(rates)] == expected
 
 
 def test_validation_scores_are_those_of_the_metrics(tiny):

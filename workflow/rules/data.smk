@@ -1,5 +1,7 @@
 rule fetch:
     """Download the files of a scene, or check those that are there. What it downloads is no output: nothing deletes it."""
+    input:
+        unpack(files("fetch")),
     output:
         "results/{exp}/scenes/{scene}.files.json",
     log:
@@ -10,20 +12,18 @@ rule fetch:
     conda:
         "../../environment.yml"
     params:
-        settings=lambda w: scene_settings(EXPERIMENT, w.scene),
-        newer=newer_files,  # so that a change of them is seen
+        job=name_of("fetch"),
+        why=why("fetch"),
+    message:
+        "{params.job}: {params.why}"
     shell:
-        """
-        python -m lkca fetch {wildcards.scene:q} \
-            --settings {params.settings:q} \
-            --receipt {output:q} |& tee {log:q}
-        """
+        STEP
 
 
 rule scene:
     """Cut a scene from its cube and divide it by its one maximum."""
     input:
-        receipt=receipt_of,
+        unpack(files("scene")),
     output:
         array="results/{exp}/scenes/{scene}.npy",
         manifest="results/{exp}/scenes/{scene}.json",
@@ -35,21 +35,18 @@ rule scene:
     conda:
         "../../environment.yml"
     params:
-        settings=lambda w: scene_settings(EXPERIMENT, w.scene),
-        code=[module_digest("scenes"), module_digest("readers")],  # so that a change of it is seen
+        job=name_of("scene"),
+        why=why("scene"),
+    message:
+        "{params.job}: {params.why}"
     shell:
-        """
-        python -m lkca scene \
-            --settings {params.settings:q} \
-            --out {output.array:q} \
-            --manifest {output.manifest:q} |& tee {log:q}
-        """
+        STEP
 
 
 rule split:
     """Divide a scene into test images, training and validation patches."""
     input:
-        manifest="results/{exp}/scenes/{scene}.json",
+        unpack(files("split")),
     output:
         "results/{exp}/splits/{scene}_x{scale}.json",
     log:
@@ -60,12 +57,9 @@ rule split:
     conda:
         "../../environment.yml"
     params:
-        settings=lambda w: split_settings(EXPERIMENT, w.scene, int(w.scale)),
-        code=module_digest("patches"),  # so that a change of it is seen
+        job=name_of("split"),
+        why=why("split"),
+    message:
+        "{params.job}: {params.why}"
     shell:
-        """
-        python -m lkca split \
-            --settings {params.settings:q} \
-            --manifest {input.manifest:q} \
-            --out {output:q} |& tee {log:q}
-        """
+        STEP

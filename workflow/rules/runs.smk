@@ -1,9 +1,7 @@
 rule settings:
-    """Write down all that a run depends on: config.yaml is no input of anything, so a comment there trains nothing again."""
+    """Write down all settings that a run depends on, and the hashes of its scene, its split and its teacher."""
     input:
-        scene="results/{exp}/scenes/{scene}.json",
-        split="results/{exp}/splits/{scene}_x{scale}.json",
-        teacher=teacher_file("run.json"),
+        unpack(files("settings")),
     output:
         f"{RUN}/run.json",
     log:
@@ -12,26 +10,18 @@ rule settings:
     conda:
         "../../environment.yml"
     params:
-        settings=settings_of,
+        job=name_of("settings"),
+        why=why("settings"),
+    message:
+        "{params.job}: {params.why}"
     shell:
-        """
-        python -m lkca settings \
-            --settings {params.settings:q} \
-            --seed {wildcards.seed:q} \
-            --scene {input.scene:q} \
-            --split {input.split:q} \
-            --teacher {input.teacher:q} \
-            --out {output:q} |& tee {log:q}
-        """
+        STEP
 
 
 rule train:
     """Train one network, from its teacher if it has one."""
     input:
-        run=f"{RUN}/run.json",
-        scene=ancient("results/{exp}/scenes/{scene}.npy"),  # run.json holds its hash
-        split="results/{exp}/splits/{scene}_x{scale}.json",
-        teacher=teacher_file("weights.safetensors"),
+        unpack(files("train")),
     output:
         weights=f"{RUN}/weights.safetensors",
         history=f"{RUN}/history.csv",
@@ -46,28 +36,19 @@ rule train:
         gpu=int(ESTIMATES.gpu),
         mem_mb=memory_of("training"),
         runtime=minutes_of("training"),
+    params:
+        job=name_of("train"),
+        why=why("train"),
+    message:
+        "{params.job}: {params.why}"
     shell:
-        """
-        python -m lkca train \
-            --run {input.run:q} \
-            --scene {input.scene:q} \
-            --split {input.split:q} \
-            --teacher {input.teacher:q} \
-            --out {output.weights:q} \
-            --history {output.history:q} \
-            --cards {resources.gpu:q} |& tee {log:q}
-        """
+        STEP.replace(" |&", " --cards {resources.gpu:q} |&")
 
 
 rule evaluate:
     """Score a run on its test images; a corrected score comes here and trains nothing."""
     input:
-        run=f"{RUN}/run.json",
-        scene=ancient("results/{exp}/scenes/{scene}.npy"),  # run.json holds its hash
-        split="results/{exp}/splits/{scene}_x{scale}.json",
-        weights=trained_file("weights.safetensors"),
-        history=trained_file("history.csv"),
-        code=["lkca/evaluate.py", "lkca/metrics.py", "lkca/complexity.py"],
+        unpack(files("evaluate")),
     output:
         scores=f"{RUN}/scores.json",
         image=f"{RUN}/image.npz",
@@ -82,29 +63,18 @@ rule evaluate:
         mem_mb=memory_of("evaluation"),
         runtime=minutes_of("evaluation"),
     params:
-        image=lambda w: scene_of(w).composite.image,
-        composite=lambda w: scene_of(w).composite.bands,
+        job=name_of("evaluate"),
+        why=why("evaluate"),
+    message:
+        "{params.job}: {params.why}"
     shell:
-        """
-        python -m lkca evaluate \
-            --run {input.run:q} \
-            --scene {input.scene:q} \
-            --split {input.split:q} \
-            --weights {input.weights:q} \
-            --history {input.history:q} \
-            --image {params.image:q} \
-            --composite {params.composite:q} \
-            --out {output.scores:q} \
-            --picture {output.image:q} |& tee {log:q}
-        """
+        STEP
 
 
 rule spectrum:
     """Take the singular values of a trained upsampling layer."""
     input:
-        run=f"{RUN}/run.json",
-        weights=f"{RUN}/weights.safetensors",
-        code="lkca/spectrum.py",
+        unpack(files("spectrum")),
     output:
         f"{RUN}/spectrum.json",
     log:
@@ -113,19 +83,19 @@ rule spectrum:
         f"{RUN}/spectrum.benchmark.tsv"
     conda:
         "../../environment.yml"
+    params:
+        job=name_of("spectrum"),
+        why=why("spectrum"),
+    message:
+        "{params.job}: {params.why}"
     shell:
-        """
-        python -m lkca spectrum \
-            --run {input.run:q} \
-            --weights {input.weights:q} \
-            --out {output:q} |& tee {log:q}
-        """
+        STEP
 
 
 rule efficiency:
     """Measure what the networks cost when they run. No other job runs beside it: it takes all cores and a GPU."""
     input:
-        code=["lkca/efficiency.py", "lkca/complexity.py"],
+        unpack(files("efficiency")),
     output:
         "results/{exp}/efficiency/{scene}_x{scale}.json",
     log:
@@ -138,11 +108,9 @@ rule efficiency:
     resources:
         gpu=int(ESTIMATES.gpu),
     params:
-        settings=efficiency_settings,
-        code=lambda w: sorted({code_digest(model.arch) for model in measured_here(w).values()}),  # so that a change is seen
+        job=name_of("efficiency"),
+        why=why("efficiency"),
+    message:
+        "{params.job}: {params.why}"
     shell:
-        """
-        python -m lkca efficiency \
-            --settings {params.settings:q} \
-            --out {output:q} |& tee {log:q}
-        """
+        STEP

@@ -1,0 +1,678 @@
+"""What a step computes with: a digest of its code that changes when the numbers may change, and not otherwise.
+
+A step is a function of lkca. Its digest covers that function and every function, class and constant of lkca that it
+reaches, found by the names in the code. A definition stands in the digest by its content, never by its name or place,
+and the syntax tree is written out in a form of our own, which is the same under every Python from 3.11 on.
+
+What does not count: comments, docstrings, annotations (but for those of the fields of a class, which pydantic obeys),
+formatting, the order and the place of definitions, names of local variables, functions, classes and constants, and the
+texts of messages: what is raised, printed or given to an exception. What the digest cannot see: docs/reruns.md.
+
+Needs the standard library only. `python -m lkca.fingerprint` prints the digest of each step.
+"""
+
+import ast
+import builtins
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+from lkca.models import MODELS
+
+# Each step of the workflow, and the function that does it.
+STEPS = {
+    "fetch": "lkca.scenes:fetch_files",
+    "scene": "lkca.scenes:scene",
+    "split": "lkca.patches:split",
+    "settings": "lkca.config:settings",
+    "train": "lkca.train:train",
+    "evaluate": "lkca.evaluate:evaluate",
+    "spectrum": "lkca.spectrum:spectrum",
+    "efficiency": "lkca.efficiency:efficiency",
+    "table": "lkca.tables:table",
+    "bicubic_rows": "lkca.oracle:bicubic_check",
+    "figure": "lkca.figures:figure",
+    "claims": "lkca.claims:claims",
+    "report": "lkca.report:report",
+}
+# Code that moves values about and computes none of them: what it decides is in the settings, which are compared
+# themselves, or it must not matter for the result, which tests make sure of (state, cards, guard).
+PLUMBING = {
+    *("lkca.cards", "lkca.checkpoint", "lkca.config", "lkca.errors", "lkca.fingerprint", "lkca.guard", "lkca.jobs"),
+    *("lkca.progress", "lkca.records", "lkca.state"),
+    *(f"lkca.files:{name}" for name in ("replacing", "alone", "locked", "sha256", "digest", "read_json", "write_json")),
+}
+# Tables of which a step uses one entry at most, which is among its settings or its roots.
+REGISTRIES = {"lkca.models:MODELS", "lkca.cubes:CUBES"}
+
+PACKAGE = Path(__file__).parent
+SKIPPED = {"annotation", "returns", "type_comment", "type_params", "type_ignores", "ctx", "kind"}  # fields of nodes
+SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+PRINTERS = {"print", "warn", "warning", "info", "debug"}  # functions and methods that only tell
+
+
+class Code(NamedTuple):
+    """The code of a step.
+
+    Args:
+        digest: Of all of it, 64 hexadecimal digits.
+        modules: Module -> a digest of what the step reaches in it, 12 digits; it says where two codes differ.
+    """
+
+    digest: str
+    modules: dict[str, str]
+
+
+class Reference(NamedTuple):
+    """A definition of lkca that another one uses: `module:name`, or `module` for all of a module."""
+
+    key: str
+
+
+Token = str | Reference
+
+
+def of_step(step: str, archs: Iterable[str] = ()) -> Code:
+    """The code of a step that uses the networks of these architectures.
+
+    Raises:
+        KeyError: If there is no such step or architecture.
+    """
+    return _of_step(step, tuple(sorted({*archs})))
+
+
+@cache
+def _of_step(step: str, archs: tuple[str, ...]) -> Code:
+    return package().code(STEPS[step], *(f"lkca.models.{arch}:{MODELS[arch].network}" for arch in archs))
+
+
+@cache
+def package() -> "Package":
+    """The code of lkca as it is now."""
+    return Package(PACKAGE)
+
+
+class Package:
+    """The source of a package, by its definitions.
+
+    Args:
+        folder: Where it lies; the name of the folder is that of the package.
+        sources: Its modules' syntax trees by name, instead of those that lie there.
+        plumbing, registries: What is not followed: modules, or `module:name`.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        sources: Mapping[str, ast.Module] | None = None,
+        plumbing: Iterable[str] = PLUMBING,
+        registries: Iterable[str] = REGISTRIES,
+    ) -> None:
+        self.folder, self.name = folder, folder.name
+        self.sources = sources
+        self.ignored = {*plumbing, *registries}
+        self.modules: dict[str, Module | None] = {}
+        self.tokens: dict[str, list[Token]] = {}
+        self.digests: dict[str, str] = {}
+
+    def code(self, *roots: str) -> Code:
+        """The code that these definitions, `module:name`, reach."""
+        whole = hashlib.sha256("".join(self._digest(root) for root in roots).encode()).hexdigest()
+        own: dict[str, set[str]] = {}
+        for key in self._reached(roots):
+            own.setdefault(key.partition(":")[0], set()).add(_hash(self._tokens(key), lambda _: "a definition"))
+        modules = {name: hashlib.sha256("".join(sorted(of)).encode()).hexdigest()[:12] for name, of in own.items()}
+        return Code(whole, dict(sorted(modules.items())))
+
+    def module(self, name: str) -> "Module | None":
+        """A module of this package; None if it has none of that name."""
+        if name not in self.modules:
+            tree = self.sources.get(name) if self.sources is not None else self._parse(name)
+            self.modules[name] = tree and Module(name, tree)
+        return self.modules[name]
+
+    def _parse(self, name: str) -> ast.Module | None:
+        if name.partition(".")[0] != self.name:
+            return None
+        path = self.folder.joinpath(*name.split(".")[1:])
+        file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+        return ast.parse(file.read_bytes()) if file.is_file() else None
+
+    def _reached(self, roots: Iterable[str]) -> list[str]:
+        waiting, seen = [*roots], dict.fromkeys(roots)
+        while waiting:
+            new = [ref for ref in _references(self._tokens(waiting.pop())) if ref not in seen]
+            seen |= dict.fromkeys(new)
+            waiting += new
+        return [*seen]
+
+    def _tokens(self, key: str) -> list[Token]:
+        if key not in self.tokens:
+            self.tokens[key] = [*self._written(key)]
+        return self.tokens[key]
+
+    def _written(self, key: str) -> Iterator[Token]:
+        """A definition in normal form, with references for what it uses."""
+        name, _, definition = key.partition(":")
+        module = self.module(name)
+        if module is None or definition and definition not in module.bindings:
+            raise KeyError(f"{key} is no definition of {self.name}: correct the name in lkca/fingerprint.py.")
+        if not definition:
+            yield from (Reference(f"{name}:{each}") for each in sorted(module.bindings) if each not in module.imports)
+            return
+        for statement in (*module.bindings[definition], *module.loose):
+            yield from Writer(self, module).top(statement)
+
+    def reference(self, module: str, attribute: str | None) -> list[Token]:
+        """What stands for a module of lkca, or for one of its names."""
+        key = f"{module}:{attribute}" if attribute else module
+        if {module, key} & self.ignored:
+            return ["plumbing"]
+        if attribute:
+            if self.module(f"{module}.{attribute}"):
+                return self.reference(f"{module}.{attribute}", None)
+            found = self.module(module)
+            if found and attribute in found.imports:  # it comes from elsewhere
+                return self.imported(*found.imports[attribute])
+            if found and attribute not in found.bindings:
+                return [f"{module}.{attribute}"]  # such as __file__
+        return [Reference(key)]
+
+    def imported(self, module: str, name: str | None) -> list[Token]:
+        """What stands for an imported name."""
+        if self.module(module):
+            return self.reference(module, name)
+        return [f"{module}.{name}" if name else module]
+
+    def is_exception(self, key: str) -> bool:
+        """Whether a definition is a class of exceptions."""
+        name, _, definition = key.partition(":")
+        module = self.module(name)
+        statement = module.bindings.get(definition, [None])[0] if module else None
+        if not isinstance(statement, ast.ClassDef):
+            return False
+        for base in statement.bases:
+            kind = getattr(builtins, base.id, None) if isinstance(base, ast.Name) else None
+            if isinstance(kind, type) and issubclass(kind, BaseException):
+                return True
+            if isinstance(base, ast.Name):
+                target = module.imports.get(base.id, (name, base.id))
+                if target != (name, definition) and target[1] and self.is_exception(f"{target[0]}:{target[1]}"):
+                    return True
+        return False
+
+    def _digest(self, key: str) -> str:
+        """Of a definition and all that it reaches; definitions that use each other are hashed together (Tarjan)."""
+        if key in self.digests:
+            return self.digests[key]
+        number: dict[str, int] = {}
+        lowest: dict[str, int] = {}
+        open_ones: list[str] = []
+        work = [(key, iter(_references(self._tokens(key))))]
+        number[key] = lowest[key] = 0
+        open_ones.append(key)
+        while work:
+            current, rest = work[-1]
+            for other in rest:
+                if other in self.digests:
+                    continue
+                if other not in number:
+                    number[other] = lowest[other] = len(number)
+                    open_ones.append(other)
+                    work.append((other, iter(_references(self._tokens(other)))))
+                    break
+                if other in open_ones:
+                    lowest[current] = min(lowest[current], number[other])
+            else:
+                work.pop()
+                if work:
+                    lowest[work[-1][0]] = min(lowest[work[-1][0]], lowest[current])
+                if lowest[current] == number[current]:
+                    circle = open_ones[open_ones.index(current) :]
+                    del open_ones[open_ones.index(current) :]
+                    self._close(circle)
+        return self.digests[key]
+
+    def _close(self, circle: list[str]) -> None:
+        """Hash definitions that use each other; one that uses itself at most is a circle of one."""
+        inside = {key: f"circle {key.partition(':')[2] if circle[1:] else ''}" for key in circle}
+        own = {
+            key: _hash(self._tokens(key), lambda ref: inside.get(ref) or self.digests[ref]) for key in circle
+        }  # (what is outside was hashed before)
+        together = "".join(sorted(own.values())) if circle[1:] else ""
+        for key in circle:
+            self.digests[key] = hashlib.sha256((own[key] + together).encode()).hexdigest()
+
+
+def _hash(tokens: Iterable[Token], digest_of: object) -> str:
+    text = json.dumps([["ref", digest_of(token.key)] if isinstance(token, Reference) else token for token in tokens])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _references(tokens: Iterable[Token]) -> list[str]:
+    return [*dict.fromkeys(token.key for token in tokens if isinstance(token, Reference))]
+
+
+class Module:
+    """A module.
+
+    Attributes:
+        bindings: Name -> the top-level statements that bind it, in order.
+        imports: Name -> (module, name in it or None).
+        loose: Top-level statements that bind nothing and are no docstring: they belong to every definition.
+    """
+
+    def __init__(self, name: str, tree: ast.Module) -> None:
+        self.name = name
+        self.bindings: dict[str, list[ast.stmt]] = {}
+        self.imports: dict[str, tuple[str, str | None]] = {}
+        self.loose: list[ast.stmt] = []
+        for statement in tree.body:
+            if isinstance(statement, ast.Import | ast.ImportFrom):
+                self.imports |= _imports(statement)
+            elif not (_is_text(statement) or isinstance(statement, ast.If) and _is_for_tools(statement.test)):
+                names = _bound([statement])
+                for bound in names:
+                    self.bindings.setdefault(bound, []).append(statement)
+                if not names and not _only_tells(statement):
+                    self.loose.append(statement)
+
+
+def _is_for_tools(test: ast.expr) -> bool:
+    """Whether a condition holds for type checkers or scripts only."""
+    return isinstance(test, ast.Name) and test.id == "TYPE_CHECKING" or ast.unparse(test).startswith("__name__ ==")
+
+
+def _is_text(statement: ast.stmt) -> bool:
+    """Whether a statement is a docstring, an ellipsis or another constant without effect."""
+    return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+
+
+def _is_constant(statement: ast.stmt) -> bool:
+    """Whether a statement binds names to a value and does nothing else."""
+    targets = getattr(statement, "targets", [getattr(statement, "target", None)])
+    plain = isinstance(statement, ast.Assign | ast.AnnAssign) and all(isinstance(each, ast.Name) for each in targets)
+    return plain and statement.value is not None
+
+
+def _only_tells(statement: ast.stmt) -> bool:
+    """Whether a statement prints or logs and does nothing else."""
+    if not (isinstance(statement, ast.Expr) and isinstance(call := statement.value, ast.Call)):
+        return False
+    function = call.func
+    name = function.id if isinstance(function, ast.Name) else getattr(function, "attr", "")
+    return name in PRINTERS and not any(isinstance(node, ast.NamedExpr | ast.Await) for node in ast.walk(call))
+
+
+def _imports(statement: ast.Import | ast.ImportFrom) -> dict[str, tuple[str, str | None]]:
+    if isinstance(statement, ast.Import):
+        return {
+            alias.asname or alias.name.partition(".")[0]: (
+                alias.name if alias.asname else alias.name.partition(".")[0],
+                None,
+            )
+            for alias in statement.names
+        }
+    if statement.level or any(alias.name == "*" for alias in statement.names):
+        raise ValueError(f"line {statement.lineno}: write imports in full, so that what they name can be found.")
+    return {alias.asname or alias.name: (statement.module or "", alias.name) for alias in statement.names}
+
+
+def _bound(nodes: Iterable[ast.AST]) -> dict[str, None]:
+    """The names that statements or expressions bind in their own scope, in order; imports are not among them."""
+    names: dict[str, None] = {}
+    for node in nodes:
+        if isinstance(node, (*FUNCTIONS, ast.ClassDef)):
+            names[node.name] = None
+            inner = [*node.decorator_list]
+        elif isinstance(node, ast.Lambda):
+            inner = []
+        elif isinstance(node, SCOPES):  # a comprehension: what := binds in it belongs to the scope around it
+            walrus = [each for each in ast.walk(node) if isinstance(each, ast.NamedExpr)]
+            names |= dict.fromkeys(each.target.id for each in walrus)
+            inner = []
+        else:
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store | ast.Del):
+                names[node.id] = None
+            if isinstance(node, ast.ExceptHandler | ast.MatchAs | ast.MatchStar) and node.name:
+                names[node.name] = None
+            if isinstance(node, ast.MatchMapping) and node.rest:
+                names[node.rest] = None
+            inner = [*ast.iter_child_nodes(node)]
+        names |= _bound(inner)
+    return names
+
+
+class Scope:
+    """What the names of a function, a comprehension or a class body mean."""
+
+    def __init__(
+        self,
+        local: Iterable[str] = (),
+        parameters: Iterable[str] = (),
+        imports: Mapping[str, tuple[str, str | None]] | None = None,
+        declared_global: Iterable[str] = (),
+        is_class: bool = False,
+    ) -> None:
+        self.local, self.parameters = {*local}, {*parameters}
+        self.imports, self.declared_global = dict(imports or {}), {*declared_global}
+        self.is_class = is_class
+
+
+class Writer:
+    """Writes one definition out in normal form.
+
+    Args:
+        package: Where its names are looked up.
+        module: The module that it stands in.
+    """
+
+    def __init__(self, package: Package, module: Module) -> None:
+        self.package, self.module = package, module
+        self.scopes: list[Scope] = []
+        self.numbers: dict[tuple[Scope, str], int] = {}  # of local variables
+
+    def top(self, statement: ast.stmt) -> Iterator[Token]:
+        """A top-level statement; the name of what it defines does not count."""
+        if isinstance(statement, (*FUNCTIONS, ast.ClassDef)):
+            yield from self._definition(statement)
+        elif _is_constant(statement):
+            yield "constant"
+            yield from self._node(statement.value)
+        else:
+            yield from self._node(statement)
+
+    # Nodes ----------------------------------------------------------------------------------------------------------
+
+    def _node(self, node: object) -> Iterator[Token]:
+        match node:
+            case ast.Name():
+                yield from self._name(node)
+            case ast.Attribute():
+                yield from self._attribute(node)
+            case ast.Constant():
+                yield from self._constant(node.value)
+            case ast.JoinedStr():
+                yield from self._formatted(node)
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+                yield from self._bound_name(node.name)
+                yield from self._definition(node)
+            case ast.Lambda():
+                yield "Lambda"
+                yield from self._function(node, [ast.Return(node.body)])
+            case ast.ListComp() | ast.SetComp() | ast.DictComp() | ast.GeneratorExp():
+                yield from self._comprehension(node)
+            case ast.Import() | ast.ImportFrom() | ast.Pass() | ast.Global() | ast.Nonlocal():
+                pass
+            case ast.Raise():
+                yield "Raise"
+            case ast.Assert():
+                yield "Assert"
+                yield from self._node(node.test)
+            case ast.Call() if self._makes_exception(node):
+                yield "exception"
+            case ast.ExceptHandler() | ast.MatchAs() | ast.MatchStar() if node.name:
+                yield from self._bound_name(node.name)
+                yield from self._fields(node, {"name"})
+            case ast.MatchMapping() if node.rest:
+                yield from self._bound_name(node.rest)
+                yield from self._fields(node, {"rest"})
+            case ast.AnnAssign():
+                yield from self._annotated(node)
+            case ast.arguments():
+                yield from self._fields(node)
+            case ast.AST():
+                yield from self._fields(node)
+            case list():
+                yield "["
+                for each in self._counting(node):
+                    yield from self._node(each)
+                yield "]"
+            case _:
+                yield json.dumps(node)
+
+    def _fields(self, node: ast.AST, without: Iterable[str] = ()) -> Iterator[Token]:
+        """A node by its fields; those that are empty are left out, as newer versions of Python have more of them."""
+        yield f"({type(node).__name__}"
+        for name in sorted(node._fields):
+            value = getattr(node, name, None)
+            if name not in SKIPPED and name not in without and value is not None and value != []:
+                yield f"{name}="
+                yield from self._node(value)
+        yield ")"
+
+    def _counting(self, nodes: list) -> list:
+        """Statements without those that only tell; other lists as they are."""
+        return [node for node in nodes if not (isinstance(node, ast.stmt) and (_is_text(node) or _only_tells(node)))]
+
+    def _constant(self, value: object) -> Iterator[Token]:
+        if isinstance(value, str):
+            yield "str " + json.dumps(value)
+        elif isinstance(value, bytes):
+            yield "bytes " + value.hex()
+        elif isinstance(value, float):
+            yield "float " + value.hex()
+        elif isinstance(value, complex):
+            yield f"complex {value.real.hex()} {value.imag.hex()}"
+        else:  # None, a truth value, a whole number, an ellipsis
+            yield f"{type(value).__name__} {value!r}"
+
+    def _formatted(self, node: ast.JoinedStr) -> Iterator[Token]:
+        """An f-string; versions of Python divide its constant parts differently."""
+        yield "(f"
+        text = ""
+        for part in node.values:
+            if isinstance(part, ast.Constant):
+                text += part.value
+                continue
+            if text:
+                yield from self._constant(text)
+            text = ""
+            yield from self._fields(part)
+        if text:
+            yield from self._constant(text)
+        yield ")"
+
+    def _annotated(self, node: ast.AnnAssign) -> Iterator[Token]:
+        """An annotation counts where it declares the field of a class."""
+        if self.scopes and self.scopes[-1].is_class:
+            yield "field"
+            yield from self._node(node.target)
+            yield from self._node(node.annotation)
+            if node.value:
+                yield from self._node(node.value)
+        elif node.value:
+            assignment = ast.Assign([node.target], node.value)
+            yield from self._fields(assignment)
+
+    def _makes_exception(self, node: ast.Call) -> bool:
+        if not isinstance(node.func, ast.Name) or self._scope_of(node.func.id) is not None:
+            return False
+        kind = getattr(builtins, node.func.id, None)
+        if isinstance(kind, type) and issubclass(kind, BaseException):
+            return True
+        module, name = self.module.imports.get(node.func.id, (self.module.name, node.func.id))
+        return bool(name) and self.package.is_exception(f"{module}:{name}")
+
+    # Names ----------------------------------------------------------------------------------------------------------
+
+    def _scope_of(self, name: str) -> int | None:
+        """Which of the open scopes a name belongs to; None for one of the module or of Python."""
+        for i in reversed(range(len(self.scopes))):
+            scope = self.scopes[i]
+            if scope.is_class and i < len(self.scopes) - 1:
+                continue  # the body of a class is not seen from its methods
+            if name in scope.declared_global:
+                return None
+            if name in scope.local or name in scope.parameters or name in scope.imports:
+                return i
+        return None
+
+    def _name(self, node: ast.Name) -> Iterator[Token]:
+        i = self._scope_of(node.id)
+        if i is None:
+            yield from self._global(node.id)
+        elif node.id in self.scopes[i].imports:
+            yield from self.package.imported(*self.scopes[i].imports[node.id])
+        else:
+            yield from self._bound_name(node.id)
+
+    def _bound_name(self, name: str) -> Iterator[Token]:
+        """A name of a function or a class: attributes and parameters are called by theirs, variables are numbered."""
+        i = self._scope_of(name)
+        if i is None or self.scopes[i].is_class or name in self.scopes[i].parameters:
+            yield f"name {name}"
+        else:
+            yield f"variable {self.numbers.setdefault((self.scopes[i], name), len(self.numbers))}"
+
+    def _global(self, name: str) -> Iterator[Token]:
+        if name in self.module.imports:
+            yield from self.package.imported(*self.module.imports[name])
+        elif name in self.module.bindings:
+            yield from self.package.reference(self.module.name, name)
+        else:
+            yield f"builtin {name}"
+
+    def _attribute(self, node: ast.Attribute) -> Iterator[Token]:
+        """A chain of attributes: of an imported module by what it names, else by its parts."""
+        parts, value = [node.attr], node.value
+        while isinstance(value, ast.Attribute):
+            parts.append(value.attr)
+            value = value.value
+        parts.reverse()
+        target = self._import_of(value.id) if isinstance(value, ast.Name) else None
+        if target is None:
+            yield "(attribute"
+            yield from self._node(node.value)
+            yield f".{node.attr})"
+            return
+        module, name = target
+        if name and self.package.module(f"{module}.{name}"):
+            module, name = f"{module}.{name}", None
+        while self.package.module(module) and not name and parts:
+            name = parts.pop(0)
+            if self.package.module(f"{module}.{name}"):
+                module, name = f"{module}.{name}", None
+        tokens = self.package.imported(module, name)
+        if len(tokens) == 1 and isinstance(tokens[0], str) and not self.package.module(module):
+            yield ".".join([tokens[0], *parts])  # of another package, whatever it is imported as
+        else:
+            yield from tokens
+            yield from (f".{part}" for part in parts)
+
+    def _import_of(self, name: str) -> tuple[str, str | None] | None:
+        i = self._scope_of(name)
+        return (self.module.imports if i is None else self.scopes[i].imports).get(name)
+
+    # Scopes ---------------------------------------------------------------------------------------------------------
+
+    def _definition(self, node: ast.stmt) -> Iterator[Token]:
+        for decorator in node.decorator_list:
+            yield "@"
+            yield from self._node(decorator)
+        if isinstance(node, ast.ClassDef):
+            yield from self._class(node)
+        else:
+            yield "async def" if isinstance(node, ast.AsyncFunctionDef) else "def"
+            yield from self._function(node, node.body)
+
+    def _class(self, node: ast.ClassDef) -> Iterator[Token]:
+        yield "class"
+        for part in (*node.bases, *node.keywords):
+            yield from self._node(part)
+        methods = sorted((each for each in node.body if isinstance(each, FUNCTIONS)), key=lambda method: method.name)
+        others = [each for each in node.body if not isinstance(each, FUNCTIONS)]
+        self.scopes.append(Scope(local=_bound(node.body), imports=_inner_imports(node.body), is_class=True))
+        yield from self._node(others)
+        yield from self._node(methods)
+        self.scopes.pop()
+
+    def _function(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda, body: list) -> Iterator[Token]:
+        arguments = node.args
+        every = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
+        every += [arg for arg in (arguments.vararg, arguments.kwarg) if arg]
+        yield from self._node(arguments)  # defaults belong to the scope around it
+        declared = [name for each in _own_nodes(body) if isinstance(each, ast.Global) for name in each.names]
+        outer = [name for each in _own_nodes(body) if isinstance(each, ast.Nonlocal) for name in each.names]
+        parameters = [arg.arg for arg in every]
+        local = {*_bound(body)} - {*parameters, *declared, *outer}
+        self.scopes.append(Scope(local, parameters, _inner_imports(body), declared))
+        yield from self._node(_without_unused_texts(body, local))
+        self.scopes.pop()
+
+    def _comprehension(self, node: ast.expr) -> Iterator[Token]:
+        first = node.generators[0]
+        targets = [generator.target for generator in node.generators]
+        yield f"({type(node).__name__}"
+        yield from self._node(first.iter)  # belongs to the scope around it
+        self.scopes.append(Scope(local=_bound(targets)))
+        for i, generator in enumerate(node.generators):
+            yield "for"
+            yield from self._node(generator.target)
+            if i:
+                yield from self._node(generator.iter)
+            yield from self._node(generator.ifs)
+            yield "async" if generator.is_async else "sync"
+        for name in ("elt", "key", "value"):
+            if getattr(node, name, None) is not None:
+                yield from self._node(getattr(node, name))
+        yield ")"
+        self.scopes.pop()
+
+
+def _own_nodes(body: Iterable[ast.AST]) -> Iterator[ast.AST]:
+    """The nodes of a function's body, but for those of functions and classes in it."""
+    for node in body:
+        yield node
+        if not isinstance(node, (*FUNCTIONS, ast.ClassDef, ast.Lambda)):
+            yield from _own_nodes(ast.iter_child_nodes(node))
+
+
+def _inner_imports(body: Iterable[ast.AST]) -> dict[str, tuple[str, str | None]]:
+    found: dict[str, tuple[str, str | None]] = {}
+    for node in _own_nodes(body):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            found |= _imports(node)
+    return found
+
+
+def _without_unused_texts(body: list, local: Iterable[str]) -> list:
+    """The body of a function without assignments of texts to variables that only messages use."""
+    loaded = {node.id for node in _loads(body)}
+    unused = {*local} - loaded
+
+    def counts(statement: object) -> bool:
+        return not (
+            isinstance(statement, ast.Assign)
+            and len(statement.targets) == 1
+            and isinstance(statement.targets[0], ast.Name)
+            and statement.targets[0].id in unused
+            and not any(isinstance(node, ast.Call | ast.NamedExpr | ast.Await) for node in ast.walk(statement.value))
+        )
+
+    return [statement for statement in body if counts(statement)]
+
+
+def _loads(nodes: Iterable[ast.AST]) -> Iterator[ast.Name]:
+    """Where names are read, but for messages."""
+    for node in nodes:
+        if isinstance(node, ast.Raise) or isinstance(node, ast.stmt) and _only_tells(node):
+            continue
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load | ast.Del):
+            yield node
+        yield from _loads(ast.iter_child_nodes(node))
+
+
+def main() -> None:
+    """Print a line a step: its name, with the architecture where it uses one, and the digest of its code."""
+    for step in STEPS:
+        for arch in MODELS if step in ("train", "evaluate") else [None]:
+            print(step, *filter(None, [arch]), of_step(step, filter(None, [arch])).digest)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,411 @@
+"""What has to run again, and why: for every rule by the record of what a job was made from.
+
+A job that has ended well leaves a record: results/{experiment}/records/{job}.json holds the settings and the digest of
+the code that decided its result, and the SHA-256 of every file that it read and wrote. A job runs again when one of
+these is different now. Times of files decide nothing: with size and inode they only tell which files need no hashing.
+"""
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from datetime import date
+from importlib import import_module
+from pathlib import Path
+from time import sleep, time_ns
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from lkca.config import Experiment, read_config, read_frozen
+from lkca.errors import InputError
+from lkca.files import sha256, write_json
+from lkca.fingerprint import STEPS, Code
+from lkca.jobs import Job, Jobs
+
+HASHES = Path("results/.hashes.json")  # of files whose records do not know them as they are now, such as copies
+TICK_NS, SECOND_NS = 20_000_000, 2_100_000_000  # after which another change has another time: most disks, coarse ones
+MOST_NAMED = 3  # changes that a reason names
+CHANGED, MISSING = "changed", "missing"
+
+
+class Stamp(NamedTuple):
+    """What the file system says of a file. A file with the same stamp has the same content."""
+
+    size: int
+    mtime_ns: int
+    ctime_ns: int  # which no program can set
+    inode: int
+
+
+def stamp(path: str | Path) -> Stamp:
+    """The stamp of a file; of the file that a link leads to.
+
+    Raises:
+        OSError: If there is none.
+    """
+    status = os.stat(path)
+    return Stamp(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+
+
+def is_settled(of: Stamp) -> bool:
+    """Whether a file that changes after this moment gets another stamp: time has moved on since its last change."""
+    coarse = of.ctime_ns % 10**9 == 0
+    return time_ns() - of.ctime_ns > (SECOND_NS if coarse else TICK_NS)
+
+
+class Hashes:
+    """The SHA-256 of files, each of which is read once, or not at all where it is known by its stamp.
+
+    Args:
+        cache: A JSON file with what was hashed before; None to keep nothing.
+    """
+
+    def __init__(self, cache: Path | None = None) -> None:
+        self.cache = cache
+        self.by_stamp: dict[Stamp, str] = {}
+        self.by_path: dict[str, str | None] = {}
+        self.new: dict[str, list[Any]] = {}
+        if cache:
+            with suppress(OSError, ValueError, TypeError, AttributeError):  # it can always be made again
+                for digest, *numbers in json.loads(cache.read_text(encoding="utf-8")).values():
+                    self.know(digest, numbers)
+
+    def know(self, digest: str, numbers: Iterable[int]) -> None:
+        """Take over the SHA-256 of a file and its stamp at that time."""
+        self.by_stamp[Stamp(*numbers)] = digest
+
+    def of(self, path: str) -> str | None:
+        """The SHA-256 of a file; None where there is none.
+
+        Raises:
+            InputError: If it cannot be read.
+        """
+        if path not in self.by_path:
+            self.by_path[path] = self._hash(path)
+        return self.by_path[path]
+
+    def _hash(self, path: str) -> str | None:
+        try:
+            before = stamp(path)
+            if before in self.by_stamp:
+                return self.by_stamp[before]
+            settled, digest = is_settled(before), sha256(Path(path))
+            if settled and stamp(path) == before:
+                self.know(digest, before)
+                self.new[path] = [digest, *before]
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise InputError(f"{path} cannot be read ({error.strerror}): make it readable.") from error
+        return digest
+
+    def save(self) -> None:
+        """Keep what had to be hashed for the next call; where that is not possible it is hashed again."""
+        if self.cache and self.new:
+            known = {}
+            with suppress(OSError, ValueError):
+                known = json.loads(self.cache.read_text(encoding="utf-8"))
+            with suppress(InputError):
+                write_json(self.cache, {path: each for path, each in known.items() if Path(path).exists()} | self.new)
+
+
+class Adoption(BaseModel):
+    """That somebody has said: this change of code does not change the numbers."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    code: str  # the digest before
+    to: str  # ... and after
+    modules: list[str]  # where the two differ
+    because: str
+    date: str
+
+
+class Record(BaseModel):
+    """What a job was made from and what it wrote. Of each file: SHA-256, size, mtime and ctime in ns, inode."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    step: str
+    settings: Any
+    code: str
+    modules: dict[str, str]
+    reads: dict[str, list[str | int]]
+    writes: dict[str, list[str | int]]
+    adopted: list[Adoption] = []
+
+    def digests(self, files: Mapping[str, list[Any]]) -> dict[str, str]:
+        """The SHA-256 alone."""
+        return {path: each[0] for path, each in files.items()}
+
+
+class Reason(NamedTuple):
+    """Why a job has to run.
+
+    Args:
+        kind: MISSING if files that it writes are not there, else CHANGED.
+        text: Which setting, which code or which file, for a user.
+        code_alone: Whether nothing but the code differs.
+    """
+
+    kind: str
+    text: str
+    code_alone: bool = False
+
+
+class Results:
+    """The jobs of an experiment and what has become of them.
+
+    Args:
+        experiment: The experiment.
+    """
+
+    def __init__(self, experiment: Experiment) -> None:
+        self.folder = Path(f"results/{experiment.experiment}/records")
+        self.hashes = Hashes(HASHES)
+        self.records: dict[str, Record] = {}
+        for path in sorted(self.folder.rglob("*.json")):
+            if record := read_record(path):
+                self.records[path.relative_to(self.folder).with_suffix("").as_posix()] = record
+                for digest, *numbers in (*record.reads.values(), *record.writes.values()):
+                    if numbers:
+                        self.hashes.know(digest, numbers)
+        self.jobs = Jobs(experiment, self.adoptions())
+        self._reasons: dict[str, Reason | None] = {}
+
+    def adoptions(self) -> list[dict[str, Any]]:
+        """What was adopted: each statement with the jobs that it is about."""
+        jobs: dict[str, list[str]] = {}
+        for name, record in self.records.items():
+            for adoption in record.adopted:
+                jobs.setdefault(adoption.model_dump_json(), []).append(name)
+        return [{**json.loads(text), "jobs": names} for text, names in jobs.items() if names != ["report"]]
+
+    def reason(self, job: Job) -> Reason | None:
+        """Why a job has to run, whatever becomes of those that it needs; None if it need not."""
+        if job.name not in self._reasons:
+            self._reasons[job.name] = self._reason(job)
+        return self._reasons[job.name]
+
+    def _reason(self, job: Job) -> Reason | None:
+        missing = [path for path in job.outputs.values() if self.hashes.of(path) is None]
+        if len(missing) == len(job.outputs):
+            return Reason(MISSING, "it was not made yet")
+        if missing:
+            return Reason(MISSING, f"{_listed(missing)} {'are' if missing[1:] else 'is'} missing")
+        record = self.records.get(job.name)
+        if record is None:
+            return Reason(CHANGED, "there is no record of how it was made")
+        if record.settings != job.decided_by():
+            return Reason(CHANGED, _listed(_differences(record.settings, job.decided_by())))
+        read, now = record.digests(record.reads), {label: self.hashes.of(path) for label, path in job.reads().items()}
+        changed = [label for label, digest in now.items() if digest and digest != read.get(label)]
+        changed += [label for label in read.keys() - now.keys() if self.hashes.of(label)]
+        if changed:
+            return Reason(CHANGED, _listed(_change(label, read, now) for label in changed))
+        edited = [path for path, digest in record.digests(record.writes).items() if self.hashes.of(path) != digest]
+        if edited:
+            return Reason(CHANGED, f"{_listed(edited)} {'are' if edited[1:] else 'is'} not what this job wrote")
+        code = job.code()
+        if record.code != code.digest:
+            return Reason(CHANGED, f"the code has changed in {_listed(_modules(record, code))}", code_alone=True)
+        return None
+
+    def is_current(self, job: Job) -> bool:
+        """Whether a job need not run, nor any change has reached one that it needs."""
+        return self.reason(job) is None and not any(map(self._has_changed, map(self.jobs.named, job.needs)))
+
+    def _has_changed(self, job: Job) -> bool:
+        reason = self.reason(job)
+        return bool(reason and reason.kind == CHANGED) or any(map(self._has_changed, map(self.jobs.named, job.needs)))
+
+    def why(self, job: Job) -> str:
+        """Why a job runs, where it does: its own reason, or that of the first job that it needs."""
+        if own := self.reason(job):
+            return own.text
+        return next((f"{name} runs again" for name in job.needs if self._runs(name)), "it was asked for")
+
+    def _runs(self, name: str) -> bool:
+        job = self.jobs.named(name)
+        return self.reason(job) is not None or any(map(self._runs, job.needs))
+
+    def pending(self) -> dict[str, str]:
+        """What a call of snakemake would run for the report: job -> why, each behind those that it needs.
+
+        As for Snakemake, a file that is missing is made again only when a job that runs needs it.
+        """
+        jobs = {job.name: job for job in self.jobs.all}
+        users: dict[str, list[str]] = {name: [] for name in jobs}
+        for job in jobs.values():
+            for need in job.needs:
+                users[need].append(job.name)
+        reasons = {name: self.reason(job) for name, job in jobs.items()}
+        last = self.jobs.all[-1].name
+        why: dict[str, str] = {}
+        waiting = [(name, r.text) for name, r in reasons.items() if r and (r.kind == CHANGED or name == last)]
+        while waiting:
+            name, text = waiting.pop(0)
+            if name in why:
+                continue
+            why[name] = text
+            waiting += [(user, reasons[user].text if reasons[user] else f"{name} runs again") for user in users[name]]
+            waiting += [(need, r.text) for need in jobs[name].needs if (r := reasons[need]) and r.kind == MISSING]
+        return {name: why[name] for name in jobs if name in why}
+
+    def write(self, job: Job, code: Code, adopted: list[Adoption], written: Mapping[str, str]) -> None:
+        """Write the record of a job that has just ended.
+
+        Args:
+            job: The job.
+            code: The code that it ran with.
+            adopted: What its results were adopted from before.
+            written: The files that it writes -> where they lie now.
+        """
+        record = Record(
+            step=job.step,
+            settings=job.decided_by(),
+            code=code.digest,
+            modules=code.modules,
+            reads={label: _stamped(self.hashes, path) for label, path in job.reads().items() if Path(path).exists()},
+            writes={label: _stamped(self.hashes, path) for label, path in written.items()},
+            adopted=adopted,
+        )
+        write_json(self.folder / f"{job.name}.json", record.model_dump())
+
+
+def _stamped(hashes: Hashes, path: str) -> list[str | int]:
+    """The SHA-256 of a file and its stamp, for which a moment may have to pass."""
+    now = stamp(path)
+    for _ in range(SECOND_NS // TICK_NS):
+        if is_settled(now):
+            break
+        sleep(TICK_NS / 10**9)
+    digest = hashes.of(path)
+    known = now if hashes.by_stamp.get(now) == digest else ()
+    return [str(digest), *known]
+
+
+def read_record(path: Path) -> Record | None:
+    """Read a record; one that is damaged counts as none: the job runs again."""
+    try:
+        return Record.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+def _change(label: str, read: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    if label not in now:
+        return f"it no longer reads {label}"
+    return f"{label} has changed" if label in read else f"it now reads {label}"
+
+
+def _differences(old: Any, new: Any, where: str = "") -> list[str]:
+    """Which settings differ, each with both values."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        found = []
+        for key in dict.fromkeys([*new, *old]):
+            found += _differences(old.get(key), new.get(key), f"{where}.{key}" if where else key)
+        return found
+    return [] if old == new else [f"{where.removeprefix('settings.')} is {_short(new)}, not {_short(old)}"]
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 40 else f"{text[:37]}..."
+
+
+def _modules(record: Record, code: Code) -> list[str]:
+    """The files in which two codes differ."""
+    names = {*record.modules, *code.modules}
+    changed = sorted(name for name in names if record.modules.get(name) != code.modules.get(name))
+    return [name.replace(".", "/") + ".py" for name in changed] or ["the way its parts are put together"]
+
+
+def _listed(texts: Iterable[str]) -> str:
+    texts = [*texts]
+    more = len(texts) - MOST_NAMED
+    return "; ".join(texts[:MOST_NAMED]) + (f"; and {more} more" if more > 0 else "")
+
+
+def step(name: str, experiment: Path, outputs: list[Path], cards: int) -> None:
+    """Run one job of the workflow and write its record.
+
+    Args:
+        name: The job.
+        experiment: The checked configuration, as the Snakefile has written it.
+        outputs: Where its files are to be written, in the order of the rule.
+        cards: GPUs, for a training.
+
+    Raises:
+        InputError: If the job refuses its input, or a file that it reads is changed meanwhile.
+    """
+    results = Results(read_frozen(experiment))
+    job, record = results.jobs.named(name), results.records.get(name)
+    code = job.code()
+    adopted = record.adopted if record and record.code == code.digest else []
+    before = {path: results.hashes.of(path) for path in job.reads().values()}
+    options: dict[str, Any] = {
+        key: json.dumps(value) if isinstance(value, dict) else value for key, value in job.arguments.items()
+    }
+    for key, paths in job.inputs.items():
+        options[key] = [Path(path) for path in paths] if isinstance(paths, list) else paths and Path(paths)
+    options |= zip(job.outputs, outputs, strict=True)
+    if job.step == "train":
+        options |= {"cards": cards, "adopted": [each.code for each in adopted]}
+    module, _, function = STEPS[job.step].partition(":")
+    getattr(import_module(module), function)(**options)
+    job = Jobs(results.jobs.e, results.jobs.adopted).named(name)  # files that were downloaded are there now
+    results.hashes.by_path.clear()
+    for path, digest in before.items():
+        if digest and results.hashes.of(path) != digest:
+            raise InputError(f"{path} was changed while {name} read it: run snakemake again.")
+    results.write(job, code, adopted, dict(zip(job.outputs.values(), map(str, outputs), strict=True)))
+
+
+def adopt(config: list[Path], because: str, jobs: list[str]) -> int:
+    """Declare that a change of code does not change the numbers: finished jobs then count as made by the code of now.
+
+    The records keep the digest of the code before and after, the date and the reason.
+
+    Args:
+        config: config.yaml and overlays.
+        because: Why the numbers are the same, for those who read the results.
+        jobs: Names of jobs as `lkca plan` prints them, or beginnings of names; all of the experiment, if none is given.
+
+    Returns:
+        The exit code: 1 if a job was refused, because its settings or its data differ as well, else 0.
+
+    Raises:
+        InputError: If there is nothing to adopt.
+    """
+    if not because.strip():
+        raise InputError("--because is empty: say why the numbers stay the same.")
+    results = Results(read_config(config))
+    every = [job for job in results.jobs.all if job.step != "report"]  # which is made again, to show what was adopted
+    every = [job for job in every if not jobs or any(job.name.startswith(name) for name in jobs)]
+    found = {job.name: (job, reason) for job in every if (reason := results.reason(job))}
+    results.hashes.save()
+    ready = [job for job, reason in found.values() if reason.code_alone]
+    refused = {name: reason for name, (_, reason) in found.items() if reason.kind == CHANGED and not reason.code_alone}
+    for name, reason in refused.items():
+        print(f"refused  {name}: {reason.text}")
+    if not ready:
+        raise InputError(
+            "there is nothing to adopt: no finished job differs from the code of now and in nothing else; lkca plan "
+            "says what would run and why."
+        )
+    for job in ready:
+        record, code = results.records[job.name], job.code()
+        adoption = Adoption(
+            code=record.code,
+            to=code.digest,
+            modules=_modules(record, code),
+            because=because.strip(),
+            date=date.today().isoformat(),
+        )
+        new = {"code": code.digest, "modules": code.modules, "adopted": [*record.adopted, adoption]}
+        write_json(results.folder / f"{job.name}.json", record.model_copy(update=new).model_dump())
+        print(f"adopted  {job.name}: {results.reason(job).text}")
+    print(f"Adopted: {len(ready)}; refused: {len(refused)}.")
+    return int(bool(refused))
