@@ -151,21 +151,21 @@ class Package:
         return [*seen]
 
     def _tokens(self, key: str) -> list[Token]:
-        if key not in self.tokens:
-            self.tokens[key] = [*self._written(key)]
-        return self.tokens[key]
-
-    def _written(self, key: str) -> Iterator[Token]:
         """A definition in normal form, with references for what it uses."""
+        if key in self.tokens:
+            return self.tokens[key]
         name, _, definition = key.partition(":")
         module = self.module(name)
         if module is None or definition and definition not in module.bindings:
             raise KeyError(f"{key} is no definition of {self.name}: correct the name in lkca/fingerprint.py.")
-        if not definition:
-            yield from (Reference(f"{name}:{each}") for each in sorted(module.bindings) if each not in module.imports)
-            return
-        for statement in (*module.bindings[definition], *module.loose):
-            yield from Writer(self, module).top(statement)
+        tokens: list[Token] = []
+        if definition:
+            for statement in (*module.bindings[definition], *module.loose):
+                tokens += Writer(self, module).write(statement)
+        else:
+            tokens += (Reference(f"{name}:{each}") for each in sorted(module.bindings))
+        self.tokens[key] = tokens
+        return tokens
 
     def reference(self, module: str, attribute: str | None) -> list[Token]:
         """What stands for a module of lkca, or for one of its names."""
@@ -374,120 +374,120 @@ class Writer:
     def __init__(self, package: Package, module: Module) -> None:
         self.package, self.module = package, module
         self.scopes: list[Scope] = []
+        self.out: list[Token] = []
         self.numbers: dict[tuple[Scope, str], int] = {}  # of local variables
 
-    def top(self, statement: ast.stmt) -> Iterator[Token]:
-        """A top-level statement; the name of what it defines does not count."""
+    def write(self, statement: ast.stmt) -> list[Token]:
+        """Write a top-level statement; the name of what it defines does not count."""
         if isinstance(statement, (*FUNCTIONS, ast.ClassDef)):
-            yield from self._definition(statement)
+            self._definition(statement)
         elif _is_constant(statement):
-            yield "constant"
-            yield from self._node(statement.value)
+            self.out.append("constant")
+            self._node(statement.value)
         else:
-            yield from self._node(statement)
+            self._node(statement)
+        return self.out
 
     # Nodes ----------------------------------------------------------------------------------------------------------
 
-    def _node(self, node: object) -> Iterator[Token]:
+    def _node(self, node: object) -> None:
         match node:
             case ast.Name():
-                yield from self._name(node)
+                self._name(node)
             case ast.Attribute():
-                yield from self._attribute(node)
+                self._attribute(node)
             case ast.Constant():
-                yield from self._constant(node.value)
+                self._constant(node.value)
             case ast.JoinedStr():
-                yield from self._formatted(node)
+                self._formatted(node)
             case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
-                yield from self._bound_name(node.name)
-                yield from self._definition(node)
+                self._bound_name(node.name)
+                self._definition(node)
             case ast.Lambda():
-                yield "Lambda"
-                yield from self._function(node, [ast.Return(node.body)])
+                self.out.append("Lambda")
+                self._function(node, [ast.Return(node.body)])
             case ast.ListComp() | ast.SetComp() | ast.DictComp() | ast.GeneratorExp():
-                yield from self._comprehension(node)
+                self._comprehension(node)
             case ast.Import() | ast.ImportFrom() | ast.Pass() | ast.Global() | ast.Nonlocal():
                 pass
             case ast.Raise():
-                yield "Raise"
+                self.out.append("Raise")
             case ast.Assert():
-                yield "Assert"
-                yield from self._node(node.test)
+                self.out.append("Assert")
+                self._node(node.test)
             case ast.Call() if self._makes_exception(node):
-                yield "exception"
+                self.out.append("exception")
             case ast.ExceptHandler() | ast.MatchAs() | ast.MatchStar() if node.name:
-                yield from self._bound_name(node.name)
-                yield from self._fields(node, {"name"})
+                self._bound_name(node.name)
+                self._fields(node, {"name"})
             case ast.MatchMapping() if node.rest:
-                yield from self._bound_name(node.rest)
-                yield from self._fields(node, {"rest"})
+                self._bound_name(node.rest)
+                self._fields(node, {"rest"})
             case ast.AnnAssign():
-                yield from self._annotated(node)
-            case ast.arguments():
-                yield from self._fields(node)
+                self._annotated(node)
             case ast.AST():
-                yield from self._fields(node)
+                self._fields(node)
             case list():
-                yield "["
+                self.out.append("[")
                 for each in self._counting(node):
-                    yield from self._node(each)
-                yield "]"
+                    self._node(each)
+                self.out.append("]")
             case _:
-                yield json.dumps(node)
+                self.out.append(json.dumps(node))
 
-    def _fields(self, node: ast.AST, without: Iterable[str] = ()) -> Iterator[Token]:
+    def _fields(self, node: ast.AST, without: Iterable[str] = ()) -> None:
         """A node by its fields; those that are empty are left out, as newer versions of Python have more of them."""
-        yield f"({type(node).__name__}"
+        self.out.append(f"({type(node).__name__}")
         for name in sorted(node._fields):
             value = getattr(node, name, None)
             if name not in SKIPPED and name not in without and value is not None and value != []:
-                yield f"{name}="
-                yield from self._node(value)
-        yield ")"
+                self.out.append(f"{name}=")
+                self._node(value)
+        self.out.append(")")
 
     def _counting(self, nodes: list) -> list:
         """Statements without those that only tell; other lists as they are."""
         return [node for node in nodes if not (isinstance(node, ast.stmt) and (_is_text(node) or _only_tells(node)))]
 
-    def _constant(self, value: object) -> Iterator[Token]:
+    def _constant(self, value: object) -> None:
         if isinstance(value, str):
-            yield "str " + json.dumps(value)
+            self.out.append("str " + json.dumps(value))
         elif isinstance(value, bytes):
-            yield "bytes " + value.hex()
+            self.out.append("bytes " + value.hex())
         elif isinstance(value, float):
-            yield "float " + value.hex()
+            self.out.append("float " + value.hex())
         elif isinstance(value, complex):
-            yield f"complex {value.real.hex()} {value.imag.hex()}"
+            self.out.append(f"complex {value.real.hex()} {value.imag.hex()}")
         else:  # None, a truth value, a whole number, an ellipsis
-            yield f"{type(value).__name__} {value!r}"
+            self.out.append(f"{type(value).__name__} {value!r}")
 
-    def _formatted(self, node: ast.JoinedStr) -> Iterator[Token]:
+    def _formatted(self, node: ast.JoinedStr) -> None:
         """An f-string; versions of Python divide its constant parts differently."""
-        yield "(f"
+        self.out.append("(f")
         text = ""
         for part in node.values:
             if isinstance(part, ast.Constant):
                 text += part.value
                 continue
             if text:
-                yield from self._constant(text)
+                self._constant(text)
             text = ""
-            yield from self._fields(part)
+            self._fields(part)
         if text:
-            yield from self._constant(text)
-        yield ")"
+            self._constant(text)
+        self.out.append(")")
 
-    def _annotated(self, node: ast.AnnAssign) -> Iterator[Token]:
+    def _annotated(self, node: ast.AnnAssign) -> None:
         """An annotation counts where it declares the field of a class."""
         if self.scopes and self.scopes[-1].is_class:
-            yield "field"
-            yield from self._node(node.target)
-            yield from self._node(node.annotation)
+            self.out.append("field")
+            self._node(node.target)
+            self._node(node.annotation)
             if node.value:
-                yield from self._node(node.value)
+                self._node(node.value)
         elif node.value:
             assignment = ast.Assign([node.target], node.value)
-            yield from self._fields(assignment)
+            self._fields(assignment)
 
     def _makes_exception(self, node: ast.Call) -> bool:
         if not isinstance(node.func, ast.Name) or self._scope_of(node.func.id) is not None:
@@ -512,32 +512,32 @@ class Writer:
                 return i
         return None
 
-    def _name(self, node: ast.Name) -> Iterator[Token]:
+    def _name(self, node: ast.Name) -> None:
         i = self._scope_of(node.id)
         if i is None:
-            yield from self._global(node.id)
+            self._global(node.id)
         elif node.id in self.scopes[i].imports:
-            yield from self.package.imported(*self.scopes[i].imports[node.id])
+            self.out += self.package.imported(*self.scopes[i].imports[node.id])
         else:
-            yield from self._bound_name(node.id)
+            self._bound_name(node.id)
 
-    def _bound_name(self, name: str) -> Iterator[Token]:
+    def _bound_name(self, name: str) -> None:
         """A name of a function or a class: attributes and parameters are called by theirs, variables are numbered."""
         i = self._scope_of(name)
         if i is None or self.scopes[i].is_class or name in self.scopes[i].parameters:
-            yield f"name {name}"
+            self.out.append(f"name {name}")
         else:
-            yield f"variable {self.numbers.setdefault((self.scopes[i], name), len(self.numbers))}"
+            self.out.append(f"variable {self.numbers.setdefault((self.scopes[i], name), len(self.numbers))}")
 
-    def _global(self, name: str) -> Iterator[Token]:
+    def _global(self, name: str) -> None:
         if name in self.module.imports:
-            yield from self.package.imported(*self.module.imports[name])
+            self.out += self.package.imported(*self.module.imports[name])
         elif name in self.module.bindings:
-            yield from self.package.reference(self.module.name, name)
+            self.out += self.package.reference(self.module.name, name)
         else:
-            yield f"builtin {name}"
+            self.out.append(f"builtin {name}")
 
-    def _attribute(self, node: ast.Attribute) -> Iterator[Token]:
+    def _attribute(self, node: ast.Attribute) -> None:
         """A chain of attributes: of an imported module by what it names, else by its parts."""
         parts, value = [node.attr], node.value
         while isinstance(value, ast.Attribute):
@@ -546,9 +546,9 @@ class Writer:
         parts.reverse()
         target = self._import_of(value.id) if isinstance(value, ast.Name) else None
         if target is None:
-            yield "(attribute"
-            yield from self._node(node.value)
-            yield f".{node.attr})"
+            self.out.append("(attribute")
+            self._node(node.value)
+            self.out.append(f".{node.attr})")
             return
         module, name = target
         if name and self.package.module(f"{module}.{name}"):
@@ -559,10 +559,10 @@ class Writer:
                 module, name = f"{module}.{name}", None
         tokens = self.package.imported(module, name)
         if len(tokens) == 1 and isinstance(tokens[0], str) and not self.package.module(module):
-            yield ".".join([tokens[0], *parts])  # of another package, whatever it is imported as
+            self.out.append(".".join([tokens[0], *parts]))  # of another package, whatever it is imported as
         else:
-            yield from tokens
-            yield from (f".{part}" for part in parts)
+            self.out += tokens
+            self.out += (f".{part}" for part in parts)
 
     def _import_of(self, name: str) -> tuple[str, str | None] | None:
         i = self._scope_of(name)
@@ -570,57 +570,58 @@ class Writer:
 
     # Scopes ---------------------------------------------------------------------------------------------------------
 
-    def _definition(self, node: ast.stmt) -> Iterator[Token]:
+    def _definition(self, node: ast.stmt) -> None:
         for decorator in node.decorator_list:
-            yield "@"
-            yield from self._node(decorator)
+            self.out.append("@")
+            self._node(decorator)
         if isinstance(node, ast.ClassDef):
-            yield from self._class(node)
+            self._class(node)
         else:
-            yield "async def" if isinstance(node, ast.AsyncFunctionDef) else "def"
-            yield from self._function(node, node.body)
+            self.out.append("async def" if isinstance(node, ast.AsyncFunctionDef) else "def")
+            self._function(node, node.body)
 
-    def _class(self, node: ast.ClassDef) -> Iterator[Token]:
-        yield "class"
+    def _class(self, node: ast.ClassDef) -> None:
+        self.out.append("class")
         for part in (*node.bases, *node.keywords):
-            yield from self._node(part)
+            self._node(part)
         methods = sorted((each for each in node.body if isinstance(each, FUNCTIONS)), key=lambda method: method.name)
         others = [each for each in node.body if not isinstance(each, FUNCTIONS)]
-        self.scopes.append(Scope(local=_bound(node.body), imports=_inner_imports(node.body), is_class=True))
-        yield from self._node(others)
-        yield from self._node(methods)
+        self.scopes.append(Scope(local=_bound(node.body), imports=_inner_imports(_own_nodes(node.body)), is_class=True))
+        self._node(others)
+        self._node(methods)
         self.scopes.pop()
 
-    def _function(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda, body: list) -> Iterator[Token]:
+    def _function(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda, body: list) -> None:
         arguments = node.args
         every = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
         every += [arg for arg in (arguments.vararg, arguments.kwarg) if arg]
-        yield from self._node(arguments)  # defaults belong to the scope around it
-        declared = [name for each in _own_nodes(body) if isinstance(each, ast.Global) for name in each.names]
-        outer = [name for each in _own_nodes(body) if isinstance(each, ast.Nonlocal) for name in each.names]
+        self._node(arguments)  # defaults belong to the scope around it
+        own = [*_own_nodes(body)]
+        declared = [name for each in own if isinstance(each, ast.Global) for name in each.names]
+        outer = [name for each in own if isinstance(each, ast.Nonlocal) for name in each.names]
         parameters = [arg.arg for arg in every]
         local = {*_bound(body)} - {*parameters, *declared, *outer}
-        self.scopes.append(Scope(local, parameters, _inner_imports(body), declared))
-        yield from self._node(_without_unused_texts(body, local))
+        self.scopes.append(Scope(local, parameters, _inner_imports(own), declared))
+        self._node(_without_unused_texts(body, local))
         self.scopes.pop()
 
-    def _comprehension(self, node: ast.expr) -> Iterator[Token]:
+    def _comprehension(self, node: ast.expr) -> None:
         first = node.generators[0]
         targets = [generator.target for generator in node.generators]
-        yield f"({type(node).__name__}"
-        yield from self._node(first.iter)  # belongs to the scope around it
+        self.out.append(f"({type(node).__name__}")
+        self._node(first.iter)  # belongs to the scope around it
         self.scopes.append(Scope(local=_bound(targets)))
         for i, generator in enumerate(node.generators):
-            yield "for"
-            yield from self._node(generator.target)
+            self.out.append("for")
+            self._node(generator.target)
             if i:
-                yield from self._node(generator.iter)
-            yield from self._node(generator.ifs)
-            yield "async" if generator.is_async else "sync"
+                self._node(generator.iter)
+            self._node(generator.ifs)
+            self.out.append("async" if generator.is_async else "sync")
         for name in ("elt", "key", "value"):
             if getattr(node, name, None) is not None:
-                yield from self._node(getattr(node, name))
-        yield ")"
+                self._node(getattr(node, name))
+        self.out.append(")")
         self.scopes.pop()
 
 
@@ -632,9 +633,9 @@ def _own_nodes(body: Iterable[ast.AST]) -> Iterator[ast.AST]:
             yield from _own_nodes(ast.iter_child_nodes(node))
 
 
-def _inner_imports(body: Iterable[ast.AST]) -> dict[str, tuple[str, str | None]]:
+def _inner_imports(nodes: Iterable[ast.AST]) -> dict[str, tuple[str, str | None]]:
     found: dict[str, tuple[str, str | None]] = {}
-    for node in _own_nodes(body):
+    for node in nodes:
         if isinstance(node, ast.Import | ast.ImportFrom):
             found |= _imports(node)
     return found

@@ -299,7 +299,7 @@ def _state(results: Results, run: Run) -> tuple[str, int, float]:
     if not settings.exists() or not run_settings(e, *run[:3]).items() <= read_json(settings).items():
         return "waiting", 0, 0.0
     job = results.jobs.of("train", dict(zip(("scene", "scale", "model", "seed"), run, strict=True)))
-    if results.is_current(job):
+    if results.reason(job) is None and not results.changed(job):
         last = read_csv(history)[-1]
         return "done", int(last["steps"]), float(last["seconds"])
     made_from = {"run_sha256": sha256(settings), "code": job.code().digest}

@@ -1,8 +1,9 @@
 """Whether the files of an experiment still belong together: `python -m lkca check`.
 
-What was made from files has recorded their SHA-256: report.json those of all that the report shows, scores.json those
-of run.json, weights, history and image, weights that of their run.json, run.json those of scene, split and teacher,
-manifest and split that of the scene. Here all are hashed again and compared. scores.json also has a digest of itself.
+What was made from files has recorded their SHA-256: the records of the jobs (records.py) those of all that each job
+read and wrote, report.json those of all that the report shows, scores.json those of run.json, weights, history and
+image, weights that of their run.json, run.json those of scene, split and teacher, manifest and split that of the scene.
+Here all are hashed again and compared. scores.json also has a digest of itself.
 """
 
 import csv
@@ -21,9 +22,12 @@ from rich.filesize import decimal
 from safetensors import SafetensorError, safe_open
 
 from lkca.config import Run
-from lkca.cubes import CUBES
+from lkca.cubes import CUBES, File
 from lkca.errors import InputError
 from lkca.files import digest, sha256
+from lkca.fingerprint import of_step
+from lkca.records import Record as JobRecord
+from lkca.records import changed_files
 
 REPORT, RUN, SCORES, WEIGHTS = "report.json", "run.json", "scores.json", "weights.safetensors"
 LARGE = {".npy", ".npz", ".safetensors"}  # what is left out where results are published
@@ -163,12 +167,16 @@ class Check:
         self.sizes: dict[str, int] = {}  # of the files that are there, bytes
         self.gone: set[str] = set()
         self.damaged: set[str] = set()
+        self.current: set[str] = set()  # folders of runs that were scored by the code of now
+        self.absent: list[str] = []  # files from outside of the experiment that are not here
         self.strange: list[str] = []  # folders of runs that hold another run
         self.records: dict[str, list[Record]] = defaultdict(list)  # of each file
         self.headers: dict[str, str] = {}  # of weights: the run.json that they are of
         self.runs: dict[str, Run] = {}  # by folder
         self.scores: dict[str, Scores] = {}
+        self.jobs: dict[str, JobRecord] = {}  # the records of jobs, by file
         listed = self._report()
+        self._jobs()
         for folder in self._folders(listed):
             self._run(folder)
         for scene, scales in _grouped((run.scene, run.scale) for run in self.runs.values()).items():
@@ -183,7 +191,8 @@ class Check:
         shown = [len({n.partition(".")[0] for n in hashes if n.startswith(top)}) for top in ("tables/", "figures/")]
         self.checked = (
             f"{len(self.runs)} runs, weights of {len(self.headers)}, scores of {len(self.scores)}, tables: {shown[0]}, "
-            f"figures: {shown[1]}; {len(hashes)} files, {decimal(sum(self.sizes[name] for name in hashes))}."
+            f"figures: {shown[1]}{f', records: {len(self.jobs)}' if self.jobs else ''}; "
+            f"{len(hashes)} files, {decimal(sum(self.sizes[name] for name in hashes))}."
         )
 
     def _find(self, told: str, todo: str) -> None:
@@ -192,6 +201,7 @@ class Check:
 
     def _again(self, names: Iterable[str]) -> str:
         """How to have files made again: missing ones, too, which no later file waits for, and what is made of them."""
+        names = dict.fromkeys(self._inside(next(iter(self.jobs[n].writes))) if n in self.jobs else n for n in names)
         paths = [shlex.quote(_told(self.root / name, 400)) for name in names]
         more = f" ... ({len(paths)} files)" if len(paths) > MOST_NAMES else ""
         return f"have snakemake -R {' '.join(paths[:MOST_NAMES])}{more} make {'them' if paths[1:] else 'it'} again"
@@ -265,6 +275,61 @@ class Check:
         if loose := [name for name in names if name not in listing.files]:
             self.notes.append(f"Edits of {_names(loose)} cannot be seen: {REPORT} does not record them.")
         return listing.files
+
+    def _jobs(self) -> None:
+        """Note what the records of jobs say of the files that each read and wrote."""
+        outside: dict[str, dict[str, str]] = defaultdict(dict)  # path -> of a job its SHA-256
+        for path in sorted(self.root.glob("records/**/*.json")):
+            name = path.relative_to(self.root).as_posix()
+            if not (record := self._read(name, JobRecord)) or not record.writes:
+                continue
+            self.jobs[name] = record
+            self._record(name, {self._inside(path): sha for path, (sha, *_) in record.writes.items()})
+            made = self._inside(next(iter(record.writes)))
+            for label, (sha, *_) in record.reads.items():
+                if label.startswith("results/"):
+                    self._record(made, {self._inside(label): str(sha)})
+                else:
+                    outside[label][made] = str(sha)
+        for label, made in outside.items():
+            self._outside(label, made)
+        self._code()
+
+    def _inside(self, path: str) -> str:
+        """The path of a file of the workflow below results/{experiment}."""
+        return path.split("/", 2)[-1]
+
+    def _outside(self, label: str, made: Mapping[str, str]) -> None:
+        """Compare a file from outside of the experiment, where it is here, with what was read of it."""
+        try:
+            now = sha256(File(path=label, axes="bands rows columns").place())
+        except (OSError, InputError, ValueError):
+            self.absent.append(label)
+            return
+        if others := [name for name, sha in made.items() if sha != now]:
+            self._find(f"{_told(label)} is not the file that {_names(others)} was made from", self._again(others))
+
+    def _code(self) -> None:
+        """Tell which jobs other code has made than that of now, and what was adopted."""
+        others, adopted = defaultdict(list), defaultdict(list)
+        for name, record in self.jobs.items():
+            try:
+                code = of_step(record.step, record.archs)
+            except KeyError:
+                others["steps that are no more"].append(name)
+                continue
+            if record.code == code.digest:
+                if record.step == "evaluate":
+                    self.current.add(name.removeprefix("records/").rpartition("/")[0])
+            else:
+                others[_names(changed_files(record, code))].append(name)
+            for each in record.adopted:
+                words = f"with code {each.code[:12]} and declared to be the same with {each.to[:12]}"
+                adopted[f"{words} on {each.date}, because: {_told(each.because)}"].append(name)
+        for files, names in others.items():
+            self.notes.append(f"Made with other code than that of now, in {files}: {_names(names)}.")
+        for words, names in adopted.items():
+            self.notes.append(f"Made {words.rstrip('.')}: {_names(names)}.")
 
     def _folders(self, listed: Mapping[str, str]) -> list[str]:
         """The folders of the runs that the report shows; of all, where there is no report."""
@@ -412,6 +477,7 @@ class Check:
         for folder, names in wrong.items():
             told = f"{_told(folder or self.root)} has lost {_names(names)}, on which the report stands"
             self._find(told, self._put(f"{folder}/{name}" if folder else name for name in names))
+        left_out.update(self.absent)
         if left_out:
             told = _names(f"{name} ({number})" if number > 1 else name for name, number in left_out.items())
             self.notes.append(f"Not here, so not checked: {told}.")
@@ -421,9 +487,18 @@ class Check:
         again = "have snakemake -R settings set all runs again; it trains those again whose settings change"
         self._one("The runs are of several experiments", {f: run.experiment for f, run in runs.items()}, again)
         for arch in sorted({run.arch for run in runs.values()}):
-            code = {folder: run.code[:12] for folder, run in runs.items() if run.arch == arch}
-            self._one(f"Runs of {_told(arch)} are of different code", code, again)
-        others = {"experiment", "seed", "code", "scene_sha256", "split_sha256", "teacher_sha256"}  # than settings
+            trained = {folder: self.jobs.get(f"records/{folder}/train.json") for folder in runs}
+            code = {
+                folder: record.code[:12]
+                for folder, record in trained.items()
+                if record and runs[folder].arch == arch and not runs[folder].distill
+            }
+            self._one(
+                f"Runs of {_told(arch)} are of different code",
+                code,
+                "run snakemake, or declare with lkca adopt that the numbers are the same",
+            )
+        others = {"experiment", "seed", "scene_sha256", "split_sha256", "teacher_sha256"}  # than settings
         for folder, seeds in _grouped((f.rpartition("/")[0], f) for f in runs).items():
             if len({json.dumps(runs[seed].model_dump(exclude=others)) for seed in seeds}) > 1:
                 self._find(f"The seeds in {_told(folder)} have different settings, so they have no mean", again)
@@ -436,9 +511,12 @@ class Check:
             commit, _, changes = (scores.commit or "").partition(" ")
             if commit:
                 commits[folder] = commit
-            if changes:
+            if changes and folder not in self.current:
                 dirty[folder] = commit
-        self._one("The scores were made at different commits", commits, again)
+        if len({*commits.values()}) > 1 and commits.keys() <= self.current:
+            self.notes.append(f"The scores were made at different commits, {_shares(commits)}, by the same code.")
+        else:
+            self._one("The scores were made at different commits", commits, again)
         if dirty:
             told = f"{len(dirty)} of {len(self.scores)} scores.json were made with uncommitted changes"
             self._find(f"{told}, at {_shares(dirty)}", f"commit, and {again}")

@@ -128,6 +128,7 @@ class Record(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     step: str
+    archs: list[str]
     settings: Any
     code: str
     modules: dict[str, str]
@@ -173,6 +174,7 @@ class Results:
                         self.hashes.know(digest, numbers)
         self.jobs = Jobs(experiment, self.adoptions())
         self._reasons: dict[str, Reason | None] = {}
+        self._changed: dict[str, bool] = {}
 
     def adoptions(self) -> list[dict[str, Any]]:
         """What was adopted: each statement with the jobs that it is about."""
@@ -209,26 +211,24 @@ class Results:
             return Reason(CHANGED, f"{_listed(edited)} {'are' if edited[1:] else 'is'} not what this job wrote")
         code = job.code()
         if record.code != code.digest:
-            return Reason(CHANGED, f"the code has changed in {_listed(_modules(record, code))}", code_alone=True)
+            return Reason(CHANGED, f"the code has changed in {_listed(changed_files(record, code))}", code_alone=True)
         return None
 
-    def is_current(self, job: Job) -> bool:
-        """Whether a job need not run, nor any change has reached one that it needs."""
-        return self.reason(job) is None and not any(map(self._has_changed, map(self.jobs.named, job.needs)))
-
-    def _has_changed(self, job: Job) -> bool:
-        reason = self.reason(job)
-        return bool(reason and reason.kind == CHANGED) or any(map(self._has_changed, map(self.jobs.named, job.needs)))
+    def changed(self, job: Job) -> bool:
+        """Whether a job has to run because of a change, its own or one of a job that it needs."""
+        if job.name not in self._changed:
+            reason = self.reason(job)
+            own = reason is not None and reason.kind == CHANGED
+            self._changed[job.name] = own or any(self.changed(self.jobs.named(name)) for name in job.needs)
+        return self._changed[job.name]
 
     def why(self, job: Job) -> str:
-        """Why a job runs, where it does: its own reason, or that of the first job that it needs."""
+        """Why a job runs, where it does: its own reason, or the first job that it needs and that runs."""
         if own := self.reason(job):
             return own.text
-        return next((f"{name} runs again" for name in job.needs if self._runs(name)), "it was asked for")
-
-    def _runs(self, name: str) -> bool:
-        job = self.jobs.named(name)
-        return self.reason(job) is not None or any(map(self._runs, job.needs))
+        needed = map(self.jobs.named, job.needs)
+        again = (each.name for each in needed if self.reason(each) or self.changed(each))
+        return next((f"{name} runs again" for name in again), "it was asked for")
 
     def pending(self) -> dict[str, str]:
         """What a call of snakemake would run for the report: job -> why, each behind those that it needs.
@@ -264,11 +264,12 @@ class Results:
         """
         record = Record(
             step=job.step,
+            archs=[*job.archs],
             settings=job.decided_by(),
             code=code.digest,
             modules=code.modules,
             reads={label: _stamped(self.hashes, path) for label, path in job.reads().items() if Path(path).exists()},
-            writes={label: _stamped(self.hashes, path) for label, path in written.items()},
+            writes={label: _stamped(self.hashes, path) for label, path in written.items() if Path(path).exists()},
             adopted=adopted,
         )
         write_json(self.folder / f"{job.name}.json", record.model_dump())
@@ -315,8 +316,8 @@ def _short(value: Any) -> str:
     return text if len(text) <= 40 else f"{text[:37]}..."
 
 
-def _modules(record: Record, code: Code) -> list[str]:
-    """The files in which two codes differ."""
+def changed_files(record: Record, code: Code) -> list[str]:
+    """The files in which the code of a record and another one differ."""
     names = {*record.modules, *code.modules}
     changed = sorted(name for name in names if record.modules.get(name) != code.modules.get(name))
     return [name.replace(".", "/") + ".py" for name in changed] or ["the way its parts are put together"]
@@ -400,7 +401,7 @@ def adopt(config: list[Path], because: str, jobs: list[str]) -> int:
         adoption = Adoption(
             code=record.code,
             to=code.digest,
-            modules=_modules(record, code),
+            modules=changed_files(record, code),
             because=because.strip(),
             date=date.today().isoformat(),
         )

@@ -47,8 +47,9 @@ def report(
     """Write the report: no other file, font or script is needed to read it.
 
     Args:
-        settings: The report as JSON text: experiment, title, seeds, the facts of the scenes, tables and figures (their
-            name, title, rows, scenes and scales, in their order here), and the sentence about stand-in data or null.
+        settings: The report as JSON text: experiment, title, seeds, adopted (what `Results.adoptions` gives), the facts
+            of the scenes, tables and figures (their name, title, rows, scenes and scales, in their order here),
+            and the sentence about stand-in data or null.
         scenes: Manifests of the scenes.
         splits: Splits of the scenes.
         runs: run.json of every run. scores.json, history.csv, image.npz and Snakemake's benchmark files are read beside
@@ -428,7 +429,17 @@ def _software(chosen: dict[str, Any], scores: list[dict[str, Any]]) -> dict[str,
         "Device": _all(f"{s['device']}, {_threads(s['threads'])}" for s in scores),
         "Seeds": _all(chosen["seeds"]),
         **{name: _all(s["versions"].get(name, UNKNOWN) for s in scores) for name in sorted(versions)},
+        **({"Adopted": "; ".join(map(_adopted, chosen["adopted"]))} if chosen["adopted"] else {}),
     }
+
+
+def _adopted(adoption: dict[str, Any]) -> str:
+    """What was declared of results that other code had made."""
+    jobs, files = len(adoption["jobs"]), ", ".join(adoption["modules"])
+    return (
+        f"{jobs} job{'' if jobs == 1 else 's'}, made with code {adoption['code'][:12]}, declared on {adoption['date']} "
+        f"to be the same with {adoption['to'][:12]} (changed: {files}): {adoption['because']}"
+    )
 
 
 def _threads(number: int) -> str:

@@ -104,7 +104,6 @@ def tiny(tmp_path, rng):
             "upsampler": {"groups": 8},
             "train": RECIPE,
             "distill": None,
-            "code": "",
         }
         path = tmp_path / name / "run.json"
         settings(json.dumps(usual | changes), changes.get("seed", 0), manifest, files.split, teacher, path)

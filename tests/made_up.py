@@ -90,7 +90,7 @@ def run(
     folder = root / "runs" / f"{scene}_x{scale}".replace("/", "_") / model.replace("/", "_") / f"seed{seed}"
     who = {"scene": scene, "scale": scale, "model": model, "seed": seed}
     args = {"arch": "lkca", "args": {"width": 128}, "upsampler": {"groups": 1}, "train": {"epochs": 3}, "distill": None}
-    digests = {"code": "c0de", "scene_sha256": "c0" * 32, "split_sha256": "ab" * 32, "teacher_sha256": None}
+    digests = {"scene_sha256": "c0" * 32, "split_sha256": "ab" * 32, "teacher_sha256": None}
     _json(folder / "run.json", {"experiment": "demo", **who, "bands": BANDS, **args, **digests})
     if steps:
         _history(folder / "history.csv", steps)
@@ -363,6 +363,7 @@ def report(root: Path, *, stand_in: str | None = None, word: str | None = None, 
         "title": word or "A made-up result",
         "stand_in": stand_in,
         "seeds": seeds,
+        "adopted": [],
         "scenes": {name: facts},
         "tables": [{"name": key, **chosen} for key, chosen in tables.items()],
         "figures": [{"name": key, **chosen} for key, chosen in figures.items()],

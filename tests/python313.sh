@@ -3,7 +3,7 @@
 # 13, with the bare Python 3.13 of that system. As root; three minutes and 0.8 GB, seconds when called again:
 #   sudo tests/python313.sh [FOLDER] [--suite]
 # FOLDER (/var/tmp/lkca-debian13) gets the Debian and keeps it. With --suite lkca is installed there with all it needs,
-# and the quick tests run: a quarter of an hour, 7 GB more. MIRROR names another mirror of Debian than debootstrap does.
+# and the quick tests run: ten minutes, 7 GB more. MIRROR names another mirror of Debian than debootstrap does.
 set -euo pipefail
 
 repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)

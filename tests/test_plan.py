@@ -18,7 +18,10 @@ from lkca import cards, config, plan
 from lkca.complexity import macs, parameters
 from lkca.errors import InputError
 from lkca.files import alone, sha256, write_json
+from lkca.fingerprint import of_step
+from lkca.jobs import run_settings
 from lkca.models import MODELS, build
+from lkca.records import Results
 from lkca.state import Progress, State
 from tests.conftest import REPOSITORY, copy_checkout
 
@@ -88,12 +91,12 @@ def test_steps_of_the_paper(paper, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     estimates = plan.Estimates(paper, gpu=False, folder=tmp_path)
     assert estimates.steps(("chikusei", 4, "lkca")) == 756
-    found = plan.trainings(paper, estimates)
+    found = plan.trainings(Results(paper), estimates)
     assert len(found) == 75
     lkca = next(each for each in found if each.run == ("chikusei", 4, "lkca", 3000))
     assert lkca.epochs * lkca.steps == 226_800
     thrice = with_overlay(seeds=[1, 2, 3])
-    more = plan.trainings(thrice, plan.Estimates(thrice, gpu=False, folder=tmp_path))
+    more = plan.trainings(Results(thrice), plan.Estimates(thrice, gpu=False, folder=tmp_path))
     assert len(more) == 3 * 75
     assert sum(each.left for each in more) == pytest.approx(3 * sum(each.left for each in found))
 
@@ -200,16 +203,25 @@ def test_the_measurements_are_of_this_kind_of_machine(paper, monkeypatch, tmp_pa
 def made_run(e, run, **changes):
     path = plan.file_of(e, run, "run.json")
     files = {"seed": run[3], "scene_sha256": "0", "split_sha256": "0", "teacher_sha256": None}
-    write_json(path, json.loads(config.run_settings(e, *run[:3])) | files | changes)
+    write_json(path, run_settings(e, *run[:3]) | files | changes)
     return path
 
 
-def made_weights(path, digest, steps=226_800, seconds=7200.0):
-    save_file({"a": np.zeros(1)}, path.with_name("weights.safetensors"), {"lkca": json.dumps({"run_sha256": digest})})
+def made_weights(e, run, steps=226_800, seconds=7200.0, **changes):
+    """What a training leaves, with its record, in which there may be `changes`."""
+    path = made_run(e, run)
+    save_file({"a": np.zeros(1)}, path.with_name("weights.safetensors"))
     path.with_name("history.csv").write_text(f"epoch,steps,seconds\n1,3,2.5\n300,{steps},{seconds}\n")
+    results = Results(e)
+    for step in ("settings", "train"):
+        job = results.jobs.of(step, dict(zip(("scene", "scale", "model", "seed"), run, strict=True)))
+        results.write(job, job.code(), [], {path: path for path in job.outputs.values()})
+    record = results.folder / f"{job.name}.json"
+    write_json(record, json.loads(record.read_text()) | changes)
 
 
-def made_state(path, digest, name="state-0.safetensors", epoch=2, step=378, seconds=60.0):
+def made_state(path, digest, name="state-0.safetensors", epoch=2, step=378, seconds=60.0, arch="lkca"):
+    made_from = {"run_sha256": digest, "code": of_step("train", [arch]).digest}
     facts = {
         "steps": 756,
         "epochs": 300,
@@ -219,30 +231,28 @@ def made_state(path, digest, name="state-0.safetensors", epoch=2, step=378, seco
         "finished": False,
         "rows": [],
     }
-    save_file({"a": np.zeros(1)}, path.with_name(name), {"run_sha256": digest, "facts": json.dumps(facts)})
+    save_file({"a": np.zeros(1)}, path.with_name(name), made_from | {"facts": json.dumps(facts)})
 
 
 def states(e, tmp_path):
-    found = plan.trainings(e, plan.Estimates(e, gpu=False, folder=tmp_path))
+    found = plan.trainings(Results(e), plan.Estimates(e, gpu=False, folder=tmp_path))
     return {(scene, scale, model): each for each in found for scene, scale, model, _ in [each.run]}
 
 
 def test_states_are_told_apart(paper, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     runs = {model: ("chikusei", 4, model, 3000) for model in paper.models}
-    done, foreign, changed, killed, running = (
-        made_run(paper, runs[model]) for model in ("lkca_64", "lkca_4", "lkca_8", "lkca", "vdsr")
-    )
-    made_weights(done, sha256(done))
-    made_weights(foreign, "of another run")
-    made_state(foreign, "of another run")
-    made_weights(changed, sha256(changed))
+    killed, running = (made_run(paper, runs[model]) for model in ("lkca", "vdsr"))
+    made_weights(paper, runs["lkca_64"])
+    made_weights(paper, runs["lkca_4"], code="of yesterday")
+    made_state(made_run(paper, runs["lkca_4"]), "of another run")
+    made_weights(paper, runs["lkca_8"])
     made_state(killed, "of another run", "state-1.safetensors", epoch=200)
     made_state(killed, sha256(killed))
-    made_state(running, sha256(running), epoch=3, step=0)
+    made_state(running, sha256(running), epoch=3, step=0, arch="vdsr")
     made_run(paper, runs["lkca_32"]).with_name("state-2.safetensors").write_text("torn")
     made_run(paper, runs["lkca_48"], train={}).with_name(".weights.lock").touch()  # a kill left it behind
-    made_weights(made_run(paper, ("pavia_centre", 4, "lkca_lr", 3000), code="of yesterday"), "0")
+    made_weights(paper, ("pavia_centre", 4, "lkca_lr", 3000), settings={"of": "yesterday"})
     with alone(running.with_name("weights.safetensors")):
         found = states(paper, tmp_path)
         assert found["chikusei", 4, "vdsr"].state == "running"
@@ -267,7 +277,8 @@ def test_the_state_that_a_training_saves_is_understood(paper, monkeypatch, tmp_p
     path = made_run(paper, ("chikusei", 4, "lkca", 3000))
     net = torch.nn.Linear(2, 2)
     at = Progress(756, 300, epoch=3, step=10, seconds=120.0)
-    State(path, None, path.parent, net, torch.optim.Adam(net.parameters()), at).save()
+    codes = [of_step("train", ["lkca"]).digest]
+    State(path, None, codes, path.parent, net, torch.optim.Adam(net.parameters()), at).save()
     found = states(paper, tmp_path)["chikusei", 4, "lkca"]
     assert (found.state, found.done, round(found.spent)) == ("interrupted", 3 * 756 + 10, 120)
 
@@ -275,8 +286,7 @@ def test_the_state_that_a_training_saves_is_understood(paper, monkeypatch, tmp_p
 def test_a_finished_run_tells_how_long_the_same_takes_elsewhere(paper, monkeypatch, tmp_path):
     """60 ms a step of 128 bands; Pavia's 102 take a bit less, and its 116 steps an epoch 300 times."""
     monkeypatch.chdir(tmp_path)
-    path = made_run(paper, ("chikusei", 4, "lkca", 3000))
-    made_weights(path, sha256(path), seconds=226_800 * 0.06)
+    made_weights(paper, ("chikusei", 4, "lkca", 3000), seconds=226_800 * 0.06)
     left = states(paper, tmp_path)["pavia_centre", 4, "lkca"].left
     assert 0.8 * 0.06 < left / (116 * 300) < 0.06
 
@@ -291,11 +301,15 @@ def test_one_glance_fits_a_hundred_columns_and_waits_for_no_torch(tmp_path):
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert len(re.findall(r" x[48] ", done.stdout)) == 75
-    table, totals = lines[:-6], lines[-6:]
+    end = next(i for i, line in enumerate(lines) if line.startswith("trainings"))
+    table, totals, jobs = lines[:end], lines[end : end + 6], lines[end + 6 :]
     assert max(map(len, table)) <= 100
     assert totals[0].startswith("trainings  75: ")
     assert [line.split()[0] for line in totals[1:]] == ["steps", totals[2].split()[0], "here", "measured", "disk"]
     assert "9,874,760" in totals[1]
+    count = re.fullmatch(r"jobs +(\d+): (\d+) up to date, (\d+) to run", jobs[0])
+    assert int(count[1]) == int(count[2]) + int(count[3])
+    assert all(re.fullmatch(r"  \S.*: \S.*", line) for line in jobs[1:])
 
 
 def test_a_wrong_setting_is_one_sentence(tmp_path):
@@ -338,6 +352,8 @@ def checkout(tmp_path_factory):
     folder = copy_checkout(tmp_path_factory.mktemp("plan") / "lkca")
     with (folder / "Snakefile").open("a") as file:
         file.write(PROBE)
+    for rules in (folder / "workflow/rules").glob("*.smk"):  # else -n says why a job runs, and not what it asks for
+        rules.write_text(re.sub(r"    message:\n.*\n", "", rules.read_text()))
     (folder / "bin").mkdir()
     (folder / "bin/nvidia-smi").write_text("#!/bin/sh\necho '0, GPU-a, Card'\necho '1, GPU-b, Card'\n")
     (folder / "bin/nvidia-smi").chmod(0o755)

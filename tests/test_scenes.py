@@ -269,10 +269,6 @@ def test_a_scene_that_does_not_exist_is_refused(tmp_path):
         scenes.verify("chikusai", None, [REPOSITORY / "config.yaml"])
 
 
-def settings(cube):
-    return json.dumps({"name": "x", "cube_name": None, "cube": cube.model_dump(mode="json"), "bands": 12, "mirror": []})
-
-
 def test_only_a_file_that_passes_is_recorded_and_holds_from_then_on(made, tmp_path):
     """A wrong one that lay there first does not stand in the right one's way."""
     place = tmp_path / "data/raw/x/x.mat"
@@ -283,16 +279,16 @@ def test_only_a_file_that_passes_is_recorded_and_holds_from_then_on(made, tmp_pa
         place.write_bytes(content or b"")
         if content is None:
             savemat(place, {"pavia": made / 5000})
-        for act in (lambda: scenes.fetch("x", False, [], settings(cube), Path("receipt.json")), lambda: cut(cube)):
+        for act in (lambda: scenes.fetch_files("x", cube.model_dump_json(), Path("receipt.json")), lambda: cut(cube)):
             with pytest.raises(InputError, match="x.mat (cannot be read|is not what it should be|is a web page)"):
                 act()
         assert [path.name for path in place.parent.iterdir()] == ["x.mat"] and not Path("receipt.json").exists()
     official.pavia_centre(place, made)
-    scenes.fetch("x", False, [], settings(cube), Path("receipt.json"))
+    scenes.fetch_files("x", cube.model_dump_json(), Path("receipt.json"))
     assert cut(cube)[1]["areas"][0]["sha256"] == json.loads(Path("receipt.json").read_text())["files"][0]["sha256"]
     official.pavia_centre(place, made // 2)
     with pytest.raises(InputError, match="was recorded at first use .if this file is right, delete its line in"):
-        scenes.fetch("x", False, [], settings(cube), None)
+        scenes.fetch_files("x", cube.model_dump_json(), Path("receipt.json"))
     with pytest.raises(InputError, match="was recorded at first use"):
         cut(cube)
     assert not Path("out/.scene.part.npy").exists()

@@ -74,19 +74,21 @@ if workflow.is_main_process and not ELSEWHERE:
 def files(step):
     """An input function: what a job of this step reads of the workflow.
 
-    No file's time decides anything, so all are ancient. A job that is not what it would be now is forced.
+    RESULTS decides whether a change makes the job run, and forces it then. Otherwise its files are ancient: Snakemake
+    looks at no times, and makes what is missing where a job needs it.
     """
 
     def read(wildcards):
-        job = JOBS.of(step, wildcards)
+        job, changed = JOBS.of(step, wildcards), True
         if workflow.is_main_process:
             try:
-                if RESULTS.reason(job):
-                    workflow.dag.forcefiles.update(job.outputs.values())
+                changed = RESULTS.changed(job)
             except InputError as error:
                 sys.exit(f"lkca: {error}")
-        named = {**job.inputs, "beside": list(job.beside)}
-        return {name: ancient(paths) for name, paths in named.items() if paths}
+            if changed:
+                workflow.dag.forcefiles.update(job.outputs.values())
+        named = {name: paths for name, paths in {**job.inputs, "beside": list(job.beside)}.items() if paths}
+        return named if changed else {name: ancient(paths) for name, paths in named.items()}
 
     return read
 

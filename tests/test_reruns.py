@@ -1,0 +1,416 @@
+"""What runs again after which change: a table, tried on a small experiment that has run.
+
+A column is a rule, a line is a change; a letter says that jobs of the rule run again. What a job reads decides, and the
+code that it runs through, not when a file was written.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lkca.fingerprint import STEPS
+from tests.conftest import copy_checkout
+
+RULES = "fetch scene split settings train evaluate spectrum efficiency table figure claims report".split()
+COLUMNS = dict(zip("FSPRTEXLVGCO", RULES, strict=True))
+CONFIG = ["config.yaml", "tests/small.yaml"]
+
+# The columns are RULES in their order.
+TABLE = """
+                                                 F S P R T E X L V G C O
+a comment                                        . . . . . . . . . . . .
+a docstring                                      . . . . . . . . . . . .
+an annotation                                    . . . . . . . . . . . .
+reworded errors, logs and prints                 . . . . . . . . . . . .
+all of it formatted otherwise                    . . . . . . . . . . . .
+a renamed local variable                         . . . . . . . . . . . .
+a renamed function                               . . . . . . . . . . . .
+a new function that nothing uses                 . . . . . . . . . . . .
+a function moved to another module               . . . . . . . . . . . .
+a module moved to another place                  . . . . . . . . . . . .
+definitions in another order                     . . . . . . . . . . . .
+another network, another cube                    . . . . . . . . . . . .
+every file touched                               . . . . . . . . . . . .
+results copied without Snakemake's records       . . . . . . . . . . . .
+another start of a layer                         . . . . T E X L V G C O
+another default of a parameter                   . . . . T E X L V G C O
+another loss                                     . . . . T E X . V G C O
+another degradation                              . . . . T E X L V G C O
+another score                                    . . . . . E . . V G C O
+another rank of a layer                          . . . . . . X . . G C O
+another direction of a score                     . . . . . . . . V . C O
+another interval                                 . . . . . . . . V G C O
+another parser of bands                          F S P R T E X . V G C O
+another reader                                   F S P R T E X . V G C O
+another grid of patches                          . . P R T E X . V G C O
+another template of tables                       . . . . . . . . V . . O
+another printed number                           . . . . . . . . V . C O
+a header mended                                  F S P R T E X . V G C O
+another file under the same name                 F S P R T E X . V G C O
+a link that leads to another file                F S P R T E X . V G C O
+a link that leads to a copy                      . . . . . . . . . . . .
+a header that comes to lie beside                F S P R T E X . V G C O
+scores edited by hand                            . . . . . E . . V G C O
+a comment in config.yaml                         . . . . . . . . . . . .
+keys in another order                            . . . . . . . . . . . .
+rows in another order                            . . . . . . . . V . . O
+the learning rate of one model                   . . . R T E . . V G C O
+the title of the experiment                      . . . . . . . . . . . O
+the title of the scene                           . . . . . . . . V G . O
+the citation of the cube                         . . . . . . . . . . . O
+the bands of the picture                         . . . . . E . . V G C O
+another seed                                     . . . R T E X . V . C O
+"""
+EXPECTED = {
+    line[:49].strip(): {COLUMNS[letter] for letter in line[49:].split() if letter != "."}
+    for line in TABLE.strip("\n").splitlines()[1:]
+}
+
+OVERLAY = """
+experiment: small
+title: Reruns
+stand_in: Made-up files.
+report: {tables: [V], figures: ["4", T1]}
+scenes:
+  chikusei:
+    title: Ramp
+    cube:
+      files: [{path: data/q.bsq, axes: bands rows columns}]
+      bands: 1-5, 7-12
+      sensor: none
+      gsd_m: 1
+      nanometres: [400, 900]
+      source: this test
+      citation: nobody
+      terms: none
+    bands: 9
+    test: {rows: 32, columns: 64, tile: 32}
+    composite: {image: 0, bands: [1, 5, 9], zoom: null}
+patches:
+  x4: {size: 16, stride: 16}
+train: {epochs: 1, batch: 16}
+models:
+  lkca: {args: {width: 16, blocks: 1}}
+  vdsr: {args: {width: 8, layers: 2}}
+  lkca_64: {args: {blocks: 2}}
+tables:
+  V: {scales: [4], rows: {Bicubic: bicubic, VDSR: vdsr, LKCA-Net: lkca, LKCA-LR: null, LKCA-KD: lkca_kd}}
+figures:
+  "4": {scenes: [chikusei], rows: {LKCA-Net: lkca}}
+  T1: {kind: bands, title: Bands, scenes: [chikusei], scale: 4, rows: {VDSR: vdsr, LKCA-KD: lkca_kd}}
+"""
+HEADER = (
+    "ENVI\nsamples = 64\nlines = 96\nbands = 12\ndata type = 2\ninterleave = {}\nbyte order = 0\nheader offset = 0\n"
+)
+UNUSED = {label: None for label in ("SSPSR", "MSDformer", "ESSAformer", "3DFCNN", "LKCA-LR")}
+
+
+def cube(phase: float) -> np.ndarray:
+    """A smooth image, int16, (bands, rows, columns)."""
+    rows, columns = np.mgrid[0:96, 0:64] / 9
+    bands = [0.5 + 0.3 * np.sin(rows + i / 2 + phase) * np.cos(columns - i / 3) for i in range(12)]
+    return np.round(np.array(bands) * 5000).astype("<i2")
+
+
+def call(folder: Path, *words: str) -> str:
+    """Call snakemake for the small experiment; returns what it prints."""
+    command = [Path(sys.executable).with_name("snakemake"), "--cores", "2", "--configfile", *CONFIG, *words]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def planned(folder: Path, *words: str) -> dict[str, str]:
+    """What a call would run: the name of a job -> why."""
+    return dict(re.findall(r"^Job \d+: (\S+): (.*)$", call(folder, "--dry-run", *words), re.MULTILINE))
+
+
+def lkca(folder: Path, *words: str, code: int = 0) -> str:
+    """Call lkca there; returns what it prints."""
+    command = [sys.executable, "-m", "lkca", *words]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": "."})
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def steps(jobs: dict[str, str]) -> set[str]:
+    """The rules of jobs."""
+    kinds = {"tables": "table", "figures": "figure", "splits": "split"}
+    parts = [name.split("/") for name in jobs]
+    last = {"scenes": lambda name: "fetch" if name.endswith(".files") else "scene"}
+    return {
+        name[-1] if name[0] == "runs" else last[name[0]](name[-1]) if name[0] in last else kinds.get(name[0], name[0])
+        for name in parts
+    }
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    """A checkout in which the small experiment has run."""
+    folder = copy_checkout(tmp_path_factory.mktemp("reruns") / "lkca")
+    overlay = OVERLAY.replace("LKCA-LR: null,", "".join(f"{label}: null, " for label in UNUSED))
+    (folder / "tests/small.yaml").write_text(overlay)
+    (folder / "data").mkdir()
+    for name, phase in (("a", 0), ("b", 1)):
+        cube(phase).tofile(folder / f"data/{name}.raw")
+    shutil.copy(folder / "data/a.raw", folder / "data/copy.raw")
+    (folder / "data/q.bsq").symlink_to("a.raw")
+    (folder / "data/q.hdr").write_text(HEADER.format("bsq"))
+    call(folder)
+    return folder
+
+
+@pytest.fixture
+def checkout(finished, tmp_path) -> Path:
+    """The same, to be changed."""
+    subprocess.run(["cp", "-a", str(finished), str(tmp_path / "lkca")], check=True)
+    return tmp_path / "lkca"
+
+
+def edit(path: Path, *pairs: str) -> None:
+    """Replace texts, each once, each by the next one."""
+    text = path.read_text()
+    for old, new in zip(pairs[::2], pairs[1::2], strict=True):
+        assert old in text, old
+        text = text.replace(old, new, 1)
+    path.write_text(text)
+
+
+def move_function(folder: Path) -> None:
+    """Take the PSNR of a band out of metrics.py into a module of its own."""
+    path = folder / "lkca/metrics.py"
+    function = re.search(r"def _psnr\(.*?\n\n\n", path.read_text(), re.DOTALL)[0]
+    edit(path, function, "", "WINDOW = 7", "from lkca.psnr import _psnr\n\nWINDOW = 7")
+    (folder / "lkca/psnr.py").write_text(f'"""PSNR."""\n\nimport numpy as np\n\n\n{function.rstrip()}\n')
+
+
+def move_module(folder: Path) -> None:
+    (folder / "lkca/deep").mkdir()
+    (folder / "lkca/deep/__init__.py").touch()
+    (folder / "lkca/losses.py").rename(folder / "lkca/deep/losses.py")
+    edit(folder / "lkca/train.py", "from lkca import checkpoint, losses, patches",
+         "from lkca import checkpoint, patches\nfrom lkca.deep import losses")  # fmt: skip
+
+
+def reorder(folder: Path) -> None:
+    """Put the last function of a module first, and the methods of a class in another order."""
+    path = folder / "lkca/losses.py"
+    function = re.search(r"\n\ndef share\(.*", path.read_text(), re.DOTALL)[0]
+    edit(path, function, "", "\n\ndef l1(", f"{function.rstrip()}\n\n\ndef l1(")
+
+
+def reformat(folder: Path) -> None:
+    ruff = Path(sys.executable).with_name("ruff")
+    subprocess.run([ruff, "format", "--quiet", "--isolated", "--line-length", "60", "lkca"], cwd=folder, check=True)
+
+
+def touch(folder: Path) -> None:
+    """As `git switch` there and back does, and a copy to another disk."""
+    for path in sorted(folder.rglob("*"), reverse=True):
+        if path.is_file() and ".snakemake" not in path.parts:
+            os.utime(path, (2_000_000_000, 2_000_000_000) if path.suffix == ".json" else None)
+
+
+def replace_file(folder: Path) -> None:
+    """Another file takes the place of one, with its size and its times."""
+    path = folder / "data/a.raw"
+    status = path.stat()
+    (folder / "data/b.raw").replace(path)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def link(folder: Path, target: str) -> None:
+    (folder / "data/q.bsq").unlink()
+    (folder / "data/q.bsq").symlink_to(target)
+
+
+def reorder_keys(folder: Path) -> None:
+    text = (folder / "tests/small.yaml").read_text()
+    first, *others = re.split(r"\n(?=\w)", text.strip())
+    (folder / "tests/small.yaml").write_text("\n".join([first, *reversed(others)]))
+
+
+def in_file(name: str, *pairs: str):
+    return lambda folder: edit(folder / name, *pairs)
+
+
+REWORDED = [
+    ("lkca/checkpoint.py", "was trained with other settings than", "belongs to other settings than"),
+    ("lkca/train.py", "goes on from epoch", "continues at epoch"),
+    ("lkca/train.py", "the loss is no number any more", "the loss became NaN"),
+    ("lkca/resize.py", "both must be positive numbers", "give positive numbers"),
+    ("lkca/patches.py", "make it smaller", "choose a smaller one"),
+    ("lkca/models/__init__.py", "choose another network", "take another network"),
+    ("lkca/scenes.py", "get it anew, or crop them away", "crop them away"),
+    ("lkca/scenes.py", "make room.", "free some space."),
+    ("lkca/fetch.py", "is there: checking it.", "exists: checking it."),
+    ("lkca/fetch.py", "was recorded at first use", "was recorded before"),
+    ("lkca/readers.py", "its header is too large", "the header is too large"),
+    ("lkca/metrics.py", "which have no score", "which cannot be scored"),
+    ("lkca/evaluate.py", "has no such test image", "has fewer test images"),
+    ("lkca/report.py", 'print(f"Report: ', 'print(f"The report: '),
+]
+
+SMALL, SCORES = "tests/small.yaml", "results/small/runs/chikusei_x4/vdsr/seed3000/scores.json"
+ROWS = "      Bicubic: bicubic\n", "      VDSR: vdsr\n"
+NORMS = "norms = vector_norm", "lengths = vector_norm", "for norm in norms", "for norm in lengths"
+
+CHANGES = {
+    "a comment": in_file("lkca/metrics.py", "WINDOW = 7", "WINDOW = 7  # of SSIM,"),
+    "a docstring": in_file("lkca/train.py", '"""Train one network."""', '"""Train a network."""'),
+    "an annotation": in_file("lkca/losses.py", "def l1(sr: Tensor, hr: Tensor)", "def l1(sr, hr: torch.Tensor)"),
+    "reworded errors, logs and prints": lambda folder: [edit(folder / file, *pair) for file, *pair in REWORDED],
+    "all of it formatted otherwise": reformat,
+    "a renamed local variable": in_file("lkca/losses.py", *NORMS),
+    "a renamed function": lambda folder: [
+        edit(folder / "lkca/losses.py", "def l1(", "def absolute(", "loss = l1(", "loss = absolute("),
+        edit(folder / "lkca/train.py", "losses.l1(", "losses.absolute("),
+    ],
+    "a new function that nothing uses": in_file(
+        "lkca/metrics.py", "def mpsnr(", "def new():\n    pass\n\n\ndef mpsnr("
+    ),
+    "a function moved to another module": move_function,
+    "a module moved to another place": move_module,
+    "definitions in another order": reorder,
+    "another network, another cube": lambda folder: [
+        edit(folder / "lkca/models/__init__.py", '    "vdsr": A', '    "vdsr2": Architecture("VDSR"),\n    "vdsr": A'),
+        edit(folder / "lkca/cubes.py", "CUBES = {", 'CUBES = {\n    "another": None,'),
+    ],
+    "every file touched": touch,
+    "results copied without Snakemake's records": lambda folder: shutil.rmtree(folder / ".snakemake"),
+    "another start of a layer": in_file(
+        "lkca/models/layers.py", "(bands * scale**2, 1, 1), 1e-2", "(bands * scale**2, 1, 1), 1e-1"
+    ),
+    "another default of a parameter": in_file(
+        "lkca/models/layers.py", "groups: int = 1, bias: bool = True", "groups: int = 1, bias: bool = False"
+    ),
+    "another loss": in_file("lkca/losses.py", "1 - 1e-6", "1 - 1e-5"),
+    "another degradation": in_file("lkca/resize.py", "-0.5 * x + 2.5", "-0.6 * x + 2.5"),
+    "another score": in_file("lkca/metrics.py", "WINDOW = 7", "WINDOW = 5"),
+    "another rank of a layer": in_file("lkca/spectrum.py", "rank(v, 0.9) for", "rank(v, 0.8) for"),
+    "another direction of a score": in_file("lkca/columns.py", '"degrees", 4, -1', '"degrees", 4, 1'),
+    "another interval": in_file("lkca/statistics.py", "LEVEL = 0.95", "LEVEL = 0.9"),
+    "another parser of bands": in_file("lkca/cubes.py", "range(int(first), ", "range(int(first) + (',' in text), "),
+    "another reader": in_file(
+        "lkca/readers.py", "raster.read(list(range(first + 1, last + 1)),", "raster.read(list(range(last, first, -1)),"
+    ),
+    "another grid of patches": in_file("lkca/patches.py", "columns.stop - size + 1", "columns.stop - size"),
+    "another template of tables": in_file("workflow/resources/report/table.html.j2", "<table", "<table lang=en"),
+    "another printed number": in_file(
+        "workflow/resources/paper_tables.csv", "V,chikusei,4,Bicubic,,", "V,chikusei,4,Bicubic,1,"
+    ),
+    "a header mended": lambda folder: (folder / "data/q.hdr").write_text(HEADER.format("bil")),
+    "another file under the same name": replace_file,
+    "a link that leads to another file": lambda folder: link(folder, "b.raw"),
+    "a link that leads to a copy": lambda folder: link(folder, "copy.raw"),
+    "a header that comes to lie beside": lambda folder: shutil.copy(folder / "data/q.hdr", folder / "data/q.bsq.hdr"),
+    "scores edited by hand": in_file(SCORES, '"MPSNR": ', '"MPSNR": 1'),
+    "a comment in config.yaml": in_file("config.yaml", "seeds: [3000]", "seeds: [3000] # of the siblings"),
+    "keys in another order": reorder_keys,
+    "rows in another order": in_file("config.yaml", "".join(ROWS), "".join(ROWS[::-1])),
+    "the learning rate of one model": in_file(SMALL, "vdsr: {args", "vdsr: {train: {learning_rate: 1.0e-3}, args"),
+    "the title of the experiment": in_file(SMALL, "title: Reruns", "title: What runs again"),
+    "the title of the scene": in_file(SMALL, "title: Ramp", "title: Waves"),
+    "the citation of the cube": in_file(SMALL, "citation: nobody", "citation: somebody"),
+    "the bands of the picture": in_file(SMALL, "bands: [1, 5, 9]", "bands: [1, 5, 8]"),
+    "another seed": in_file("config.yaml", "seeds: [3000]", "seeds: [3000, 3001]"),
+}
+
+
+def test_the_table_has_all_changes_and_all_rules():
+    assert EXPECTED.keys() == CHANGES.keys()
+    assert set(COLUMNS.values()) == STEPS.keys() - {"bicubic_rows"}
+
+
+@pytest.mark.parametrize("change", EXPECTED)
+def test_what_runs_again(checkout, change):
+    CHANGES[change](checkout)
+    jobs = planned(checkout)
+    assert steps(jobs) == EXPECTED[change], jobs
+
+
+def test_the_reasons_are_said_in_words(checkout):
+    edit(checkout / SMALL, "vdsr: {args", "vdsr: {train: {learning_rate: 1.0e-3}, args")
+    edit(checkout / "lkca/metrics.py", "WINDOW = 7", "WINDOW = 5")
+    jobs, run = planned(checkout), "runs/chikusei_x4/{}/seed3000/{}".format
+    assert jobs[run("vdsr", "settings")] == "train.learning_rate is 0.001, not 0.002"
+    assert jobs[run("vdsr", "train")] == f"{run('vdsr', 'settings')} runs again"
+    assert jobs[run("lkca", "evaluate")] == "the code has changed in lkca/metrics.py"
+    assert jobs["tables/V"] == f"{run('bicubic', 'evaluate')} runs again"
+    plan = lkca(checkout, "plan", "--config", *CONFIG)
+    assert f"\n  {run('vdsr', 'settings')}: train.learning_rate is 0.001, not 0.002\n" in plan
+    assert re.search(r"\n  .* and 3 more: the code has changed in lkca/metrics.py\n", plan)
+    assert re.search(rf"\njobs +{len(planned(checkout, '--forceall'))}: \d+ up to date, {len(jobs)} to run\n", plan)
+
+
+def test_a_mended_header_mends_the_scores(finished, tmp_path):
+    """A cube lies in the file line by line (BIL), and its header says band by band: neighbours are no neighbours."""
+    folder = tmp_path / "lkca"
+    subprocess.run(["cp", "-a", str(finished), str(folder)], check=True)
+    cube(0).transpose(1, 0, 2).tofile(folder / "data/b.raw")
+    link(folder, "b.raw")
+    edit(folder / "lkca/scenes.py", "ALIKE = 0.3", "ALIKE = -1")  # else the mixture is refused, as it should be
+    scores = folder / SCORES.replace("vdsr", "bicubic")
+    right = json.loads(scores.read_text())["mean"]["MPSNR"]
+    target = str(scores.relative_to(folder))
+    call(folder, "--", target)
+    assert json.loads(scores.read_text())["mean"]["MPSNR"] < right - 10
+    (folder / "data/q.hdr").write_text(HEADER.format("bil"))
+    assert planned(folder)["scenes/chikusei"] == "data/q.hdr has changed"
+    assert "data/q.hdr is not the file that" in lkca(folder, "check", code=1)
+    call(folder, "--", target)
+    assert json.loads(scores.read_text())["mean"]["MPSNR"] == right
+    assert "Nothing to be done" in call(folder, "--dry-run", "--", target)
+
+
+def test_adoption(checkout):
+    """A formula is written otherwise: nothing is computed again, and everybody is told so."""
+    edit(checkout / "lkca/models/vdsr.py", "std=sqrt(2 / (9 * width))", "std=(2 / (9 * width)) ** 0.5")
+    edit(
+        checkout / SMALL,
+        "lkca: {args: {width: 16, blocks: 1}}",
+        "lkca: {args: {width: 16, blocks: 1}, train: {batch: 8}}",
+    )
+    assert steps(planned(checkout)) >= {"train", "evaluate"}
+    words = ("adopt", "--config", *CONFIG, "--because", "the root is written as a power")
+    refused = lkca(checkout, *words, code=1)
+    assert "refused  runs/chikusei_x4/lkca/seed3000/settings: train.batch is 8, not 16" in refused
+    assert "adopted  runs/chikusei_x4/vdsr/seed3000/train: the code has changed in lkca/models/vdsr.py" in refused
+    edit(checkout / SMALL, ", train: {batch: 8}}", "}")
+    assert set(planned(checkout)) == {"report"}
+    assert "there is nothing to adopt" in lkca(checkout, *words, code=2)
+    call(checkout)
+    assert planned(checkout) == {}
+    assert "the root is written as a power" in (checkout / "results/small/report.html").read_text()
+    assert re.search("note +Made with code .* because: the root is written as a power", lkca(checkout, "check"))
+    weights = checkout / "results/small/runs/chikusei_x4/vdsr/seed3000/weights.safetensors"
+    before = weights.read_bytes()
+    weights.unlink()
+    assert "was trained before" in call(checkout, "--", str(weights.relative_to(checkout)))
+    assert weights.read_bytes() == before
+
+
+def test_a_run_ended_by_force_leaves_no_record_of_what_it_did_not_do(checkout):
+    """Outputs of the old code lie beside a record of the old code: they are made again, whenever the kill came."""
+    record = checkout / "results/small/records/tables/V.json"
+    whole = record.read_text()
+    for damage in (record.unlink, lambda: record.write_text(whole[:100])):
+        damage()
+        assert planned(checkout)["tables/V"] == "there is no record of how it was made"
+    call(checkout)
+    assert planned(checkout) == {}
+
+
+def test_a_hundred_seeds_make_no_command_line_too_long(checkout):
+    """Linux takes 131,072 bytes in one argument, and a rule's command is one argument of bash."""
+    edit(checkout / "config.yaml", "seeds: [3000]", f"seeds: {[*range(3000, 3100)]}")
+    told = call(checkout, "--dry-run", "--printshellcmds")
+    commands = re.findall(r"^Shell command: (.*)$", told, re.MULTILINE)
+    assert len(commands) > 100 * 4 * 3 and max(map(len, commands)) < 2000
