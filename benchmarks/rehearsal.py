@@ -33,8 +33,9 @@ from time import perf_counter, sleep
 from typing import Any, NamedTuple
 
 import psutil
+import yaml
 
-from lkca.config import read_config, scene_settings, split_settings
+from lkca.config import experiment, merged, read_config
 from lkca.cubes import CUBES
 from lkca.errors import InputError
 from lkca.files import read_json, sha256
@@ -191,8 +192,8 @@ def rehearse(name: str, folder: Path) -> list[dict[str, Any]]:
         InputError: If a command fails.
     """
     case, paper = CASES[name], read_config([REPOSITORY / "config.yaml"])
-    settings = json.loads(scene_settings(paper, case.scene))
-    cube = settings["cube"]
+    scene = paper.scenes[case.scene]
+    cube = scene.described().model_dump(mode="json")
     file = cube["files"][0] if case.form is None else cube["forms"][case.form]
     place = re.sub(r"(?<=\.zip)/.*", "", file["path"])
     work, source = folder / "work", folder / "served" / Path(place).name
@@ -205,7 +206,7 @@ def rehearse(name: str, folder: Path) -> list[dict[str, Any]]:
     if file["bytes"]:
         file["bytes"] = size
     top, bottom, left, right = cube["crop"] or (0, cube["shape"][0], 0, cube["shape"][1])
-    crop = 4 * (bottom - top) * (right - left) * settings["bands"]
+    crop = 4 * (bottom - top) * (right - left) * scene.bands
     root = "results/rehearsal"
     array, manifest = f"{root}/scenes/{case.scene}.npy", f"{root}/scenes/{case.scene}.json"
     lines = []
@@ -232,16 +233,19 @@ def rehearse(name: str, folder: Path) -> list[dict[str, Any]]:
     with Server({source.name: source}) as server:
         file["sources"] = [server.url(source.name)]
         cube |= {"files": [file], "forms": []}
-        told = json.dumps(settings)
+        overlay = {"experiment": "rehearsal", "scenes": {case.scene: {"cube": cube}}}
+        (work / "overlay.yaml").write_text(json.dumps(overlay))  # YAML holds JSON
+        config = merged(yaml.safe_load((REPOSITORY / "config.yaml").read_text(encoding="utf-8")), overlay)
+        (work / "experiment.json").write_text(experiment(config).model_dump_json())
         terms = ["--accept-terms"] if cube["confirm"] else []
-        receipt = f"{root}/scenes/{case.scene}.files.json"
-        show(step("fetch", ["fetch", case.scene, "--settings", told, "--receipt", receipt, *terms]))
-    show(step("scene", ["scene", "--settings", told, "--out", array, "--manifest", manifest]))
+        files = ["--config", str(REPOSITORY / "config.yaml"), "overlay.yaml"]
+        show(step("fetch", ["fetch", case.scene, *files, *terms]))
+    job = ["--experiment", "experiment.json", "--outputs"]
+    show(step("scene", ["step", f"scenes/{case.scene}", *job, array, manifest]))
     run([__file__, "--check", name, array], work, work / place)
     for scale, expected in case.patches.items():
         out = f"{root}/splits/{case.scene}_x{scale}.json"
-        words = ["--settings", split_settings(paper, case.scene, scale), "--manifest", manifest, "--out", out]
-        line = step(f"split x{scale}", ["split", *words])
+        line = step(f"split x{scale}", ["step", f"splits/{case.scene}_x{scale}", *job, out])
         line |= {key: read_json(work / out)["numbers"][key] for key in ("grid", "train", "validation")}
         found = line["grid"], line["train"], line["validation"]
         show(line, "as it should be" if found == expected else f"SHOULD BE {expected}")

@@ -46,8 +46,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, RandomSampler, default_collate
 
 from lkca import checkpoint, losses, patches, state, train
-from lkca.config import Experiment, Run, read_config, read_run, run_settings, settings
+from lkca.config import Experiment, Run, read_config, read_run, settings
 from lkca.files import read_json, sha256, write_json
+from lkca.jobs import run_settings
 from lkca.models import MODELS, build
 from lkca.progress import Steps
 from lkca.resize import resize
@@ -275,7 +276,7 @@ def prepare(folder: Path, e: Experiment) -> None:
 
 def write_run(folder: Path, name: str, e: Experiment, model: str, split: dict, changes: dict, **args: float) -> None:
     """Write split.json and run.json in folder/name: config.yaml's with changes of `train` and of the network's args."""
-    run, place = json.loads(run_settings(e, "chikusei", SCALE, model)), folder / name
+    run, place = run_settings(e, "chikusei", SCALE, model), folder / name
     run |= {"train": run["train"] | changes, "args": run["args"] | args}
     write_json(place / "split.json", split)
     teacher = folder / TEACHER / "run.json" if run["distill"] else None

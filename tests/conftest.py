@@ -1,7 +1,9 @@
 """One source of randomness and one tiny scene for all tests."""
 
 import json
+import os
 import shutil
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -28,6 +30,19 @@ def copy_checkout(folder: Path) -> Path:
         (folder / name).parent.mkdir(exist_ok=True)
         shutil.copy(REPOSITORY / name, folder / name)
     return folder
+
+
+def clean_shell(folder: Path) -> dict[str, str]:
+    """The environment of a shell in which nothing was activated, and another Python is the first on the PATH."""
+    other = folder.parent / "another-python"
+    other.mkdir(exist_ok=True)
+    for name in ("python", "python3"):
+        (other / name).write_text("#!/bin/sh\necho not this Python >&2\nexit 3\n")
+        (other / name).chmod(0o755)
+    here = str(Path(sys.executable).parent)
+    path = [place for place in os.environ["PATH"].split(os.pathsep) if place != here and ".venv" not in place]
+    kept = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "PYTHONPATH")}
+    return kept | {"PATH": os.pathsep.join([str(other), *path])}
 
 
 RECIPE = {

@@ -44,8 +44,6 @@ if not CONFIGURATION.exists():
     with replacing(CONFIGURATION) as part:
         part.write_text(FROZEN, encoding="utf-8")
 
-STEP = f"{PYTHON} -m lkca step {{params.job:q}} --experiment {CONFIGURATION} --outputs {{output:q}} |& tee {{log:q}}"
-
 
 wildcard_constraints:
     exp=EXPERIMENT.experiment,
@@ -96,6 +94,15 @@ def files(step):
 def name_of(step):
     """A function for params: what the job is called."""
     return lambda wildcards, input: JOBS.of(step, wildcards).name
+
+
+def command(step):
+    """A function for params: the command that runs the job; the rule adds where it writes.
+
+    Snakemake leaves out of its own records what is made from `input`.
+    """
+    words = f"{PYTHON} -m lkca step {{}} --experiment {CONFIGURATION}"
+    return lambda wildcards, input: words.format(shlex.quote(JOBS.of(step, wildcards).name))
 
 
 def why(step):

@@ -13,11 +13,12 @@ rule fetch:
         "../../environment.yml"
     params:
         job=name_of("fetch"),
+        command=command("fetch"),
         why=why("fetch"),
     message:
         "{params.job}: {params.why}"
     shell:
-        STEP
+        "{params.command} --outputs {output:q} |& tee {log:q}"
 
 
 rule scene:
@@ -36,11 +37,12 @@ rule scene:
         "../../environment.yml"
     params:
         job=name_of("scene"),
+        command=command("scene"),
         why=why("scene"),
     message:
         "{params.job}: {params.why}"
     shell:
-        STEP
+        "{params.command} --outputs {output:q} |& tee {log:q}"
 
 
 rule split:
@@ -58,8 +60,9 @@ rule split:
         "../../environment.yml"
     params:
         job=name_of("split"),
+        command=command("split"),
         why=why("split"),
     message:
         "{params.job}: {params.why}"
     shell:
-        STEP
+        "{params.command} --outputs {output:q} |& tee {log:q}"

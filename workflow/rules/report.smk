@@ -18,11 +18,12 @@ rule table:
         "../../environment.yml"
     params:
         job=name_of("table"),
+        command=command("table"),
         why=why("table"),
     message:
         "{params.job}: {params.why}"
     shell:
-        STEP
+        "{params.command} --outputs {output:q} |& tee {log:q}"
 
 
 rule bicubic_rows:
@@ -39,11 +40,12 @@ rule bicubic_rows:
         "../../environment.yml"
     params:
         job=name_of("bicubic_rows"),
+        command=command("bicubic_rows"),
         why=why("bicubic_rows"),
     message:
         "{params.job}: {params.why}"
     shell:
-        STEP
+        "{params.command} --outputs {output:q} |& tee {log:q}"
 
 
 rule figure:
@@ -62,11 +64,12 @@ rule figure:
         "../../environment.yml"
     params:
         job=name_of("figure"),
+        command=command("figure"),
         why=why("figure"),
     message:
         "{params.job}: {params.why}"
     shell:
-        STEP
+        "{params.command} --outputs {output:q} |& tee {log:q}"
 
 
 rule claims:
@@ -83,11 +86,12 @@ rule claims:
         "../../environment.yml"
     params:
         job=name_of("claims"),
+        command=command("claims"),
         why=why("claims"),
     message:
         "{params.job}: {params.why}"
     shell:
-        STEP
+        "{params.command} --outputs {output:q} |& tee {log:q}"
 
 
 rule report:
@@ -104,8 +108,9 @@ rule report:
         "../../environment.yml"
     params:
         job=name_of("report"),
+        command=command("report"),
         why=why("report"),
     message:
         "{params.job}: {params.why}"
     shell:
-        STEP
+        "{params.command} --outputs {output:q} |& tee {log:q}"

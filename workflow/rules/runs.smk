@@ -11,11 +11,12 @@ rule settings:
         "../../environment.yml"
     params:
         job=name_of("settings"),
+        command=command("settings"),
         why=why("settings"),
     message:
         "{params.job}: {params.why}"
     shell:
-        STEP
+        "{params.command} --outputs {output:q} |& tee {log:q}"
 
 
 rule train:
@@ -38,11 +39,12 @@ rule train:
         runtime=minutes_of("training"),
     params:
         job=name_of("train"),
+        command=command("train"),
         why=why("train"),
     message:
         "{params.job}: {params.why}"
     shell:
-        STEP.replace(" |&", " --cards {resources.gpu:q} |&")
+        "{params.command} --cards {resources.gpu:q} --outputs {output:q} |& tee {log:q}"
 
 
 rule evaluate:
@@ -64,11 +66,12 @@ rule evaluate:
         runtime=minutes_of("evaluation"),
     params:
         job=name_of("evaluate"),
+        command=command("evaluate"),
         why=why("evaluate"),
     message:
         "{params.job}: {params.why}"
     shell:
-        STEP
+        "{params.command} --outputs {output:q} |& tee {log:q}"
 
 
 rule spectrum:
@@ -85,11 +88,12 @@ rule spectrum:
         "../../environment.yml"
     params:
         job=name_of("spectrum"),
+        command=command("spectrum"),
         why=why("spectrum"),
     message:
         "{params.job}: {params.why}"
     shell:
-        STEP
+        "{params.command} --outputs {output:q} |& tee {log:q}"
 
 
 rule efficiency:
@@ -109,8 +113,9 @@ rule efficiency:
         gpu=int(ESTIMATES.gpu),
     params:
         job=name_of("efficiency"),
+        command=command("efficiency"),
         why=why("efficiency"),
     message:
         "{params.job}: {params.why}"
     shell:
-        STEP
+        "{params.command} --outputs {output:q} |& tee {log:q}"

@@ -1,0 +1,264 @@
+"""The digest of code: what changes it, what does not, and that it covers whatever runs."""
+
+import ast
+import inspect
+import json
+import sys
+from pathlib import Path
+from textwrap import dedent
+
+import made_up
+import pytest
+
+from lkca import fingerprint
+from lkca.fingerprint import PLUMBING, REGISTRIES, STEPS, Package, of_step
+from lkca.models import MODELS
+from tests.conftest import REPOSITORY
+from tests.trees import dump
+
+TREES = REPOSITORY / "tests/trees"
+
+
+def digest(source: str = "", root: str = "p.a:f", **others: str) -> str:
+    """The digest of a definition of a package that consists of p.a and other modules."""
+    texts = {"p": "", "p.a": source} | {f"p.{name}": text for name, text in others.items()}
+    trees = {name: ast.parse(dedent(text)) for name, text in texts.items()}
+    return Package(Path("p"), trees, plumbing={"p.plumbing"}, registries={"p.a:TABLE"}).code(root).digest
+
+
+BASE = """
+    from p.b import scale
+    import numpy as np
+
+    LIMIT = 0.5
+    TABLE = {"one": 1}
+
+    class Wrong(ValueError):
+        pass
+
+    class Net:
+        width: int = 4
+
+        def forward(self, x):
+            return np.dot(x, self.width)
+
+        def size(self):
+            return 2 * self.width
+
+    def g(x):
+        return x + 1
+
+    def f(x: float, times: int = 2) -> float:
+        if x > LIMIT:
+            raise Wrong(f"{x} is too large: choose less")
+        total = [scale(value) for value in range(times)]
+        def inner(y):
+            return g(y) + total[0]
+        print("done")
+        return inner(x) + Net().forward(total[1])
+"""
+OTHER = "def scale(x):\n    return 3 * x\n"
+
+SAME = {
+    "comment": ("LIMIT = 0.5", "LIMIT = 0.5  # of all"),
+    "docstring": ("def g(x):\n", 'def g(x):\n        """Add one."""\n'),
+    "annotations": ("def g(x):", "def g(x: int) -> int:"),
+    "annotated variable": ("total = [", "total: list = ["),
+    "message": ("is too large: choose less", "exceeds the limit"),
+    "message with another value": ('Wrong(f"{x} is', 'Wrong(f"{x + 1} is'),
+    "print": ('print("done")', 'print("ready", 1)'),
+    "no print": ('        print("done")\n', ""),
+    "text for a message": ("        print", '        hint = "more" + " words"\n        print'),
+    "local variable": ("total", "whole"),
+    "loop variable": ("scale(value) for value in", "scale(v) for v in"),
+    "inner function": ("inner", "nested"),
+    "function": ("g(", "plus_one("),
+    "class": ("Net", "Network"),
+    "constant": ("LIMIT", "MOST"),
+    "alias of a module": ("np", "numpy_as_np"),
+    "alias of a function": ("import scale", "import scale as triple", "scale(value)", "triple(value)"),
+    "number": ("0.5", "5e-1"),
+    "unused function": ("class Net", "def unused():\n        return 1\n\n    class Net"),
+    "unused import": ("import numpy", "import math\n    import numpy"),
+    "entry of a registry": ('{"one": 1}', '{"one": 1, "two": 2}'),
+    "for type checkers": ("    LIMIT =", "    if TYPE_CHECKING:\n        import x\n    LIMIT ="),
+    "pass": ("        print", "        pass\n        print"),
+}  # fmt: skip
+
+OTHERWISE = {
+    "constant": ("LIMIT = 0.5", "LIMIT = 0.6"),
+    "kind of a number": ("3 * x", "3.0 * x"),
+    "text": ("int = 2", 'int = "2"'),
+    "default": ("times: int = 2", "times: int = 3"),
+    "name of a parameter": ("times", "number"),
+    "condition": ("x > LIMIT", "x >= LIMIT"),
+    "no refusal": ('raise Wrong(f"{x} is too large: choose less")', "x = LIMIT"),
+    "used function": ("return x + 1", "return x + 2"),
+    "used function elsewhere": ("return 3 * x", "return 4 * x"),
+    "method": ("np.dot", "np.inner"),
+    "another method": ("2 * self.width", "3 * self.width"),
+    "attribute": ("self.width", "self.depth"),
+    "field": ("width: int = 4", "width: int = 5"),
+    "type of a field": ("width: int = 4", "width: float = 4"),
+    "base": ("class Net:", "class Net(dict):"),
+    "order of operands": ("inner(x) + Net().forward(total[1])", "Net().forward(total[1]) + inner(x)"),
+    "order of statements": ("LIMIT = 0.5", "LIMIT = 0.5\n    LIMIT = 0.25"),
+    "statement at the top": ("LIMIT = 0.5", "LIMIT = 0.5\n    np.seterr()"),
+    "decorator": ("    def g(x)", "    @np.vectorize\n    def g(x)"),
+    "other import": ("import numpy as np", "import torch as np"),
+    "other function of the same name": ("from p.b import scale", "from p.c import scale"),
+    "printed assignment": ('print("done")', "print(x := 1)"),
+}
+
+
+def edited(*pairs: str) -> tuple[str, dict[str, str]]:
+    source, other = BASE, OTHER
+    for old, new in zip(pairs[::2], pairs[1::2], strict=True):
+        assert old in source + other
+        source, other = source.replace(old, new), other.replace(old, new)
+    return source, {"b": other, "c": "def scale(x):\n    return x\n"}
+
+
+@pytest.mark.parametrize("name", SAME)
+def test_what_decides_nothing_changes_nothing(name):
+    source, others = edited(*SAME[name])
+    assert digest(source, **others) == digest(BASE, b=OTHER)
+
+
+@pytest.mark.parametrize("name", OTHERWISE)
+def test_what_decides_changes_it(name):
+    source, others = edited(*OTHERWISE[name])
+    assert digest(source, **others) != digest(BASE, b=OTHER)
+
+
+def test_definitions_may_move():
+    """Into other modules, in another order, by whatever import."""
+    start = "def g(x):\n    return x + 1\n\n\ndef f(x):\n    return g(x)\n"
+    ways = [
+        ("def f(x):\n    return g(x)\n\n\ndef g(x):\n    return x + 1\n", ""),
+        ("from p.b import g\n\n\ndef f(x):\n    return g(x)\n", "def g(x):\n    return x + 1\n"),
+        ("from p import b\n\n\ndef f(x):\n    return b.g(x)\n", "def g(x):\n    return x + 1\n"),
+        ("import p.b\n\n\ndef f(x):\n    return p.b.g(x)\n", "def g(x):\n    return x + 1\n"),
+        ("def f(x):\n    from p.b import g as h\n    return h(x)\n", "def g(x):\n    return x + 1\n"),
+        ("from p.b import g\n\n\ndef f(x):\n    return g(x)\n", "from p.c import g\n"),
+    ]
+    others = {"c": "def g(x):\n    return x + 1\n"}
+    assert len({digest(start)} | {digest(a, b=b, **others) for a, b in ways}) == 1
+
+
+METHOD = "class f:\n    a = 1\n    def m(self):\n        return a\n"  # where a is the module's
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("def f(a, b):\n    x, y = a, b\n    return x - y\n", "def f(a, b):\n    x, y = a, b\n    return y - x\n"),
+        ("g = 1\ndef f():\n    return [h for h in [2]], g\n", "g = 1\ndef f():\n    return [g for g in [2]], g, g\n"),
+        ("g = 1\nh = 2\ndef f():\n    return g, h\n", "g = 1\nh = 2\ndef f():\n    return h, g\n"),
+        ("g = 1\ndef f():\n    return g\n", "g = 1\ndef f(g=1):\n    return g\n"),
+        ("def f():\n    x = 1\n    return lambda: x\n", "x = 1\ndef f():\n    return lambda: x\n"),
+        ("def f(n):\n    return f(n - 1)\n", "def f(n):\n    return g(n - 1)\ndef g(n):\n    return n\n"),
+        (
+            "def f(n):\n    return g(n)\ndef g(n):\n    return f(n) + 1\n",
+            "def f(n):\n    return g(n)\ndef g(n):\n    return f(n) + 2\n",
+        ),
+        ("def f():\n    global x\n    x = 1\n", "def f():\n    x = 1\n"),
+        (METHOD + "a = 2\n", METHOD + "a = 3\n"),
+    ],
+)  # fmt: skip
+def test_scopes_are_told_apart(one, other):
+    assert digest(one) != digest(other)
+
+
+@pytest.mark.parametrize("version", ["3.12", "3.13"])
+def test_trees_of_other_pythons_have_the_same_digest(version):
+    """Their trees are others: f-strings are divided otherwise, functions and classes have more fields."""
+    here, stored = ast.parse(dump.SAMPLE.read_text()), json.loads((TREES / f"{version}.json").read_text())
+    names = ("format_all", "classify", "gather", "read", "Point", "decorate", "LIMITS", "FIRST", "REST")
+    for name in names:
+        one, other = (Package(Path("p"), {"p.a": tree}).code(f"p.a:{name}") for tree in (here, dump.decode(stored)))
+        assert one == other
+    if sys.version_info < (3, 12):
+        assert dump.encode(here) != stored
+
+
+def test_names_in_the_lists_exist():
+    """One that is renamed would silently be followed, or no longer."""
+    package = fingerprint.package()
+    for key in (*PLUMBING, *REGISTRIES, *STEPS.values()):
+        name, _, definition = key.partition(":")
+        module = package.module(name)
+        assert module is not None and (not definition or definition in module.bindings), key
+    assert len({of_step("train", [arch]).digest for arch in MODELS}) == len(MODELS)
+
+
+@pytest.fixture
+def executed():
+    """The definitions of lkca whose code runs meanwhile, as `module:name`; import time is not counted."""
+    seen = set()
+    folder = str(fingerprint.PACKAGE)
+
+    def note(frame, event, _):
+        code = frame.f_code
+        runs = code.co_flags & inspect.CO_OPTIMIZED  # of a function, not the body of a module or a class
+        if event == "call" and runs and code.co_filename.startswith(folder) and not code.co_qualname.startswith("<"):
+            seen.add((frame.f_globals["__name__"], code.co_qualname.split(".")[0]))
+
+    sys.setprofile(note)
+    yield seen
+    sys.setprofile(None)
+
+
+def uncovered(seen: set, *roots: str) -> set[str]:
+    """What runs and is neither followed from the roots nor plumbing."""
+    reached = {*fingerprint.package()._reached(roots)}
+    keys = {f"{module}:{name}" for module, name in seen}
+    return {key for key in keys if not {key, key.partition(":")[0]} & {*reached, *PLUMBING}}
+
+
+def network(arch: str) -> str:
+    return f"lkca.models.{arch}:{MODELS[arch].network}"
+
+
+def test_whatever_a_run_runs_through_is_covered(tiny, executed):
+    """A training with a teacher, its scores, its singular values: every function that was called is in the digest."""
+    from lkca.evaluate import evaluate
+    from lkca.spectrum import spectrum
+    from lkca.train import train
+
+    folder = tiny.folder
+    teacher = {"teacher": "t", "features": "upsampler", "alpha": 0.1, "decay": 0.5, "every": 1}
+    losses = {"cos": 0.5, "sam": 0.5, "grad": 0.1}
+    runs = [tiny.run("t")]
+    train(runs[0], tiny.scene, tiny.split, None, folder / "t/weights.safetensors", folder / "t/history.csv")
+    runs.append(tiny.run("s", teacher=runs[0], distill=teacher | losses))
+    train(runs[1], tiny.scene, tiny.split, folder / "t/weights.safetensors", *files(folder / "s"))
+    assert uncovered(executed, STEPS["train"], network("lkca"), STEPS["split"], STEPS["settings"]) == set()
+    executed.clear()
+    scores = folder / "s/scores.json", folder / "s/image.npz"
+    evaluate(runs[1], tiny.scene, tiny.split, *files(folder / "s"), 0, [1, 2, 3], *scores)
+    assert uncovered(executed, STEPS["evaluate"], network("lkca")) == set()
+    executed.clear()
+    spectrum(runs[1], folder / "s/weights.safetensors", folder / "s/spectrum.json")
+    assert uncovered(executed, STEPS["spectrum"], network("lkca")) == set()
+
+
+def files(folder: Path) -> tuple[Path, Path]:
+    return folder / "weights.safetensors", folder / "history.csv"
+
+
+def test_whatever_a_report_runs_through_is_covered(tmp_path, executed):
+    made_up.report(tmp_path)
+    assert {"lkca.tables:table", "lkca.figures:figure", "lkca.report:report"} <= {":".join(key) for key in executed}
+    assert uncovered(executed, *(STEPS[step] for step in ("table", "figure", "claims", "report"))) == set()
+
+
+def test_whatever_a_scene_runs_through_is_covered(tmp_path, monkeypatch, executed):
+    from lkca import scenes
+    from lkca.cubes import CUBES
+
+    monkeypatch.setattr(scenes, "guarded", lambda function, *args: function(*args))  # else it runs in another process
+    cube = CUBES["indian_pines"].model_dump(mode="json")
+    settings = {"name": "x", "cube_name": "indian_pines", "cube": cube, "bands": 12, "mirror": []}
+    scenes.scene(json.dumps(settings), tmp_path / "x.npy", tmp_path / "x.json")
+    assert uncovered(executed, STEPS["scene"]) == set()
