@@ -177,6 +177,12 @@ def _about(scene: str, cube: Cube) -> str:
     return f"{scene}\nSource: {cube.source}\nCitation: {cube.citation}\nTerms: {cube.terms}"
 
 
+def _this_python() -> str:
+    """The interpreter as one calls it from here, whatever is on the PATH."""
+    path, here = Path(sys.executable), Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
 def _confirm(scene: str, cube: Cube, missing: Path, accepted: bool) -> None:
     """Have the terms confirmed, once: the file TERMS beside the data remembers it."""
     note = missing.with_name("TERMS")
@@ -189,7 +195,7 @@ def _confirm(scene: str, cube: Cube, missing: Path, accepted: bool) -> None:
     if not accepted:
         raise InputError(
             f"{missing} is downloaded only under its terms, which are not confirmed ({cube.terms}; {cube.source}): "
-            f"read them, then confirm once with: python -m lkca fetch {scene} --accept-terms."
+            f"read them, then confirm once with: {_this_python()} -m lkca fetch {scene} --accept-terms."
         )
     with replacing(note) as part:
         part.write_text(f"Confirmed on {date.today()}: {_about(scene, cube)}\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""What there is to do, how far it is and what it will cost: estimates of memory and time, and `python -m lkca plan`.
+"""What there is to do, how far it is and what it will cost: estimates of memory and time, and `lkca plan`.
 
 Nothing needs torch: the Snakefile asks on every call. Estimates are coarse, within about a factor of two. Times come
 from what runs of the same model and scale took, else from benchmarks/training_*.csv, in proportion to the work.

@@ -1,4 +1,4 @@
-"""Whether the files of an experiment still belong together: `python -m lkca check`.
+"""Whether the files of an experiment still belong together: `lkca check`.
 
 What was made from files has recorded their SHA-256: the records of the jobs (records.py) those of all that each job
 read and wrote, report.json those of all that the report shows, scores.json those of run.json, weights, history and

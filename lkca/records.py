@@ -15,7 +15,7 @@ from pathlib import Path
 from time import sleep, time_ns
 from typing import Any, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from lkca.config import Experiment, read_config, read_frozen
 from lkca.errors import InputError
@@ -26,6 +26,7 @@ from lkca.jobs import Job, Jobs
 HASHES = Path("results/.hashes.json")  # of files whose records do not know them as they are now, such as copies
 TICK_NS, SECOND_NS = 20_000_000, 2_100_000_000  # after which another change has another time: most disks, coarse ones
 MOST_NAMED = 3  # changes that a reason names
+CACHED = TypeAdapter(dict[str, tuple[str, int, int, int, int]])  # path -> SHA-256 and stamp
 CHANGED, MISSING = "changed", "missing"
 
 
@@ -65,11 +66,13 @@ class Hashes:
         self.cache = cache
         self.by_stamp: dict[Stamp, str] = {}
         self.by_path: dict[str, str | None] = {}
-        self.new: dict[str, list[Any]] = {}
+        self.cached: dict[str, tuple[str, int, int, int, int]] = {}
+        self.new = False
         if cache:
-            with suppress(OSError, ValueError, TypeError, AttributeError):  # it can always be made again
-                for digest, *numbers in json.loads(cache.read_text(encoding="utf-8")).values():
-                    self.know(digest, numbers)
+            with suppress(OSError, ValidationError):  # it can always be made again
+                self.cached = CACHED.validate_json(cache.read_bytes())
+        for digest, *numbers in self.cached.values():
+            self.know(digest, numbers)
 
     def know(self, digest: str, numbers: Iterable[int]) -> None:
         """Take over the SHA-256 of a file and its stamp at that time."""
@@ -93,7 +96,7 @@ class Hashes:
             settled, digest = is_settled(before), sha256(Path(path))
             if settled and stamp(path) == before:
                 self.know(digest, before)
-                self.new[path] = [digest, *before]
+                self.cached[path], self.new = (digest, *before), True
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
@@ -103,11 +106,8 @@ class Hashes:
     def save(self) -> None:
         """Keep what had to be hashed for the next call; where that is not possible it is hashed again."""
         if self.cache and self.new:
-            known = {}
-            with suppress(OSError, ValueError):
-                known = json.loads(self.cache.read_text(encoding="utf-8"))
             with suppress(InputError):
-                write_json(self.cache, {path: each for path, each in known.items() if Path(path).exists()} | self.new)
+                write_json(self.cache, {path: each for path, each in self.cached.items() if Path(path).exists()})
 
 
 class Adoption(BaseModel):

@@ -141,8 +141,10 @@ def test_tiny_workflow_runs_under_use_conda(checkout, tmp_path):
 
     (prefix,) = (meta.parent for meta in (checkout / ".snakemake/conda").glob("*/conda-meta"))
     assert len(list(prefix.glob("conda-meta/*.json"))) == len(ENVIRONMENT["dependencies"])
-    used = re.findall(rf"^{re.escape(str(prefix))} -m lkca (\w+)", calls.read_text(), flags=re.MULTILINE)
-    assert {"scene", "settings", "train", "evaluate", "table", "figure", "report"} <= set(used)
+    used = re.findall(rf"^{re.escape(str(prefix))} -m lkca step (\S+)", calls.read_text(), flags=re.MULTILINE)
+    run = "runs/chikusei_x4/lkca_kd/seed3000"
+    steps = {f"{run}/{step}" for step in ("settings", "train", "evaluate")}
+    assert steps | {"scenes/chikusei", "splits/chikusei_x8", "tables/V", "figures/4", "claims", "report"} <= {*used}
 
     for again in [snakemake(checkout, "-n", "--use-conda", **conda), snakemake(checkout, "-n")]:
         assert "Nothing to be done" in again.stdout

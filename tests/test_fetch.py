@@ -424,7 +424,7 @@ def test_two_parts_of_one_archive_are_one_download(tmp_path):
 
 def test_terms_are_confirmed_once_and_again_when_they_change(tmp_path):
     with Server({"x.bin": DATA}) as server:
-        url, command = server.url("x.bin"), "python -m lkca fetch it --accept-terms"
+        url, command = server.url("x.bin"), f"{sys.executable} -m lkca fetch it --accept-terms"
         refused(tmp_path, url, confirm=True, told=(command, "CC BY 4.0", "https://far.example/page"))
         assert server.seen == []
         fetch("it", cube(url, confirm=True), True, None)

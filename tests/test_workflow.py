@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import made_up
 import official
@@ -17,7 +18,7 @@ import pytest
 from lkca.config import read_config
 from lkca.cubes import CUBES
 from lkca.files import sha256
-from tests.conftest import copy_checkout
+from tests.conftest import clean_shell, copy_checkout
 from tests.server import Server
 
 TINY = ["config.yaml", "tests/tiny.yaml"]
@@ -25,9 +26,10 @@ ENVIRONMENT = os.environ | {"PATH": f"{os.path.dirname(sys.executable)}:{os.envi
 
 
 def snakemake(folder, *words, **options):
-    """Call snakemake for the tiny experiment as a user would."""
-    command = ["snakemake", "--cores", "all", "--configfile", *TINY, "--", *words]
-    return subprocess.run(command, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, **options)
+    """Call snakemake for the tiny experiment as a user would who has activated nothing."""
+    program = str(Path(sys.executable).with_name("snakemake"))
+    command = [program, "--cores", "all", "--configfile", *TINY, "--", *words]
+    return subprocess.run(command, cwd=folder, env=clean_shell(folder), capture_output=True, text=True, **options)
 
 
 def planned(folder, *words) -> dict[str, set]:
@@ -147,7 +149,7 @@ def test_without_network_and_files_it_says_which_are_missing_and_where_they_come
         r"lkca: data/raw/pavia_centre/Pavia.mat could not be fetched .*: download https://www.ehu.eus/\S+ in a browser"
     )
     houston = (
-        r"lkca: data/raw/houston2018/phase2.zip .* confirm once with: python -m lkca fetch houston2018 --accept-terms"
+        r"lkca: data/raw/houston2018/phase2.zip .* confirm once with: \S+ -m lkca fetch houston2018 --accept-terms"
     )
     assert all(re.search(sentence, said) for sentence in (chikusei, pavia, houston))
     assert not [path for path in (checkout / "data").rglob("*") if path.is_file()]
@@ -266,7 +268,9 @@ def test_from_served_official_files_to_scores(tmp_path):
         words = {"cwd": folder, "env": ENVIRONMENT, "capture_output": True, "text": True}
         first = subprocess.run(command, **words)
         assert first.returncode != 0
-        assert "confirm once with: python -m lkca fetch houston2018 --accept-terms" in first.stdout + first.stderr
+        assert re.search(
+            r"confirm once with: \S+ -m lkca fetch houston2018 --accept-terms", first.stdout + first.stderr
+        )
         accept = [sys.executable, "-m", "lkca", "fetch", "houston2018", "--accept-terms", "--config", *config]
         accepted = subprocess.run(accept, **words)
         assert accepted.returncode == 0 and "promise to cite" in accepted.stdout, accepted.stderr

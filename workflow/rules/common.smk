@@ -1,5 +1,6 @@
 """What the rules need of Python: the checked configuration, its jobs, and what has to run again."""
 
+import atexit
 import hashlib
 import shlex
 import shutil
@@ -26,6 +27,8 @@ try:
 except InputError as error:
     sys.exit(f"lkca: {error}")
 JOBS = RESULTS.jobs
+if workflow.is_main_process:
+    atexit.register(RESULTS.hashes.save)
 
 CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
 if CONDA and not shutil.which("conda"):
