@@ -233,25 +233,31 @@ class Results:
     def pending(self) -> dict[str, str]:
         """What a call of snakemake would run for the report: job -> why, each behind those that it needs.
 
-        As for Snakemake, a file that is missing is made again only when a job that runs needs it.
+        As for Snakemake, a file that is missing is made again only when a job that runs needs it; whoever reads it runs
+        then, too.
         """
         jobs = {job.name: job for job in self.jobs.all}
-        users: dict[str, list[str]] = {name: [] for name in jobs}
+        users: dict[str, list[Job]] = {name: [] for name in jobs}
         for job in jobs.values():
             for need in job.needs:
-                users[need].append(job.name)
-        reasons = {name: self.reason(job) for name, job in jobs.items()}
-        last = self.jobs.all[-1].name
-        why: dict[str, str] = {}
-        waiting = [(name, r.text) for name, r in reasons.items() if r and (r.kind == CHANGED or name == last)]
+                users[need].append(job)
+        last = self.jobs.all[-1]
+        waiting = [job for job in jobs.values() if self.changed(job) or job is last and self.reason(job)]
+        running: set[str] = set()
         while waiting:
-            name, text = waiting.pop(0)
-            if name in why:
+            job = waiting.pop()
+            if job.name in running:
                 continue
-            why[name] = text
-            waiting += [(user, reasons[user].text if reasons[user] else f"{name} runs again") for user in users[name]]
-            waiting += [(need, r.text) for need in jobs[name].needs if (r := reasons[need]) and r.kind == MISSING]
-        return {name: why[name] for name in jobs if name in why}
+            running.add(job.name)
+            gone = {path for path in job.outputs.values() if self.hashes.of(path) is None}
+            waiting += [user for user in users[job.name] if gone & user.reads().keys()]
+            needed = [jobs[name] for name in job.needs]
+            waiting += [need for need in needed if self._lacks(need, job)]
+        return {name: self.why(job) for name, job in jobs.items() if name in running}
+
+    def _lacks(self, need: Job, job: Job) -> bool:
+        """Whether a file that a job reads of one that it needs is not there."""
+        return any(self.hashes.of(path) is None for path in need.outputs.values() if path in job.reads())
 
     def write(self, job: Job, code: Code, adopted: list[Adoption], written: Mapping[str, str]) -> None:
         """Write the record of a job that has just ended.

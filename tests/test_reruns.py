@@ -390,6 +390,7 @@ def test_adoption(checkout):
         "lkca: {args: {width: 16, blocks: 1}, train: {batch: 8}}",
     )
     assert steps(planned(checkout)) >= {"train", "evaluate"}
+    assert "Made with other code than that of now, in lkca/models/vdsr.py: " in lkca(checkout, "check")
     words = ("adopt", "--config", *CONFIG, "--because", "the root is written as a power")
     refused = lkca(checkout, *words, code=1)
     assert "refused  runs/chikusei_x4/lkca/seed3000/settings: train.batch is 8, not 16" in refused
@@ -425,3 +426,28 @@ def test_a_hundred_seeds_make_no_command_line_too_long(checkout):
     told = call(checkout, "--dry-run", "--printshellcmds")
     commands = re.findall(r"^Shell command: (.*)$", told, re.MULTILINE)
     assert len(commands) > 100 * 4 * 3 and max(map(len, commands)) < 2000
+
+
+@pytest.mark.parametrize(
+    ("removed", "change"),
+    [
+        ("scenes/chikusei.npy", None),
+        ("scenes/chikusei.npy", "another score"),
+        ("runs/chikusei_x4/vdsr/seed3000/weights.safetensors", None),
+        ("runs/chikusei_x4/vdsr/seed3000/weights.safetensors", "another score"),
+        ("runs/chikusei_x4/lkca_64/seed3000/weights.safetensors", "the learning rate of one model"),
+        ("tables/V.md", None),
+        ("report.html", None),
+        ("splits/chikusei_x4.json", "another seed"),
+    ],
+)
+def test_plan_and_snakemake_name_the_same_jobs_where_files_are_missing(checkout, monkeypatch, removed, change):
+    (checkout / "results/small" / removed).unlink()
+    if change:
+        CHANGES[change](checkout)
+    jobs = planned(checkout)
+    plan = "import json, sys; from lkca.records import *; e = read_config([Path(name) for name in sys.argv[1:]]); "
+    command = [sys.executable, "-c", plan + "print(json.dumps(Results(e).pending()))", *CONFIG]
+    done = subprocess.run(command, cwd=checkout, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": "."})
+    assert json.loads(done.stdout) == jobs
+    assert bool(jobs) == bool(change or removed == "report.html")  # what nobody needs is not made again
