@@ -120,13 +120,32 @@ class Package:
         self.digests: dict[str, str] = {}
 
     def code(self, *roots: str) -> Code:
-        """The code that these definitions, `module:name`, reach."""
-        whole = hashlib.sha256("".join(self._digest(root) for root in roots).encode()).hexdigest()
-        own: dict[str, set[str]] = {}
-        for key in self._reached(roots):
-            own.setdefault(key.partition(":")[0], set()).add(_hash(self._tokens(key), lambda _: "a definition"))
-        modules = {name: hashlib.sha256("".join(sorted(of)).encode()).hexdigest()[:12] for name, of in own.items()}
-        return Code(whole, dict(sorted(modules.items())))
+        """The code that these definitions, `module:name`, reach.
+
+        They are numbered as they are found, and a definition names the others by their numbers.
+        """
+        number = {root: i for i, root in enumerate(dict.fromkeys(roots))}
+        waiting = [*number]
+        for key in waiting:  # which grows meanwhile
+            new = [ref for ref in dict.fromkeys(self.references(key)) if ref not in number]
+            number |= {ref: i for i, ref in enumerate(new, len(number))}
+            waiting += new
+        lines = [[self._own_digest(key), *(number[ref] for ref in self.references(key))] for key in number]
+        modules: dict[str, list[str]] = {}
+        for key in number:
+            modules.setdefault(key.partition(":")[0], []).append(self._own_digest(key))
+        parts = {name: _hash(sorted(digests))[:12] for name, digests in sorted(modules.items())}
+        return Code(_hash(lines), parts)
+
+    def references(self, key: str) -> list[str]:
+        """The definitions that a definition uses, as often and in the order in which it does."""
+        return [token.key for token in self._tokens(key) if isinstance(token, Reference)]
+
+    def _own_digest(self, key: str) -> str:
+        """A digest of a definition without what it uses."""
+        if key not in self.digests:
+            self.digests[key] = _hash([token if isinstance(token, str) else None for token in self._tokens(key)])
+        return self.digests[key]
 
     def module(self, name: str) -> "Module | None":
         """A module of this package; None if it has none of that name."""
@@ -141,14 +160,6 @@ class Package:
         path = self.folder.joinpath(*name.split(".")[1:])
         file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
         return ast.parse(file.read_bytes()) if file.is_file() else None
-
-    def _reached(self, roots: Iterable[str]) -> list[str]:
-        waiting, seen = [*roots], dict.fromkeys(roots)
-        while waiting:
-            new = [ref for ref in _references(self._tokens(waiting.pop())) if ref not in seen]
-            seen |= dict.fromkeys(new)
-            waiting += new
-        return [*seen]
 
     def _tokens(self, key: str) -> list[Token]:
         """A definition in normal form, with references for what it uses."""
@@ -205,56 +216,9 @@ class Package:
                     return True
         return False
 
-    def _digest(self, key: str) -> str:
-        """Of a definition and all that it reaches; definitions that use each other are hashed together (Tarjan)."""
-        if key in self.digests:
-            return self.digests[key]
-        number: dict[str, int] = {}
-        lowest: dict[str, int] = {}
-        open_ones: list[str] = []
-        work = [(key, iter(_references(self._tokens(key))))]
-        number[key] = lowest[key] = 0
-        open_ones.append(key)
-        while work:
-            current, rest = work[-1]
-            for other in rest:
-                if other in self.digests:
-                    continue
-                if other not in number:
-                    number[other] = lowest[other] = len(number)
-                    open_ones.append(other)
-                    work.append((other, iter(_references(self._tokens(other)))))
-                    break
-                if other in open_ones:
-                    lowest[current] = min(lowest[current], number[other])
-            else:
-                work.pop()
-                if work:
-                    lowest[work[-1][0]] = min(lowest[work[-1][0]], lowest[current])
-                if lowest[current] == number[current]:
-                    circle = open_ones[open_ones.index(current) :]
-                    del open_ones[open_ones.index(current) :]
-                    self._close(circle)
-        return self.digests[key]
 
-    def _close(self, circle: list[str]) -> None:
-        """Hash definitions that use each other; one that uses itself at most is a circle of one."""
-        inside = {key: f"circle {key.partition(':')[2] if circle[1:] else ''}" for key in circle}
-        own = {
-            key: _hash(self._tokens(key), lambda ref: inside.get(ref) or self.digests[ref]) for key in circle
-        }  # (what is outside was hashed before)
-        together = "".join(sorted(own.values())) if circle[1:] else ""
-        for key in circle:
-            self.digests[key] = hashlib.sha256((own[key] + together).encode()).hexdigest()
-
-
-def _hash(tokens: Iterable[Token], digest_of: object) -> str:
-    text = json.dumps([["ref", digest_of(token.key)] if isinstance(token, Reference) else token for token in tokens])
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _references(tokens: Iterable[Token]) -> list[str]:
-    return [*dict.fromkeys(token.key for token in tokens if isinstance(token, Reference))]
+def _hash(value: list) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()
 
 
 class Module:

@@ -211,7 +211,9 @@ def executed():
 
 def uncovered(seen: set, *roots: str) -> set[str]:
     """What runs and is neither followed from the roots nor plumbing."""
-    reached = {*fingerprint.package()._reached(roots)}
+    package, reached = fingerprint.package(), [*roots]
+    for key in reached:  # which grows meanwhile
+        reached += {*package.references(key)} - {*reached}
     keys = {f"{module}:{name}" for module, name in seen}
     return {key for key in keys if not {key, key.partition(":")[0]} & {*reached, *PLUMBING}}
 
