@@ -147,7 +147,7 @@ def record(results: Results) -> None:
     """Write the records of the jobs whose results are made up."""
     for job in results.jobs.all:
         if job.step not in RULES:
-            results.write(job, job.code(), [], {path: path for path in job.outputs.values()})
+            results.write(job, job.code(), [])
 
 
 def measure(work: Path) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from contextlib import suppress
 from datetime import date
 from importlib import import_module
 from pathlib import Path
+from shutil import copyfile
 from time import sleep, time_ns
 from typing import Any, NamedTuple
 
@@ -19,8 +20,8 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from lkca.config import Experiment, read_config, read_frozen
 from lkca.errors import InputError
-from lkca.files import sha256, write_json
-from lkca.fingerprint import STEPS, Code
+from lkca.files import replacing, sha256, write_json
+from lkca.fingerprint import PACKAGE, STEPS, Code
 from lkca.jobs import Job, Jobs
 
 HASHES = Path("results/.hashes.json")  # of files whose records do not know them as they are now, such as copies
@@ -259,14 +260,13 @@ class Results:
         """Whether a file that a job reads of one that it needs is not there."""
         return any(self.hashes.of(path) is None for path in need.outputs.values() if path in job.reads())
 
-    def write(self, job: Job, code: Code, adopted: list[Adoption], written: Mapping[str, str]) -> None:
+    def write(self, job: Job, code: Code, adopted: list[Adoption]) -> None:
         """Write the record of a job that has just ended.
 
         Args:
             job: The job.
             code: The code that it ran with.
             adopted: What its results were adopted from before.
-            written: The files that it writes -> where they lie now.
         """
         record = Record(
             step=job.step,
@@ -275,7 +275,7 @@ class Results:
             code=code.digest,
             modules=code.modules,
             reads={label: _stamped(self.hashes, path) for label, path in job.reads().items() if Path(path).exists()},
-            writes={label: _stamped(self.hashes, path) for label, path in written.items() if Path(path).exists()},
+            writes={path: _stamped(self.hashes, path) for path in job.outputs.values() if Path(path).exists()},
             adopted=adopted,
         )
         write_json(self.folder / f"{job.name}.json", record.model_dump())
@@ -326,7 +326,14 @@ def changed_files(record: Record, code: Code) -> list[str]:
     """The files in which the code of a record and another one differ."""
     names = {*record.modules, *code.modules}
     changed = sorted(name for name in names if record.modules.get(name) != code.modules.get(name))
-    return [name.replace(".", "/") + ".py" for name in changed] or ["the way its parts are put together"]
+    return [_file(name) for name in changed] or ["the way its parts are put together"]
+
+
+def _file(module: str) -> str:
+    """The file of a module of lkca, as one sees it in the checkout."""
+    path = PACKAGE.joinpath(*module.split(".")[1:])
+    inside = Path(PACKAGE.name) / path.relative_to(PACKAGE)
+    return str(inside / "__init__.py" if path.is_dir() else inside.with_suffix(".py"))
 
 
 def _listed(texts: Iterable[str]) -> str:
@@ -341,7 +348,7 @@ def step(name: str, experiment: Path, outputs: list[Path], cards: int) -> None:
     Args:
         name: The job.
         experiment: The checked configuration, as the Snakefile has written it.
-        outputs: Where its files are to be written, in the order of the rule.
+        outputs: Where the rule has its files: in results/, or where Snakemake keeps its copies of a storage.
         cards: GPUs, for a training.
 
     Raises:
@@ -349,6 +356,8 @@ def step(name: str, experiment: Path, outputs: list[Path], cards: int) -> None:
     """
     results = Results(read_frozen(experiment))
     job, record = results.jobs.named(name), results.records.get(name)
+    if len(outputs) != len(job.outputs):
+        raise InputError(f"--outputs: {name} writes {len(job.outputs)} files, not {len(outputs)}: name each of them.")
     code = job.code()
     adopted = record.adopted if record and record.code == code.digest else []
     before = {path: results.hashes.of(path) for path in job.reads().values()}
@@ -357,7 +366,7 @@ def step(name: str, experiment: Path, outputs: list[Path], cards: int) -> None:
     }
     for key, paths in job.inputs.items():
         options[key] = [Path(path) for path in paths] if isinstance(paths, list) else paths and Path(paths)
-    options |= zip(job.outputs, outputs, strict=True)
+    options |= {key: Path(path) for key, path in job.outputs.items()}
     if job.step == "train":
         options |= {"cards": cards, "adopted": [each.code for each in adopted]}
     module, _, function = STEPS[job.step].partition(":")
@@ -367,7 +376,11 @@ def step(name: str, experiment: Path, outputs: list[Path], cards: int) -> None:
     for path, digest in before.items():
         if digest and results.hashes.of(path) != digest:
             raise InputError(f"{path} was changed while {name} read it: run snakemake again.")
-    results.write(job, code, adopted, dict(zip(job.outputs.values(), map(str, outputs), strict=True)))
+    results.write(job, code, adopted)
+    for path, wanted in zip(job.outputs.values(), outputs, strict=True):
+        if wanted != Path(path):  # the place from which Snakemake takes it to a storage
+            with replacing(wanted) as part:
+                copyfile(path, part)
 
 
 def adopt(config: list[Path], because: str, jobs: list[str]) -> int:

@@ -215,7 +215,7 @@ def made_weights(e, run, steps=226_800, seconds=7200.0, **changes):
     results = Results(e)
     for step in ("settings", "train"):
         job = results.jobs.of(step, dict(zip(("scene", "scale", "model", "seed"), run, strict=True)))
-        results.write(job, job.code(), [], {path: path for path in job.outputs.values()})
+        results.write(job, job.code(), [])
     record = results.folder / f"{job.name}.json"
     write_json(record, json.loads(record.read_text()) | changes)
 

@@ -87,7 +87,8 @@ def files(step):
             except InputError as error:
                 sys.exit(f"lkca: {error}")
             if changed:
-                workflow.dag.forcefiles.update(job.outputs.values())
+                stored = workflow.modifier.path_modifier.apply_default_storage  # where a profile names one
+                workflow.dag.forcefiles.update(map(stored, job.outputs.values()))
         named = {name: paths for name, paths in {**job.inputs, "beside": list(job.beside)}.items() if paths}
         return named if changed else {name: ancient(paths) for name, paths in named.items()}
 
