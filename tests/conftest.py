@@ -18,8 +18,9 @@ torch.set_num_threads(1)  # small networks; and threads that wait for each other
 
 
 def pytest_collection_modifyitems(items):
-    """The longest module goes first, and the other process works through the rest meanwhile."""
-    items.sort(key=lambda item: item.path.stem != "test_workflow")
+    """The two longest modules go first, one in each process."""
+    first = ["test_workflow", "test_reruns"]
+    items.sort(key=lambda item: first.index(item.path.stem) if item.path.stem in first else len(first))
 
 
 def copy_checkout(folder: Path) -> Path:
