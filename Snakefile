@@ -11,7 +11,7 @@ rule all:
     """The report, with every table and figure."""
     default_target: True
     input:
-        f"{JOBS.root}/report.html",
+        JOBS.targets(),
 
 
 rule bicubic_check:

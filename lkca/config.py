@@ -303,13 +303,8 @@ def read_config(paths: Sequence[Path]) -> Experiment:
     return experiment(config)
 
 
-def freeze(e: Experiment) -> str:
-    """A checked configuration as JSON, for `read_frozen`."""
-    return e.model_dump_json()
-
-
 def read_frozen(path: Path) -> Experiment:
-    """Read what `freeze` gave.
+    """Read a checked configuration, as Experiment.model_dump_json() gives it.
 
     Raises:
         InputError: If the file is missing or holds something else.
@@ -318,8 +313,8 @@ def read_frozen(path: Path) -> Experiment:
         return Experiment.model_validate_json(path.read_bytes())
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}): run snakemake again.") from error
-    except ValidationError as error:
-        raise InputError(_sentence(Experiment, error.errors()[0], str(path))) from None
+    except ValidationError:
+        raise InputError(f"{path} is no configuration that the workflow has written: run snakemake again.") from None
 
 
 def experiment(config: Mapping[str, Any]) -> Experiment:

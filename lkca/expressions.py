@@ -19,7 +19,14 @@ Value = Any  # a number, a Quantity, text, a Truth, or a list of such
 
 
 class Missing(LookupError):
-    """A number that the claim needs does not exist; the message says which."""
+    """A number that the claim needs does not exist.
+
+    Args:
+        what: Which; the results say so.
+    """
+
+    def __init__(self, what: str) -> None:
+        super().__init__(what)
 
 
 class Truth(NamedTuple):

@@ -52,7 +52,9 @@ PACKAGE = Path(__file__).parent
 SKIPPED = {"annotation", "returns", "type_comment", "type_params", "type_ignores", "ctx", "kind"}  # fields of nodes
 SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
-PRINTERS = {"print", "warn", "warning", "info", "debug"}  # functions and methods that only tell
+LOGGERS = {"console", "log", "logger", "logging", "warnings"}  # what messages are given to ...
+TELLING = {"print", "warn", "debug", "info", "warning", "error", "exception", "critical"}  # ... by these methods
+Imports = dict[str, list[tuple[str, str | None]]]  # name -> module and name in it; several, where branches import
 
 
 class Code(NamedTuple):
@@ -87,7 +89,16 @@ def of_step(step: str, archs: Iterable[str] = ()) -> Code:
 
 @cache
 def _of_step(step: str, archs: tuple[str, ...]) -> Code:
-    return package().code(STEPS[step], *(f"lkca.models.{arch}:{MODELS[arch].network}" for arch in archs))
+    return _code(package(), step, archs)
+
+
+def _code(of: "Package", step: str, archs: tuple[str, ...]) -> Code:
+    return of.code(STEPS[step], *(f"lkca.models.{arch}:{MODELS[arch].network}" for arch in archs))
+
+
+def code_now(step: str, archs: Iterable[str] = ()) -> Code:
+    """The code of a step as its files have it at this moment; `of_step` reads them once."""
+    return _code(Package(PACKAGE), step, tuple(sorted({*archs})))
 
 
 @cache
@@ -171,8 +182,10 @@ class Package:
             raise KeyError(f"{key} is no definition of {self.name}: correct the name in lkca/fingerprint.py.")
         tokens: list[Token] = []
         if definition:
-            for statement in (*module.bindings[definition], *module.loose):
-                tokens += Writer(self, module).write(statement)
+            parents = [self.module(".".join(name.split(".")[:i])) for i in range(name.count(".") + 1)]
+            for owner in (module, *filter(None, parents)):  # whose code ran before
+                for statement in (*(module.bindings[definition] if owner is module else ()), *owner.loose):
+                    tokens += Writer(self, owner).write(statement)
         else:
             tokens += (Reference(f"{name}:{each}") for each in sorted(module.bindings))
         self.tokens[key] = tokens
@@ -187,10 +200,11 @@ class Package:
             if self.module(f"{module}.{attribute}"):
                 return self.reference(f"{module}.{attribute}", None)
             found = self.module(module)
-            if found and attribute in found.imports:  # it comes from elsewhere
-                return self.imported(*found.imports[attribute])
-            if found and attribute not in found.bindings:
-                return [f"{module}.{attribute}"]  # such as __file__
+            elsewhere = found.imports.get(attribute, []) if found else []
+            tokens = [token for target in elsewhere for token in self.imported(*target)]
+            if found and attribute in found.bindings:
+                tokens.append(Reference(key))
+            return tokens or [key]  # the latter for such as __file__
         return [Reference(key)]
 
     def imported(self, module: str, name: str | None) -> list[Token]:
@@ -199,22 +213,27 @@ class Package:
             return self.reference(module, name)
         return [f"{module}.{name}" if name else module]
 
-    def is_exception(self, key: str) -> bool:
-        """Whether a definition is a class of exceptions."""
+    def is_message(self, key: str) -> bool:
+        """Whether a definition is a class of exceptions that carries a text alone: it has no __init__ of its own."""
         name, _, definition = key.partition(":")
         module = self.module(name)
         statement = module.bindings.get(definition, [None])[0] if module else None
         if not isinstance(statement, ast.ClassDef):
             return False
-        for base in statement.bases:
-            kind = getattr(builtins, base.id, None) if isinstance(base, ast.Name) else None
-            if isinstance(kind, type) and issubclass(kind, BaseException):
-                return True
-            if isinstance(base, ast.Name):
-                target = module.imports.get(base.id, (name, base.id))
-                if target != (name, definition) and target[1] and self.is_exception(f"{target[0]}:{target[1]}"):
-                    return True
-        return False
+        if any(isinstance(each, FUNCTIONS) and each.name == "__init__" for each in statement.body):
+            return False
+        return any(_is_builtin_exception(base) or self._is_message_here(module, base, key) for base in statement.bases)
+
+    def _is_message_here(self, module: "Module", node: ast.expr, but: str) -> bool:
+        if not isinstance(node, ast.Name):
+            return False
+        ((owner, name), *_) = module.imports.get(node.id, [(module.name, node.id)])
+        return bool(name) and f"{owner}:{name}" != but and self.is_message(f"{owner}:{name}")
+
+
+def _is_builtin_exception(node: ast.expr) -> bool:
+    kind = getattr(builtins, node.id, None) if isinstance(node, ast.Name) else None
+    return isinstance(kind, type) and issubclass(kind, BaseException)
 
 
 def _hash(value: list) -> str:
@@ -226,24 +245,34 @@ class Module:
 
     Attributes:
         bindings: Name -> the top-level statements that bind it, in order.
-        imports: Name -> (module, name in it or None).
-        loose: Top-level statements that bind nothing and are no docstring: they belong to every definition.
+        imports: Name -> (module, name in it or None), several where branches import it.
+        loose: Top-level statements that do more than import, define or bind a constant, such as loops. They may change
+            whatever the module has, so they belong to every definition.
     """
 
     def __init__(self, name: str, tree: ast.Module) -> None:
         self.name = name
         self.bindings: dict[str, list[ast.stmt]] = {}
-        self.imports: dict[str, tuple[str, str | None]] = {}
+        self.imports: Imports = {}
         self.loose: list[ast.stmt] = []
-        for statement in tree.body:
-            if isinstance(statement, ast.Import | ast.ImportFrom):
-                self.imports |= _imports(statement)
-            elif not (_is_text(statement) or isinstance(statement, ast.If) and _is_for_tools(statement.test)):
-                names = _bound([statement])
-                for bound in names:
-                    self.bindings.setdefault(bound, []).append(statement)
-                if not names and not _only_tells(statement):
-                    self.loose.append(statement)
+        for statement in _without_typing(tree.body):
+            for bound, targets in _inner_imports(_own_nodes([statement])).items():
+                self.imports.setdefault(bound, []).extend(targets)
+            if isinstance(statement, ast.Import | ast.ImportFrom) or _is_text(statement) or _only_tells(statement):
+                continue
+            for bound in _bound([statement]):
+                self.bindings.setdefault(bound, []).append(statement)
+            if not (isinstance(statement, (*FUNCTIONS, ast.ClassDef)) or _is_constant(statement)):
+                self.loose.append(statement)
+
+
+def _without_typing(body: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
+    """Statements without what runs for type checkers only, or only where the file is a script."""
+    for statement in body:
+        if isinstance(statement, ast.If) and _is_for_tools(statement.test):
+            yield from statement.orelse
+        else:
+            yield statement
 
 
 def _is_for_tools(test: ast.expr) -> bool:
@@ -267,23 +296,26 @@ def _only_tells(statement: ast.stmt) -> bool:
     """Whether a statement prints or logs and does nothing else."""
     if not (isinstance(statement, ast.Expr) and isinstance(call := statement.value, ast.Call)):
         return False
-    function = call.func
-    name = function.id if isinstance(function, ast.Name) else getattr(function, "attr", "")
-    return name in PRINTERS and not any(isinstance(node, ast.NamedExpr | ast.Await) for node in ast.walk(call))
+    if any(isinstance(node, ast.NamedExpr | ast.Await) for node in ast.walk(call)):
+        return False
+    if isinstance(call.func, ast.Attribute):
+        owner = ast.unparse(call.func.value).rpartition(".")[2]
+        return owner in LOGGERS and call.func.attr in TELLING
+    files = [ast.unparse(keyword.value) for keyword in call.keywords if keyword.arg == "file"]
+    return ast.unparse(call.func) == "print" and {*files} <= {"sys.stderr", "sys.stdout"}
 
 
-def _imports(statement: ast.Import | ast.ImportFrom) -> dict[str, tuple[str, str | None]]:
+def _imports(statement: ast.Import | ast.ImportFrom) -> Iterator[tuple[str, tuple[str, str | None]]]:
+    """The names that an import binds, each with the module and the name in it."""
     if isinstance(statement, ast.Import):
-        return {
-            alias.asname or alias.name.partition(".")[0]: (
-                alias.name if alias.asname else alias.name.partition(".")[0],
-                None,
-            )
-            for alias in statement.names
-        }
+        for alias in statement.names:
+            top = alias.name.partition(".")[0]
+            yield (alias.asname, (alias.name, None)) if alias.asname else (top, (top, None))
+        return
     if statement.level or any(alias.name == "*" for alias in statement.names):
         raise ValueError(f"line {statement.lineno}: write imports in full, so that what they name can be found.")
-    return {alias.asname or alias.name: (statement.module or "", alias.name) for alias in statement.names}
+    for alias in statement.names:
+        yield alias.asname or alias.name, (statement.module or "", alias.name)
 
 
 def _bound(nodes: Iterable[ast.AST]) -> dict[str, None]:
@@ -318,7 +350,7 @@ class Scope:
         self,
         local: Iterable[str] = (),
         parameters: Iterable[str] = (),
-        imports: Mapping[str, tuple[str, str | None]] | None = None,
+        imports: Imports | None = None,
         declared_global: Iterable[str] = (),
         is_class: bool = False,
     ) -> None:
@@ -372,14 +404,20 @@ class Writer:
                 self._function(node, [ast.Return(node.body)])
             case ast.ListComp() | ast.SetComp() | ast.DictComp() | ast.GeneratorExp():
                 self._comprehension(node)
-            case ast.Import() | ast.ImportFrom() | ast.Pass() | ast.Global() | ast.Nonlocal():
+            case ast.Import() | ast.ImportFrom():
+                if not self.scopes:  # in a branch at the top
+                    for _, target in _imports(node):
+                        self.out += self.package.imported(*target)
+            case ast.Pass() | ast.Global() | ast.Nonlocal():
                 pass
             case ast.Raise():
                 self.out.append("Raise")
+                if isinstance(node.exc, ast.Call) and self._carries_values(node.exc):
+                    self._node(node.exc)
             case ast.Assert():
                 self.out.append("Assert")
                 self._node(node.test)
-            case ast.Call() if self._makes_exception(node):
+            case ast.Call() if self._makes_message(node):
                 self.out.append("exception")
             case ast.ExceptHandler() | ast.MatchAs() | ast.MatchStar() if node.name:
                 self._bound_name(node.name)
@@ -453,14 +491,24 @@ class Writer:
             assignment = ast.Assign([node.target], node.value)
             self._fields(assignment)
 
-    def _makes_exception(self, node: ast.Call) -> bool:
+    def _makes_message(self, node: ast.Call) -> bool:
+        """Whether a call makes an exception that carries a text alone."""
         if not isinstance(node.func, ast.Name) or self._scope_of(node.func.id) is not None:
             return False
-        kind = getattr(builtins, node.func.id, None)
-        if isinstance(kind, type) and issubclass(kind, BaseException):
-            return True
-        module, name = self.module.imports.get(node.func.id, (self.module.name, node.func.id))
-        return bool(name) and self.package.is_exception(f"{module}:{name}")
+        return _is_builtin_exception(node.func) or self.package._is_message_here(self.module, node.func, "")
+
+    def _carries_values(self, node: ast.Call) -> bool:
+        """Whether a call makes an exception of lkca that carries more than a text."""
+        tokens = [*self.package.imported(self.module.name, node.func.id)] if isinstance(node.func, ast.Name) else []
+        classes = [token.key for token in tokens if isinstance(token, Reference)]
+        return any(self._defines_init(key) for key in classes)
+
+    def _defines_init(self, key: str) -> bool:
+        name, _, definition = key.partition(":")
+        module = self.package.module(name)
+        statement = module.bindings.get(definition, [None])[0] if module else None
+        body = statement.body if isinstance(statement, ast.ClassDef) else []
+        return any(isinstance(each, FUNCTIONS) and each.name == "__init__" for each in body)
 
     # Names ----------------------------------------------------------------------------------------------------------
 
@@ -481,7 +529,8 @@ class Writer:
         if i is None:
             self._global(node.id)
         elif node.id in self.scopes[i].imports:
-            self.out += self.package.imported(*self.scopes[i].imports[node.id])
+            for target in self.scopes[i].imports[node.id]:
+                self.out += self.package.imported(*target)
         else:
             self._bound_name(node.id)
 
@@ -494,9 +543,7 @@ class Writer:
             self.out.append(f"variable {self.numbers.setdefault((self.scopes[i], name), len(self.numbers))}")
 
     def _global(self, name: str) -> None:
-        if name in self.module.imports:
-            self.out += self.package.imported(*self.module.imports[name])
-        elif name in self.module.bindings:
+        if name in self.module.imports or name in self.module.bindings:
             self.out += self.package.reference(self.module.name, name)
         else:
             self.out.append(f"builtin {name}")
@@ -529,8 +576,11 @@ class Writer:
             self.out += (f".{part}" for part in parts)
 
     def _import_of(self, name: str) -> tuple[str, str | None] | None:
+        """The one thing that an imported name means; None if it is no import, or several."""
         i = self._scope_of(name)
-        return (self.module.imports if i is None else self.scopes[i].imports).get(name)
+        targets = (self.module.imports if i is None else self.scopes[i].imports).get(name, [])
+        bound = i is None and name in self.module.bindings
+        return targets[0] if len(targets) == 1 and not bound else None
 
     # Scopes ---------------------------------------------------------------------------------------------------------
 
@@ -597,18 +647,19 @@ def _own_nodes(body: Iterable[ast.AST]) -> Iterator[ast.AST]:
             yield from _own_nodes(ast.iter_child_nodes(node))
 
 
-def _inner_imports(nodes: Iterable[ast.AST]) -> dict[str, tuple[str, str | None]]:
-    found: dict[str, tuple[str, str | None]] = {}
+def _inner_imports(nodes: Iterable[ast.AST]) -> Imports:
+    """The names that imports among these nodes bind."""
+    found: Imports = {}
     for node in nodes:
         if isinstance(node, ast.Import | ast.ImportFrom):
-            found |= _imports(node)
+            for name, target in _imports(node):
+                found.setdefault(name, []).append(target)
     return found
 
 
 def _without_unused_texts(body: list, local: Iterable[str]) -> list:
     """The body of a function without assignments of texts to variables that only messages use."""
-    loaded = {node.id for node in _loads(body)}
-    unused = {*local} - loaded
+    unused = {*local} - {node.id for node in _loads(body)}
 
     def counts(statement: object) -> bool:
         return not (
@@ -616,10 +667,22 @@ def _without_unused_texts(body: list, local: Iterable[str]) -> list:
             and len(statement.targets) == 1
             and isinstance(statement.targets[0], ast.Name)
             and statement.targets[0].id in unused
-            and not any(isinstance(node, ast.Call | ast.NamedExpr | ast.Await) for node in ast.walk(statement.value))
+            and _makes_text(statement.value)
         )
 
     return [statement for statement in body if counts(statement)]
+
+
+def _makes_text(node: ast.expr) -> bool:
+    """Whether an expression is a text, put together of texts and f-strings without calls."""
+    if isinstance(node, ast.BinOp):
+        return _makes_text(node.left) and _makes_text(node.right)
+    if isinstance(node, ast.IfExp):
+        return _makes_text(node.body) and _makes_text(node.orelse)
+    if isinstance(node, ast.Constant):
+        return isinstance(node.value, str)
+    calls = (ast.Call, ast.NamedExpr, ast.Await)
+    return isinstance(node, ast.JoinedStr) and not any(isinstance(each, calls) for each in ast.walk(node))
 
 
 def _loads(nodes: Iterable[ast.AST]) -> Iterator[ast.Name]:
@@ -627,6 +690,8 @@ def _loads(nodes: Iterable[ast.AST]) -> Iterator[ast.Name]:
     for node in nodes:
         if isinstance(node, ast.Raise) or isinstance(node, ast.stmt) and _only_tells(node):
             continue
+        if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
+            yield node.target
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load | ast.Del):
             yield node
         yield from _loads(ast.iter_child_nodes(node))

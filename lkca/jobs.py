@@ -137,9 +137,24 @@ class Jobs:
             InputError: If the experiment has none.
         """
         for step, pattern in self._patterns.items():
-            if found := re.fullmatch(pattern, name):
+            found = re.fullmatch(pattern, name)
+            if found and self._exists(step, found.groupdict()):
                 return self.of(step, found.groupdict())
         raise InputError(f"{name} is no job of {self.e.experiment}: name one as in runs/SCENE_x4/MODEL/seed0/train.")
+
+    def _exists(self, step: str, names: Mapping[str, str]) -> bool:
+        """Whether the experiment has such a job."""
+        return (
+            names.get("table", "") in ("", *self.e.tables)
+            and names.get("figure", "") in ("", *self.e.figures)
+            and f"x{names.get('scale', 0)}" in ("x0", *self.e.patches)
+            and (step not in ("train", "spectrum") or self.e.models[names["model"]].train is not None)
+        )
+
+    def targets(self) -> list[str]:
+        """The files that the whole experiment consists of: the report, and all that it shows."""
+        last = [job for job in self.all if job.step in ("table", "figure", "claims", "report")]
+        return [path for job in last for path in job.outputs.values()]
 
     @cached_property
     def all(self) -> list[Job]:
@@ -403,7 +418,7 @@ class Jobs:
             step="bicubic_rows",
             name=f"bicubic_check/{scene}",
             arguments={"settings": {**settings, "absent": absent}},
-            settings=settings,
+            settings={**settings, "absent": sorted(absent)},
             inputs={
                 "scores": self._files(runs, "scores.json"),
                 "manifests": [f"{self.root}/scenes/{scene}.json"] if runs else [],
@@ -427,6 +442,7 @@ class Jobs:
         return Job(
             step="claims",
             name="claims",
+            archs=(self.e.models["lkca"].arch,) if "lkca" in self.e.models else (),  # whose shortcut a claim computes
             arguments={
                 "settings": {
                     "rows": {name: self.e.tables[name].rows for name in self.e.report.tables},

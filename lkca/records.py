@@ -7,21 +7,21 @@ these is different now. Times of files decide nothing: with size and inode they 
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from datetime import date
 from importlib import import_module
 from pathlib import Path
 from shutil import copyfile
 from time import sleep, time_ns
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from lkca.config import Experiment, read_config, read_frozen
 from lkca.errors import InputError
 from lkca.files import replacing, sha256, write_json
-from lkca.fingerprint import PACKAGE, STEPS, Code
+from lkca.fingerprint import PACKAGE, STEPS, Code, code_now
 from lkca.jobs import Job, Jobs
 
 HASHES = Path("results/.hashes.json")  # of files whose records do not know them as they are now, such as copies
@@ -100,6 +100,8 @@ class Hashes:
                 self.cached[path], self.new = (digest, *before), True
         except (FileNotFoundError, NotADirectoryError):
             return None
+        except IsADirectoryError:
+            raise InputError(f"{path} is a folder, and a file is expected there: move it away.") from None
         except OSError as error:
             raise InputError(f"{path} cannot be read ({error.strerror}): make it readable.") from error
         return digest
@@ -123,6 +125,15 @@ class Adoption(BaseModel):
     date: str
 
 
+def _entry(values: list[str | int]) -> list[str | int]:
+    if [type(each) for each in values] not in ([str], [str, int, int, int, int]):
+        raise ValueError("a file has a SHA-256, and its stamp or none")
+    return values
+
+
+Entry = Annotated[list[str | int], AfterValidator(_entry)]
+
+
 class Record(BaseModel):
     """What a job was made from and what it wrote. Of each file: SHA-256, size, mtime and ctime in ns, inode."""
 
@@ -133,9 +144,13 @@ class Record(BaseModel):
     settings: Any
     code: str
     modules: dict[str, str]
-    reads: dict[str, list[str | int]]
-    writes: dict[str, list[str | int]]
+    reads: dict[str, Entry]
+    writes: dict[str, Entry]
     adopted: list[Adoption] = []
+
+    def codes(self) -> set[str]:
+        """The digests of the code that gives these results: that of the record, and those that it was adopted from."""
+        return {self.code, *(each.code for each in self.adopted)}
 
     def digests(self, files: Mapping[str, list[Any]]) -> dict[str, str]:
         """The SHA-256 alone."""
@@ -161,9 +176,13 @@ class Results:
 
     Args:
         experiment: The experiment.
+
+    Attributes:
+        forced: Rules and files whose jobs run whatever their records say.
     """
 
     def __init__(self, experiment: Experiment) -> None:
+        self.forced: set[str] = set()
         self.folder = Path(f"results/{experiment.experiment}/records")
         self.hashes = Hashes(HASHES)
         self.records: dict[str, Record] = {}
@@ -204,14 +223,16 @@ class Results:
             return Reason(CHANGED, _listed(_differences(record.settings, job.decided_by())))
         read, now = record.digests(record.reads), {label: self.hashes.of(path) for label, path in job.reads().items()}
         changed = [label for label, digest in now.items() if digest and digest != read.get(label)]
-        changed += [label for label in read.keys() - now.keys() if self.hashes.of(label)]
+        gone = sorted(read.keys() - now.keys())
+        headers = [label for label in gone if job.raw and label.lower().endswith(".hdr")]  # their files are there
+        changed += [label for label in gone if label in headers or self.hashes.of(label)]
         if changed:
             return Reason(CHANGED, _listed(_change(label, read, now) for label in changed))
         edited = [path for path, digest in record.digests(record.writes).items() if self.hashes.of(path) != digest]
         if edited:
             return Reason(CHANGED, f"{_listed(edited)} {'are' if edited[1:] else 'is'} not what this job wrote")
         code = job.code()
-        if record.code != code.digest:
+        if code.digest not in record.codes():
             return Reason(CHANGED, f"the code has changed in {_listed(changed_files(record, code))}", code_alone=True)
         return None
 
@@ -219,9 +240,13 @@ class Results:
         """Whether a job has to run because of a change, its own or one of a job that it needs."""
         if job.name not in self._changed:
             reason = self.reason(job)
-            own = reason is not None and reason.kind == CHANGED
+            own = self.is_forced(job) or reason is not None and reason.kind == CHANGED
             self._changed[job.name] = own or any(self.changed(self.jobs.named(name)) for name in job.needs)
         return self._changed[job.name]
+
+    def is_forced(self, job: Job) -> bool:
+        """Whether the user forces a job to run."""
+        return bool(self.forced & {job.step, *job.outputs.values()})
 
     def why(self, job: Job) -> str:
         """Why a job runs, where it does: its own reason, or the first job that it needs and that runs."""
@@ -232,7 +257,7 @@ class Results:
         return next((f"{name} runs again" for name in again), "it was asked for")
 
     def pending(self) -> dict[str, str]:
-        """What a call of snakemake would run for the report: job -> why, each behind those that it needs.
+        """What a call of snakemake would run: job -> why, each behind those that it needs.
 
         As for Snakemake, a file that is missing is made again only when a job that runs needs it; whoever reads it runs
         then, too.
@@ -242,23 +267,21 @@ class Results:
         for job in jobs.values():
             for need in job.needs:
                 users[need].append(job)
-        last = self.jobs.all[-1]
-        waiting = [job for job in jobs.values() if self.changed(job) or job is last and self.reason(job)]
+        wanted = {*self.jobs.targets()}
+        waiting = [job for job in jobs.values() if self.changed(job) or self._gone(job) & wanted]
         running: set[str] = set()
         while waiting:
             job = waiting.pop()
             if job.name in running:
                 continue
             running.add(job.name)
-            gone = {path for path in job.outputs.values() if self.hashes.of(path) is None}
-            waiting += [user for user in users[job.name] if gone & user.reads().keys()]
-            needed = [jobs[name] for name in job.needs]
-            waiting += [need for need in needed if self._lacks(need, job)]
+            waiting += [user for user in users[job.name] if self._gone(job) & user.reads().keys()]
+            waiting += [jobs[name] for name in job.needs if self._gone(jobs[name]) & job.reads().keys()]
         return {name: self.why(job) for name, job in jobs.items() if name in running}
 
-    def _lacks(self, need: Job, job: Job) -> bool:
-        """Whether a file that a job reads of one that it needs is not there."""
-        return any(self.hashes.of(path) is None for path in need.outputs.values() if path in job.reads())
+    def _gone(self, job: Job) -> set[str]:
+        """The files of a job that are not there."""
+        return {path for path in job.outputs.values() if self.hashes.of(path) is None}
 
     def write(self, job: Job, code: Code, adopted: list[Adoption]) -> None:
         """Write the record of a job that has just ended.
@@ -314,7 +337,8 @@ def _differences(old: Any, new: Any, where: str = "") -> list[str]:
         for key in dict.fromkeys([*new, *old]):
             found += _differences(old.get(key), new.get(key), f"{where}.{key}" if where else key)
         return found
-    return [] if old == new else [f"{where.removeprefix('settings.')} is {_short(new)}, not {_short(old)}"]
+    name = where.removeprefix("settings.") or "what is set"
+    return [] if old == new else [f"{name} is {_short(new)}, not {_short(old)}"]
 
 
 def _short(value: Any) -> str:
@@ -359,7 +383,7 @@ def step(name: str, experiment: Path, outputs: list[Path], cards: int) -> None:
     if len(outputs) != len(job.outputs):
         raise InputError(f"--outputs: {name} writes {len(job.outputs)} files, not {len(outputs)}: name each of them.")
     code = job.code()
-    adopted = record.adopted if record and record.code == code.digest else []
+    same = record.codes() if record and code.digest in record.codes() else set()
     before = {path: results.hashes.of(path) for path in job.reads().values()}
     options: dict[str, Any] = {
         key: json.dumps(value) if isinstance(value, dict) else value for key, value in job.arguments.items()
@@ -368,19 +392,37 @@ def step(name: str, experiment: Path, outputs: list[Path], cards: int) -> None:
         options[key] = [Path(path) for path in paths] if isinstance(paths, list) else paths and Path(paths)
     options |= {key: Path(path) for key, path in job.outputs.items()}
     if job.step == "train":
-        options |= {"cards": cards, "adopted": [each.code for each in adopted]}
-    module, _, function = STEPS[job.step].partition(":")
-    getattr(import_module(module), function)(**options)
+        options |= {"cards": cards, "adopted": sorted(same - {code.digest})}
+    function = _loaded(job, code)
+    function(**options)
     job = Jobs(results.jobs.e, results.jobs.adopted).named(name)  # files that were downloaded are there now
     results.hashes.by_path.clear()
     for path, digest in before.items():
         if digest and results.hashes.of(path) != digest:
             raise InputError(f"{path} was changed while {name} read it: run snakemake again.")
-    results.write(job, code, adopted)
+    unchanged = record is not None and all(
+        results.hashes.of(path) == digest for path, digest in record.digests(record.writes).items()
+    )
+    results.write(job, code, record.adopted if same and unchanged else [])  # such as a training from its saved state
     for path, wanted in zip(job.outputs.values(), outputs, strict=True):
         if wanted != Path(path):  # the place from which Snakemake takes it to a storage
             with replacing(wanted) as part:
                 copyfile(path, part)
+
+
+def _loaded(job: Job, code: Code) -> Callable[..., None]:
+    """Import the function of a job and the networks that it uses.
+
+    Raises:
+        InputError: If the code is no longer that of the digest.
+    """
+    module, _, function = STEPS[job.step].partition(":")
+    loaded = getattr(import_module(module), function)
+    for arch in job.archs:
+        import_module(f"lkca.models.{arch}")
+    if code_now(job.step, job.archs) != code:
+        raise InputError(f"the code of {job.step} was changed while {job.name} started: run snakemake again.")
+    return loaded
 
 
 def adopt(config: list[Path], because: str, jobs: list[str]) -> int:
@@ -391,7 +433,7 @@ def adopt(config: list[Path], because: str, jobs: list[str]) -> int:
     Args:
         config: config.yaml and overlays.
         because: Why the numbers are the same, for those who read the results.
-        jobs: Names of jobs as `lkca plan` prints them, or beginnings of names; all of the experiment, if none is given.
+        jobs: Names of jobs as `lkca plan` prints them, or of their folders; all of the experiment, if none is given.
 
     Returns:
         The exit code: 1 if a job was refused, because its settings or its data differ as well, else 0.
@@ -403,18 +445,18 @@ def adopt(config: list[Path], because: str, jobs: list[str]) -> int:
         raise InputError("--because is empty: say why the numbers stay the same.")
     results = Results(read_config(config))
     every = [job for job in results.jobs.all if job.step != "report"]  # which is made again, to show what was adopted
-    every = [job for job in every if not jobs or any(job.name.startswith(name) for name in jobs)]
+    for name in jobs:
+        if not any(_is_below(job, name) for job in every):
+            raise InputError(f"{name} is no job of {results.jobs.e.experiment}, nor the folder of one: see lkca plan.")
+    every = [job for job in every if not jobs or any(_is_below(job, name) for name in jobs)]
     found = {job.name: (job, reason) for job in every if (reason := results.reason(job))}
     results.hashes.save()
     ready = [job for job, reason in found.values() if reason.code_alone]
     refused = {name: reason for name, (_, reason) in found.items() if reason.kind == CHANGED and not reason.code_alone}
     for name, reason in refused.items():
         print(f"refused  {name}: {reason.text}")
-    if not ready:
-        raise InputError(
-            "there is nothing to adopt: no finished job differs from the code of now and in nothing else; lkca plan "
-            "says what would run and why."
-        )
+    if not ready and not refused:
+        raise InputError("there is nothing to adopt: no finished job was made by other code; lkca plan lists the jobs.")
     for job in ready:
         record, code = results.records[job.name], job.code()
         adoption = Adoption(
@@ -429,3 +471,8 @@ def adopt(config: list[Path], because: str, jobs: list[str]) -> int:
         print(f"adopted  {job.name}: {results.reason(job).text}")
     print(f"Adopted: {len(ready)}; refused: {len(refused)}.")
     return int(bool(refused))
+
+
+def _is_below(job: Job, name: str) -> bool:
+    """Whether a name is that of a job or of a folder of it."""
+    return job.name == name or job.name.startswith(f"{name.rstrip('/')}/")

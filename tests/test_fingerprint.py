@@ -83,6 +83,7 @@ SAME = {
     "entry of a registry": ('{"one": 1}', '{"one": 1, "two": 2}'),
     "for type checkers": ("    LIMIT =", "    if TYPE_CHECKING:\n        import x\n    LIMIT ="),
     "pass": ("        print", "        pass\n        print"),
+    "log": ("        print", '        logger.error("odd")\n        print'),
 }  # fmt: skip
 
 OTHERWISE = {
@@ -107,6 +108,11 @@ OTHERWISE = {
     "decorator": ("    def g(x)", "    @np.vectorize\n    def g(x)"),
     "other import": ("import numpy as np", "import torch as np"),
     "other function of the same name": ("from p.b import scale", "from p.c import scale"),
+    "printed into a file": ('print("done")', 'print("done", file=open(x))'),
+    "method that is called like a logger's": ('print("done")', "total.info(x)"),
+    "view that is changed in place": ("        print", "        edge = total[:1]\n        edge *= 0\n        print"),
+    "loop at the top": ("LIMIT = 0.5", "LIMIT = 0.5\n    for i in (1, 2):\n        TABLE.update(i)"),
+    "changed at the top": ("LIMIT = 0.5", "LIMIT = 0.5\n    if (more := TABLE):\n        more.clear()"),
     "printed assignment": ('print("done")', "print(x := 1)"),
 }
 
@@ -146,6 +152,14 @@ def test_definitions_may_move():
     assert len({digest(start)} | {digest(a, b=b, **others) for a, b in ways}) == 1
 
 
+CARRIER = "class E(Exception):\n    def __init__(self, x):\n        self.x = x\ndef f():\n    raise E({})\n"
+VIEW = "def f(x):\n    edge = x[:{}]\n    edge *= 0\n    return x\n"
+BRANCHES = "try:\n    from {} import g\nexcept ImportError:\n    from {} import g\ndef f():\n    return g()\n"
+LOCAL_BRANCHES = (
+    "def f(a):\n    if a:\n        from m import {} as g\n    else:\n        from m import sum as g\n    return g(a)\n"
+)
+WRAPPED = "from m import g, half, whole\ng = {}(g)\ndef f():\n    return g()\n"
+TYPING = "if TYPE_CHECKING:\n    pass\nelse:\n    X = {}\ndef f():\n    return X\n"
 METHOD = "class f:\n    a = 1\n    def m(self):\n        return a\n"  # where a is the module's
 
 
@@ -164,6 +178,12 @@ METHOD = "class f:\n    a = 1\n    def m(self):\n        return a\n"  # where a 
         ),
         ("def f():\n    global x\n    x = 1\n", "def f():\n    x = 1\n"),
         (METHOD + "a = 2\n", METHOD + "a = 3\n"),
+        (CARRIER.format(1), CARRIER.format(2)),
+        (VIEW.format(1), VIEW.format(4)),
+        (BRANCHES.format("m", "n"), BRANCHES.format("n", "m")),
+        (LOCAL_BRANCHES.format("mean"), LOCAL_BRANCHES.format("median")),
+        (WRAPPED.format("half"), WRAPPED.format("whole")),
+        (TYPING.format(1), TYPING.format(2)),
     ],
 )  # fmt: skip
 def test_scopes_are_told_apart(one, other):
@@ -264,3 +284,13 @@ def test_whatever_a_scene_runs_through_is_covered(tmp_path, monkeypatch, execute
     settings = {"name": "x", "cube_name": "indian_pines", "cube": cube, "bands": 12, "mirror": []}
     scenes.scene(json.dumps(settings), tmp_path / "x.npy", tmp_path / "x.json")
     assert uncovered(executed, STEPS["scene"]) == set()
+
+
+def test_what_runs_when_a_package_is_imported_counts():
+    """Of the package and of its parts, and of what a branch at the top imports."""
+    source = "def f():\n    return 1\n"
+    assert digest(source, root="p.q.a:f", q="", **{"q.a": source}) != digest(
+        source, root="p.q.a:f", q="import torch\ntorch.set_default_dtype(torch.float64)\n", **{"q.a": source}
+    )
+    branch = "try:\n    from p.b import g\nexcept ImportError:\n    g = None\ndef f():\n    return g()\n"
+    assert digest(branch, b="def g():\n    return 1\n") != digest(branch, b="def g():\n    return 2\n")

@@ -102,15 +102,22 @@ def test_a_damaged_cache_is_made_again(file, tmp_path, read, text):
 
 
 def test_a_file_that_cannot_be_read_is_one_sentence(tmp_path):
-    with pytest.raises(InputError, match="cannot be read .Is a directory.: make it readable"):
+    with pytest.raises(InputError, match="is a folder, and a file is expected there"):
         Hashes().of(str(tmp_path))
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"step": "train"}', b"\xff\xfe"])
+RECORD = b'{"step": "x", "archs": [], "settings": {}, "code": "", "modules": {}, "writes": {}, "reads": {"a": %s}}'
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b'{"step": "train"}', b"\xff\xfe", RECORD % b"[]", RECORD % b'["a", 1]']
+)
 def test_a_damaged_record_counts_as_none(tmp_path, content):
     (tmp_path / "x.json").write_bytes(content)
     assert read_record(tmp_path / "x.json") is None
     assert read_record(tmp_path / "no.json") is None
+    (tmp_path / "x.json").write_bytes(RECORD % b'["a"]')
+    assert read_record(tmp_path / "x.json").reads == {"a": ["a"]}
 
 
 def test_the_files_that_decide_pixels(tmp_path):
@@ -160,6 +167,14 @@ def test_a_job_that_does_not_exist_is_one_sentence(tmp_path):
     (tmp_path / "e.json").write_text(e.model_dump_json())
     with pytest.raises(InputError, match="runs/x_x4/lkca/seed0/train is no job of paper"):
         records.step("runs/x_x4/lkca/seed0/train", tmp_path / "e.json", [], 0)
+    for name in ("tables/NOPE", "splits/chikusei_x5", "runs/chikusei_x4/bicubic/seed3000/train"):
+        with pytest.raises(InputError, match=f"{name} is no job of paper"):
+            records.step(name, tmp_path / "e.json", [], 0)
+    with pytest.raises(InputError, match="--outputs: claims writes 2 files, not 1"):
+        records.step("claims", tmp_path / "e.json", [tmp_path / "a"], 0)
+    (tmp_path / "bad.json").write_text("{")
+    with pytest.raises(InputError, match="is no configuration that the workflow has written"):
+        records.step("claims", tmp_path / "bad.json", [], 0)
     with pytest.raises(InputError, match="cannot be read"):
         records.step("claims", tmp_path / "none.json", [], 0)
 

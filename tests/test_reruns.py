@@ -4,6 +4,7 @@ A column is a rule, a line is a change; a letter says that jobs of the rule run 
 code that it runs through, not when a file was written.
 """
 
+import base64
 import json
 import os
 import re
@@ -398,6 +399,12 @@ def test_adoption(checkout):
     edit(checkout / SMALL, ", train: {batch: 8}}", "}")
     assert set(planned(checkout)) == {"report"}
     assert "there is nothing to adopt" in lkca(checkout, *words, code=2)
+    assert "runs/chikusei_x4/vds is no job of small, nor the folder of one" in lkca(
+        checkout, *words, "runs/chikusei_x4/vds", code=2
+    )
+    edit(checkout / "lkca/models/vdsr.py", "std=(2 / (9 * width)) ** 0.5", "std=sqrt(2 / (9 * width))")
+    assert set(planned(checkout)) == {"report"}  # the old code has made these results
+    edit(checkout / "lkca/models/vdsr.py", "std=sqrt(2 / (9 * width))", "std=(2 / (9 * width)) ** 0.5")
     call(checkout)
     assert planned(checkout) == {}
     assert "the root is written as a power" in (checkout / "results/small/report.html").read_text()
@@ -407,6 +414,11 @@ def test_adoption(checkout):
     weights.unlink()
     assert "was trained before" in call(checkout, "--", str(weights.relative_to(checkout)))
     assert weights.read_bytes() == before
+    scores = checkout / SCORES
+    scores.unlink()
+    call(checkout, "--", SCORES)
+    record = json.loads((checkout / "results/small/records/runs/chikusei_x4/vdsr/seed3000/evaluate.json").read_text())
+    assert record["adopted"] == []  # the new code has made them
 
 
 def test_a_run_ended_by_force_leaves_no_record_of_what_it_did_not_do(checkout):
@@ -437,7 +449,7 @@ def test_a_hundred_seeds_make_no_command_line_too_long(checkout):
         ("runs/chikusei_x4/vdsr/seed3000/weights.safetensors", "another score"),
         ("runs/chikusei_x4/lkca_64/seed3000/weights.safetensors", "the learning rate of one model"),
         ("tables/V.md", None),
-        ("report.html", None),
+        ("report.json", None),
         ("splits/chikusei_x4.json", "another seed"),
     ],
 )
@@ -450,4 +462,34 @@ def test_plan_and_snakemake_name_the_same_jobs_where_files_are_missing(checkout,
     command = [sys.executable, "-c", plan + "print(json.dumps(Results(e).pending()))", *CONFIG]
     done = subprocess.run(command, cwd=checkout, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": "."})
     assert json.loads(done.stdout) == jobs
-    assert bool(jobs) == bool(change or removed == "report.html")  # what nobody needs is not made again
+    assert bool(jobs) == bool(
+        change or "/" not in removed or "tables" in removed
+    )  # what nobody needs is not made again
+
+
+def test_a_forced_rule_runs_what_follows(checkout):
+    assert steps(planned(checkout, "--forcerun", "train")) == EXPECTED["another loss"]
+    split = "results/small/splits/chikusei_x4.json"
+    assert steps(planned(checkout, "--forcerun", split)) == EXPECTED["another grid of patches"]
+
+
+def test_a_mark_that_a_kill_left_hides_no_job(checkout):
+    """Snakemake marks outputs of jobs that it did not see end, whole as they may be."""
+    root = checkout / "results/small"
+    run = "results/small/runs/chikusei_x4/bicubic/seed3000/run.json"
+    shutil.rmtree(root / "runs/chikusei_x4/vdsr")
+    (root / "report.html").unlink()
+    (checkout / ".snakemake/incomplete").mkdir(exist_ok=True)
+    (checkout / ".snakemake/incomplete" / base64.b64encode(run.encode()).decode()).touch()
+    jobs = planned(checkout)
+    assert steps(jobs) == {"settings", "train", "evaluate", "table", "figure", "claims", "report"}
+    assert not [name for name in jobs if "bicubic" in name]
+
+
+def test_a_removed_header_cuts_the_scene_again(checkout):
+    shutil.copy(checkout / "data/q.hdr", checkout / "data/q.bsq.hdr")
+    target = "results/small/scenes/chikusei.npy"
+    call(checkout, "--", target)
+    assert planned(checkout, "--", target) == {}
+    (checkout / "data/q.bsq.hdr").unlink()
+    assert planned(checkout, "--", target)["scenes/chikusei"] == "it no longer reads data/q.bsq.hdr"

@@ -82,6 +82,7 @@ def files(step):
     def read(wildcards):
         job, changed = JOBS.of(step, wildcards), True
         if workflow.is_main_process:
+            RESULTS.forced |= {*workflow.dag_settings.forcerun}  # which is not there yet when this file is read
             try:
                 changed = RESULTS.changed(job)
             except InputError as error:
