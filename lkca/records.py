@@ -211,12 +211,9 @@ class Results:
         return self._reasons[job.name]
 
     def _reason(self, job: Job) -> Reason | None:
-        missing = [path for path in job.outputs.values() if self.hashes.of(path) is None]
-        if len(missing) == len(job.outputs):
+        missing, record = sorted(self._gone(job)), self.records.get(job.name)
+        if record is None and len(missing) == len(job.outputs):
             return Reason(MISSING, "it was not made yet")
-        if missing:
-            return Reason(MISSING, f"{_listed(missing)} {'are' if missing[1:] else 'is'} missing")
-        record = self.records.get(job.name)
         if record is None:
             return Reason(CHANGED, "there is no record of how it was made")
         if record.settings != job.decided_by():
@@ -228,12 +225,15 @@ class Results:
         changed += [label for label in gone if label in headers or self.hashes.of(label)]
         if changed:
             return Reason(CHANGED, _listed(_change(label, read, now) for label in changed))
-        edited = [path for path, digest in record.digests(record.writes).items() if self.hashes.of(path) != digest]
+        written = record.digests(record.writes).items()
+        edited = [path for path, digest in written if self.hashes.of(path) not in (None, digest)]
         if edited:
             return Reason(CHANGED, f"{_listed(edited)} {'are' if edited[1:] else 'is'} not what this job wrote")
         code = job.code()
         if code.digest not in record.codes():
             return Reason(CHANGED, f"the code has changed in {_listed(changed_files(record, code))}", code_alone=True)
+        if missing:
+            return Reason(MISSING, f"{_listed(missing)} {'are' if missing[1:] else 'is'} missing")
         return None
 
     def changed(self, job: Job) -> bool:

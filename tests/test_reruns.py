@@ -493,3 +493,13 @@ def test_a_removed_header_cuts_the_scene_again(checkout):
     assert planned(checkout, "--", target) == {}
     (checkout / "data/q.bsq.hdr").unlink()
     assert planned(checkout, "--", target)["scenes/chikusei"] == "it no longer reads data/q.bsq.hdr"
+
+
+def test_a_change_counts_where_files_were_deleted_too(checkout):
+    """Half of what a job wrote, or all of it: what stands on the old result is made again."""
+    edit(checkout / "lkca/models/vdsr.py", "std=sqrt(2 / (9 * width))", "std=sqrt(1 / (9 * width))")
+    expected = planned(checkout).keys()
+    run = checkout / "results/small/runs/chikusei_x4/vdsr/seed3000"
+    for name in ("weights.safetensors", "image.npz", "scores.json", "history.csv"):
+        (run / name).unlink()
+        assert planned(checkout).keys() == expected
