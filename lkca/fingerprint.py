@@ -16,6 +16,7 @@ import builtins
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -49,6 +50,7 @@ PLUMBING = {
 REGISTRIES = {"lkca.models:MODELS", "lkca.cubes:CUBES"}
 
 PACKAGE = Path(__file__).parent
+KEPT = Path(".snakemake/lkca/code.json")  # what was found, in the folder of the workflow
 SKIPPED = {"annotation", "returns", "type_comment", "type_params", "type_ignores", "ctx", "kind"}  # fields of nodes
 SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
@@ -89,16 +91,49 @@ def of_step(step: str, archs: Iterable[str] = ()) -> Code:
 
 @cache
 def _of_step(step: str, archs: tuple[str, ...]) -> Code:
-    return _code(package(), step, archs)
+    known, key = _known(), " ".join([step, *archs])
+    if key not in known:
+        known[key] = _found(step, archs)
+        _keep(known)
+    return known[key]
 
 
-def _code(of: "Package", step: str, archs: tuple[str, ...]) -> Code:
-    return of.code(STEPS[step], *(f"lkca.models.{arch}:{MODELS[arch].network}" for arch in archs))
+def _found(step: str, archs: Iterable[str]) -> Code:
+    return package().code(STEPS[step], *(f"lkca.models.{arch}:{MODELS[arch].network}" for arch in archs))
 
 
-def code_now(step: str, archs: Iterable[str] = ()) -> Code:
-    """The code of a step as its files have it at this moment; `of_step` reads them once."""
-    return _code(Package(PACKAGE), step, tuple(sorted({*archs})))
+def sources() -> str:
+    """A digest of the files of lkca as they are now, byte by byte."""
+    hashed = hashlib.sha256()
+    for path in sorted(PACKAGE.rglob("*.py")):
+        content = path.read_bytes()
+        hashed.update(f"{path.relative_to(PACKAGE)} {len(content)} ".encode() + content)
+    return hashed.hexdigest()
+
+
+@cache
+def _known() -> dict[str, Code]:
+    """What another process has found of the same files, and left for the jobs of its workflow."""
+    try:
+        kept = json.loads(KEPT.read_text(encoding="utf-8"))
+        if kept["sources"] == _sources_at_first():
+            return {key: Code(str(digest), dict(modules)) for key, (digest, modules) in kept["codes"].items()}
+    except (OSError, ValueError, TypeError, KeyError):  # it can always be made again
+        pass
+    return {}
+
+
+@cache
+def _sources_at_first() -> str:
+    return sources()
+
+
+def _keep(known: dict[str, Code]) -> None:
+    from lkca.files import write_json
+
+    if KEPT.parent.is_dir() and sources() == _sources_at_first():
+        with suppress(ValueError):  # a disk that is full or must not be written
+            write_json(KEPT, {"sources": _sources_at_first(), "codes": known})
 
 
 @cache
@@ -701,7 +736,7 @@ def main() -> None:
     """Print a line a step: its name, with the architecture where it uses one, and the digest of its code."""
     for step in STEPS:
         for arch in MODELS if step in ("train", "evaluate") else [None]:
-            print(step, *filter(None, [arch]), of_step(step, filter(None, [arch])).digest)
+            print(step, *filter(None, [arch]), _found(step, filter(None, [arch])).digest)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ these is different now. Times of files decide nothing: with size and inode they 
 
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import date
 from importlib import import_module
@@ -21,7 +21,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, TypeAdapter, Validat
 from lkca.config import Experiment, read_config, read_frozen
 from lkca.errors import InputError
 from lkca.files import replacing, sha256, write_json
-from lkca.fingerprint import PACKAGE, STEPS, Code, code_now
+from lkca.fingerprint import PACKAGE, STEPS, Code, sources
 from lkca.jobs import Job, Jobs
 
 HASHES = Path("results/.hashes.json")  # of files whose records do not know them as they are now, such as copies
@@ -382,7 +382,7 @@ def step(name: str, experiment: Path, outputs: list[Path], cards: int) -> None:
     job, record = results.jobs.named(name), results.records.get(name)
     if len(outputs) != len(job.outputs):
         raise InputError(f"--outputs: {name} writes {len(job.outputs)} files, not {len(outputs)}: name each of them.")
-    code = job.code()
+    files, code = sources(), job.code()
     same = record.codes() if record and code.digest in record.codes() else set()
     before = {path: results.hashes.of(path) for path in job.reads().values()}
     options: dict[str, Any] = {
@@ -393,8 +393,11 @@ def step(name: str, experiment: Path, outputs: list[Path], cards: int) -> None:
     options |= {key: Path(path) for key, path in job.outputs.items()}
     if job.step == "train":
         options |= {"cards": cards, "adopted": sorted(same - {code.digest})}
-    function = _loaded(job, code)
-    function(**options)
+    module, _, function = STEPS[job.step].partition(":")
+    run = getattr(import_module(module), function)
+    if sources() != files:
+        raise InputError(f"the code of lkca was changed while {name} started: run snakemake again.")
+    run(**options)
     job = Jobs(results.jobs.e, results.jobs.adopted).named(name)  # files that were downloaded are there now
     results.hashes.by_path.clear()
     for path, digest in before.items():
@@ -408,21 +411,6 @@ def step(name: str, experiment: Path, outputs: list[Path], cards: int) -> None:
         if wanted != Path(path):  # the place from which Snakemake takes it to a storage
             with replacing(wanted) as part:
                 copyfile(path, part)
-
-
-def _loaded(job: Job, code: Code) -> Callable[..., None]:
-    """Import the function of a job and the networks that it uses.
-
-    Raises:
-        InputError: If the code is no longer that of the digest.
-    """
-    module, _, function = STEPS[job.step].partition(":")
-    loaded = getattr(import_module(module), function)
-    for arch in job.archs:
-        import_module(f"lkca.models.{arch}")
-    if code_now(job.step, job.archs) != code:
-        raise InputError(f"the code of {job.step} was changed while {job.name} started: run snakemake again.")
-    return loaded
 
 
 def adopt(config: list[Path], because: str, jobs: list[str]) -> int:

@@ -3,6 +3,8 @@
 import ast
 import inspect
 import json
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 from textwrap import dedent
@@ -294,3 +296,27 @@ def test_what_runs_when_a_package_is_imported_counts():
     )
     branch = "try:\n    from p.b import g\nexcept ImportError:\n    g = None\ndef f():\n    return g()\n"
     assert digest(branch, b="def g():\n    return 1\n") != digest(branch, b="def g():\n    return 2\n")
+
+
+def test_what_was_found_is_kept_for_the_same_files_only(tmp_path):
+    """Another process reads it; after an edit, or where it is damaged, the code is read again."""
+    shutil.copytree(REPOSITORY / "lkca", tmp_path / "lkca", ignore=shutil.ignore_patterns("__pycache__"))
+    kept = tmp_path / ".snakemake/lkca/code.json"
+    kept.parent.mkdir(parents=True)
+    program = (
+        "from lkca.fingerprint import of_step, package; print(of_step('split').digest, package.cache_info().misses)"
+    )
+
+    def found() -> list[str]:
+        done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
+        return done.stdout.split()
+
+    first = found()[0]
+    assert first == of_step("split").digest and found() == [first, "0"]
+    for text in ("", "{", "[]", '{"sources": 1}', kept.read_text().replace('"split"', '"splits"')):
+        kept.write_text(text)
+        assert found() == [first, "1"]
+    patches = tmp_path / "lkca/patches.py"
+    patches.write_text(patches.read_text().replace("columns.stop - size + 1", "columns.stop - size"))
+    other = found()
+    assert other[0] != first and other[1] == "1" and found() == [other[0], "0"]
