@@ -139,9 +139,16 @@ def test_a_wrong_setting_stops_a_dry_run_with_one_sentence(checkout):
 def test_without_network_and_files_it_says_which_are_missing_and_where_they_come_from(checkout):
     """The proxy that is asked for the downloads does not exist."""
     nowhere = {f"{kind}_proxy": "http://127.0.0.1:9" for kind in ("http", "https")}
-    done = subprocess.run(
-        ["snakemake", "--cores", "all"], cwd=checkout, env=ENVIRONMENT | nowhere, capture_output=True, text=True
-    )
+    command = [
+        "snakemake",
+        "--cores",
+        "all",
+        "--",
+        "table_V",
+        "table_VI",
+        "table_VII",
+    ]  # no speed is measured for these
+    done = subprocess.run(command, cwd=checkout, env=ENVIRONMENT | nowhere, capture_output=True, text=True)
     assert done.returncode != 0
     said = done.stdout + done.stderr
     chikusei = r"lkca: data/raw/chikusei/\S+_ENVI.zip could not be fetched .*: download https://www.sal\S+ in a browser"
