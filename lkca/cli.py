@@ -165,7 +165,7 @@ def parser() -> argparse.ArgumentParser:
     c = command("lkca.records:adopt", "declare that a change of code does not change the numbers of finished jobs")
     c.add_argument("--config", type=Path, nargs="+", default=[Path("config.yaml")], help="config.yaml and overlays")
     c.add_argument("--because", required=True, help="why the numbers stay the same; the results keep it")
-    c.add_argument("jobs", metavar="JOB", nargs="*", help="as lkca plan names it, or how its name begins; else all")
+    c.add_argument("jobs", metavar="JOB", nargs="*", help="as lkca plan names it, or its folder; else all")
 
     c = command("lkca.provenance:check", "hash again what a report stands on, and tell what does not belong together")
     c.add_argument(

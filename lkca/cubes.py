@@ -90,8 +90,8 @@ class File(Facts):
     def reads(self) -> dict[str, str]:
         """The files that decide its pixels, as far as they are there: label -> path.
 
-        These are the file itself, or the archive that it is in, and the headers of ENVI that lie beside it, whatever
-        letters are small: GDAL takes each of them.
+        These are the file or its archive, and the ENVI headers beside it, in upper or lower case: GDAL accepts each of
+        them.
 
         Raises:
             InputError: If a Python package that carries it is not installed.

@@ -1,7 +1,7 @@
 """What a step computes with: a digest of its code that changes when the numbers may change, and not otherwise.
 
 A step is a function of lkca. Its digest covers that function and every function, class and constant of lkca that it
-reaches, found by the names in the code. A definition stands in the digest by its content, never by its name or place,
+reaches, found by the names in the code. The digest identifies a definition by its content, not by its name or place,
 and the syntax tree is written out in a form of our own, which is the same under every Python from 3.11 on.
 
 What does not count: comments, docstrings, annotations (but for those of the fields of a class, which pydantic obeys),
@@ -52,7 +52,7 @@ REGISTRIES = {"lkca.models:MODELS", "lkca.cubes:CUBES"}
 PACKAGE = Path(__file__).parent
 KEPT = Path(".snakemake/lkca/code.json")  # what was found, in the folder of the workflow
 SKIPPED = {"annotation", "returns", "type_comment", "type_params", "type_ignores", "ctx", "kind"}  # fields of nodes
-SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 LOGGERS = {"console", "log", "logger", "logging", "warnings"}  # what messages are given to ...
 TELLING = {"print", "warn", "debug", "info", "warning", "error", "exception", "critical"}  # ... by these methods
@@ -250,16 +250,26 @@ class Package:
 
     def is_message(self, key: str) -> bool:
         """Whether a definition is a class of exceptions that carries a text alone: it has no __init__ of its own."""
+        module, statement = self.module(key.partition(":")[0]), self._class(key)
+        if statement is None or self.defines_init(key):
+            return False
+        bases = statement.bases
+        return any(_is_builtin_exception(base) or self.is_message_here(module, base, key) for base in bases)
+
+    def defines_init(self, key: str) -> bool:
+        """Whether a definition is a class with an __init__ of its own."""
+        statement = self._class(key)
+        body = statement.body if statement else []
+        return any(isinstance(each, FUNCTIONS) and each.name == "__init__" for each in body)
+
+    def _class(self, key: str) -> ast.ClassDef | None:
         name, _, definition = key.partition(":")
         module = self.module(name)
         statement = module.bindings.get(definition, [None])[0] if module else None
-        if not isinstance(statement, ast.ClassDef):
-            return False
-        if any(isinstance(each, FUNCTIONS) and each.name == "__init__" for each in statement.body):
-            return False
-        return any(_is_builtin_exception(base) or self._is_message_here(module, base, key) for base in statement.bases)
+        return statement if isinstance(statement, ast.ClassDef) else None
 
-    def _is_message_here(self, module: "Module", node: ast.expr, but: str) -> bool:
+    def is_message_here(self, module: "Module", node: ast.expr, but: str = "") -> bool:
+        """The same of a name in a module; `but` is the class that is looked at already."""
         if not isinstance(node, ast.Name):
             return False
         ((owner, name), *_) = module.imports.get(node.id, [(module.name, node.id)])
@@ -362,7 +372,7 @@ def _bound(nodes: Iterable[ast.AST]) -> dict[str, None]:
             inner = [*node.decorator_list]
         elif isinstance(node, ast.Lambda):
             inner = []
-        elif isinstance(node, SCOPES):  # a comprehension: what := binds in it belongs to the scope around it
+        elif isinstance(node, COMPREHENSIONS):  # what := binds in one belongs to the scope around it
             walrus = [each for each in ast.walk(node) if isinstance(each, ast.NamedExpr)]
             names |= dict.fromkeys(each.target.id for each in walrus)
             inner = []
@@ -530,20 +540,13 @@ class Writer:
         """Whether a call makes an exception that carries a text alone."""
         if not isinstance(node.func, ast.Name) or self._scope_of(node.func.id) is not None:
             return False
-        return _is_builtin_exception(node.func) or self.package._is_message_here(self.module, node.func, "")
+        return _is_builtin_exception(node.func) or self.package.is_message_here(self.module, node.func)
 
     def _carries_values(self, node: ast.Call) -> bool:
         """Whether a call makes an exception of lkca that carries more than a text."""
         tokens = [*self.package.imported(self.module.name, node.func.id)] if isinstance(node.func, ast.Name) else []
         classes = [token.key for token in tokens if isinstance(token, Reference)]
-        return any(self._defines_init(key) for key in classes)
-
-    def _defines_init(self, key: str) -> bool:
-        name, _, definition = key.partition(":")
-        module = self.package.module(name)
-        statement = module.bindings.get(definition, [None])[0] if module else None
-        body = statement.body if isinstance(statement, ast.ClassDef) else []
-        return any(isinstance(each, FUNCTIONS) and each.name == "__init__" for each in body)
+        return any(map(self.package.defines_init, classes))
 
     # Names ----------------------------------------------------------------------------------------------------------
 

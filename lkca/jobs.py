@@ -104,7 +104,7 @@ class Jobs:
         self.e = experiment
         self.root = f"results/{experiment.experiment}"
         self.adopted = list(adopted)
-        self._jobs: dict[str, Job] = {}
+        self._jobs: dict[tuple, Job] = {}  # by step and wildcards: each is asked for by all that need it
         scenes, models = ("|".join(map(re.escape, names)) for names in (experiment.scenes, experiment.models))
         split = rf"(?P<scene>{scenes})_x(?P<scale>\d+)"
         run = rf"runs/{split}/(?P<model>{models})/seed(?P<seed>\d+)"
@@ -128,7 +128,10 @@ class Jobs:
         """The job of a step with the wildcards of its rule; others are ignored."""
         names = re.findall(r"\(\?P<(\w+)>", self._patterns[step])
         values = {name: int(wildcards[name]) if name in ("scale", "seed") else str(wildcards[name]) for name in names}
-        return getattr(self, f"_{step}")(**values)
+        key = (step, *values.values())
+        if key not in self._jobs:
+            self._jobs[key] = getattr(self, f"_{step}")(**values)
+        return self._jobs[key]
 
     def named(self, name: str) -> Job:
         """The job of a name.
@@ -167,7 +170,7 @@ class Jobs:
                     add(self.named(name))
                 ordered[job.name] = job
 
-        add(self._report())
+        add(self.named("report"))
         return list(ordered.values())
 
     # Data -----------------------------------------------------------------------------------------------------------

@@ -152,9 +152,10 @@ class Record(BaseModel):
         """The digests of the code that gives these results: that of the record, and those that it was adopted from."""
         return {self.code, *(each.code for each in self.adopted)}
 
-    def digests(self, files: Mapping[str, list[Any]]) -> dict[str, str]:
-        """The SHA-256 alone."""
-        return {path: each[0] for path, each in files.items()}
+
+def _digests(files: Mapping[str, list[Any]]) -> dict[str, str]:
+    """The SHA-256 of files of a record, without their stamps."""
+    return {path: each[0] for path, each in files.items()}
 
 
 class Reason(NamedTuple):
@@ -202,7 +203,7 @@ class Results:
         for name, record in self.records.items():
             for adoption in record.adopted:
                 jobs.setdefault(adoption.model_dump_json(), []).append(name)
-        return [{**json.loads(text), "jobs": names} for text, names in jobs.items() if names != ["report"]]
+        return [{**json.loads(text), "jobs": names} for text, names in jobs.items()]
 
     def reason(self, job: Job) -> Reason | None:
         """Why a job has to run, whatever becomes of those that it needs; None if it need not."""
@@ -218,14 +219,14 @@ class Results:
             return Reason(CHANGED, "there is no record of how it was made")
         if record.settings != job.decided_by():
             return Reason(CHANGED, _listed(_differences(record.settings, job.decided_by())))
-        read, now = record.digests(record.reads), {label: self.hashes.of(path) for label, path in job.reads().items()}
+        read, now = _digests(record.reads), {label: self.hashes.of(path) for label, path in job.reads().items()}
         changed = [label for label, digest in now.items() if digest and digest != read.get(label)]
         gone = sorted(read.keys() - now.keys())
         headers = [label for label in gone if job.raw and label.lower().endswith(".hdr")]  # their files are there
         changed += [label for label in gone if label in headers or self.hashes.of(label)]
         if changed:
             return Reason(CHANGED, _listed(_change(label, read, now) for label in changed))
-        written = record.digests(record.writes).items()
+        written = _digests(record.writes).items()
         edited = [path for path, digest in written if self.hashes.of(path) not in (None, digest)]
         if edited:
             return Reason(CHANGED, f"{_listed(edited)} {'are' if edited[1:] else 'is'} not what this job wrote")
@@ -404,7 +405,7 @@ def step(name: str, experiment: Path, outputs: list[Path], cards: int) -> None:
         if digest and results.hashes.of(path) != digest:
             raise InputError(f"{path} was changed while {name} read it: run snakemake again.")
     unchanged = record is not None and all(
-        results.hashes.of(path) == digest for path, digest in record.digests(record.writes).items()
+        results.hashes.of(path) == digest for path, digest in _digests(record.writes).items()
     )
     results.write(job, code, record.adopted if same and unchanged else [])  # such as a training from its saved state
     for path, wanted in zip(job.outputs.values(), outputs, strict=True):
