@@ -258,9 +258,7 @@ class Jobs:
             name=f"runs/{run}/train",
             arguments={},
             inputs={
-                "run": f"{self.root}/runs/{run}/run.json",
-                "scene": f"{self.root}/scenes/{scene}.npy",
-                "split": f"{self.root}/splits/{scene}_x{scale}.json",
+                **self._data_of(run, scene, scale),
                 "teacher": f"{self.root}/runs/{teacher}/weights.safetensors" if teacher else None,
             },
             outputs={
@@ -268,9 +266,7 @@ class Jobs:
                 "history": f"{self.root}/runs/{run}/history.csv",
             },
             needs=(
-                f"runs/{run}/settings",
-                f"scenes/{scene}",
-                f"splits/{scene}_x{scale}",
+                *_makers_of_data(run, scene, scale),
                 *([f"runs/{teacher}/train"] if teacher else []),
             ),
             archs=tuple(archs),
@@ -284,17 +280,13 @@ class Jobs:
             name=f"runs/{run}/evaluate",
             arguments={"image": composite.image, "composite": composite.bands},
             inputs={
-                "run": f"{self.root}/runs/{run}/run.json",
-                "scene": f"{self.root}/scenes/{scene}.npy",
-                "split": f"{self.root}/splits/{scene}_x{scale}.json",
+                **self._data_of(run, scene, scale),
                 "weights": f"{self.root}/runs/{run}/weights.safetensors" if trained else None,
                 "history": f"{self.root}/runs/{run}/history.csv" if trained else None,
             },
             outputs={"out": f"{self.root}/runs/{run}/scores.json", "picture": f"{self.root}/runs/{run}/image.npz"},
             needs=(
-                f"runs/{run}/settings",
-                f"scenes/{scene}",
-                f"splits/{scene}_x{scale}",
+                *_makers_of_data(run, scene, scale),
                 *([f"runs/{run}/train"] if trained else []),
             ),
             archs=(self.e.models[model].arch,),
@@ -585,6 +577,14 @@ class Jobs:
         distill = self.e.models[model].distill
         return _run(scene, scale, distill.teacher, seed) if distill else None
 
+    def _data_of(self, run: str, scene: str, scale: int) -> dict[str, str]:
+        """What a training and an evaluation read alike; `_makers_of_data` are the jobs that write it."""
+        return {
+            "run": f"{self.root}/runs/{run}/run.json",
+            "scene": f"{self.root}/scenes/{scene}.npy",
+            "split": f"{self.root}/splits/{scene}_x{scale}.json",
+        }
+
     def _file(self, scene: str, scale: int, model: str, seed: int, name: str) -> str:
         return f"{self.root}/runs/{_run(scene, scale, model, seed)}/{name}"
 
@@ -596,8 +596,12 @@ def _run(scene: str, scale: int, model: str, seed: int) -> str:
     return f"{scene}_x{scale}/{model}/seed{seed}"
 
 
+def _makers_of_data(run: str, scene: str, scale: int) -> tuple[str, ...]:
+    return f"runs/{run}/settings", f"scenes/{scene}", f"splits/{scene}_x{scale}"
+
+
 def split_settings(e: Experiment, scene: str, scale: int) -> dict[str, Any]:
-    """What `patches.split` is told: all that decides a split but its scene."""
+    """The settings of `patches.split`: everything that decides a split except its scene."""
     patches, test = e.patches[f"x{scale}"], e.scenes[scene].test
     return {
         "scale": scale,
