@@ -35,12 +35,12 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from lkca.config import read_config
-from lkca.efficiency import memory, processor, settle
+from lkca.config.load import read_config
+from lkca.core.environment import commit, processor
+from lkca.core.files import replacing
 from lkca.errors import InputError
-from lkca.evaluate import commit
-from lkca.files import replacing
-from lkca.models import MODELS, build
+from lkca.models.registry import MODELS, build
+from lkca.scoring.benchmark import memory, settle
 
 REPOSITORY = Path(__file__).parents[1]
 BANDS, SCALE, THREADS = 128, 4, 2
@@ -94,7 +94,7 @@ def work(pipe: Connection, name: str, published: bool, case: Case, device: str) 
         torch.manual_seed(1)
         lr = torch.rand(case.batch, BANDS, case.side, case.side).to(device)
         hr = torch.rand(case.batch, BANDS, SCALE * case.side, SCALE * case.side).to(device) if case.training else None
-        optimiser = torch.optim.Adam(net.parameters(), 1e-4, fused=not published)  # ours as in lkca/train.py
+        optimiser = torch.optim.Adam(net.parameters(), 1e-4, fused=not published)  # ours as in lkca/training/train.py
         base, turn = memory(device)[0], 0
         torch.manual_seed(2)  # of the dropout
         pipe.send(None)  # ready

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lkca.config import Distill, Train
+from lkca.config.schema import Distill, Train
 from lkca.models.bicubic import Bicubic
 
 

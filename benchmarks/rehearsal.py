@@ -35,10 +35,10 @@ from typing import Any, NamedTuple
 import psutil
 import yaml
 
-from lkca.config import experiment, merged, read_config
-from lkca.cubes import CUBES
+from lkca.config.load import experiment, merged, read_config
+from lkca.core.files import read_json, sha256
+from lkca.data.catalog import CUBES
 from lkca.errors import InputError
-from lkca.files import read_json, sha256
 from tests.server import Server
 
 REPOSITORY = Path(__file__).parents[1]
@@ -331,7 +331,7 @@ def save(lines: list[dict[str, Any]], folder: Path) -> Path:
     # Only now: they bring torch, and the peak of a process counts what the one that starts it holds.
     from networks import file_name, processor, write
 
-    from lkca.evaluate import commit
+    from lkca.core.environment import commit
 
     device = processor()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()

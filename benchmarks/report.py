@@ -23,10 +23,11 @@ import yaml
 from networks import ending, facts_of, file_name, ready, write
 from rehearsal import memory
 
-from lkca.config import Experiment, experiment, merged
+from lkca.config.load import experiment, merged
+from lkca.config.schema import Experiment
+from lkca.core.files import digest, read_json, sha256, write_json
 from lkca.errors import InputError
-from lkca.files import digest, read_json, sha256, write_json
-from lkca.records import Results
+from lkca.pipeline.records import Results
 from tests import made_up
 
 REPOSITORY = Path(__file__).parents[1]
@@ -37,7 +38,7 @@ RULES = ["table", "figure", "claims", "report", "all"]  # the rest is finished
 
 def make_up(root: Path, e: Experiment) -> int:
     """Write all that the rules read. Returns the number of runs."""
-    with (REPOSITORY / "workflow/resources/paper_tables.csv").open(encoding="utf-8", newline="") as file:
+    with (REPOSITORY / "lkca/paper/paper_tables.csv").open(encoding="utf-8", newline="") as file:
         printed = {
             (line["scene"], int(line["scale"]), e.tables[line["table"]].rows[line["row"]]): line
             for line in csv.DictReader(file)

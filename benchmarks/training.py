@@ -45,13 +45,17 @@ from scipy.io import loadmat, savemat
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, RandomSampler, default_collate
 
-from lkca import checkpoint, losses, patches, state, train
-from lkca.config import Experiment, Run, read_config, read_run, settings
-from lkca.files import read_json, sha256, write_json
-from lkca.jobs import run_settings
-from lkca.models import MODELS, build
-from lkca.progress import Steps
-from lkca.resize import resize
+from lkca.config.jobs import run_settings
+from lkca.config.load import read_config
+from lkca.config.run import read_run, settings
+from lkca.config.schema import Experiment, Run
+from lkca.core.files import read_json, sha256, write_json
+from lkca.data import patches
+from lkca.data.resize import resize
+from lkca.models.registry import MODELS, build
+from lkca.training import checkpoint, losses, train
+from lkca.training import resume as state
+from lkca.training.progress import Steps
 
 NETWORKS = ["lkca", "lkca_lr", "lkca_kd", "sspsr", "msdformer", "essaformer"]
 TEACHER = "lkca_64"

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from lkca.config import read_config
+from lkca.config.load import read_config
 
 REPOSITORY = Path(__file__).parents[1]
 torch.set_num_threads(1)  # small networks; and threads that wait for each other make a busy machine crawl
@@ -94,9 +94,9 @@ def rng():
 @pytest.fixture
 def tiny(tmp_path, rng):
     """A smooth random scene of 8 bands with its manifest, split at x4 and a run.json for a small LKCA-LR."""
-    from lkca.config import settings
-    from lkca.files import sha256
-    from lkca.patches import split
+    from lkca.config.run import settings
+    from lkca.core.files import sha256
+    from lkca.data.splits import split
 
     rows, columns = np.mgrid[0:80, 0:64] / 9
     cube = np.stack([0.5 + 0.3 * np.sin(rows + i / 2) * np.cos(columns - i / 3) for i in range(8)])

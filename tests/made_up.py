@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lkca.files import digest, sha256
+from lkca.core.files import digest, sha256
 
 SCORES = {"MPSNR": 40.0, "MSSIM": 0.95, "SAM": 2.0, "CC": 0.96, "RMSE": 0.01, "ERGAS": 5.0}
 ABSOLUTE = {"mae": 0.008, "mae_edges": 0.02}
@@ -15,7 +15,7 @@ SPREAD = {"MPSNR": 1.0, "MSSIM": 0.01, "SAM": 0.25, "CC": 0.01, "RMSE": 0.001, "
 SPREAD |= {"mae": 0.001, "mae_edges": 0.002}  # how far images, blocks and bands lie about their mean
 BANDS, BLOCKS = 128, 16
 TABLE_FILES = ("csv", "md", "tex", "html", "verdicts.csv", "comparisons.csv")
-PRINTED = Path(__file__).parents[1] / "workflow/resources/paper_tables.csv"
+PRINTED = Path(__file__).parents[1] / "lkca/paper/paper_tables.csv"
 STAND_IN = "Stand-in data: 5 % of <the> real scene & nothing more."
 HOSTILE = "<script>alert(1)</script>"
 
@@ -148,7 +148,7 @@ def table_settings(**changes: Any) -> str:
 
 def table(root: Path, scores: list[Path], **changes: Any) -> dict[str, str]:
     """All files of the table that `table_settings` describes, by suffix."""
-    from lkca.tables import table
+    from lkca.report.tables import table
 
     out = {suffix: root / f"table.{suffix}" for suffix in TABLE_FILES}
     table(table_settings(**changes), scores, PRINTED, *out.values())
@@ -320,9 +320,9 @@ def report(root: Path, *, stand_in: str | None = None, word: str | None = None, 
         word: Stands for every text and name that a user may choose: scene, model, titles, device, words of claims.
         measured: Whether time and memory have been measured.
     """
-    from lkca.figures import figure
-    from lkca.report import report
-    from lkca.tables import table
+    from lkca.report.figures import figure
+    from lkca.report.page import report
+    from lkca.report.tables import table
 
     name, model, seeds = word or "chikusei", word or "lkca", [3000, 3001]
     scores = []

@@ -1,6 +1,6 @@
 """Made-up files in the formats of the published cubes, with everything that lies around them, small or at full size.
 
-What is known of the published files stands in CUBES (lkca/cubes.py) and in the comments here; none of them was at hand.
+What is known of the published files stands in CUBES (lkca/data/catalog.py) and in the comments here; none of them was at hand.
 A cube is an array (rows, columns, bands) or a Scene; of a Scene the writers hold one band at a time, of MATLAB's more.
 """
 

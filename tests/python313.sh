@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The digests of the steps do not depend on the Python: what lkca.fingerprint prints here is what it prints in a Debian
+# The digests of the steps do not depend on the Python: what lkca.pipeline.digests prints here is what it prints in a Debian
 # 13, with the bare Python 3.13 of that system. As root; three minutes and 0.8 GB, seconds when called again:
 #   sudo tests/python313.sh [FOLDER] [--suite]
 # FOLDER (/var/tmp/lkca-debian13) gets the Debian and keeps it. With --suite lkca is installed there with all it needs,
@@ -48,8 +48,8 @@ mkdir --parents "$folder/lkca" # the checkout as it is, with what is new in it
 find "$folder/lkca" -mindepth 1 -maxdepth 1 ! -name .venv -exec rm -rf {} +
 git ls-files -z --cached --others --exclude-standard | tar -c --ignore-failed-read --null -T - | tar -xC "$folder/lkca"
 
-inside python3.13 -m lkca.fingerprint >"$folder/fingerprint"
-.venv/bin/python -m lkca.fingerprint | diff --unified=0 - "$folder/fingerprint" || fail "Python 3.13 has other digests"
+inside python3.13 -m lkca.pipeline.digests >"$folder/fingerprint"
+.venv/bin/python -m lkca.pipeline.digests | diff --unified=0 - "$folder/fingerprint" || fail "Python 3.13 has other digests"
 echo "OK: $(inside python3.13 --version) has the same $(wc -l <"$folder/fingerprint") digests."
 [ -n "$suite" ] || exit 0
 

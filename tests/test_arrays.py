@@ -6,7 +6,7 @@ import pickle
 import numpy as np
 import pytest
 
-from lkca.arrays import resize, score
+from lkca.commands.arrays import resize, score
 from lkca.errors import InputError
 
 PLAIN = np.linspace(0.1, 1, 2 * 8 * 12).reshape(2, 8, 12)

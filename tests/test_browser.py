@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lkca.metrics import sam
+from lkca.scoring.metrics import sam
 
 CHROMIUM = shutil.which("chromium")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed (Debian: apt-get install chromium)")

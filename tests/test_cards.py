@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from lkca import cards
+from lkca.core import gpus as cards
 from lkca.errors import InputError
 from tests.conftest import REPOSITORY
 

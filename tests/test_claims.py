@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import yaml
 
-from lkca.claims import claims, contradictions, judge, of_results, of_table, on_results, read_claims
 from lkca.cli import main
-from lkca.columns import SCORES
-from lkca.config import read_config
+from lkca.config.load import read_config
 from lkca.errors import InputError
+from lkca.paper.claims import claims, contradictions, judge, of_results, of_table, on_results, read_claims
+from lkca.paper.columns import SCORES
 
 RESOURCES = Path(__file__).parents[1] / "workflow/resources"
 CLAIMS = {claim.id: claim for claim in read_claims().claims}

@@ -4,23 +4,14 @@ from collections.abc import Callable
 
 import pytest
 
-from lkca.claims import (
-    CLAIMS,
-    Claim,
-    contradictions,
-    of_results,
-    of_table,
-    on_results,
-    on_table,
-    read_claims,
-)
-from lkca.columns import SCORES
-from lkca.config import read_config
-from lkca.files import read_csv
+from lkca.config.load import read_config
+from lkca.core.files import read_csv
+from lkca.paper.claims import CLAIMS, Claim, contradictions, of_results, of_table, on_results, on_table, read_claims
+from lkca.paper.columns import SCORES
 from tests.conftest import REPOSITORY
 
 READ = read_claims(CLAIMS)
-LINES = read_csv(REPOSITORY / "workflow/resources/paper_tables.csv")
+LINES = read_csv(REPOSITORY / "lkca/paper/paper_tables.csv")
 PAPER = of_table(LINES)
 
 # Settled by hand and with other programs when the paper was read.

@@ -5,7 +5,7 @@ import copy
 import pytest
 import yaml
 
-from lkca import config
+from lkca.config import schema as config
 from lkca.errors import InputError
 from tests.conftest import REPOSITORY
 
@@ -183,7 +183,7 @@ def test_every_printed_row_has_its_place_in_the_tables(paper):
     import csv
 
     printed: dict[tuple, list] = {}
-    for row in csv.DictReader((REPOSITORY / "workflow/resources/paper_tables.csv").open()):
+    for row in csv.DictReader((REPOSITORY / "lkca/paper/paper_tables.csv").open()):
         printed.setdefault((row["table"], row["scene"], int(row["scale"])), []).append(row["row"])
     tables = {name: table for name, table in paper.tables.items() if not name.startswith("S")}  # the paper's
     ours = {(name, t.scene, scale): list(t.rows) for name, t in tables.items() for scale in t.scales}

@@ -7,7 +7,7 @@ import pytest
 
 from lkca.cli import main
 
-PRINTED = Path(__file__).parents[1] / "workflow/resources/paper_tables.csv"
+PRINTED = Path(__file__).parents[1] / "lkca/paper/paper_tables.csv"
 
 
 def checked(tmp_path, capsys, change=lambda line: None, keep=lambda line: True, columns=None):

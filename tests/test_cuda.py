@@ -5,10 +5,10 @@ import csv
 import pytest
 import torch
 
-from lkca.evaluate import evaluate
-from lkca.files import sha256
-from lkca.models import MODELS
-from lkca.train import train
+from lkca.core.files import sha256
+from lkca.models.registry import MODELS
+from lkca.scoring.evaluate import evaluate
+from lkca.training.train import train
 from tests.conftest import RECIPE
 from tests.test_models import SMALL, small, trained_a_little
 from tests.test_resume import stopped

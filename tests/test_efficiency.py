@@ -14,10 +14,10 @@ import pytest
 import torch
 from torch import nn
 
-from lkca import efficiency
 from lkca.cli import main
-from lkca.efficiency import Asked, apart, cost, gpu_counters, size
 from lkca.errors import InputError
+from lkca.scoring import benchmark as efficiency
+from lkca.scoring.benchmark import Asked, apart, cost, gpu_counters, size
 from tests.conftest import REPOSITORY
 
 SMALL = {"arch": "lkca", "args": {"width": 16, "blocks": 1, "drop_path": 0.1}, "upsampler": {"groups": 1}}

@@ -5,8 +5,8 @@ import pytest
 from scipy import stats
 
 from lkca.errors import InputError
-from lkca.expressions import Expression, Missing, all_of, any_of, certain, negated
-from lkca.statistics import mean
+from lkca.paper.expressions import Expression, Missing, all_of, any_of, certain, negated
+from lkca.paper.statistics import mean
 
 NAMES = {"SCORES": ["MPSNR", "SAM"], "SETTINGS": [["a", 4], ["b", 8]], "x": 3.0}
 

@@ -15,10 +15,10 @@ from collections import namedtuple
 import numpy as np
 import pytest
 
-from lkca import fetch as module
-from lkca.cubes import Cube
+from lkca.data import download as module
+from lkca.data.catalog import Cube
+from lkca.data.download import checked, fetch
 from lkca.errors import InputError
-from lkca.fetch import checked, fetch
 from tests.conftest import REPOSITORY
 from tests.server import Server
 

@@ -14,9 +14,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.text import Annotation, Text
 
-from lkca.figures import FIGURES, figure
-from lkca.files import read_json
-from lkca.statistics import blocks_interval
+from lkca.core.files import read_json
+from lkca.paper.statistics import blocks_interval
+from lkca.report.figures import FIGURES, figure
 
 TRAINED = {"VDSR": "vdsr", "LKCA-Net": "lkca"}
 

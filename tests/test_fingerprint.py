@@ -12,9 +12,9 @@ from textwrap import dedent
 import made_up
 import pytest
 
-from lkca import fingerprint
-from lkca.fingerprint import PLUMBING, REGISTRIES, STEPS, Package, of_step
-from lkca.models import MODELS
+from lkca.core import fingerprint
+from lkca.core.fingerprint import PLUMBING, REGISTRIES, STEPS, Package, of_step
+from lkca.models.registry import MODELS, class_of
 from tests.conftest import REPOSITORY
 from tests.trees import dump
 
@@ -211,7 +211,7 @@ def test_names_in_the_lists_exist():
         name, _, definition = key.partition(":")
         module = package.module(name)
         assert module is not None and (not definition or definition in module.bindings), key
-    assert len({of_step("train", [arch]).digest for arch in MODELS}) == len(MODELS)
+    assert len({of_step("train", [class_of(arch)]).digest for arch in MODELS}) == len(MODELS)
 
 
 @pytest.fixture
@@ -246,9 +246,9 @@ def network(arch: str) -> str:
 
 def test_whatever_a_run_runs_through_is_covered(tiny, executed):
     """A training with a teacher, its scores, its singular values: every function that was called is in the digest."""
-    from lkca.evaluate import evaluate
-    from lkca.spectrum import spectrum
-    from lkca.train import train
+    from lkca.scoring.evaluate import evaluate
+    from lkca.scoring.singular_values import spectrum
+    from lkca.training.train import train
 
     folder = tiny.folder
     teacher = {"teacher": "t", "features": "upsampler", "alpha": 0.1, "decay": 0.5, "every": 1}
@@ -273,13 +273,15 @@ def files(folder: Path) -> tuple[Path, Path]:
 
 def test_whatever_a_report_runs_through_is_covered(tmp_path, executed):
     made_up.report(tmp_path)
-    assert {"lkca.tables:table", "lkca.figures:figure", "lkca.report:report"} <= {":".join(key) for key in executed}
+    assert {"lkca.report.tables:table", "lkca.report.figures:figure", "lkca.report.page:report"} <= {
+        ":".join(key) for key in executed
+    }
     assert uncovered(executed, *(STEPS[step] for step in ("table", "figure", "claims", "report"))) == set()
 
 
 def test_whatever_a_scene_runs_through_is_covered(tmp_path, monkeypatch, executed):
-    from lkca import scenes
-    from lkca.cubes import CUBES
+    from lkca.data import scenes
+    from lkca.data.catalog import CUBES
 
     monkeypatch.setattr(scenes, "guarded", lambda function, *args: function(*args))  # else it runs in another process
     cube = CUBES["indian_pines"].model_dump(mode="json")
@@ -303,9 +305,7 @@ def test_what_was_found_is_kept_for_the_same_files_only(tmp_path):
     shutil.copytree(REPOSITORY / "lkca", tmp_path / "lkca", ignore=shutil.ignore_patterns("__pycache__"))
     kept = tmp_path / ".snakemake/lkca/code.json"
     kept.parent.mkdir(parents=True)
-    program = (
-        "from lkca.fingerprint import of_step, package; print(of_step('split').digest, package.cache_info().misses)"
-    )
+    program = "from lkca.core.fingerprint import of_step, package; print(of_step('split').digest, package.cache_info().misses)"
 
     def found() -> list[str]:
         done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
@@ -316,7 +316,7 @@ def test_what_was_found_is_kept_for_the_same_files_only(tmp_path):
     for text in ("", "{", "[]", '{"sources": 1}', kept.read_text().replace('"split"', '"splits"')):
         kept.write_text(text)
         assert found() == [first, "1"]
-    patches = tmp_path / "lkca/patches.py"
+    patches = tmp_path / "lkca/data/patches.py"
     patches.write_text(patches.read_text().replace("columns.stop - size + 1", "columns.stop - size"))
     other = found()
     assert other[0] != first and other[1] == "1" and found() == [other[0], "0"]

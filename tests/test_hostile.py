@@ -25,10 +25,11 @@ from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 import numpy as np
 import pytest
 
-from lkca import guard, scenes
-from lkca.cubes import Cube, File
+from lkca.data import sandbox as guard
+from lkca.data import scenes
+from lkca.data.catalog import Cube, File
+from lkca.data.sandbox import guarded, reading
 from lkca.errors import InputError
-from lkca.guard import guarded, reading
 
 ROWS, COLUMNS, BANDS, LARGEST = 24, 20, 6, 5000
 RASTER, ARRAY = "bands rows columns", "rows columns bands"
@@ -742,7 +743,7 @@ def look_at_all(files: list[tuple[Cube, File]], log: Path) -> None:
             start = time.monotonic()
             seen.update(digest=0, secret=False)
             try:
-                told, problems = scenes._look(cube, file, cube.numbers())
+                told, problems = scenes.inspect_file(cube, file, cube.numbers())
                 refused = problems[0] if problems else None
                 assert refused or re.search(r", -?\d\S* to -?\d", told["values"])  # finite
             except InputError as error:

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from lkca import losses
-from lkca.config import Distill
+from lkca.config.schema import Distill
+from lkca.training import losses
 
 CUBE = torch.rand(2, 5, 6, 7, generator=torch.manual_seed(0), dtype=torch.float32) + 0.1
 

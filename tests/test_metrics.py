@@ -12,7 +12,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torchmetrics.functional import image as tm
 from torchmetrics.functional.regression import mean_squared_error, pearson_corrcoef
 
-from lkca.metrics import absolute_error, cc, edges, ergas, mpsnr, mssim, rmse, sam, scores
+from lkca.scoring.metrics import absolute_error, cc, edges, ergas, mpsnr, mssim, rmse, sam, scores
 
 SIX = {
     "MPSNR": mpsnr,

@@ -8,15 +8,16 @@ import pytest
 import torch
 from torch import nn
 
-from lkca.complexity import macs, parameters
+from lkca.data.resize import resize
 from lkca.errors import InputError
-from lkca.models import MODELS, build, layers
+from lkca.models import layers
+from lkca.models.cost import macs, parameters
 from lkca.models.essaformer import Block, SpectralCorrelationAttention
 from lkca.models.fcnn3d import FlatConv3d
 from lkca.models.layers import BandGroups, Conv3, upsamplers
 from lkca.models.lkca import ChannelNorm, DilatedDepthwise
 from lkca.models.msdformer import DeformableAttention, DeformableConv
-from lkca.resize import resize
+from lkca.models.registry import MODELS, build
 from tests.conftest import REPOSITORY
 
 SMALL = {  # arguments of a small version of each architecture
@@ -30,7 +31,7 @@ SMALL = {  # arguments of a small version of each architecture
 }
 SHORTCUT = ["bicubic", "vdsr", "lkca"]  # begin as bicubic
 DEAD = {"msdformer": ["convs.0.weight", "convs.0.bias"]}  # parameters in the printed sizes that no gradient reaches
-PRINTED = [row for row in csv.DictReader((REPOSITORY / "workflow/resources/paper_tables.csv").open()) if row["Param_M"]]
+PRINTED = [row for row in csv.DictReader((REPOSITORY / "lkca/paper/paper_tables.csv").open()) if row["Param_M"]]
 
 
 def small(arch: str, bands: int = 9, scale: int = 4) -> nn.Module:
@@ -63,7 +64,7 @@ def test_the_swapped_cells_are_each_others():
     """The printed cost of VDSR in Table VI at x4 is what the closed form gives for 3DFCNN, and the reverse."""
     rows = {
         r["row"]: r
-        for r in csv.DictReader((REPOSITORY / "workflow/resources/paper_tables.csv").open())
+        for r in csv.DictReader((REPOSITORY / "lkca/paper/paper_tables.csv").open())
         if (r["table"], r["scale"]) == ("VI", "4")
     }
     bands, r2 = 48, 16

@@ -13,13 +13,13 @@ import torch
 from scipy.ndimage import gaussian_filter
 from skimage.metrics import structural_similarity
 
+from lkca.core.files import read_json, write_json
+from lkca.data.resize import resize
 from lkca.errors import InputError
-from lkca.files import read_json, write_json
-from lkca.metrics import scores as score
-from lkca.oracle import SCORES, bicubic_check
-from lkca.resize import resize
+from lkca.paper.bicubic_check import SCORES, bicubic_check
+from lkca.scoring.metrics import scores as score
 
-PRINTED = Path(__file__).parents[1] / "workflow/resources/paper_tables.csv"
+PRINTED = Path(__file__).parents[1] / "lkca/paper/paper_tables.csv"
 TITLES = {"chikusei": "Chikusei", "houston2018": "Houston 2018", "pavia_centre": "Pavia Centre"}
 OURS, THEIRS = 5000.0, 8000.0  # divisors
 

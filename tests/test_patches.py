@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from lkca.data.patches import ORIENTATIONS, gather
+from lkca.data.splits import grid, split
 from lkca.errors import InputError
-from lkca.patches import ORIENTATIONS, gather, grid, split
 from tests.conftest import manifest_of, split_settings
 
 # scene, scale: patches of the whole grid, then training and validation after the overlap is dropped

@@ -14,15 +14,18 @@ import torch
 import yaml
 from safetensors.numpy import save_file
 
-from lkca import cards, config, plan
-from lkca.complexity import macs, parameters
+from lkca.config import schema as config
+from lkca.config.jobs import run_settings
+from lkca.core import gpus as cards
+from lkca.core.files import sha256, write_json
+from lkca.core.fingerprint import of_step
+from lkca.core.locks import alone
 from lkca.errors import InputError
-from lkca.files import alone, sha256, write_json
-from lkca.fingerprint import of_step
-from lkca.jobs import run_settings
-from lkca.models import MODELS, build
-from lkca.records import Results
-from lkca.state import Progress, State
+from lkca.models.cost import macs, parameters
+from lkca.models.registry import MODELS, build, class_of
+from lkca.pipeline import plan
+from lkca.pipeline.records import Results
+from lkca.training.resume import Progress, State
 from tests.conftest import REPOSITORY, copy_checkout
 
 CONFIG = yaml.safe_load((REPOSITORY / "config.yaml").read_text())
@@ -49,7 +52,7 @@ def measurements(folder, name, rows):
 
 def printed():
     """(scene, scale, model, million parameters, billion multiply-accumulates) of the paper's Tables I, V-VII."""
-    with (REPOSITORY / "workflow/resources/paper_tables.csv").open() as file:
+    with (REPOSITORY / "lkca/paper/paper_tables.csv").open() as file:
         rows = list(csv.DictReader(file))
     for row in rows:
         model = CONFIG["tables"][row["table"]]["rows"].get(row["row"]) if row["table"] in CONFIG["tables"] else None
@@ -79,7 +82,9 @@ def test_every_network_has_an_estimate_which_is_what_is_counted(paper, arch):
 
 
 def test_a_network_without_an_estimate_is_an_error():
-    with pytest.raises(InputError, match="swin has no estimate of its size: add a line for it to size.* lkca/plan.py"):
+    with pytest.raises(
+        InputError, match="swin has no estimate of its size: add a line for it to size.* lkca/pipeline/plan.py"
+    ):
         plan.size("swin", {"width": 64}, 1, 48, 4)
 
 
@@ -221,7 +226,7 @@ def made_weights(e, run, steps=226_800, seconds=7200.0, **changes):
 
 
 def made_state(path, digest, name="state-0.safetensors", epoch=2, step=378, seconds=60.0, arch="lkca"):
-    made_from = {"run_sha256": digest, "code": of_step("train", [arch]).digest}
+    made_from = {"run_sha256": digest, "code": of_step("train", [class_of(arch)]).digest}
     facts = {
         "steps": 756,
         "epochs": 300,
@@ -277,7 +282,7 @@ def test_the_state_that_a_training_saves_is_understood(paper, monkeypatch, tmp_p
     path = made_run(paper, ("chikusei", 4, "lkca", 3000))
     net = torch.nn.Linear(2, 2)
     at = Progress(756, 300, epoch=3, step=10, seconds=120.0)
-    codes = [of_step("train", ["lkca"]).digest]
+    codes = [of_step("train", [class_of("lkca")]).digest]
     State(path, None, codes, path.parent, net, torch.optim.Adam(net.parameters()), at).save()
     found = states(paper, tmp_path)["chikusei", 4, "lkca"]
     assert (found.state, found.done, round(found.spent)) == ("interrupted", 3 * 756 + 10, 120)

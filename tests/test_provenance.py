@@ -13,7 +13,7 @@ from conftest import RECIPE
 from safetensors.numpy import save_file
 
 from lkca.cli import main
-from lkca.cubes import CUBES
+from lkca.data.catalog import CUBES
 
 LKCA, KD = "runs/chikusei_x4/lkca/seed3000", "runs/chikusei_x4/lkca_kd/seed3000"
 BICUBIC, OTHER = "runs/chikusei_x4/bicubic/seed3000", "runs/chikusei_x4/lkca/seed3001"
@@ -462,6 +462,6 @@ def test_results_of_this_folder_are_the_default(made, monkeypatch, capsys):
 
 
 def test_that_hashing_takes_a_while_is_said_beforehand(made, monkeypatch, capsys):
-    monkeypatch.setattr("lkca.provenance.LONG", 1000)
+    monkeypatch.setattr("lkca.pipeline.provenance.LONG", 1000)
     assert main(["check", str(made)]) == 0
     assert re.fullmatch(rf"{made}: hashing 28 files, \d+\.\d kB\n", capsys.readouterr().err)

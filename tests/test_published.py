@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks import published
-from lkca import losses
-from lkca.models import MODELS, build
+from lkca.models.registry import MODELS, build
+from lkca.training import losses
 
 ARGUMENTS = {
     "sspsr": {"width": 48, "blocks": 2},

@@ -69,7 +69,7 @@ def checkout(tmp_path_factory) -> Path:
     rng = np.random.default_rng(0)
     for name, shape in (("truth", (4, 16, 16)), ("mine", (4, 16, 16)), ("x", (4, 16, 16))):
         np.save(folder / f"{name}.npy", rng.random(shape, np.float32))
-    table = (REPOSITORY / "workflow/resources/paper_tables.csv").read_text()
+    table = (REPOSITORY / "lkca/paper/paper_tables.csv").read_text()
     (folder / "mine.csv").write_text(table)
     return folder
 

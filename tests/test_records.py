@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from lkca import records
-from lkca.config import read_config
-from lkca.cubes import Cube, File
+from lkca.config.load import read_config
+from lkca.core.files import sha256
+from lkca.data.catalog import Cube, File
 from lkca.errors import InputError
-from lkca.files import sha256
-from lkca.records import Hashes, Results, is_settled, read_record, stamp
+from lkca.pipeline import records
+from lkca.pipeline.records import Hashes, Results, is_settled, read_record, stamp
 from tests.conftest import REPOSITORY
 
 
@@ -153,7 +153,7 @@ def test_a_job_that_reads_what_changes_meanwhile_is_refused(tmp_path, monkeypatc
     assert record.reads[str(manifest)][0] == sha256(manifest)
     job = Results(e).jobs.named("splits/chikusei_x4")
     assert Results(e).reason(job) is None
-    from lkca import patches
+    from lkca.data import patches
 
     split = patches.split
     monkeypatch.setattr(patches, "split", lambda *args, **words: [split(*args, **words), manifest.write_text("{}")])

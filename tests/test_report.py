@@ -18,8 +18,8 @@ import pytest
 from jinja2 import UndefinedError
 from PIL import Image
 
-from lkca.files import sha256
-from lkca.templates import render
+from lkca.core.files import sha256
+from lkca.report.render import render
 
 VOID = ("meta", "link", "img", "input")
 
@@ -147,7 +147,7 @@ def test_claims_are_counted_by_both_outcomes_and_shown_with_their_numbers(made):
 
 
 def test_what_is_tolerated_is_said_once(made):
-    from lkca.verdicts import RULES
+    from lkca.paper.verdicts import RULES
 
     assert [made().page.words.count(rule) for rule in RULES] == [1] * len(RULES)
 

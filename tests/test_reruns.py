@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lkca.fingerprint import STEPS
+from lkca.core.fingerprint import STEPS
 from tests.conftest import copy_checkout
 
 COLUMNS = {
@@ -197,7 +197,7 @@ def edit(path: Path, *pairs: str) -> None:
 
 def move_function(folder: Path) -> None:
     """Take the PSNR of a band out of metrics.py into a module of its own."""
-    path = folder / "lkca/metrics.py"
+    path = folder / "lkca/scoring/metrics.py"
     function = re.search(r"def _psnr\(.*?\n\n\n", path.read_text(), re.DOTALL)[0]
     edit(path, function, "", "WINDOW = 7", "from lkca.psnr import _psnr\n\nWINDOW = 7")
     (folder / "lkca/psnr.py").write_text(f'"""PSNR."""\n\nimport numpy as np\n\n\n{function.rstrip()}\n')
@@ -206,14 +206,14 @@ def move_function(folder: Path) -> None:
 def move_module(folder: Path) -> None:
     (folder / "lkca/deep").mkdir()
     (folder / "lkca/deep/__init__.py").touch()
-    (folder / "lkca/losses.py").rename(folder / "lkca/deep/losses.py")
-    edit(folder / "lkca/train.py", "from lkca import checkpoint, losses, patches",
+    (folder / "lkca/training/losses.py").rename(folder / "lkca/deep/losses.py")
+    edit(folder / "lkca/training/train.py", "from lkca import checkpoint, losses, patches",
          "from lkca import checkpoint, patches\nfrom lkca.deep import losses")  # fmt: skip
 
 
 def reorder(folder: Path) -> None:
     """Put the last function of a module first, and the methods of a class in another order."""
-    path = folder / "lkca/losses.py"
+    path = folder / "lkca/training/losses.py"
     function = re.search(r"\n\ndef share\(.*", path.read_text(), re.DOTALL)[0]
     edit(path, function, "", "\n\ndef l1(", f"{function.rstrip()}\n\n\ndef l1(")
 
@@ -254,20 +254,20 @@ def in_file(name: str, *pairs: str):
 
 
 REWORDED = [
-    ("lkca/checkpoint.py", "was trained with other settings than", "belongs to other settings than"),
-    ("lkca/train.py", "goes on from epoch", "continues at epoch"),
-    ("lkca/train.py", "the loss is no number any more", "the loss became NaN"),
-    ("lkca/resize.py", "both must be positive numbers", "give positive numbers"),
-    ("lkca/patches.py", "make it smaller", "choose a smaller one"),
-    ("lkca/models/__init__.py", "choose another network", "take another network"),
-    ("lkca/scenes.py", "get it anew, or crop them away", "crop them away"),
-    ("lkca/scenes.py", "make room.", "free some space."),
-    ("lkca/fetch.py", "is there: checking it.", "exists: checking it."),
-    ("lkca/fetch.py", "was recorded at first use", "was recorded before"),
-    ("lkca/readers.py", "its header is too large", "the header is too large"),
-    ("lkca/metrics.py", "which have no score", "which cannot be scored"),
-    ("lkca/evaluate.py", "has no such test image", "has fewer test images"),
-    ("lkca/report.py", 'print(f"Report: ', 'print(f"The report: '),
+    ("lkca/training/checkpoint.py", "was trained with other settings than", "belongs to other settings than"),
+    ("lkca/training/train.py", "goes on from epoch", "continues at epoch"),
+    ("lkca/training/train.py", "the loss is no number any more", "the loss became NaN"),
+    ("lkca/data/resize.py", "both must be positive numbers", "give positive numbers"),
+    ("lkca/data/patches.py", "make it smaller", "choose a smaller one"),
+    ("lkca/models/registry.py", "choose another network", "take another network"),
+    ("lkca/data/scenes.py", "get it anew, or crop them away", "crop them away"),
+    ("lkca/data/scenes.py", "make room.", "free some space."),
+    ("lkca/data/download.py", "is there: checking it.", "exists: checking it."),
+    ("lkca/data/download.py", "was recorded at first use", "was recorded before"),
+    ("lkca/data/readers.py", "its header is too large", "the header is too large"),
+    ("lkca/scoring/metrics.py", "which have no score", "which cannot be scored"),
+    ("lkca/scoring/evaluate.py", "has no such test image", "has fewer test images"),
+    ("lkca/report/page.py", 'print(f"Report: ', 'print(f"The report: '),
 ]
 
 SMALL, SCORES = "tests/small.yaml", "results/small/runs/chikusei_x4/vdsr/seed3000/scores.json"
@@ -275,25 +275,27 @@ ROWS = "      Bicubic: bicubic\n", "      VDSR: vdsr\n"
 NORMS = "norms = vector_norm", "lengths = vector_norm", "for norm in norms", "for norm in lengths"
 
 CHANGES = {
-    "a comment": in_file("lkca/metrics.py", "WINDOW = 7", "WINDOW = 7  # of SSIM,"),
-    "a docstring": in_file("lkca/train.py", '"""Train one network."""', '"""Train a network."""'),
-    "an annotation": in_file("lkca/losses.py", "def l1(sr: Tensor, hr: Tensor)", "def l1(sr, hr: torch.Tensor)"),
+    "a comment": in_file("lkca/scoring/metrics.py", "WINDOW = 7", "WINDOW = 7  # of SSIM,"),
+    "a docstring": in_file("lkca/training/train.py", '"""Train one network."""', '"""Train a network."""'),
+    "an annotation": in_file(
+        "lkca/training/losses.py", "def l1(sr: Tensor, hr: Tensor)", "def l1(sr, hr: torch.Tensor)"
+    ),
     "reworded errors, logs and prints": lambda folder: [edit(folder / file, *pair) for file, *pair in REWORDED],
     "all of it formatted otherwise": reformat,
-    "a renamed local variable": in_file("lkca/losses.py", *NORMS),
+    "a renamed local variable": in_file("lkca/training/losses.py", *NORMS),
     "a renamed function": lambda folder: [
-        edit(folder / "lkca/losses.py", "def l1(", "def absolute(", "loss = l1(", "loss = absolute("),
-        edit(folder / "lkca/train.py", "losses.l1(", "losses.absolute("),
+        edit(folder / "lkca/training/losses.py", "def l1(", "def absolute(", "loss = l1(", "loss = absolute("),
+        edit(folder / "lkca/training/train.py", "losses.l1(", "losses.absolute("),
     ],
     "a new function that nothing uses": in_file(
-        "lkca/metrics.py", "def mpsnr(", "def new():\n    pass\n\n\ndef mpsnr("
+        "lkca/scoring/metrics.py", "def mpsnr(", "def new():\n    pass\n\n\ndef mpsnr("
     ),
     "a function moved to another module": move_function,
     "a module moved to another place": move_module,
     "definitions in another order": reorder,
     "another network, another cube": lambda folder: [
-        edit(folder / "lkca/models/__init__.py", '    "vdsr": A', '    "vdsr2": Architecture("VDSR"),\n    "vdsr": A'),
-        edit(folder / "lkca/cubes.py", "CUBES = {", 'CUBES = {\n    "another": None,'),
+        edit(folder / "lkca/models/registry.py", '    "vdsr": A', '    "vdsr2": Architecture("VDSR"),\n    "vdsr": A'),
+        edit(folder / "lkca/data/catalog.py", "CUBES = {", 'CUBES = {\n    "another": None,'),
     ],
     "every file touched": touch,
     "results copied without Snakemake's records": lambda folder: shutil.rmtree(folder / ".snakemake"),
@@ -303,20 +305,24 @@ CHANGES = {
     "another default of a parameter": in_file(
         "lkca/models/layers.py", "groups: int = 1, bias: bool = True", "groups: int = 1, bias: bool = False"
     ),
-    "another loss": in_file("lkca/losses.py", "1 - 1e-6", "1 - 1e-5"),
-    "another degradation": in_file("lkca/resize.py", "-0.5 * x + 2.5", "-0.6 * x + 2.5"),
-    "another score": in_file("lkca/metrics.py", "WINDOW = 7", "WINDOW = 5"),
-    "another rank of a layer": in_file("lkca/spectrum.py", "rank(v, 0.9) for", "rank(v, 0.8) for"),
-    "another direction of a score": in_file("lkca/columns.py", '"degrees", 4, -1', '"degrees", 4, 1'),
-    "another interval": in_file("lkca/statistics.py", "LEVEL = 0.95", "LEVEL = 0.9"),
-    "another parser of bands": in_file("lkca/cubes.py", "range(int(first), ", "range(int(first) + (',' in text), "),
-    "another reader": in_file(
-        "lkca/readers.py", "raster.read(list(range(first + 1, last + 1)),", "raster.read(list(range(last, first, -1)),"
+    "another loss": in_file("lkca/training/losses.py", "1 - 1e-6", "1 - 1e-5"),
+    "another degradation": in_file("lkca/data/resize.py", "-0.5 * x + 2.5", "-0.6 * x + 2.5"),
+    "another score": in_file("lkca/scoring/metrics.py", "WINDOW = 7", "WINDOW = 5"),
+    "another rank of a layer": in_file("lkca/scoring/singular_values.py", "rank(v, 0.9) for", "rank(v, 0.8) for"),
+    "another direction of a score": in_file("lkca/paper/columns.py", '"degrees", 4, -1', '"degrees", 4, 1'),
+    "another interval": in_file("lkca/paper/statistics.py", "LEVEL = 0.95", "LEVEL = 0.9"),
+    "another parser of bands": in_file(
+        "lkca/data/catalog.py", "range(int(first), ", "range(int(first) + (',' in text), "
     ),
-    "another grid of patches": in_file("lkca/patches.py", "columns.stop - size + 1", "columns.stop - size"),
-    "another template of tables": in_file("workflow/resources/report/table.html.j2", "<table", "<table lang=en"),
+    "another reader": in_file(
+        "lkca/data/readers.py",
+        "raster.read(list(range(first + 1, last + 1)),",
+        "raster.read(list(range(last, first, -1)),",
+    ),
+    "another grid of patches": in_file("lkca/data/patches.py", "columns.stop - size + 1", "columns.stop - size"),
+    "another template of tables": in_file("lkca/report/templates/table.html.j2", "<table", "<table lang=en"),
     "another printed number": in_file(
-        "workflow/resources/paper_tables.csv", "V,chikusei,4,Bicubic,,", "V,chikusei,4,Bicubic,1,"
+        "lkca/paper/paper_tables.csv", "V,chikusei,4,Bicubic,,", "V,chikusei,4,Bicubic,1,"
     ),
     "a header mended": lambda folder: (folder / "data/q.hdr").write_text(HEADER.format("bil")),
     "another file under the same name": replace_file,
@@ -350,15 +356,15 @@ def test_what_runs_again(checkout, change):
 
 def test_the_reasons_are_said_in_words(checkout):
     edit(checkout / SMALL, "vdsr: {args", "vdsr: {train: {learning_rate: 1.0e-3}, args")
-    edit(checkout / "lkca/metrics.py", "WINDOW = 7", "WINDOW = 5")
+    edit(checkout / "lkca/scoring/metrics.py", "WINDOW = 7", "WINDOW = 5")
     jobs, run = planned(checkout), "runs/chikusei_x4/{}/seed3000/{}".format
     assert jobs[run("vdsr", "settings")] == "train.learning_rate is 0.001, not 0.002"
     assert jobs[run("vdsr", "train")] == f"{run('vdsr', 'settings')} runs again"
-    assert jobs[run("lkca", "evaluate")] == "the code has changed in lkca/metrics.py"
+    assert jobs[run("lkca", "evaluate")] == "the code has changed in lkca/scoring/metrics.py"
     assert jobs["tables/V"] == f"{run('bicubic', 'evaluate')} runs again"
     plan = lkca(checkout, "plan", "--config", *CONFIG)
     assert f"\n  {run('vdsr', 'settings')}: train.learning_rate is 0.001, not 0.002\n" in plan
-    assert re.search(r"\n  .* and 3 more: the code has changed in lkca/metrics.py\n", plan)
+    assert re.search(r"\n  .* and 3 more: the code has changed in lkca/scoring/metrics.py\n", plan)
     assert re.search(rf"\njobs +{len(planned(checkout, '--forceall'))}: \d+ up to date, {len(jobs)} to run\n", plan)
 
 
@@ -368,7 +374,7 @@ def test_a_mended_header_mends_the_scores(finished, tmp_path):
     subprocess.run(["cp", "-a", str(finished), str(folder)], check=True)
     cube(0).transpose(1, 0, 2).tofile(folder / "data/b.raw")
     link(folder, "b.raw")
-    edit(folder / "lkca/scenes.py", "ALIKE = 0.3", "ALIKE = -1")  # else the mixture is refused, as it should be
+    edit(folder / "lkca/data/scenes.py", "ALIKE = 0.3", "ALIKE = -1")  # else the mixture is refused, as it should be
     scores = folder / SCORES.replace("vdsr", "bicubic")
     right = json.loads(scores.read_text())["mean"]["MPSNR"]
     target = str(scores.relative_to(folder))

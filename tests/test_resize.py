@@ -8,7 +8,7 @@ import pytest
 import resize_right
 import torch
 
-from lkca.resize import resize, resized, weights
+from lkca.data.resize import resize, resized, weights
 
 FACTORS = pytest.mark.parametrize("factor", [1 / 8, 1 / 4, 1 / 3, 1 / 2, 2, 3, 4, 8], ids="x{:.3g}".format)
 
@@ -195,5 +195,5 @@ def test_the_cached_matrix_cannot_be_spoilt():
 
 
 def test_commands_on_arrays_start_without_torch():
-    code = "import sys, lkca.arrays; assert 'lkca.resize' in sys.modules and 'torch' not in sys.modules"
+    code = "import sys, lkca.arrays; assert 'lkca.data.resize' in sys.modules and 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

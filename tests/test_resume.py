@@ -15,19 +15,19 @@ import subprocess
 import sys
 from pathlib import Path
 
+import lkca.checkpoint
+import lkca.state
+import lkca.train
 import psutil
 import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-import lkca.checkpoint
-import lkca.state
-import lkca.train
-from lkca.config import read_run
+from lkca.config.run import read_run
+from lkca.core.files import sha256
 from lkca.errors import InputError
-from lkca.files import sha256
-from lkca.train import train
+from lkca.training.train import train
 from tests.conftest import RECIPE
 from tests.test_train import DISTILL, trained
 

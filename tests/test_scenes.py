@@ -12,11 +12,11 @@ import pytest
 import rasterio
 from scipy.io import savemat
 
-from lkca import scenes
-from lkca.cubes import CUBES, Cube, File
+from lkca.core.locks import alone
+from lkca.data import scenes
+from lkca.data.catalog import CUBES, Cube, File
+from lkca.data.sandbox import guarded
 from lkca.errors import InputError
-from lkca.files import alone
-from lkca.guard import guarded
 
 PAPER = {"chikusei": (2304, 2048), "houston2018": (4172, 1202), "pavia_centre": (1096, 715)}
 MADE = official.Scene(40, 36, 12, 5000)  # rows, columns, bands, largest value

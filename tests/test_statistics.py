@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from lkca.errors import InputError
-from lkca.statistics import Quantity, blocks_intervals, influence, mean, score
+from lkca.paper.statistics import Quantity, blocks_intervals, influence, mean, score
 
 
 def runs(table, *, model="lkca", trained=True, windows=None, blocks=None):

@@ -11,16 +11,16 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from lkca import checkpoint
-from lkca.config import read_run
+from lkca.config.run import read_run
+from lkca.core.files import digest, sha256
+from lkca.data.patches import gather
+from lkca.data.resize import resize
 from lkca.errors import InputError
-from lkca.evaluate import centres, evaluate
-from lkca.files import digest, sha256
-from lkca.metrics import mpsnr
-from lkca.patches import gather
-from lkca.resize import resize
-from lkca.spectrum import rank, singular_values, spectrum
-from lkca.train import learning_rate, shuffled, train
+from lkca.scoring.evaluate import centres, evaluate
+from lkca.scoring.metrics import mpsnr
+from lkca.scoring.singular_values import rank, singular_values, spectrum
+from lkca.training import checkpoint
+from lkca.training.train import learning_rate, shuffled, train
 from tests.conftest import RECIPE
 
 DISTILL = {"teacher": "big", "alpha": 0.5, "decay": 0.5, "every": 1, "cos": 0.5, "sam": 0.5, "grad": 0.1}

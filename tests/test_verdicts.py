@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from lkca.columns import COLUMNS, SCORES
-from lkca.config import read_config
-from lkca.metrics import scores as score
-from lkca.verdicts import RULES, SIGNS, tolerance
+from lkca.config.load import read_config
+from lkca.paper.columns import COLUMNS, SCORES
+from lkca.paper.verdicts import RULES, SIGNS, tolerance
+from lkca.scoring.metrics import scores as score
 
 REPOSITORY = Path(__file__).parents[1]
 MPSNR = 40.3106  # of LKCA-Net in Table V, x4
@@ -220,5 +220,5 @@ def test_a_table_that_the_paper_does_not_have_gets_no_verdicts(tmp_path, changes
 
 
 def test_columns_are_the_papers():
-    header = (REPOSITORY / "workflow/resources/paper_tables.csv").read_text().splitlines()[0].split(",")
+    header = (REPOSITORY / "lkca/paper/paper_tables.csv").read_text().splitlines()[0].split(",")
     assert [name for name in header if name in COLUMNS] == list(COLUMNS) == header[4:-1]

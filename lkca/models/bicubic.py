@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from lkca.resize import resize
+from lkca.data.resize import resize
 
 
 class Bicubic(nn.Module):

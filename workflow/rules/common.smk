@@ -10,12 +10,13 @@ from pathlib import Path
 from snakemake.settings.types import DeploymentMethod
 
 sys.path.insert(0, workflow.basedir)
-from lkca.cards import visible
-from lkca.config import experiment
+from lkca.core.gpus import visible
+from lkca.config.load import experiment
 from lkca.errors import InputError
-from lkca.files import replacing
-from lkca.plan import LONGEST, Estimates, memory_here
-from lkca.records import Results
+from lkca.core.files import replacing
+from lkca.core.environment import memory_here
+from lkca.pipeline.plan import LONGEST, Estimates
+from lkca.pipeline.records import Results
 
 # Every job runs the checkout's package, in a venv and in the conda environment alike. Snakemake's own prefix, bash's strict
 # mode, has to be repeated: without it a command that fails before `| tee` counts as done.

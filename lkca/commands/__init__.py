@@ -1,0 +1,1 @@
+"""Commands that combine the packages: scenes, costs, arrays."""

@@ -1,0 +1,141 @@
+"""Check one setting against another: names that must exist, sizes that must divide."""
+
+import ast
+from functools import cache
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from lkca.config.messages import fail, format_error, require_known
+from lkca.config.schema import MOST_ARG, Experiment, Model, Scene, Train, models_of_rows
+from lkca.data.catalog import CUBES
+from lkca.errors import InputError
+from lkca.models.registry import MODELS, check
+
+NO_TRAINING = {"spectrum": "no trained upsampling layer", "curves": "no training"}  # kinds that need it
+
+
+def check_references(e: Experiment) -> None:
+    """What one setting says of another: names that must exist, sizes that must divide."""
+    for name in e.report.tables:
+        require_known(name, e.tables, "report.tables")
+    for name in e.report.figures:
+        require_known(name, e.figures, "report.figures")
+    for name, scene in e.scenes.items():
+        _check_scene(f"scenes.{name}", scene)
+    for name, model in e.models.items():
+        require_known(model.arch, MODELS, f"models.{name}.arch")
+        _check_args(name, model)
+        if model.distill:
+            where = f"models.{name}.distill.teacher"
+            require_known(model.distill.teacher, e.models, where)
+            teacher = e.models[model.distill.teacher]
+            if teacher.train is None or teacher.distill or model.train is None:
+                fail(where, "teacher and student must be trained, the teacher without one of its own: choose another.")
+    for i, override in enumerate(e.overrides):
+        require_known(override.scene, e.scenes, f"overrides.{i}.scene")
+        require_known(f"x{override.scale}", e.patches, f"overrides.{i}.scale")
+        for key in override.train:
+            require_known(key, Train.model_fields, f"overrides.{i}.train")
+        for model in override.models:
+            require_known(model, [name for name in e.models if e.models[name].train], f"overrides.{i}.models")
+            try:
+                e.train_of(override.scene, override.scale, model)
+            except ValidationError as error:
+                where = f"overrides for {override.scene} x{override.scale} {model}, train"
+                raise InputError(format_error(Train, error.errors()[0], where)) from None
+    for name, table in e.tables.items():
+        _check_rows(e, f"tables.{name}", [table.scene], table.scales, table.rows)
+    for name, figure in e.figures.items():
+        for label, model in figure.rows.items():
+            if figure.kind in NO_TRAINING and model in e.models and not e.models[model].train:
+                told = f"{model} has {NO_TRAINING[figure.kind]}: choose another model."
+                fail(f"figures.{name}.rows.{label}", told)
+        _check_rows(e, f"figures.{name}", figure.scenes, [figure.scale], figure.rows)
+
+
+def _check_scene(where: str, scene: Scene) -> None:
+    if isinstance(scene.cube, str):
+        require_known(scene.cube, CUBES, f"{where}.cube")
+    cube = scene.described()
+    most = len(cube.numbers())
+    if scene.bands > most:
+        fail(f"{where}.bands", f"{scene.bands} is more than the cube's {most}: choose {most} or fewer.")
+    uses = {file.use for file in cube.files}
+    for use, doing in (("test", "testing"), ("train", "training")):
+        if not uses & {use, "both"}:
+            fail(f"{where}.cube.files", f"none is for {doing}: write use: {use} or use: both at one of them.")
+    crop = cube.crop or (cube.shape and (0, cube.shape[0], 0, cube.shape[1]))  # else the split will see
+    rows, columns = (crop[1] - crop[0], crop[3] - crop[2]) if crop else (scene.test.rows + 1, scene.test.columns)
+    if scene.test.rows > rows - ("both" in uses) or scene.test.columns > columns:
+        told = f"{scene.test.rows} x {scene.test.columns} leave no room in {rows} x {columns} pixels"
+        fail(f"{where}.test", f"{told}: choose less.")
+    height, width = scene.test.sides()
+    if scene.composite.zoom:
+        row, column, side = scene.composite.zoom
+        if side < 1 or row + side > height or column + side > width:
+            fail(f"{where}.composite.zoom", f"the box leaves the image: stay within {height} x {width}.")
+    last = max(scene.composite.bands)
+    if last > scene.bands:
+        fail(f"{where}.composite.bands", f"{last} is beyond the last band: choose from 1 to {scene.bands}.")
+    images = scene.test.rows * scene.test.columns // (height * width) * sum(f.use != "train" for f in cube.files)
+    if scene.composite.image >= images:
+        fail(f"{where}.composite.image", f"there are {images} test images: choose from 0 to {images - 1}.")
+
+
+def _check_rows(e: Experiment, where: str, scenes: list[str], scales: list[int], rows: dict[str, str | None]) -> None:
+    """The rows of a table or a figure and what they are of."""
+    models = models_of_rows(rows)
+    for label, model in models.items():
+        require_known(model, e.models, f"{where}.rows.{label}")
+    for scene in scenes:
+        require_known(scene, e.scenes, f"{where}.scene")
+        for scale in scales:
+            require_known(f"x{scale}", e.patches, f"{where}.scale")
+            sizes = [(f"scenes.{scene}.test.tile", side) for side in e.scenes[scene].test.sides()]
+            for key, side in [(f"patches.x{scale}.size", e.patches[f"x{scale}"].size), *sizes]:
+                if side % scale:
+                    fail(key, f"{side} is no multiple of the scale {scale}: choose {side // scale * scale or scale}.")
+            for label, name in models.items():
+                model, bands = e.models[name], e.scenes[scene].bands
+                upsampler = model.upsampler.model_dump() if model.upsampler else None
+                try:
+                    check(model.arch, bands, scale, model.args, upsampler)
+                except InputError as error:
+                    fail(f"{where}.rows.{label}: models.{name} on {scene} x{scale}", f"{error}")
+
+
+def _check_args(name: str, model: Model) -> None:
+    """The arguments of a network, against the signature of its class."""
+    where = f"models.{name}.args"
+    signature = _signature(model.arch)
+    if "groups" in signature and model.upsampler is None:
+        fail(f"models.{name}.upsampler", f"{model.arch} needs it: write {{groups: 1}}.")
+    if "groups" not in signature and model.upsampler is not None:
+        fail(f"models.{name}.upsampler", f"{model.arch} has no learnable upsampling layer: write null.")
+    if not signature and model.train is not None:
+        fail(f"models.{name}.train", f"{model.arch} has nothing to train: write null.")
+    if signature and model.train is None:
+        fail(f"models.{name}.train", f"{model.arch} has to be trained: write {{}} or what differs.")
+    expected = {key: kind for key, kind in signature.items() if key != "groups"}
+    for key, value in model.args.items():
+        require_known(key, expected, where)
+        if expected[key] == "int" and (not isinstance(value, int) or not 1 <= value <= MOST_ARG):
+            fail(f"{where}.{key}", f"{value!r} is no whole number from 1 to {MOST_ARG}: choose one.")
+        if expected[key] == "float" and not 0 <= value < 1:
+            fail(f"{where}.{key}", f"{value!r} is out of range: choose from 0 to below 1.")
+    for key in expected:
+        if key not in model.args:
+            fail(f"{where}.{key}", "is missing: set it.")
+
+
+MODELS_FOLDER = Path(__file__).parents[1] / "models"
+
+
+@cache
+def _signature(arch: str) -> dict[str, str]:
+    """Names and annotations of a network's own arguments, read from its file: importing that would wait for torch."""
+    tree = ast.parse((MODELS_FOLDER / f"{arch}.py").read_text(encoding="utf-8"))
+    network = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == MODELS[arch].network)
+    init = next(node for node in network.body if isinstance(node, ast.FunctionDef) and node.name == "__init__")
+    return {arg.arg: ast.unparse(arg.annotation) for arg in init.args.args if arg.arg not in ("self", "bands", "scale")}

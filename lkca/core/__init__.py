@@ -1,0 +1,1 @@
+"""How lkca touches the disk and the machine: files, locks, hashes, GPUs, versions."""

@@ -1,0 +1,737 @@
+"""What a step computes with: a digest of its code that changes when the numbers may change, and not otherwise.
+
+A step is a function of lkca. Its digest covers that function and every function, class and constant of lkca that it
+reaches, found by the names in the code. The digest identifies a definition by its content, not by its name or place,
+and the syntax tree is written out in a form of our own, which is the same under every Python from 3.11 on.
+
+What does not count: comments, docstrings, annotations (but for those of the fields of a class, which pydantic obeys),
+formatting, the order and the place of definitions, names of local variables, functions, classes and constants, and the
+texts of messages: what is raised, printed or given to an exception. What the digest cannot see: docs/reruns.md.
+
+Needs the standard library only.
+"""
+
+import ast
+import builtins
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+# Each step of the workflow, and the function that does it.
+STEPS = {
+    "fetch": "lkca.data.scenes:fetch_files",
+    "scene": "lkca.data.scenes:scene",
+    "split": "lkca.data.splits:split",
+    "settings": "lkca.config.run:settings",
+    "train": "lkca.training.train:train",
+    "evaluate": "lkca.scoring.evaluate:evaluate",
+    "spectrum": "lkca.scoring.singular_values:spectrum",
+    "efficiency": "lkca.scoring.benchmark:efficiency",
+    "table": "lkca.report.tables:table",
+    "bicubic_rows": "lkca.paper.bicubic_check:bicubic_check",
+    "figure": "lkca.report.figures:figure",
+    "claims": "lkca.paper.claims:claims",
+    "report": "lkca.report.page:report",
+}
+# Code that moves values about and computes none of them: what it decides is in the settings, which are compared
+# themselves, or it must not matter for the result, which tests make sure of (resuming, GPUs, the sandbox).
+PLUMBING = {
+    "lkca.errors",
+    *(f"lkca.core.{name}" for name in ("fingerprint", "gpus", "locks")),
+    *(f"lkca.core.files:{name}" for name in ("atomic_write", "sha256", "json_digest", "read_json", "write_json")),
+    "lkca.data.sandbox",
+    *(f"lkca.config.{name}" for name in ("jobs", "load", "messages", "run", "schema", "validate")),
+    *(f"lkca.training.{name}" for name in ("checkpoint", "progress", "resume")),
+    "lkca.pipeline.records",
+}
+# Tables of which a step uses one entry at most, which is among its settings or its roots.
+REGISTRIES = {"lkca.models.registry:MODELS", "lkca.data.catalog:CUBES"}
+
+PACKAGE = Path(__file__).parents[1]
+KEPT = Path(".snakemake/lkca/code.json")  # what was found, in the folder of the workflow
+SKIPPED = {"annotation", "returns", "type_comment", "type_params", "type_ignores", "ctx", "kind"}  # fields of nodes
+COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+LOGGERS = {"console", "log", "logger", "logging", "warnings"}  # what messages are given to ...
+TELLING = {"print", "warn", "debug", "info", "warning", "error", "exception", "critical"}  # ... by these methods
+Imports = dict[str, list[tuple[str, str | None]]]  # name -> module and name in it; several, where branches import
+
+
+class Code(NamedTuple):
+    """The code of a step.
+
+    Args:
+        digest: Of all of it, 64 hexadecimal digits.
+        modules: Module -> a digest of what the step reaches in it, 12 digits; it says where two codes differ.
+    """
+
+    digest: str
+    modules: dict[str, str]
+
+
+class Reference(NamedTuple):
+    """A definition of lkca that another one uses: `module:name`, or `module` for all of a module."""
+
+    key: str
+
+
+Token = str | Reference
+
+
+def of_step(step: str, networks: Iterable[str] = ()) -> Code:
+    """Return the code of a step that uses these networks.
+
+    Args:
+        step: A key of STEPS.
+        networks: Their classes, as `lkca.models.registry.class_of` gives them.
+
+    Raises:
+        KeyError: If there is no such step.
+    """
+    return _of_step(step, tuple(sorted({*networks})))
+
+
+@cache
+def _of_step(step: str, networks: tuple[str, ...]) -> Code:
+    known, key = _known(), " ".join([step, *networks])
+    if key not in known:
+        known[key] = package().code(STEPS[step], *networks)
+        _keep(known)
+    return known[key]
+
+
+def sources() -> str:
+    """A digest of the files of lkca as they are now, byte by byte."""
+    hashed = hashlib.sha256()
+    for path in sorted(PACKAGE.rglob("*.py")):
+        content = path.read_bytes()
+        hashed.update(f"{path.relative_to(PACKAGE)} {len(content)} ".encode() + content)
+    return hashed.hexdigest()
+
+
+@cache
+def _known() -> dict[str, Code]:
+    """What another process has found of the same files, and left for the jobs of its workflow."""
+    try:
+        kept = json.loads(KEPT.read_text(encoding="utf-8"))
+        if kept["sources"] == _sources_at_first():
+            return {key: Code(str(digest), dict(modules)) for key, (digest, modules) in kept["codes"].items()}
+    except (OSError, ValueError, TypeError, KeyError):  # it can always be made again
+        pass
+    return {}
+
+
+@cache
+def _sources_at_first() -> str:
+    return sources()
+
+
+def _keep(known: dict[str, Code]) -> None:
+    from lkca.core.files import write_json
+
+    if KEPT.parent.is_dir() and sources() == _sources_at_first():
+        with suppress(ValueError):  # a disk that is full or must not be written
+            write_json(KEPT, {"sources": _sources_at_first(), "codes": known})
+
+
+@cache
+def package() -> "Package":
+    """The code of lkca as it is now."""
+    return Package(PACKAGE)
+
+
+class Package:
+    """The source of a package, by its definitions.
+
+    Args:
+        folder: Where it lies; the name of the folder is that of the package.
+        sources: Its modules' syntax trees by name, instead of those that lie there.
+        plumbing, registries: What is not followed: modules, or `module:name`.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        sources: Mapping[str, ast.Module] | None = None,
+        plumbing: Iterable[str] = PLUMBING,
+        registries: Iterable[str] = REGISTRIES,
+    ) -> None:
+        self.folder, self.name = folder, folder.name
+        self.sources = sources
+        self.ignored = {*plumbing, *registries}
+        self.modules: dict[str, Module | None] = {}
+        self.tokens: dict[str, list[Token]] = {}
+        self.digests: dict[str, str] = {}
+
+    def code(self, *roots: str) -> Code:
+        """The code that these definitions, `module:name`, reach.
+
+        They are numbered as they are found, and a definition names the others by their numbers.
+        """
+        number = {root: i for i, root in enumerate(dict.fromkeys(roots))}
+        waiting = [*number]
+        for key in waiting:  # which grows meanwhile
+            new = [ref for ref in dict.fromkeys(self.references(key)) if ref not in number]
+            number |= {ref: i for i, ref in enumerate(new, len(number))}
+            waiting += new
+        lines = [[self._own_digest(key), *(number[ref] for ref in self.references(key))] for key in number]
+        modules: dict[str, list[str]] = {}
+        for key in number:
+            modules.setdefault(key.partition(":")[0], []).append(self._own_digest(key))
+        parts = {name: _hash(sorted(digests))[:12] for name, digests in sorted(modules.items())}
+        return Code(_hash(lines), parts)
+
+    def references(self, key: str) -> list[str]:
+        """The definitions that a definition uses, as often and in the order in which it does."""
+        return [token.key for token in self._tokens(key) if isinstance(token, Reference)]
+
+    def _own_digest(self, key: str) -> str:
+        """A digest of a definition without what it uses."""
+        if key not in self.digests:
+            self.digests[key] = _hash([token if isinstance(token, str) else None for token in self._tokens(key)])
+        return self.digests[key]
+
+    def module(self, name: str) -> "Module | None":
+        """A module of this package; None if it has none of that name."""
+        if name not in self.modules:
+            tree = self.sources.get(name) if self.sources is not None else self._parse(name)
+            self.modules[name] = tree and Module(name, tree)
+        return self.modules[name]
+
+    def _parse(self, name: str) -> ast.Module | None:
+        if name.partition(".")[0] != self.name:
+            return None
+        path = self.folder.joinpath(*name.split(".")[1:])
+        file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+        return ast.parse(file.read_bytes()) if file.is_file() else None
+
+    def _tokens(self, key: str) -> list[Token]:
+        """A definition in normal form, with references for what it uses."""
+        if key in self.tokens:
+            return self.tokens[key]
+        name, _, definition = key.partition(":")
+        module = self.module(name)
+        if module is None or definition and definition not in module.bindings:
+            raise KeyError(f"{key} is no definition of {self.name}: correct the name in lkca/core/fingerprint.py.")
+        tokens: list[Token] = []
+        if definition:
+            parents = [self.module(".".join(name.split(".")[:i])) for i in range(name.count(".") + 1)]
+            for owner in (module, *filter(None, parents)):  # whose code ran before
+                for statement in (*(module.bindings[definition] if owner is module else ()), *owner.loose):
+                    tokens += Writer(self, owner).write(statement)
+        else:
+            tokens += (Reference(f"{name}:{each}") for each in sorted(module.bindings))
+        self.tokens[key] = tokens
+        return tokens
+
+    def reference(self, module: str, attribute: str | None) -> list[Token]:
+        """What stands for a module of lkca, or for one of its names."""
+        key = f"{module}:{attribute}" if attribute else module
+        if {module, key} & self.ignored:
+            return ["plumbing"]
+        if attribute:
+            if self.module(f"{module}.{attribute}"):
+                return self.reference(f"{module}.{attribute}", None)
+            found = self.module(module)
+            elsewhere = found.imports.get(attribute, []) if found else []
+            tokens = [token for target in elsewhere for token in self.imported(*target)]
+            if found and attribute in found.bindings:
+                tokens.append(Reference(key))
+            return tokens or [key]  # the latter for such as __file__
+        return [Reference(key)]
+
+    def imported(self, module: str, name: str | None) -> list[Token]:
+        """What stands for an imported name."""
+        if self.module(module):
+            return self.reference(module, name)
+        return [f"{module}.{name}" if name else module]
+
+    def is_message(self, key: str) -> bool:
+        """Whether a definition is a class of exceptions that carries a text alone: it has no __init__ of its own."""
+        module, statement = self.module(key.partition(":")[0]), self._class(key)
+        if statement is None or self.defines_init(key):
+            return False
+        bases = statement.bases
+        return any(_is_builtin_exception(base) or self.is_message_here(module, base, key) for base in bases)
+
+    def defines_init(self, key: str) -> bool:
+        """Whether a definition is a class with an __init__ of its own."""
+        statement = self._class(key)
+        body = statement.body if statement else []
+        return any(isinstance(each, FUNCTIONS) and each.name == "__init__" for each in body)
+
+    def _class(self, key: str) -> ast.ClassDef | None:
+        name, _, definition = key.partition(":")
+        module = self.module(name)
+        statement = module.bindings.get(definition, [None])[0] if module else None
+        return statement if isinstance(statement, ast.ClassDef) else None
+
+    def is_message_here(self, module: "Module", node: ast.expr, but: str = "") -> bool:
+        """The same of a name in a module; `but` is the class that is looked at already."""
+        if not isinstance(node, ast.Name):
+            return False
+        ((owner, name), *_) = module.imports.get(node.id, [(module.name, node.id)])
+        return bool(name) and f"{owner}:{name}" != but and self.is_message(f"{owner}:{name}")
+
+
+def _is_builtin_exception(node: ast.expr) -> bool:
+    kind = getattr(builtins, node.id, None) if isinstance(node, ast.Name) else None
+    return isinstance(kind, type) and issubclass(kind, BaseException)
+
+
+def _hash(value: list) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()
+
+
+class Module:
+    """A module.
+
+    Attributes:
+        bindings: Name -> the top-level statements that bind it, in order.
+        imports: Name -> (module, name in it or None), several where branches import it.
+        loose: Top-level statements that do more than import, define or bind a constant, such as loops. They may change
+            whatever the module has, so they belong to every definition.
+    """
+
+    def __init__(self, name: str, tree: ast.Module) -> None:
+        self.name = name
+        self.bindings: dict[str, list[ast.stmt]] = {}
+        self.imports: Imports = {}
+        self.loose: list[ast.stmt] = []
+        for statement in _without_typing(tree.body):
+            for bound, targets in _inner_imports(_own_nodes([statement])).items():
+                self.imports.setdefault(bound, []).extend(targets)
+            if isinstance(statement, ast.Import | ast.ImportFrom) or _is_text(statement) or _only_tells(statement):
+                continue
+            for bound in _bound([statement]):
+                self.bindings.setdefault(bound, []).append(statement)
+            if not (isinstance(statement, (*FUNCTIONS, ast.ClassDef)) or _is_constant(statement)):
+                self.loose.append(statement)
+
+
+def _without_typing(body: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
+    """Statements without what runs for type checkers only, or only where the file is a script."""
+    for statement in body:
+        if isinstance(statement, ast.If) and _is_for_tools(statement.test):
+            yield from statement.orelse
+        else:
+            yield statement
+
+
+def _is_for_tools(test: ast.expr) -> bool:
+    """Whether a condition holds for type checkers or scripts only."""
+    return isinstance(test, ast.Name) and test.id == "TYPE_CHECKING" or ast.unparse(test).startswith("__name__ ==")
+
+
+def _is_text(statement: ast.stmt) -> bool:
+    """Whether a statement is a docstring, an ellipsis or another constant without effect."""
+    return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+
+
+def _is_constant(statement: ast.stmt) -> bool:
+    """Whether a statement binds names to a value and does nothing else."""
+    targets = getattr(statement, "targets", [getattr(statement, "target", None)])
+    plain = isinstance(statement, ast.Assign | ast.AnnAssign) and all(isinstance(each, ast.Name) for each in targets)
+    return plain and statement.value is not None
+
+
+def _only_tells(statement: ast.stmt) -> bool:
+    """Whether a statement prints or logs and does nothing else."""
+    if not (isinstance(statement, ast.Expr) and isinstance(call := statement.value, ast.Call)):
+        return False
+    if any(isinstance(node, ast.NamedExpr | ast.Await) for node in ast.walk(call)):
+        return False
+    if isinstance(call.func, ast.Attribute):
+        owner = ast.unparse(call.func.value).rpartition(".")[2]
+        return owner in LOGGERS and call.func.attr in TELLING
+    files = [ast.unparse(keyword.value) for keyword in call.keywords if keyword.arg == "file"]
+    return ast.unparse(call.func) == "print" and {*files} <= {"sys.stderr", "sys.stdout"}
+
+
+def _imports(statement: ast.Import | ast.ImportFrom) -> Iterator[tuple[str, tuple[str, str | None]]]:
+    """The names that an import binds, each with the module and the name in it."""
+    if isinstance(statement, ast.Import):
+        for alias in statement.names:
+            top = alias.name.partition(".")[0]
+            yield (alias.asname, (alias.name, None)) if alias.asname else (top, (top, None))
+        return
+    if statement.level or any(alias.name == "*" for alias in statement.names):
+        raise ValueError(f"line {statement.lineno}: write imports in full, so that what they name can be found.")
+    for alias in statement.names:
+        yield alias.asname or alias.name, (statement.module or "", alias.name)
+
+
+def _bound(nodes: Iterable[ast.AST]) -> dict[str, None]:
+    """The names that statements or expressions bind in their own scope, in order; imports are not among them."""
+    names: dict[str, None] = {}
+    for node in nodes:
+        if isinstance(node, (*FUNCTIONS, ast.ClassDef)):
+            names[node.name] = None
+            inner = [*node.decorator_list]
+        elif isinstance(node, ast.Lambda):
+            inner = []
+        elif isinstance(node, COMPREHENSIONS):  # what := binds in one belongs to the scope around it
+            walrus = [each for each in ast.walk(node) if isinstance(each, ast.NamedExpr)]
+            names |= dict.fromkeys(each.target.id for each in walrus)
+            inner = []
+        else:
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store | ast.Del):
+                names[node.id] = None
+            if isinstance(node, ast.ExceptHandler | ast.MatchAs | ast.MatchStar) and node.name:
+                names[node.name] = None
+            if isinstance(node, ast.MatchMapping) and node.rest:
+                names[node.rest] = None
+            inner = [*ast.iter_child_nodes(node)]
+        names |= _bound(inner)
+    return names
+
+
+class Scope:
+    """What the names of a function, a comprehension or a class body mean."""
+
+    def __init__(
+        self,
+        local: Iterable[str] = (),
+        parameters: Iterable[str] = (),
+        imports: Imports | None = None,
+        declared_global: Iterable[str] = (),
+        is_class: bool = False,
+    ) -> None:
+        self.local, self.parameters = {*local}, {*parameters}
+        self.imports, self.declared_global = dict(imports or {}), {*declared_global}
+        self.is_class = is_class
+
+
+class Writer:
+    """Writes one definition out in normal form.
+
+    Args:
+        package: Where its names are looked up.
+        module: The module that it stands in.
+    """
+
+    def __init__(self, package: Package, module: Module) -> None:
+        self.package, self.module = package, module
+        self.scopes: list[Scope] = []
+        self.out: list[Token] = []
+        self.numbers: dict[tuple[Scope, str], int] = {}  # of local variables
+
+    def write(self, statement: ast.stmt) -> list[Token]:
+        """Write a top-level statement; the name of what it defines does not count."""
+        if isinstance(statement, (*FUNCTIONS, ast.ClassDef)):
+            self._definition(statement)
+        elif _is_constant(statement):
+            self.out.append("constant")
+            self._node(statement.value)
+        else:
+            self._node(statement)
+        return self.out
+
+    # Nodes ----------------------------------------------------------------------------------------------------------
+
+    def _node(self, node: object) -> None:
+        match node:
+            case ast.Name():
+                self._name(node)
+            case ast.Attribute():
+                self._attribute(node)
+            case ast.Constant():
+                self._constant(node.value)
+            case ast.JoinedStr():
+                self._formatted(node)
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+                self._bound_name(node.name)
+                self._definition(node)
+            case ast.Lambda():
+                self.out.append("Lambda")
+                self._function(node, [ast.Return(node.body)])
+            case ast.ListComp() | ast.SetComp() | ast.DictComp() | ast.GeneratorExp():
+                self._comprehension(node)
+            case ast.Import() | ast.ImportFrom():
+                if not self.scopes:  # in a branch at the top
+                    for _, target in _imports(node):
+                        self.out += self.package.imported(*target)
+            case ast.Pass() | ast.Global() | ast.Nonlocal():
+                pass
+            case ast.Raise():
+                self.out.append("Raise")
+                if isinstance(node.exc, ast.Call) and self._carries_values(node.exc):
+                    self._node(node.exc)
+            case ast.Assert():
+                self.out.append("Assert")
+                self._node(node.test)
+            case ast.Call() if self._makes_message(node):
+                self.out.append("exception")
+            case ast.ExceptHandler() | ast.MatchAs() | ast.MatchStar() if node.name:
+                self._bound_name(node.name)
+                self._fields(node, {"name"})
+            case ast.MatchMapping() if node.rest:
+                self._bound_name(node.rest)
+                self._fields(node, {"rest"})
+            case ast.AnnAssign():
+                self._annotated(node)
+            case ast.AST():
+                self._fields(node)
+            case list():
+                self.out.append("[")
+                for each in self._counting(node):
+                    self._node(each)
+                self.out.append("]")
+            case _:
+                self.out.append(json.dumps(node))
+
+    def _fields(self, node: ast.AST, without: Iterable[str] = ()) -> None:
+        """A node by its fields; those that are empty are left out, as newer versions of Python have more of them."""
+        self.out.append(f"({type(node).__name__}")
+        for name in sorted(node._fields):
+            value = getattr(node, name, None)
+            if name not in SKIPPED and name not in without and value is not None and value != []:
+                self.out.append(f"{name}=")
+                self._node(value)
+        self.out.append(")")
+
+    def _counting(self, nodes: list) -> list:
+        """Statements without those that only tell; other lists as they are."""
+        return [node for node in nodes if not (isinstance(node, ast.stmt) and (_is_text(node) or _only_tells(node)))]
+
+    def _constant(self, value: object) -> None:
+        if isinstance(value, str):
+            self.out.append("str " + json.dumps(value))
+        elif isinstance(value, bytes):
+            self.out.append("bytes " + value.hex())
+        elif isinstance(value, float):
+            self.out.append("float " + value.hex())
+        elif isinstance(value, complex):
+            self.out.append(f"complex {value.real.hex()} {value.imag.hex()}")
+        else:  # None, a truth value, a whole number, an ellipsis
+            self.out.append(f"{type(value).__name__} {value!r}")
+
+    def _formatted(self, node: ast.JoinedStr) -> None:
+        """An f-string; versions of Python divide its constant parts differently."""
+        self.out.append("(f")
+        text = ""
+        for part in node.values:
+            if isinstance(part, ast.Constant):
+                text += part.value
+                continue
+            if text:
+                self._constant(text)
+            text = ""
+            self._fields(part)
+        if text:
+            self._constant(text)
+        self.out.append(")")
+
+    def _annotated(self, node: ast.AnnAssign) -> None:
+        """An annotation counts where it declares the field of a class."""
+        if self.scopes and self.scopes[-1].is_class:
+            self.out.append("field")
+            self._node(node.target)
+            self._node(node.annotation)
+            if node.value:
+                self._node(node.value)
+        elif node.value:
+            assignment = ast.Assign([node.target], node.value)
+            self._fields(assignment)
+
+    def _makes_message(self, node: ast.Call) -> bool:
+        """Whether a call makes an exception that carries a text alone."""
+        if not isinstance(node.func, ast.Name) or self._scope_of(node.func.id) is not None:
+            return False
+        return _is_builtin_exception(node.func) or self.package.is_message_here(self.module, node.func)
+
+    def _carries_values(self, node: ast.Call) -> bool:
+        """Whether a call makes an exception of lkca that carries more than a text."""
+        tokens = [*self.package.imported(self.module.name, node.func.id)] if isinstance(node.func, ast.Name) else []
+        classes = [token.key for token in tokens if isinstance(token, Reference)]
+        return any(map(self.package.defines_init, classes))
+
+    # Names ----------------------------------------------------------------------------------------------------------
+
+    def _scope_of(self, name: str) -> int | None:
+        """Which of the open scopes a name belongs to; None for one of the module or of Python."""
+        for i in reversed(range(len(self.scopes))):
+            scope = self.scopes[i]
+            if scope.is_class and i < len(self.scopes) - 1:
+                continue  # the body of a class is not seen from its methods
+            if name in scope.declared_global:
+                return None
+            if name in scope.local or name in scope.parameters or name in scope.imports:
+                return i
+        return None
+
+    def _name(self, node: ast.Name) -> None:
+        i = self._scope_of(node.id)
+        if i is None:
+            self._global(node.id)
+        elif node.id in self.scopes[i].imports:
+            for target in self.scopes[i].imports[node.id]:
+                self.out += self.package.imported(*target)
+        else:
+            self._bound_name(node.id)
+
+    def _bound_name(self, name: str) -> None:
+        """A name of a function or a class: attributes and parameters are called by theirs, variables are numbered."""
+        i = self._scope_of(name)
+        if i is None or self.scopes[i].is_class or name in self.scopes[i].parameters:
+            self.out.append(f"name {name}")
+        else:
+            self.out.append(f"variable {self.numbers.setdefault((self.scopes[i], name), len(self.numbers))}")
+
+    def _global(self, name: str) -> None:
+        if name in self.module.imports or name in self.module.bindings:
+            self.out += self.package.reference(self.module.name, name)
+        else:
+            self.out.append(f"builtin {name}")
+
+    def _attribute(self, node: ast.Attribute) -> None:
+        """A chain of attributes: of an imported module by what it names, else by its parts."""
+        parts, value = [node.attr], node.value
+        while isinstance(value, ast.Attribute):
+            parts.append(value.attr)
+            value = value.value
+        parts.reverse()
+        target = self._import_of(value.id) if isinstance(value, ast.Name) else None
+        if target is None:
+            self.out.append("(attribute")
+            self._node(node.value)
+            self.out.append(f".{node.attr})")
+            return
+        module, name = target
+        if name and self.package.module(f"{module}.{name}"):
+            module, name = f"{module}.{name}", None
+        while self.package.module(module) and not name and parts:
+            name = parts.pop(0)
+            if self.package.module(f"{module}.{name}"):
+                module, name = f"{module}.{name}", None
+        tokens = self.package.imported(module, name)
+        if len(tokens) == 1 and isinstance(tokens[0], str) and not self.package.module(module):
+            self.out.append(".".join([tokens[0], *parts]))  # of another package, whatever it is imported as
+        else:
+            self.out += tokens
+            self.out += (f".{part}" for part in parts)
+
+    def _import_of(self, name: str) -> tuple[str, str | None] | None:
+        """The one thing that an imported name means; None if it is no import, or several."""
+        i = self._scope_of(name)
+        targets = (self.module.imports if i is None else self.scopes[i].imports).get(name, [])
+        bound = i is None and name in self.module.bindings
+        return targets[0] if len(targets) == 1 and not bound else None
+
+    # Scopes ---------------------------------------------------------------------------------------------------------
+
+    def _definition(self, node: ast.stmt) -> None:
+        for decorator in node.decorator_list:
+            self.out.append("@")
+            self._node(decorator)
+        if isinstance(node, ast.ClassDef):
+            self._class(node)
+        else:
+            self.out.append("async def" if isinstance(node, ast.AsyncFunctionDef) else "def")
+            self._function(node, node.body)
+
+    def _class(self, node: ast.ClassDef) -> None:
+        self.out.append("class")
+        for part in (*node.bases, *node.keywords):
+            self._node(part)
+        methods = sorted((each for each in node.body if isinstance(each, FUNCTIONS)), key=lambda method: method.name)
+        others = [each for each in node.body if not isinstance(each, FUNCTIONS)]
+        self.scopes.append(Scope(local=_bound(node.body), imports=_inner_imports(_own_nodes(node.body)), is_class=True))
+        self._node(others)
+        self._node(methods)
+        self.scopes.pop()
+
+    def _function(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda, body: list) -> None:
+        arguments = node.args
+        every = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
+        every += [arg for arg in (arguments.vararg, arguments.kwarg) if arg]
+        self._node(arguments)  # defaults belong to the scope around it
+        own = [*_own_nodes(body)]
+        declared = [name for each in own if isinstance(each, ast.Global) for name in each.names]
+        outer = [name for each in own if isinstance(each, ast.Nonlocal) for name in each.names]
+        parameters = [arg.arg for arg in every]
+        local = {*_bound(body)} - {*parameters, *declared, *outer}
+        self.scopes.append(Scope(local, parameters, _inner_imports(own), declared))
+        self._node(_without_unused_texts(body, local))
+        self.scopes.pop()
+
+    def _comprehension(self, node: ast.expr) -> None:
+        first = node.generators[0]
+        targets = [generator.target for generator in node.generators]
+        self.out.append(f"({type(node).__name__}")
+        self._node(first.iter)  # belongs to the scope around it
+        self.scopes.append(Scope(local=_bound(targets)))
+        for i, generator in enumerate(node.generators):
+            self.out.append("for")
+            self._node(generator.target)
+            if i:
+                self._node(generator.iter)
+            self._node(generator.ifs)
+            self.out.append("async" if generator.is_async else "sync")
+        for name in ("elt", "key", "value"):
+            if getattr(node, name, None) is not None:
+                self._node(getattr(node, name))
+        self.out.append(")")
+        self.scopes.pop()
+
+
+def _own_nodes(body: Iterable[ast.AST]) -> Iterator[ast.AST]:
+    """The nodes of a function's body, but for those of functions and classes in it."""
+    for node in body:
+        yield node
+        if not isinstance(node, (*FUNCTIONS, ast.ClassDef, ast.Lambda)):
+            yield from _own_nodes(ast.iter_child_nodes(node))
+
+
+def _inner_imports(nodes: Iterable[ast.AST]) -> Imports:
+    """The names that imports among these nodes bind."""
+    found: Imports = {}
+    for node in nodes:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            for name, target in _imports(node):
+                found.setdefault(name, []).append(target)
+    return found
+
+
+def _without_unused_texts(body: list, local: Iterable[str]) -> list:
+    """The body of a function without assignments of texts to variables that only messages use."""
+    unused = {*local} - {node.id for node in _loads(body)}
+
+    def counts(statement: object) -> bool:
+        return not (
+            isinstance(statement, ast.Assign)
+            and len(statement.targets) == 1
+            and isinstance(statement.targets[0], ast.Name)
+            and statement.targets[0].id in unused
+            and _makes_text(statement.value)
+        )
+
+    return [statement for statement in body if counts(statement)]
+
+
+def _makes_text(node: ast.expr) -> bool:
+    """Whether an expression is a text, put together of texts and f-strings without calls."""
+    if isinstance(node, ast.BinOp):
+        return _makes_text(node.left) and _makes_text(node.right)
+    if isinstance(node, ast.IfExp):
+        return _makes_text(node.body) and _makes_text(node.orelse)
+    if isinstance(node, ast.Constant):
+        return isinstance(node.value, str)
+    calls = (ast.Call, ast.NamedExpr, ast.Await)
+    return isinstance(node, ast.JoinedStr) and not any(isinstance(each, calls) for each in ast.walk(node))
+
+
+def _loads(nodes: Iterable[ast.AST]) -> Iterator[ast.Name]:
+    """Where names are read, but for messages."""
+    for node in nodes:
+        if isinstance(node, ast.Raise) or isinstance(node, ast.stmt) and _only_tells(node):
+            continue
+        if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
+            yield node.target
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load | ast.Del):
+            yield node
+        yield from _loads(ast.iter_child_nodes(node))

@@ -1,0 +1,56 @@
+"""Locks between processes, held on files: the kernel frees them whatever ends the process."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from time import sleep
+from typing import IO, Any
+
+from lkca.core.files import _unwritable
+from lkca.errors import InputError
+
+
+def locked(file: IO[Any], path: Path) -> bool:
+    """Take the lock of an open file; False if another process has it, or has just renamed or removed the file."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except (BlockingIOError, FileNotFoundError):
+        return False
+    except OSError:  # a file system without locks
+        return True
+
+
+@contextmanager
+def alone(path: Path, wait: bool = False) -> Iterator[None]:
+    """Keep other processes from making the same file at the same time.
+
+    Args:
+        path: The file.
+        wait: Whether to wait for a process that is about it, rather than to refuse.
+
+    Raises:
+        InputError: If one is about it, or if nothing can be written there.
+    """
+    lock, told = path.with_name(f".{path.stem}.lock"), False
+    while True:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = lock.open("a")
+        except OSError as error:
+            raise _unwritable(path, error) from error
+        with file:
+            if locked(file, lock):
+                try:
+                    yield
+                finally:
+                    lock.unlink(missing_ok=True)
+                return
+        if not wait:
+            raise InputError(f"{path} is being made by another process: wait until that one has ended.")
+        if not told:
+            print(f"{path} is being made by another process: waiting until that one has ended.", flush=True)
+        told = True
+        sleep(1)

@@ -1,0 +1,1 @@
+"""From a URL to a batch: catalog, download, readers, scenes, splits, patches, resizing."""

@@ -1,0 +1,35 @@
+"""What a network costs: parameters and multiply-accumulates, as the paper's tables count them."""
+
+import logging
+
+import torch
+from fvcore.nn import FlopCountAnalysis
+from torch import nn
+
+from lkca.models.bicubic import Bicubic
+
+LR_SIDE = 16  # pixels of the low-resolution input that the tables' costs are for, at every scale
+
+
+def parameters(network: nn.Module) -> int:
+    """The number of trainable numbers."""
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def macs(network: nn.Module, bands: int) -> int:
+    """Multiply-accumulates of one forward pass on a 16 x 16 low-resolution image; what the paper prints as Flops.
+
+    Counted by fvcore: 1 for each multiply-add of convolutions and matrix products, 5 an element for layer norms, 0 for
+    biases, activations and element-wise products. Interpolation between pixels is left out, as in the printed numbers:
+    bicubic resizing and the sampling of deformable convolutions.
+
+    Args:
+        network: Maps (1, bands, 16, 16) to the enlarged image.
+        bands: Spectral bands.
+    """
+    logging.getLogger("fvcore.nn.jit_analysis").setLevel(logging.ERROR)  # it lists every operation that counts 0
+    weight = next(network.parameters(), torch.empty(0))
+    analysis = FlopCountAnalysis(network.eval(), weight.new_zeros(1, bands, LR_SIDE, LR_SIDE))
+    counts = analysis.set_op_handle("aten::grid_sampler", lambda inputs, outputs: 0).by_module()
+    shortcuts = [name for name, module in network.named_modules() if isinstance(module, Bicubic)]
+    return counts[""] - sum(counts[name] for name in shortcuts)

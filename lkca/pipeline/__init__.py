@@ -1,0 +1,1 @@
+"""What has to run, why, and whether the results belong together."""

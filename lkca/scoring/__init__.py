@@ -1,0 +1,1 @@
+"""The numbers of one run: scores, speed, singular values."""

@@ -1,0 +1,1 @@
+"""Training of one network: losses, loop, checkpoints and exact resume."""
