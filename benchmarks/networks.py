@@ -36,9 +36,9 @@ import torch
 from torch.nn import functional as F
 
 from lkca.config.load import read_config
-from lkca.core.environment import commit, processor
-from lkca.core.files import replacing
-from lkca.errors import InputError
+from lkca.core.environment import cpu_name, git_commit
+from lkca.core.files import atomic_write
+from lkca.errors import LkcaError
 from lkca.models.registry import MODELS, build
 from lkca.scoring.benchmark import memory, settle
 
@@ -135,7 +135,7 @@ def answer(pipe: Connection, who: str, turn: bool | None = None) -> Any:
     """What a worker answers to a request; without one, that it is ready.
 
     Raises:
-        InputError: With its sentence, or with that it died.
+        LkcaError: With its sentence, or with that it died.
     """
     try:
         if turn is not None:
@@ -144,7 +144,7 @@ def answer(pipe: Connection, who: str, turn: bool | None = None) -> Any:
     except (EOFError, OSError):
         reply = "the process was killed, most likely because memory ran out"
     if isinstance(reply, str):
-        raise InputError(f"{who}: {reply}.")
+        raise LkcaError(f"{who}: {reply}.")
     return reply
 
 
@@ -186,7 +186,7 @@ def measure(name: str, case: Case, device: str) -> dict[str, Any]:
         The columns of numbers of a line, by name.
 
     Raises:
-        InputError: If one of the two fails.
+        LkcaError: If one of the two fails.
     """
     sides = {f"{name} (ours), {case.name}": False, f"{name} (published.py), {case.name}": True}
     with workers(work, {who: (name, published, case, device) for who, published in sides.items()}) as pair:
@@ -226,11 +226,11 @@ def ready(program: str, device: str) -> None:
 def facts_of(device: str) -> dict[str, Any]:
     """Columns of every line: what was measured where, when and in which state of the code."""
     return {
-        "device": torch.cuda.get_device_name() if device == "cuda" else processor(),
+        "device": torch.cuda.get_device_name() if device == "cuda" else cpu_name(),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "date": datetime.now(UTC).date().isoformat(),
-        "commit": commit() or "",
+        "commit": git_commit() or "",
     }
 
 
@@ -244,7 +244,7 @@ def ending(program: str) -> Iterator[None]:
     """Whatever ends a program's block, end the program: with a sentence if something is wrong, silently at Ctrl-C."""
     try:
         yield
-    except (InputError, OSError) as error:
+    except (LkcaError, OSError) as error:
         sys.exit(f"{program}: {error}")
     except KeyboardInterrupt:
         sys.exit(130)
@@ -252,7 +252,7 @@ def ending(program: str) -> Iterator[None]:
 
 def write(path: Path, rows: list[dict[str, Any]]) -> None:
     """Write a CSV with the columns of its last row."""
-    with replacing(path) as part, part.open("w", newline="") as file:
+    with atomic_write(path) as part, part.open("w", newline="") as file:
         writer = csv.DictWriter(file, rows[-1], extrasaction="ignore")
         writer.writeheader()
         writer.writerows(rows)

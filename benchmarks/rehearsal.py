@@ -38,7 +38,7 @@ import yaml
 from lkca.config.load import experiment, merged, read_config
 from lkca.core.files import read_json, sha256
 from lkca.data.catalog import CUBES
-from lkca.errors import InputError
+from lkca.errors import LkcaError
 from tests.server import Server
 
 REPOSITORY = Path(__file__).parents[1]
@@ -92,7 +92,7 @@ def run(words: list[str], work: Path, raw: Path) -> Used:
     """Run Python with `words` in the folder `work` and watch it.
 
     Raises:
-        InputError: If it fails, with its last words.
+        LkcaError: If it fails, with its last words.
     """
     (work / "tmp").mkdir(parents=True, exist_ok=True)
     surroundings = {key: value for key, value in os.environ.items() if not key.startswith("LKCA_")}
@@ -122,7 +122,7 @@ def run(words: list[str], work: Path, raw: Path) -> Used:
         log.seek(0)
         if process.returncode:
             told = [*filter(None, map(str.strip, log))][-1:] or ["without a word"]
-            raise InputError(f"{' '.join(words[:3])} failed with code {process.returncode}: {told[0].rstrip('.')}.")
+            raise LkcaError(f"{' '.join(words[:3])} failed with code {process.returncode}: {told[0].rstrip('.')}.")
     largest = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     left = derived(work, raw)
     return Used(seconds, usage.ru_utime + usage.ru_stime, largest, max(tree, largest), max(most, left), left)
@@ -189,7 +189,7 @@ def rehearse(name: str, folder: Path) -> list[dict[str, Any]]:
         The lines of the CSV.
 
     Raises:
-        InputError: If a command fails.
+        LkcaError: If a command fails.
     """
     case, paper = CASES[name], read_config([REPOSITORY / "config.yaml"])
     scene = paper.scenes[case.scene]
@@ -300,7 +300,7 @@ def main() -> int:
             free = shutil.disk_usage(temporary).free
             if free < DISK:
                 room = f"{free / 1e9:.1f} GB free, and {DISK / 1e9:g} are needed"
-                raise InputError(f"{Path(temporary).parent} has {room}: choose another --folder.")
+                raise LkcaError(f"{Path(temporary).parent} has {room}: choose another --folder.")
             if hasattr(os, "sched_setaffinity"):
                 os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
             print("{:14}{:10}{:>9}{:>12}{:>13}{:>10}{:>20}{:>15}".format(*HEAD), "", "patches: training + validation")
@@ -308,7 +308,7 @@ def main() -> int:
                 (folder := Path(temporary, name)).mkdir()
                 try:
                     lines += rehearse(name, folder)
-                except InputError as error:
+                except LkcaError as error:
                     print(f"rehearsal: {name}: {error}", file=sys.stderr)
                     code = 1
                 shutil.rmtree(folder)
@@ -318,7 +318,7 @@ def main() -> int:
     except OSError as error:
         print(f"rehearsal: {error}: choose another --folder.", file=sys.stderr)
         return 1
-    except InputError as error:
+    except LkcaError as error:
         print(f"rehearsal: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -329,13 +329,18 @@ def main() -> int:
 def save(lines: list[dict[str, Any]], folder: Path) -> Path:
     """Write the CSV."""
     # Only now: they bring torch, and the peak of a process counts what the one that starts it holds.
-    from networks import file_name, processor, write
+    from networks import cpu_name, file_name, write
 
-    from lkca.core.environment import commit
+    from lkca.core.environment import git_commit
 
-    device = processor()
+    device = cpu_name()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    facts = {"device": device, "cores": cores, "date": datetime.now(UTC).date().isoformat(), "commit": commit() or ""}
+    facts = {
+        "device": device,
+        "cores": cores,
+        "date": datetime.now(UTC).date().isoformat(),
+        "commit": git_commit() or "",
+    }
     path = folder / f"rehearsal_{file_name(device)}.csv"
     write(path, [line | facts for line in lines])
     return path

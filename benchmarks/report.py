@@ -25,8 +25,8 @@ from rehearsal import memory
 
 from lkca.config.load import experiment, merged
 from lkca.config.schema import Experiment
-from lkca.core.files import digest, read_json, sha256, write_json
-from lkca.errors import InputError
+from lkca.core.files import json_digest, read_json, sha256, write_json
+from lkca.errors import LkcaError
 from lkca.pipeline.records import Results
 from tests import made_up
 
@@ -83,7 +83,7 @@ def make_up(root: Path, e: Experiment) -> int:
         whole = read_json(path) | {"image_sha256": sha256(picture)}
         if trained:
             whole["history_sha256"] = sha256(path.with_name("history.csv"))
-        path.write_text(json.dumps(whole | {"digest": digest(whole)}))
+        path.write_text(json.dumps(whole | {"digest": json_digest(whole)}))
     speed(root, e, sizes)
     return len(e.runs())
 
@@ -166,7 +166,7 @@ def measure(work: Path) -> dict[str, Any]:
         process.terminate()
     seconds = perf_counter() - began
     if process.returncode:
-        raise InputError(f"snakemake ended with code {process.returncode}: its words stand above.")
+        raise LkcaError(f"snakemake ended with code {process.returncode}: its words stand above.")
     page = work / "results/paper/report.html"
     return {"seconds": f"{seconds:.1f}", "peak_GB": f"{peak / 1e9:.3f}", "page_MB": f"{page.stat().st_size / 1e6:.2f}"}
 

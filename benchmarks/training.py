@@ -50,7 +50,7 @@ from lkca.config.load import read_config
 from lkca.config.run import read_run, settings
 from lkca.config.schema import Experiment, Run
 from lkca.core.files import read_json, sha256, write_json
-from lkca.data import patches
+from lkca.data import splits
 from lkca.data.resize import resize
 from lkca.models.registry import MODELS, build
 from lkca.training import checkpoint, losses, train
@@ -264,7 +264,7 @@ def prepare(folder: Path, e: Experiment) -> None:
     write_json(folder / "scene.json", scene | {"shape": cube.shape})
     test = {"rows": SIDE, "columns": SIDE, "tile": [SIDE, SIDE]}
     chosen = {"scale": SCALE, "size": SIDE, "stride": 4, "sampling": "grid", "validation": 0.01, "test": test}
-    patches.split(json.dumps(chosen), folder / "scene.json", folder / "split.json")
+    splits.split(json.dumps(chosen), folder / "scene.json", folder / "split.json")
     (folder / "patches").mkdir()
     for i, (row, column) in enumerate(read_json(folder / "split.json")["train"][:FILES]):
         gt = cube[:, row : row + SIDE, column : column + SIDE]
@@ -301,7 +301,7 @@ def measure(folder: Path, e: Experiment, name: str, changes: dict[str, Any], dev
         The columns of numbers of a line, by name.
 
     Raises:
-        InputError: If one of the two fails.
+        LkcaError: If one of the two fails.
     """
     pace, split = PACES[device], read_json(folder / "split.json")
     batch = pace.batches.get(name, 32)

@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import NoReturn
 
-from lkca.errors import InputError
+from lkca.errors import LkcaError
 
 
 class Parser(argparse.ArgumentParser):
@@ -187,9 +187,9 @@ def main(words: list[str] | None = None) -> int:
     module, _, function = options.pop("function").partition(":")
     try:
         return getattr(import_module(module), function)(**options) or 0
-    except InputError as error:
+    except LkcaError as error:
         print(f"lkca: {error}", file=sys.stderr)
-        return 2
+        return error.exit_code
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # whoever reads has read enough: lkca ... | head

@@ -1,9 +1,40 @@
-"""The exceptions that a user is meant to read."""
+"""The exceptions that a user reads, and the exit codes of `lkca`.
+
+The message of each is one sentence: the file or the key, what is wrong, what to do.
+"""
 
 
-class InputError(ValueError):
-    """Bad input. The message is one sentence: the file or key, what is wrong, what to do."""
+class LkcaError(ValueError):
+    """An error that `lkca` prints without a traceback.
+
+    Attributes:
+        exit_code: Of the command. 2: the same call fails again; 75: a later call may succeed (EX_TEMPFAIL of sysexits.h).
+    """
+
+    exit_code = 2
+
+
+class ConfigError(LkcaError):
+    """A setting, an option or an argument is wrong."""
+
+
+class DataError(LkcaError):
+    """A file is missing, damaged, or not what it should be."""
+
+
+class StaleInput(LkcaError):
+    """Files do not belong together: one was made from another version of the other."""
+
+
+class Diverged(LkcaError):
+    """A training produced NaN, infinite or absurd values."""
+
+
+class ResourceError(LkcaError):
+    """The machine or the network refuses: disk, memory, GPU, server. A later call may succeed."""
+
+    exit_code = 75
 
 
 class WrongFile(Exception):
-    """What is wrong with a file, for a sentence that names it: returned where the caller decides what becomes of it."""
+    """What is wrong with a file, without its name; the caller decides whether to raise an error or to report it."""

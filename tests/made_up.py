@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lkca.core.files import digest, sha256
+from lkca.core.files import json_digest, sha256
 
 SCORES = {"MPSNR": 40.0, "MSSIM": 0.95, "SAM": 2.0, "CC": 0.96, "RMSE": 0.01, "ERGAS": 5.0}
 ABSOLUTE = {"mae": 0.008, "mae_edges": 0.02}
@@ -121,7 +121,7 @@ def run(
         "history_sha256": sha256(folder / "history.csv") if steps else None,
         "image_sha256": sha256(folder / "image.npz"),
     }
-    _json(folder / "scores.json", {**made, "digest": digest(made)})
+    _json(folder / "scores.json", {**made, "digest": json_digest(made)})
     return folder / "scores.json"
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from lkca.commands.arrays import resize, score
-from lkca.errors import InputError
+from lkca.errors import LkcaError
 
 PLAIN = np.linspace(0.1, 1, 2 * 8 * 12).reshape(2, 8, 12)
 
@@ -82,7 +82,7 @@ def command(request, save, tmp_path):
 )
 def test_an_array_that_is_no_image_is_refused(save, command, array, what):
     path = save("bad.npy", array)
-    with pytest.raises(InputError, match=what) as error:
+    with pytest.raises(LkcaError, match=what) as error:
         command(path)
     assert str(path) in str(error.value)
 
@@ -102,7 +102,7 @@ def test_a_pickle_is_refused_and_never_run(command, tmp_path):
     pickled.write_bytes(pickle.dumps(Trap(mark)))
     np.save(objects, np.array([Trap(mark)], object))
     for path in (pickled, objects):
-        with pytest.raises(InputError, match=path.name):
+        with pytest.raises(LkcaError, match=path.name):
             command(path)
     assert not mark.exists()
     pickle.loads(pickled.read_bytes())  # the trap does work
@@ -128,20 +128,20 @@ def test_a_damaged_file_is_refused(save, command, damage):
     damaged = damage(path.read_bytes())
     assert damaged != path.read_bytes()
     path.write_bytes(damaged)
-    with pytest.raises(InputError, match=f"{path} is no whole .npy file"):
+    with pytest.raises(LkcaError, match=f"{path} is no whole .npy file"):
         command(path)
 
 
 def test_a_npz_archive_is_refused(command, tmp_path):
     np.savez(tmp_path / "several.npz", PLAIN)
-    with pytest.raises(InputError, match="several.npz is no whole .npy file"):
+    with pytest.raises(LkcaError, match="several.npz is no whole .npy file"):
         command(tmp_path / "several.npz")
 
 
 def test_a_missing_file_and_a_folder_are_refused(command, tmp_path):
-    with pytest.raises(InputError, match="none.npy does not exist"):
+    with pytest.raises(LkcaError, match="none.npy does not exist"):
         command(tmp_path / "none.npy")
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(LkcaError, match="cannot be read"):
         command(tmp_path)
 
 
@@ -159,7 +159,7 @@ def test_a_missing_file_and_a_folder_are_refused(command, tmp_path):
 )
 def test_score_names_both_files_and_what_is_wrong(save, capsys, reference, estimate, scale, what):
     hr, sr = save("hr.npy", reference), save("sr.npy", estimate)
-    with pytest.raises(InputError, match=what) as error:
+    with pytest.raises(LkcaError, match=what) as error:
         score(hr, sr, scale)
     assert str(hr) in str(error.value)
     assert str(sr) in str(error.value)
@@ -168,7 +168,7 @@ def test_score_names_both_files_and_what_is_wrong(save, capsys, reference, estim
 
 @pytest.mark.parametrize("factor", [0, -2, float("nan"), float("inf"), 16.1, 0.06])
 def test_resize_refuses_a_factor_out_of_range(save, tmp_path, factor):
-    with pytest.raises(InputError, match="from 1/16 to 16"):
+    with pytest.raises(LkcaError, match="from 1/16 to 16"):
         resize(save("image.npy", PLAIN), factor, tmp_path / "out.npy")
 
 
@@ -179,17 +179,17 @@ def test_resize_refuses_a_factor_out_of_range(save, tmp_path, factor):
 )
 def test_resize_refuses_what_would_not_fit(tmp_path, shape, factor):
     np.lib.format.open_memmap(tmp_path / "big.npy", mode="w+", dtype=np.float16, shape=shape)
-    with pytest.raises(InputError, match="too large"):
+    with pytest.raises(LkcaError, match="too large"):
         resize(tmp_path / "big.npy", factor, tmp_path / "out.npy")
 
 
 def test_resize_refuses_an_output_it_cannot_write(save, tmp_path):
     image = save("image.npy", PLAIN)
-    with pytest.raises(InputError, match="does not end in .npy"):
+    with pytest.raises(LkcaError, match="does not end in .npy"):
         resize(image, 2, tmp_path / "out.tif")
-    with pytest.raises(InputError, match="cannot be written"):
+    with pytest.raises(LkcaError, match="cannot be written"):
         resize(image, 2, image / "out.npy")  # a file is no folder
     (tmp_path / "folder.npy").mkdir()
-    with pytest.raises(InputError, match="cannot be written"):
+    with pytest.raises(LkcaError, match="cannot be written"):
         resize(image, 2, tmp_path / "folder.npy")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["folder.npy", "image.npy"]

@@ -10,11 +10,11 @@ import yaml
 
 from lkca.cli import main
 from lkca.config.load import read_config
-from lkca.errors import InputError
+from lkca.errors import LkcaError
 from lkca.paper.claims import claims, contradictions, judge, of_results, of_table, on_results, read_claims
 from lkca.paper.columns import SCORES
 
-RESOURCES = Path(__file__).parents[1] / "workflow/resources"
+RESOURCES = Path(__file__).parents[1] / "lkca/paper"
 CLAIMS = {claim.id: claim for claim in read_claims().claims}
 TABLES = [claim for claim in CLAIMS.values() if claim.needs == "tables"]
 CONFIG = read_config([Path(__file__).parents[1] / "config.yaml"])
@@ -207,21 +207,21 @@ def damaged(tmp_path, change):
     ],
 )
 def test_a_wrong_entry_is_one_sentence(tmp_path, change, told):
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(LkcaError, match=told):
         read_claims(damaged(tmp_path, change))
 
 
 @pytest.mark.parametrize("text", ["", "- 1", "claims: [", "!!python/object/apply:os.system ['true']"])
 def test_what_is_no_file_of_claims_is_refused(tmp_path, text):
     (tmp_path / "claims.yaml").write_text(text)
-    with pytest.raises(InputError, match="claims.yaml"):
+    with pytest.raises(LkcaError, match="claims.yaml"):
         read_claims(tmp_path / "claims.yaml")
 
 
 @pytest.mark.parametrize("slot", ["{low:1000000000}", "{low.real}", "{low}", "{none:.1f}", "{low:.1f"])
 def test_a_sentence_has_plain_slots_only(tmp_path, slot):
     read = read_claims(damaged(tmp_path, lambda c: c["contradictions"][0].update(says=f"It is {slot}.")))
-    with pytest.raises(InputError, match="its sentence cannot be filled"):
+    with pytest.raises(LkcaError, match="its sentence cannot be filled"):
         contradictions(read, of_table(PRINTED))
 
 

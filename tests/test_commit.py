@@ -37,7 +37,7 @@ def commit_all(folder):
 
 def named(folder):
     """The commit that the package's file in a folder names; what it imports is not the copy."""
-    return runpy.run_path(str(folder / "lkca/scoring/evaluate.py"))["commit"]()
+    return runpy.run_path(str(folder / "lkca/core/environment.py"))["git_commit"]()
 
 
 def test_a_checkout_names_its_commit_and_whether_files_differ(tmp_path):
@@ -51,16 +51,16 @@ def test_a_checkout_names_its_commit_and_whether_files_differ(tmp_path):
 def test_a_package_in_a_virtual_environment_inside_of_another_repository_has_none(tmp_path):
     installed = copy_package(tmp_path / ".venv/lib/python3/site-packages")
     commit_all(tmp_path)
-    code = "from lkca import evaluate; print(evaluate.__file__, evaluate.commit())"
+    code = "from lkca.core import environment; print(environment.__file__, environment.git_commit())"
     command, env = [sys.executable, "-c", code], CLEAN | {"PYTHONPATH": str(installed)}
     done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=True)
-    assert done.stdout == f"{installed / 'lkca/scoring/evaluate.py'} None\n"
+    assert done.stdout == f"{installed / 'lkca/core/environment.py'} None\n"
 
 
 def test_a_copy_that_another_repository_tracks_has_none(tmp_path):
     vendored = copy_package(tmp_path / "vendored")
     commit_all(tmp_path)
-    assert git(tmp_path, "ls-files", "vendored/lkca/scoring/evaluate.py")
+    assert git(tmp_path, "ls-files", "vendored/lkca/core/environment.py")
     assert named(vendored) is None
 
 

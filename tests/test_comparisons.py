@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_rel
 
-from lkca.errors import InputError
+from lkca.errors import LkcaError
 
 A, B = [38.0, 41.5, 40.0, 43.0, 39.5], [37.2, 41.0, 39.6, 41.7, 39.2]  # of five images
 
@@ -153,8 +153,8 @@ def moved(path: Path) -> Path:
 
 def test_other_test_images_are_refused_among_seeds_and_among_methods(tmp_path):
     runs = [fixed(tmp_path, "bicubic"), moved(fixed(tmp_path, "lkca"))]
-    with pytest.raises(InputError, match="'Bicubic' and 'LKCA-Net' have different test images"):
+    with pytest.raises(LkcaError, match="'Bicubic' and 'LKCA-Net' have different test images"):
         compared(tmp_path, runs, rows=ROWS)
     seeds = [made_up.run(tmp_path, "lkca", seed=1), moved(made_up.run(tmp_path, "lkca", seed=2))]
-    with pytest.raises(InputError, match="the seeds of chikusei x4 lkca have different test images"):
+    with pytest.raises(LkcaError, match="the seeds of chikusei x4 lkca have different test images"):
         compared(tmp_path, seeds, rows=ROWS)

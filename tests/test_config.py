@@ -5,15 +5,15 @@ import copy
 import pytest
 import yaml
 
-from lkca.config import schema as config
-from lkca.errors import InputError
+from lkca.config import load
+from lkca.errors import LkcaError
 from tests.conftest import REPOSITORY
 
 CONFIG = yaml.safe_load((REPOSITORY / "config.yaml").read_text())
 
 
 def with_overlay(**overlay):
-    return config.experiment(config.merged(copy.deepcopy(CONFIG), overlay))
+    return load.experiment(load.merged(copy.deepcopy(CONFIG), overlay))
 
 
 def test_the_papers_tables_need_66_trainings(paper):
@@ -145,30 +145,30 @@ WRONG = [
 
 @pytest.mark.parametrize("overlay, told", WRONG, ids=lambda x: x if isinstance(x, str) else "")
 def test_a_wrong_setting_stops_with_the_key_and_the_nearest_valid_one(overlay, told):
-    with pytest.raises(InputError) as caught:
+    with pytest.raises(LkcaError) as caught:
         with_overlay(**overlay)
     assert told in str(caught.value)
     assert str(caught.value).count("\n") == 0
 
 
 def test_a_missing_setting_is_named():
-    with pytest.raises(InputError, match="train.batch is missing"):
-        config.experiment({**CONFIG, "train": {k: v for k, v in CONFIG["train"].items() if k != "batch"}})
+    with pytest.raises(LkcaError, match="train.batch is missing"):
+        load.experiment({**CONFIG, "train": {k: v for k, v in CONFIG["train"].items() if k != "batch"}})
 
 
 def test_a_file_that_is_no_yaml_is_named(tmp_path):
     for text, told in (("a: [", "is no YAML"), ("- 1", "holds no settings")):
         path = tmp_path / "config.yaml"
         path.write_text(text)
-        with pytest.raises(InputError, match=told):
-            config.read_config([path])
-    with pytest.raises(InputError, match="missing.yaml cannot be read"):
-        config.read_config([tmp_path / "missing.yaml"])
+        with pytest.raises(LkcaError, match=told):
+            load.read_config([path])
+    with pytest.raises(LkcaError, match="missing.yaml cannot be read"):
+        load.read_config([tmp_path / "missing.yaml"])
 
 
 def test_the_overlays_of_the_repository_are_valid():
     for overlay in ("workflow/demo.yaml", "workflow/indian_pines.yaml", "tests/tiny.yaml"):
-        config.read_config([REPOSITORY / "config.yaml", REPOSITORY / overlay])
+        load.read_config([REPOSITORY / "config.yaml", REPOSITORY / overlay])
 
 
 def test_figures_that_show_how_sure_a_number_is_show_every_seed(paper):

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from lkca.cli import main
-from lkca.errors import InputError
+from lkca.errors import LkcaError
 from lkca.scoring import benchmark as efficiency
 from lkca.scoring.benchmark import Asked, apart, cost, gpu_counters, size
 from tests.conftest import REPOSITORY
@@ -141,7 +141,7 @@ def test_a_gpus_energy_is_asked_of_its_driver_in_millijoules(monkeypatch):
         nvmlInit_v2=lambda: 0, nvmlDeviceGetHandleByUUID=of_card, nvmlDeviceGetTotalEnergyConsumption=energy
     )
     monkeypatch.setattr("ctypes.CDLL", lambda name: driver)
-    monkeypatch.setattr(efficiency, "visible", lambda: {"0": "GPU-aaaa"})
+    monkeypatch.setattr(efficiency, "visible_gpus", lambda: {"0": "GPU-aaaa"})
     (counter,) = gpu_counters()
     assert counter.read() * counter.joules == 2.5
     assert cards == [b"GPU-aaaa"]
@@ -187,5 +187,5 @@ def test_nonsense_ends_in_one_sentence_and_writes_nothing(changes, told, tmp_pat
 
 
 def test_a_process_that_is_killed_is_said():
-    with pytest.raises(InputError, match="a process was killed"):
+    with pytest.raises(LkcaError, match="a process was killed"):
         apart(os._exit, 9)

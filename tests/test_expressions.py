@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lkca.errors import InputError
+from lkca.errors import LkcaError
 from lkca.paper.expressions import Expression, Missing, all_of, any_of, certain, negated
 from lkca.paper.statistics import mean
 
@@ -115,7 +115,7 @@ def test_functions_and_names_are_those_given():
     ],
 )
 def test_everything_else_is_one_sentence(text):
-    with pytest.raises(InputError, match="^claim T1: ") as caught:
+    with pytest.raises(LkcaError, match="^claim T1: ") as caught:
         value(text)
     assert "\n" not in str(caught.value).replace(text, "")
 

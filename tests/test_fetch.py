@@ -18,7 +18,7 @@ import pytest
 from lkca.data import download as module
 from lkca.data.catalog import Cube
 from lkca.data.download import checked, fetch
-from lkca.errors import InputError
+from lkca.errors import LkcaError
 from tests.conftest import REPOSITORY
 from tests.server import Server
 
@@ -58,7 +58,7 @@ def fetched(tmp_path, *sources, content=DATA, left=("SHA256SUMS", "x.bin"), **fa
 
 def refused(tmp_path, *sources, told, part=None, **facts):
     """Fetch in vain: one sentence with `told` in it, and only a partial file of `part` bytes is left."""
-    with pytest.raises(InputError) as caught:
+    with pytest.raises(LkcaError) as caught:
         fetch("it", cube(*sources, **facts), False, None)
     sentence = str(caught.value)
     assert sentence.endswith(".") and "\n" not in sentence
@@ -380,10 +380,10 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path):
     (tmp_path / "file").touch()
     with Server({"x.bin": DATA}) as server:
         for folder in ("/proc/1", str(tmp_path / "file")):  # even root cannot write there
-            with pytest.raises(InputError, match=r"cannot be written \(.*writable.*\.$"):
+            with pytest.raises(LkcaError, match=r"cannot be written \(.*writable.*\.$"):
                 fetch("it", cube(server.url("x.bin"), path=f"{folder}/x.bin"), False, None)
         (tmp_path / "data/raw/it/x.bin").mkdir(parents=True)
-        with pytest.raises(InputError, match="x.bin is no file: move it away."):
+        with pytest.raises(LkcaError, match="x.bin is no file: move it away."):
             fetch("it", cube(server.url("x.bin")), False, None)
 
 
@@ -398,7 +398,7 @@ def test_a_file_that_is_there_is_checked_and_not_downloaded(tmp_path, capsys):
         assert (tmp_path / "receipt.json").read_bytes() == first
         assert "data/raw/it/x.bin is there" in capsys.readouterr().out
         place.write_bytes(OTHER)
-        with pytest.raises(InputError, match="x.bin has the SHA-256 .*: get it from https://far"):
+        with pytest.raises(LkcaError, match="x.bin has the SHA-256 .*: get it from https://far"):
             fetch("it", cube(server.url("x.bin"), sha256=SHA256), False, None)
     assert server.seen == [] and place.read_bytes() == OTHER
 
@@ -432,7 +432,7 @@ def test_terms_are_confirmed_once_and_again_when_they_change(tmp_path):
         (tmp_path / "data/raw/it/x.bin").unlink()
         fetched(tmp_path, url, confirm=True, left=("SHA256SUMS", "TERMS", "x.bin"))
         (tmp_path / "data/raw/it/x.bin").unlink()
-        with pytest.raises(InputError, match="CC BY 5.0"):
+        with pytest.raises(LkcaError, match="CC BY 5.0"):
             fetch("it", cube(url, confirm=True, terms="CC BY 5.0"), False, None)
 
 
@@ -465,7 +465,7 @@ def test_a_first_hash_is_recorded_and_holds(tmp_path):
     assert (folder / "SHA256SUMS").read_text() == f"{line}\n{SHA256}  x.bin\n"
     (folder / "x.bin").write_bytes(OTHER)
     other = hashlib.sha256(OTHER).hexdigest()
-    with pytest.raises(InputError, match=f"{other}, but {SHA256}.*delete its line in data/raw/it/SHA256SUMS.*the page"):
+    with pytest.raises(LkcaError, match=f"{other}, but {SHA256}.*delete its line in data/raw/it/SHA256SUMS.*the page"):
         checked(file, "the page")
     (folder / "x.bin").unlink()
     with Server({"x.bin": OTHER}) as server:
@@ -492,7 +492,7 @@ def test_a_web_page_that_the_user_saved_is_not_recorded(tmp_path):
     folder = tmp_path / "data/raw/it"
     folder.mkdir(parents=True)
     (folder / "x.bin").write_text("\n<html>Access denied</html>")
-    with pytest.raises(InputError, match="x.bin is a web page"):
+    with pytest.raises(LkcaError, match="x.bin is a web page"):
         checked(cube().files[0], "the page")
     assert there(tmp_path) == {"x.bin"}
 
@@ -507,15 +507,15 @@ def test_data_on_a_disk_that_cannot_be_written_are_used_unrecorded(capsys):
 def test_sums_that_cannot_be_read_are_one_sentence(tmp_path):
     (tmp_path / "data/raw/it/SHA256SUMS").mkdir(parents=True)
     (tmp_path / "data/raw/it/x.bin").write_bytes(DATA)
-    with pytest.raises(InputError, match="SHA256SUMS cannot be read"):
+    with pytest.raises(LkcaError, match="SHA256SUMS cannot be read"):
         checked(cube().files[0], "the page")
 
 
 def start(url):
     """Fetch x.bin in a process of its own."""
-    code = "import sys; from lkca.cubes import Cube; from lkca.errors import InputError; from lkca.fetch import fetch\n"
+    code = "import sys; from lkca.data.catalog import Cube; from lkca.errors import LkcaError; from lkca.data.download import fetch\n"
     code += "try: fetch('it', Cube.model_validate_json(sys.argv[1]), False, None)\n"
-    code += "except InputError as error: sys.exit(str(error))"
+    code += "except LkcaError as error: sys.exit(str(error))"
     words = [sys.executable, "-c", code, cube(url).model_dump_json()]
     where = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     return subprocess.Popen(words, env=where, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
@@ -546,7 +546,7 @@ def test_a_second_process_keeps_away(tmp_path):
         process = start(server.url("x.bin"))
         try:
             wait_for(200_000)
-            with pytest.raises(InputError, match=r"x\.bin is being fetched by another process.*\.$"):
+            with pytest.raises(LkcaError, match=r"x\.bin is being fetched by another process.*\.$"):
                 fetch("it", cube(server.url("x.bin")), False, None)
             assert len(server.seen) == 1
         finally:

@@ -223,7 +223,13 @@ def executed():
     def note(frame, event, _):
         code = frame.f_code
         runs = code.co_flags & inspect.CO_OPTIMIZED  # of a function, not the body of a module or a class
-        if event == "call" and runs and code.co_filename.startswith(folder) and not code.co_qualname.startswith("<"):
+        if (
+            event == "call"
+            and runs
+            and code.co_filename.startswith(folder)
+            and code.co_filename.endswith(".py")
+            and not code.co_qualname.startswith("<")
+        ):
             seen.add((frame.f_globals["__name__"], code.co_qualname.split(".")[0]))
 
     sys.setprofile(note)
@@ -316,7 +322,7 @@ def test_what_was_found_is_kept_for_the_same_files_only(tmp_path):
     for text in ("", "{", "[]", '{"sources": 1}', kept.read_text().replace('"split"', '"splits"')):
         kept.write_text(text)
         assert found() == [first, "1"]
-    patches = tmp_path / "lkca/data/patches.py"
+    patches = tmp_path / "lkca/data/splits.py"
     patches.write_text(patches.read_text().replace("columns.stop - size + 1", "columns.stop - size"))
     other = found()
     assert other[0] != first and other[1] == "1" and found() == [other[0], "0"]

@@ -29,7 +29,7 @@ from lkca.data import sandbox as guard
 from lkca.data import scenes
 from lkca.data.catalog import Cube, File
 from lkca.data.sandbox import guarded, reading
-from lkca.errors import InputError
+from lkca.errors import LkcaError
 
 ROWS, COLUMNS, BANDS, LARGEST = 24, 20, 6, 5000
 RASTER, ARRAY = "bands rows columns", "rows columns bands"
@@ -746,7 +746,7 @@ def look_at_all(files: list[tuple[Cube, File]], log: Path) -> None:
                 told, problems = scenes.inspect_file(cube, file, cube.numbers())
                 refused = problems[0] if problems else None
                 assert refused or re.search(r", -?\d\S* to -?\d", told["values"])  # finite
-            except InputError as error:
+            except LkcaError as error:
                 refused = str(error)
             except Exception as error:
                 refused = f"Traceback: {error!r}"  # no sentence
@@ -761,7 +761,7 @@ def outcomes(files: list[tuple[Cube, File]], log: Path) -> list[Outcome]:
     while len(lines := log.read_text(encoding="utf-8").splitlines()) < len(files):
         try:
             guarded(look_at_all, files[len(lines) :], log)
-        except InputError as error:
+        except LkcaError as error:
             assert str(files[0][1].place().parents[2]) in str(error)  # else it is not for a file that it ended
             # What it had finished is in the log; this is the one at which it ended.
             with log.open("a", encoding="utf-8") as more:
@@ -939,7 +939,7 @@ def exit_early(path: Path) -> None:
 
 
 def refuse(path: Path) -> None:
-    raise InputError("one sentence.")
+    raise LkcaError("one sentence.")
 
 
 def answer(path: Path) -> dict[str, list[int]]:
@@ -961,7 +961,7 @@ def test_whatever_happens_in_a_guarded_process_becomes_a_sentence(tmp_path, capf
     path = tmp_path / "a.mat"
     path.write_bytes(b"MATLAB")
     start = time.monotonic()
-    with pytest.raises(InputError) as error:
+    with pytest.raises(LkcaError) as error:
         guarded(function, path)
     assert str(error.value).startswith(said.format(path)) and is_a_sentence(str(error.value))
     assert time.monotonic() - start < 20

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from lkca.data.resize import resize
-from lkca.errors import InputError
+from lkca.errors import LkcaError
 from lkca.models import layers
 from lkca.models.cost import macs, parameters
 from lkca.models.essaformer import Block, SpectralCorrelationAttention
@@ -78,7 +78,7 @@ def test_the_swapped_cells_are_each_others():
 @pytest.mark.parametrize("bands, scale", [(9, 2), (9, 3), (9, 4), (31, 2), (8, 8), (12, 16)])
 def test_enlarges_by_its_scale_or_says_why_not(arch, bands, scale):
     if scale == 3 and MODELS[arch].doubles:
-        with pytest.raises(InputError, match=f"{arch} enlarges in steps of two and cannot reach x3"):
+        with pytest.raises(LkcaError, match=f"{arch} enlarges in steps of two and cannot reach x3"):
             small(arch, bands, scale)
         return
     args, upsampler = SMALL[arch]
@@ -90,7 +90,7 @@ def test_enlarges_by_its_scale_or_says_why_not(arch, bands, scale):
 
 @pytest.mark.parametrize("arch", ["sspsr", "msdformer"])
 def test_fewer_bands_than_a_group_are_refused(arch):
-    with pytest.raises(InputError, match=f"{arch} works on groups of 8 bands and there are 7"):
+    with pytest.raises(LkcaError, match=f"{arch} works on groups of 8 bands and there are 7"):
         small(arch, bands=7)
 
 
@@ -205,7 +205,7 @@ def test_drop_path_keeps_the_mean_and_rests_in_evaluation(rng):
 
 
 def test_groups_that_do_not_divide_are_refused():
-    with pytest.raises(InputError, match="groups: 7 must divide the 16 input and the 96 output .*: choose 8"):
+    with pytest.raises(LkcaError, match="groups: 7 must divide the 16 input and the 96 output .*: choose 8"):
         build("lkca", 6, 4, {"width": 16, "blocks": 1, "drop_path": 0.0}, {"groups": 7})
 
 

@@ -15,7 +15,7 @@ from skimage.metrics import structural_similarity
 
 from lkca.core.files import read_json, write_json
 from lkca.data.resize import resize
-from lkca.errors import InputError
+from lkca.errors import LkcaError
 from lkca.paper.bicubic_check import SCORES, bicubic_check
 from lkca.scoring.metrics import scores as score
 
@@ -174,9 +174,9 @@ def test_missing_scenes_are_named_with_where_to_get_them(tmp_path):
 
 
 def test_nothing_to_compare_is_one_sentence_with_where_to_get_the_scenes(tmp_path):
-    with pytest.raises(InputError, match=r"^there are no scores .* get it from https://somewhere\)\.$"):
+    with pytest.raises(LkcaError, match=r"^there are no scores .* get it from https://somewhere\)\.$"):
         check(tmp_path, [], absent={"chikusei": "x.mat is missing: get it from https://somewhere."})
-    with pytest.raises(InputError, match="put a table with one into the report"):
+    with pytest.raises(LkcaError, match="put a table with one into the report"):
         check(tmp_path, [{**papers()[0], "scene": "indian_pines"}])
 
 

@@ -8,7 +8,7 @@ import torch
 
 from lkca.data.patches import ORIENTATIONS, gather
 from lkca.data.splits import grid, split
-from lkca.errors import InputError
+from lkca.errors import LkcaError
 from tests.conftest import manifest_of, split_settings
 
 # scene, scale: patches of the whole grid, then training and validation after the overlap is dropped
@@ -111,10 +111,10 @@ def make_split(folder, size, scale, patches, validation, test, **more):
 
 
 def test_a_scene_without_room_is_refused(tmp_path, paper):
-    with pytest.raises(InputError, match="no room for training and for validation"):
+    with pytest.raises(LkcaError, match="no room for training and for validation"):
         make_split(tmp_path, (600, 2048), 4, paper.patches["x4"], 0.1, paper.scenes["chikusei"].test)
     assert not (tmp_path / "split.json").exists()
-    with pytest.raises(InputError, match="does not fit"):
+    with pytest.raises(LkcaError, match="does not fit"):
         make_split(tmp_path, (500, 2048), 4, paper.patches["x4"], 0.1, paper.scenes["chikusei"].test)
 
 

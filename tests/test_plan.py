@@ -14,13 +14,14 @@ import torch
 import yaml
 from safetensors.numpy import save_file
 
-from lkca.config import schema as config
+from lkca.config import load
 from lkca.config.jobs import run_settings
+from lkca.core import environment
 from lkca.core import gpus as cards
 from lkca.core.files import sha256, write_json
 from lkca.core.fingerprint import of_step
-from lkca.core.locks import alone
-from lkca.errors import InputError
+from lkca.core.locks import exclusive_lock
+from lkca.errors import LkcaError
 from lkca.models.cost import macs, parameters
 from lkca.models.registry import MODELS, build, class_of
 from lkca.pipeline import plan
@@ -33,12 +34,12 @@ COLUMNS = ["network", "settings", "batch", "samples_per_second", "peak_GiB", "de
 
 
 def with_overlay(**overlay):
-    return config.experiment(config.merged(CONFIG, overlay))
+    return load.experiment(load.merged(CONFIG, overlay))
 
 
 @pytest.fixture(autouse=True)
 def no_card(monkeypatch):
-    monkeypatch.setattr(cards, "installed", lambda: ())
+    monkeypatch.setattr(cards, "installed_gpus", lambda: ())
 
 
 def measurements(folder, name, rows):
@@ -83,7 +84,7 @@ def test_every_network_has_an_estimate_which_is_what_is_counted(paper, arch):
 
 def test_a_network_without_an_estimate_is_an_error():
     with pytest.raises(
-        InputError, match="swin has no estimate of its size: add a line for it to size.* lkca/pipeline/plan.py"
+        LkcaError, match="swin has no estimate of its size: add a line for it to size.* lkca/pipeline/plan.py"
     ):
         plan.size("swin", {"width": 64}, 1, 48, 4)
 
@@ -196,7 +197,7 @@ def test_the_measurements_are_of_this_kind_of_machine(paper, monkeypatch, tmp_pa
         measurements(tmp_path, name, [row])
     assert plan.Estimates(paper, False, tmp_path).source.startswith("training_amd-epyc.csv")
     assert plan.Estimates(paper, True, tmp_path).source.startswith("training_nvidia-a100")
-    monkeypatch.setattr(cards, "installed", lambda: (("GPU-1", "NVIDIA H100 80GB HBM3"),))
+    monkeypatch.setattr(cards, "installed_gpus", lambda: (("GPU-1", "NVIDIA H100 80GB HBM3"),))
     gpu = plan.Estimates(paper, True, tmp_path)
     assert gpu.of_gpu and gpu.source.startswith("training_nvidia-h100")
     assert 32 / gpu.step(("chikusei", 4, "lkca")) == pytest.approx(1000)  # of a card, not of one of 16 cores
@@ -258,7 +259,7 @@ def test_states_are_told_apart(paper, monkeypatch, tmp_path):
     made_run(paper, runs["lkca_32"]).with_name("state-2.safetensors").write_text("torn")
     made_run(paper, runs["lkca_48"], train={}).with_name(".weights.lock").touch()  # a kill left it behind
     made_weights(paper, ("pavia_centre", 4, "lkca_lr", 3000), settings={"of": "yesterday"})
-    with alone(running.with_name("weights.safetensors")):
+    with exclusive_lock(running.with_name("weights.safetensors")):
         found = states(paper, tmp_path)
         assert found["chikusei", 4, "vdsr"].state == "running"
     assert found["chikusei", 4, "lkca_64"].state == "done"
@@ -328,7 +329,7 @@ def test_a_scene_without_room_is_one_sentence_and_stops_no_other_scene(monkeypat
     small = {"scenes": {"chikusei": {"test": {"rows": 2048, "columns": 2048, "tile": 512}}}}
     (tmp_path / "small.yaml").write_text(json.dumps(small | {"patches": {"x8": {"size": 256, "stride": 64}}}))
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match="scenes.chikusei: beside its test rows the scene has no room for training"):
+    with pytest.raises(LkcaError, match="scenes.chikusei: beside its test rows the scene has no room for training"):
         plan.plan([REPOSITORY / "config.yaml", tmp_path / "small.yaml"])
     told = snakemake(checkout, "-n", "--configfile", "config.yaml", str(tmp_path / "small.yaml"), gpus=False)
     assert "rule train" in told
@@ -381,7 +382,7 @@ def limits(folder, *words, **options):
 
 
 def test_limits_that_nobody_has_written_are_the_machines(checkout):
-    memory = plan.memory_here() // 10**6
+    memory = environment.total_memory() // 10**6
     assert limits(checkout) == {"gpu": 1, "mem_mb": memory}  # the default profile's one card
     gpu = ("--workflow-profile", "profiles/gpu")
     assert limits(checkout, *gpu) == {"gpu": 2, "mem_mb": memory}

@@ -10,7 +10,7 @@ import pytest
 from lkca.config.load import read_config
 from lkca.core.files import sha256
 from lkca.data.catalog import Cube, File
-from lkca.errors import InputError
+from lkca.errors import LkcaError
 from lkca.pipeline import records
 from lkca.pipeline.records import Hashes, Results, is_settled, read_record, stamp
 from tests.conftest import REPOSITORY
@@ -102,7 +102,7 @@ def test_a_damaged_cache_is_made_again(file, tmp_path, read, text):
 
 
 def test_a_file_that_cannot_be_read_is_one_sentence(tmp_path):
-    with pytest.raises(InputError, match="is a folder, and a file is expected there"):
+    with pytest.raises(LkcaError, match="is a folder, and a file is expected there"):
         Hashes().of(str(tmp_path))
 
 
@@ -153,11 +153,11 @@ def test_a_job_that_reads_what_changes_meanwhile_is_refused(tmp_path, monkeypatc
     assert record.reads[str(manifest)][0] == sha256(manifest)
     job = Results(e).jobs.named("splits/chikusei_x4")
     assert Results(e).reason(job) is None
-    from lkca.data import patches
+    from lkca.data import splits
 
-    split = patches.split
-    monkeypatch.setattr(patches, "split", lambda *args, **words: [split(*args, **words), manifest.write_text("{}")])
-    with pytest.raises(InputError, match="scenes/chikusei.json was changed while splits/chikusei_x4 read it"):
+    split = splits.split
+    monkeypatch.setattr(splits, "split", lambda *args, **words: [split(*args, **words), manifest.write_text("{}")])
+    with pytest.raises(LkcaError, match="scenes/chikusei.json was changed while splits/chikusei_x4 read it"):
         records.step(*words)
     assert Results(e).reason(job).text == f"{manifest} has changed"
 
@@ -165,17 +165,17 @@ def test_a_job_that_reads_what_changes_meanwhile_is_refused(tmp_path, monkeypatc
 def test_a_job_that_does_not_exist_is_one_sentence(tmp_path):
     e = read_config([REPOSITORY / "config.yaml"])
     (tmp_path / "e.json").write_text(e.model_dump_json())
-    with pytest.raises(InputError, match="runs/x_x4/lkca/seed0/train is no job of paper"):
+    with pytest.raises(LkcaError, match="runs/x_x4/lkca/seed0/train is no job of paper"):
         records.step("runs/x_x4/lkca/seed0/train", tmp_path / "e.json", [], 0)
     for name in ("tables/NOPE", "splits/chikusei_x5", "runs/chikusei_x4/bicubic/seed3000/train"):
-        with pytest.raises(InputError, match=f"{name} is no job of paper"):
+        with pytest.raises(LkcaError, match=f"{name} is no job of paper"):
             records.step(name, tmp_path / "e.json", [], 0)
-    with pytest.raises(InputError, match="--outputs: claims writes 2 files, not 1"):
+    with pytest.raises(LkcaError, match="--outputs: claims writes 2 files, not 1"):
         records.step("claims", tmp_path / "e.json", [tmp_path / "a"], 0)
     (tmp_path / "bad.json").write_text("{")
-    with pytest.raises(InputError, match="is no configuration that the workflow has written"):
+    with pytest.raises(LkcaError, match="is no configuration that the workflow has written"):
         records.step("claims", tmp_path / "bad.json", [], 0)
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(LkcaError, match="cannot be read"):
         records.step("claims", tmp_path / "none.json", [], 0)
 
 

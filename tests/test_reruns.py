@@ -207,8 +207,8 @@ def move_module(folder: Path) -> None:
     (folder / "lkca/deep").mkdir()
     (folder / "lkca/deep/__init__.py").touch()
     (folder / "lkca/training/losses.py").rename(folder / "lkca/deep/losses.py")
-    edit(folder / "lkca/training/train.py", "from lkca import checkpoint, losses, patches",
-         "from lkca import checkpoint, patches\nfrom lkca.deep import losses")  # fmt: skip
+    edit(folder / "lkca/training/train.py", "from lkca.training import checkpoint, losses",
+         "from lkca.deep import losses\nfrom lkca.training import checkpoint")  # fmt: skip
 
 
 def reorder(folder: Path) -> None:
@@ -258,7 +258,7 @@ REWORDED = [
     ("lkca/training/train.py", "goes on from epoch", "continues at epoch"),
     ("lkca/training/train.py", "the loss is no number any more", "the loss became NaN"),
     ("lkca/data/resize.py", "both must be positive numbers", "give positive numbers"),
-    ("lkca/data/patches.py", "make it smaller", "choose a smaller one"),
+    ("lkca/data/splits.py", "make it smaller", "choose a smaller one"),
     ("lkca/models/registry.py", "choose another network", "take another network"),
     ("lkca/data/scenes.py", "get it anew, or crop them away", "crop them away"),
     ("lkca/data/scenes.py", "make room.", "free some space."),
@@ -319,7 +319,7 @@ CHANGES = {
         "raster.read(list(range(first + 1, last + 1)),",
         "raster.read(list(range(last, first, -1)),",
     ),
-    "another grid of patches": in_file("lkca/data/patches.py", "columns.stop - size + 1", "columns.stop - size"),
+    "another grid of patches": in_file("lkca/data/splits.py", "columns.stop - size + 1", "columns.stop - size"),
     "another template of tables": in_file("lkca/report/templates/table.html.j2", "<table", "<table lang=en"),
     "another printed number": in_file(
         "lkca/paper/paper_tables.csv", "V,chikusei,4,Bicubic,,", "V,chikusei,4,Bicubic,1,"

@@ -195,5 +195,5 @@ def test_the_cached_matrix_cannot_be_spoilt():
 
 
 def test_commands_on_arrays_start_without_torch():
-    code = "import sys, lkca.arrays; assert 'lkca.data.resize' in sys.modules and 'torch' not in sys.modules"
+    code = "import sys, lkca.commands.arrays; assert 'lkca.data.resize' in sys.modules and 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

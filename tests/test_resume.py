@@ -15,18 +15,18 @@ import subprocess
 import sys
 from pathlib import Path
 
-import lkca.checkpoint
-import lkca.state
-import lkca.train
 import psutil
 import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
+import lkca.training.checkpoint
+import lkca.training.resume
+import lkca.training.train
 from lkca.config.run import read_run
 from lkca.core.files import sha256
-from lkca.errors import InputError
+from lkca.errors import LkcaError
 from lkca.training.train import train
 from tests.conftest import RECIPE
 from tests.test_train import DISTILL, trained
@@ -57,13 +57,17 @@ def attempt(tiny, run: Path, teacher: Path | None, kind: str | None, drawn: int)
     """Train in this process, with death at a moment of a kind; without one, to the end."""
     torch.set_num_threads(1)
     draw = random.Random(drawn)
-    lkca.state.EVERY = draw.choice([0, 0.02, 0.2])
+    lkca.training.resume.EVERY = draw.choice([0, 0.02, 0.2])
     if kind in ("first epoch", "middle of an epoch", "distillation"):
-        countdown(lkca.train.Steps, "step", draw.randint(1, 12), lambda _: die())
+        countdown(lkca.training.train.Steps, "step", draw.randint(1, 12), lambda _: die())
     elif kind == "validation":
-        countdown(lkca.train.losses, "l1", draw.randint(1, 4), lambda *_: die(), lambda: not torch.is_grad_enabled())
+        countdown(
+            lkca.training.train.losses, "l1", draw.randint(1, 4), lambda *_: die(), lambda: not torch.is_grad_enabled()
+        )
     elif kind == "writing":
-        module = draw.choice([lkca.state, lkca.state, lkca.checkpoint])  # the state, or at the end the weights
+        module = draw.choice(
+            [lkca.training.resume, lkca.training.resume, lkca.training.checkpoint]
+        )  # the state, or at the end the weights
         write = module.write
 
         def half(tensors, path, metadata):
@@ -71,10 +75,10 @@ def attempt(tiny, run: Path, teacher: Path | None, kind: str | None, drawn: int)
             os.truncate(path, draw.randrange(os.path.getsize(path) + 1))
             die()
 
-        lkca.state.EVERY = 0
+        lkca.training.resume.EVERY = 0
         where = draw.choice(["before", "in", "after"])
         if where == "in":
-            countdown(module, "write", 1 if module is lkca.checkpoint else draw.randint(1, 20), half)
+            countdown(module, "write", 1 if module is lkca.training.checkpoint else draw.randint(1, 20), half)
         else:  # the file is whole, but has not its name yet; or it has, and nothing else was done
             countdown(os, "replace", draw.randint(1, 20), (lambda *_: die()) if where == "before" else replace_and_die)
     train(run, tiny["scene"], tiny["split"], teacher, *(run.with_name(name) for name in FILES))
@@ -139,8 +143,8 @@ def stopped(tiny, run: Path, monkeypatch, teacher: Path | None = None) -> None:
         raise Stop
 
     with monkeypatch.context() as patch:
-        patch.setattr(lkca.state, "EVERY", 0)
-        countdown_in(patch, lkca.train.Steps, "step", 10, stop)
+        patch.setattr(lkca.training.resume, "EVERY", 0)
+        countdown_in(patch, lkca.training.train.Steps, "step", 10, stop)
         with pytest.raises(Stop):
             trained(tiny, run, teacher)
 
@@ -164,7 +168,7 @@ def test_lost_outputs_of_a_finished_training_are_written_again_without_training(
     before = {name: run.with_name(name).read_bytes() for name in FILES}
     for name in FILES:
         run.with_name(name).unlink()
-    monkeypatch.setattr(lkca.train, "objective", None)
+    monkeypatch.setattr(lkca.training.train, "objective", None)
     trained(tiny, run)
     assert {name: run.with_name(name).read_bytes() for name in FILES} == before
     assert f"was trained before; to train it again delete {state_of(run)}" in capsys.readouterr().out
@@ -192,7 +196,7 @@ def test_another_teacher_makes_another_student(tiny, monkeypatch, capsys):
     run = tiny.run("student", teacher.with_name("run.json"), distill=distill)
     stopped(tiny, run, monkeypatch, teacher)
     weights = {name: weight + 1e-3 for name, weight in load_file(teacher).items()}
-    lkca.checkpoint.save(teacher, weights, sha256(teacher.with_name("run.json")), 1)
+    lkca.training.checkpoint.save(teacher, weights, sha256(teacher.with_name("run.json")), 1)
     capsys.readouterr()
     trained(tiny, run, teacher)
     assert "goes on" not in capsys.readouterr().out
@@ -211,7 +215,7 @@ def test_a_state_that_is_damaged_or_of_another_run_is_put_aside(tiny, monkeypatc
     elif damage == "no state":
         content = b"nothing"
     elif damage == "of another version":
-        monkeypatch.setattr(lkca.state, "LAYOUT", "2")
+        monkeypatch.setattr(lkca.training.resume, "LAYOUT", "2")
     else:
         other = tiny.run("other", seed=1)
         stopped(tiny, other, monkeypatch)
@@ -227,8 +231,8 @@ def test_a_state_that_is_damaged_or_of_another_run_is_put_aside(tiny, monkeypatc
 def test_a_network_that_diverges_later_keeps_its_last_good_state(tiny, monkeypatch):
     """The weights become infinite in step 12; nothing was saved since step 11, and the sentence says where that is."""
     run = tiny.run("net")
-    monkeypatch.setattr(lkca.state, "EVERY", 0)
-    with monkeypatch.context() as patch, pytest.raises(InputError) as caught:
+    monkeypatch.setattr(lkca.training.resume, "EVERY", 0)
+    with monkeypatch.context() as patch, pytest.raises(LkcaError) as caught:
         step = torch.optim.Adam.step
 
         def poison(self, *args, **options):
@@ -249,8 +253,8 @@ def test_a_network_that_diverges_later_keeps_its_last_good_state(tiny, monkeypat
 
 
 def test_reconstructions_that_are_nothing_like_the_truth_end_a_training(tiny, monkeypatch):
-    monkeypatch.setattr(lkca.train.losses, "l1", lambda sr, hr: (sr - hr).abs().mean() + 1.5)
-    with pytest.raises(InputError, match="further from the truth than white is from black in epoch 1, step"):
+    monkeypatch.setattr(lkca.training.train.losses, "l1", lambda sr, hr: (sr - hr).abs().mean() + 1.5)
+    with pytest.raises(LkcaError, match="further from the truth than white is from black in epoch 1, step"):
         trained(tiny, tiny.run("net"))
 
 
@@ -276,7 +280,7 @@ def test_several_processes_train_the_network_that_one_would(tiny, monkeypatch):
     for run, cards in zip(runs, (1, 2), strict=True):
         train(run, tiny.scene, tiny.split, None, *(run.with_name(name) for name in FILES), cards)
     one, two = (load_file(run.with_name(FILES[0])) for run in runs)
-    start = lkca.train.seeded(read_run(runs[0])).state_dict()
+    start = lkca.training.train.seeded(read_run(runs[0])).state_dict()
     for name in one:
         assert torch.allclose(one[name], two[name], rtol=0, atol=0.02 * (one[name] - start[name]).abs().max().item())
     first, second = ([float(line["loss"]) for line in csv.DictReader(run.with_name(FILES[1]).open())] for run in runs)
@@ -292,8 +296,8 @@ def test_a_state_that_cannot_be_read_now_is_left_as_it_is(tiny, monkeypatch):
     def away(*_):
         raise OSError(5, "Input/output error")
 
-    with monkeypatch.context() as patch, pytest.raises(InputError, match="cannot be read .*: try again"):
-        patch.setattr(lkca.state, "safe_open", away)
+    with monkeypatch.context() as patch, pytest.raises(LkcaError, match="cannot be read .*: try again"):
+        patch.setattr(lkca.training.resume, "safe_open", away)
         trained(tiny, run)
     assert state_of(run).read_bytes() == before
 
@@ -303,11 +307,11 @@ def test_a_full_disk_ends_in_one_sentence_and_costs_nothing(tiny, monkeypatch):
     stopped(tiny, run, monkeypatch)
     before = state_of(run).read_bytes()
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    monkeypatch.setattr(lkca.state, "EVERY", 0)
+    monkeypatch.setattr(lkca.training.resume, "EVERY", 0)
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, hard))
     try:
-        with pytest.raises(InputError, match="cannot be written .*: choose another place"):
+        with pytest.raises(LkcaError, match="cannot be written .*: choose another place"):
             trained(tiny, run)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

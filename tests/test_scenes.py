@@ -12,11 +12,12 @@ import pytest
 import rasterio
 from scipy.io import savemat
 
-from lkca.core.locks import alone
+from lkca.commands import fetch
+from lkca.core.locks import exclusive_lock
 from lkca.data import scenes
 from lkca.data.catalog import CUBES, Cube, File
 from lkca.data.sandbox import guarded
-from lkca.errors import InputError
+from lkca.errors import LkcaError
 
 PAPER = {"chikusei": (2304, 2048), "houston2018": (4172, 1202), "pavia_centre": (1096, 715)}
 MADE = official.Scene(40, 36, 12, 5000)  # rows, columns, bands, largest value
@@ -156,12 +157,12 @@ def test_mirrored_and_divided_as_asked(made):
     cube, told = cut(described(array("a.npy", None), divide_by=10000), mirror=("rows",))
     assert (cube == (made[37:1:-1, 1:33].transpose(2, 0, 1) / 10000).astype(np.float32)).all()
     assert (told["divisor"], told["mirror"], told["maximum"]) == (10000, ["rows"], 5000)
-    with pytest.raises(InputError, match="maximum 5000 after division by 1: choose another divide_by"):
+    with pytest.raises(LkcaError, match="maximum 5000 after division by 1: choose another divide_by"):
         cut(described(array("a.npy", None), divide_by=1))
 
 
 def test_a_missing_file_says_where_to_get_it(tmp_path):
-    with pytest.raises(InputError, match=r"chikusei/.*ENVI.zip or .*\.mat is missing: get it from https://www.sal"):
+    with pytest.raises(LkcaError, match=r"chikusei/.*ENVI.zip or .*\.mat is missing: get it from https://www.sal"):
         cut(CUBES["chikusei"])
     assert not list(tmp_path.iterdir())
 
@@ -193,7 +194,7 @@ def test_a_wrong_file_is_called_by_its_name(made, wrong, tmp_path):
     savemat("cube.mat", {"cube": change(made)})
     facts = {"shape": (40, 36, 12), "least_maximum": 1000, "not_this": [((20, 36, 12), "the little one")]}
     cube = described(array("cube.mat"), **facts)
-    with pytest.raises(InputError, match=f"cube.mat is not what it should be: .*{told}"):
+    with pytest.raises(LkcaError, match=f"cube.mat is not what it should be: .*{told}"):
         cut(cube)
     assert not list(tmp_path.glob("out/*"))
 
@@ -219,8 +220,8 @@ def test_known_traps_are_told(monkeypatch, name, shape, told):
     axes = "columns rows bands" if name == "houston2018" else "rows columns bands"
     np.lib.format.open_memmap("x.npy", mode="w+", dtype=np.int16, shape=shape)
     monkeypatch.setitem(CUBES, name, CUBES[name].model_copy(update={"files": (File(path="x.npy", axes=axes),)}))
-    with pytest.raises(InputError, match=f"x.npy is not what it should be: .*{told}"):
-        scenes.verify(name, None, CONFIG)
+    with pytest.raises(LkcaError, match=f"x.npy is not what it should be: .*{told}"):
+        fetch.verify(name, None, CONFIG)
 
 
 def test_verify_says_what_it_found(made, monkeypatch, capsys):
@@ -228,7 +229,7 @@ def test_verify_says_what_it_found(made, monkeypatch, capsys):
     path = f"data/raw/x.zip/{official.CHIKUSEI_FOLDER}/{official.CHIKUSEI}.bsq"
     cube = described(File(path=path, axes="bands rows columns"), nanometres=(363, 1018))
     monkeypatch.setitem(CUBES, "chikusei", cube)
-    scenes.verify("chikusei", Path("mine.zip"), CONFIG)
+    fetch.verify("chikusei", Path("mine.zip"), CONFIG)
     told = capsys.readouterr().out
     crop = made[2:38, 1:33]
     for fact in (
@@ -240,14 +241,14 @@ def test_verify_says_what_it_found(made, monkeypatch, capsys):
     ):
         assert fact in told
     monkeypatch.setitem(CUBES, "chikusei", cube.model_copy(update={"nanometres": (430, 860)}))
-    with pytest.raises(InputError, match="its bands reach from 362.59 to 1018.02 nm instead of 430 to 860"):
-        scenes.verify("chikusei", Path("mine.zip"), CONFIG)
+    with pytest.raises(LkcaError, match="its bands reach from 362.59 to 1018.02 nm instead of 430 to 860"):
+        fetch.verify("chikusei", Path("mine.zip"), CONFIG)
 
 
 def test_verify_tells_pavia_university_from_pavia_centre():
     official.pavia_university(Path("PaviaU.mat"), official.Scene(610, 340, 103, 8000))
-    with pytest.raises(InputError, match="PaviaU.mat is not what it should be: it is Pavia University, another scene"):
-        scenes.verify("pavia_centre", Path("PaviaU.mat"), CONFIG)
+    with pytest.raises(LkcaError, match="PaviaU.mat is not what it should be: it is Pavia University, another scene"):
+        fetch.verify("pavia_centre", Path("PaviaU.mat"), CONFIG)
 
 
 @pytest.mark.parametrize("name", PAPER)
@@ -255,7 +256,7 @@ def test_a_web_page_instead_of_data_is_refused(name):
     place = CUBES[name].files[0].place()
     place.parent.mkdir(parents=True)
     place.write_text("<!doctype html><title>403 Forbidden</title>" * 9)
-    with pytest.raises(InputError, match="the published one is|is a web page"):
+    with pytest.raises(LkcaError, match="the published one is|is a web page"):
         cut(CUBES[name], 48)
     assert not list(Path("out").glob("*"))
 
@@ -264,9 +265,9 @@ def test_a_scene_that_does_not_exist_is_refused(tmp_path):
     from tests.conftest import REPOSITORY
 
     with pytest.raises(
-        InputError, match="there is no scene chikusai: choose one of chikusei, houston2018, pavia_centre"
+        LkcaError, match="there is no scene chikusai: choose one of chikusei, houston2018, pavia_centre"
     ):
-        scenes.verify("chikusai", None, [REPOSITORY / "config.yaml"])
+        fetch.verify("chikusai", None, [REPOSITORY / "config.yaml"])
 
 
 def test_only_a_file_that_passes_is_recorded_and_holds_from_then_on(made, tmp_path):
@@ -280,23 +281,26 @@ def test_only_a_file_that_passes_is_recorded_and_holds_from_then_on(made, tmp_pa
         if content is None:
             savemat(place, {"pavia": made / 5000})
         for act in (lambda: scenes.fetch_files("x", cube.model_dump_json(), Path("receipt.json")), lambda: cut(cube)):
-            with pytest.raises(InputError, match="x.mat (cannot be read|is not what it should be|is a web page)"):
+            with pytest.raises(LkcaError, match="x.mat (cannot be read|is not what it should be|is a web page)"):
                 act()
         assert [path.name for path in place.parent.iterdir()] == ["x.mat"] and not Path("receipt.json").exists()
     official.pavia_centre(place, made)
     scenes.fetch_files("x", cube.model_dump_json(), Path("receipt.json"))
     assert cut(cube)[1]["areas"][0]["sha256"] == json.loads(Path("receipt.json").read_text())["files"][0]["sha256"]
     official.pavia_centre(place, made // 2)
-    with pytest.raises(InputError, match="was recorded at first use .if this file is right, delete its line in"):
+    with pytest.raises(LkcaError, match="was recorded at first use .if this file is right, delete its line in"):
         scenes.fetch_files("x", cube.model_dump_json(), Path("receipt.json"))
-    with pytest.raises(InputError, match="was recorded at first use"):
+    with pytest.raises(LkcaError, match="was recorded at first use"):
         cut(cube)
     assert not Path("out/.scene.part.npy").exists()
 
 
 def test_a_scene_is_made_by_one_process_at_a_time(made):
     np.save("a.npy", made)
-    with alone(Path("out/scene.npy")), pytest.raises(InputError, match="scene.npy is being made by another process"):
+    with (
+        exclusive_lock(Path("out/scene.npy")),
+        pytest.raises(LkcaError, match="scene.npy is being made by another process"),
+    ):
         cut(described(array("a.npy", None)))
     assert cut(described(array("a.npy", None)))[0].shape == (12, 36, 32)
     assert sorted(path.name for path in Path("out").iterdir()) == ["scene.json", "scene.npy"]
@@ -306,11 +310,11 @@ def test_a_full_disk_is_not_blamed_on_the_file(made, monkeypatch):
     np.save("a.npy", made)
     with monkeypatch.context() as full:
         full.setattr(scenes.shutil, "disk_usage", lambda path: SimpleNamespace(free=10_000))
-        with pytest.raises(InputError, match="out has room for 10.0 kB, and the scene takes 55.3 kB: make room."):
+        with pytest.raises(LkcaError, match="out has room for 10.0 kB, and the scene takes 55.3 kB: make room."):
             cut(described(array("a.npy", None)))
     monkeypatch.setattr(scenes, "guarded", guarded)
     monkeypatch.setattr(scenes, "_cut", no_room)
-    with pytest.raises(InputError, match="out/scene.npy cannot be written .No space left on device."):
+    with pytest.raises(LkcaError, match="out/scene.npy cannot be written .No space left on device."):
         cut(described(array("a.npy", None)))
     assert not list(Path("out").iterdir())
 
@@ -318,7 +322,7 @@ def test_a_full_disk_is_not_blamed_on_the_file(made, monkeypatch):
 def test_a_folder_that_cannot_be_written_is_one_sentence(made):
     np.save("a.npy", made)
     Path("out").touch()
-    with pytest.raises(InputError, match="out/scene.npy cannot be written .*: choose another place."):
+    with pytest.raises(LkcaError, match="out/scene.npy cannot be written .*: choose another place."):
         cut(described(array("a.npy", None)))
 
 
@@ -329,7 +333,7 @@ def no_room(*words):
 def test_no_file_is_for_training_and_for_testing_under_two_names(made):
     for name in "ab":
         np.save(f"{name}.npy", made)
-    with pytest.raises(InputError, match="two files of x are the same"):
+    with pytest.raises(LkcaError, match="two files of x are the same"):
         cut(described(array("a.npy", None, use="train"), array("b.npy", None, use="test")))
     assert not list(Path("out").iterdir())
 
@@ -342,7 +346,7 @@ def test_pixels_without_a_value_are_no_reflectance(made):
     with rasterio.open("a.tif", "w", nodata=65535, **facts) as file:
         file.write(made.transpose(2, 0, 1))
     file = File(path="a.tif", axes="bands rows columns")
-    with pytest.raises(InputError, match="a.tif is not what it should be: it holds 65535, which it says is no value"):
+    with pytest.raises(LkcaError, match="a.tif is not what it should be: it holds 65535, which it says is no value"):
         cut(described(file))
     assert cut(described(file, crop=(12, 40, 0, 36)))[1]["maximum"] <= 5000
 
@@ -368,5 +372,5 @@ def test_where_a_path_leads(path, place, inside, package):
 
 @pytest.mark.parametrize("path", ["nosuch:x.npy", "nosuch.pkg:x.npy", "numpy.nosuch:x.npy"])
 def test_a_package_that_is_not_there_is_named(path):
-    with pytest.raises(InputError, match="the Python package .*nosuch.* is missing, which carries x.npy: pip install"):
+    with pytest.raises(LkcaError, match="the Python package .*nosuch.* is missing, which carries x.npy: pip install"):
         File(path=path, axes="rows columns bands").place()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lkca.errors import InputError
+from lkca.errors import LkcaError
 from lkca.paper.statistics import Quantity, blocks_intervals, influence, mean, score
 
 
@@ -102,7 +102,7 @@ def test_other_numbers_of_an_image_can_be_asked_for():
 
 def test_seeds_on_other_images_are_refused():
     mixed = runs([[1, 2, 3]]) + runs([[1, 2, 3]], windows=[[0, 0, 9, 9]] * 3)
-    with pytest.raises(InputError, match="chikusei x4 lkca have different test images"):
+    with pytest.raises(LkcaError, match="chikusei x4 lkca have different test images"):
         score(mixed, "MPSNR")
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import made_up
 import pytest
 
-from lkca.errors import InputError
+from lkca.errors import LkcaError
 
 FORMATS = ("csv", "md", "tex", "html")
 
@@ -263,7 +263,7 @@ def test_a_table_that_the_paper_does_not_have_shows_no_printed_numbers(tmp_path,
 
 def test_seeds_of_different_length_are_refused(tmp_path):
     scores = [made_up.run(tmp_path, "lkca", seed=seed, steps=steps) for seed, steps in ((1, 100), (2, 200))]
-    with pytest.raises(InputError, match="'LKCA-Net' differ in steps"):
+    with pytest.raises(LkcaError, match="'LKCA-Net' differ in steps"):
         write(tmp_path, scores)
 
 

@@ -12,10 +12,10 @@ import torch
 from safetensors.torch import load_file
 
 from lkca.config.run import read_run
-from lkca.core.files import digest, sha256
+from lkca.core.files import json_digest, sha256
 from lkca.data.patches import gather
 from lkca.data.resize import resize
-from lkca.errors import InputError
+from lkca.errors import LkcaError
 from lkca.scoring.evaluate import centres, evaluate
 from lkca.scoring.metrics import mpsnr
 from lkca.scoring.singular_values import rank, singular_values, spectrum
@@ -164,16 +164,16 @@ def test_a_teacher_of_other_settings_is_refused(tiny):
     big = trained(tiny, tiny.run("big"))
     student = tiny.run("student", big / "run.json", distill={**DISTILL, "features": "reconstruction"})
     tiny.run("big", seed=9)
-    with pytest.raises(InputError, match="is not the teacher"):
+    with pytest.raises(LkcaError, match="is not the teacher"):
         trained(tiny, student, big / "weights.safetensors")
-    with pytest.raises(InputError, match="name its weights by --teacher"):
+    with pytest.raises(LkcaError, match="name its weights by --teacher"):
         trained(tiny, student)
     assert not (student.parent / "weights.safetensors").exists()
 
 
 def test_a_diverging_run_says_so_and_writes_nothing(tiny):
     run = tiny.run("wild", train=RECIPE | {"learning_rate": 1e30, "cosine_to": 1e30})
-    with pytest.raises(InputError, match="no number any more in epoch .*: lower train.learning_rate"):
+    with pytest.raises(LkcaError, match="no number any more in epoch .*: lower train.learning_rate"):
         trained(tiny, run)
     assert sorted(path.name for path in run.parent.iterdir()) == ["run.json"]
 
@@ -212,7 +212,7 @@ def test_a_short_side_has_fewer_pixels_in_the_grid():
 
 def test_a_test_image_that_is_not_there_is_refused(tiny):
     run = tiny.run("bicubic", arch="bicubic", args={}, upsampler=None, train=None)
-    with pytest.raises(InputError, match="image 2: .*split.json has no such test image, choose from 0 to 1"):
+    with pytest.raises(LkcaError, match="image 2: .*split.json has no such test image, choose from 0 to 1"):
         evaluate(run, tiny.scene, tiny.split, None, None, 2, [1, 2, 3], run.with_name("s.json"), run.with_name("i.npz"))
 
 
@@ -234,10 +234,12 @@ def test_scores_tell_the_files_they_are_of_and_show_every_edit(tiny):
     for name, file in files.items():
         assert scores[f"{name}_sha256"] == hashlib.sha256((folder / file).read_bytes()).hexdigest()
     assert list(scores)[-1] == "digest"
-    assert scores["digest"] == digest(scores)
-    assert digest({"b": [1, 2.5], "a": None, "digest": ""}) == hashlib.sha256(b'{"a":null,"b":[1,2.5]}').hexdigest()
+    assert scores["digest"] == json_digest(scores)
+    assert (
+        json_digest({"b": [1, 2.5], "a": None, "digest": ""}) == hashlib.sha256(b'{"a":null,"b":[1,2.5]}').hexdigest()
+    )
     scores["images"][1]["without_block"]["SAM"][7] += 1e-12
-    assert scores["digest"] != digest(scores)
+    assert scores["digest"] != json_digest(scores)
 
 
 def test_weights_of_another_run_are_refused(tiny):
@@ -245,13 +247,13 @@ def test_weights_of_another_run_are_refused(tiny):
     b = tiny.run("b", seed=1)
     for name in ("weights.safetensors", "history.csv"):
         (a / name).rename(b.with_name(name))
-    with pytest.raises(InputError, match="trained with other settings"):
+    with pytest.raises(LkcaError, match="trained with other settings"):
         scored(tiny, b)
     b.with_name("weights.safetensors").write_bytes(b"no weights")
-    with pytest.raises(InputError, match="cannot be read as safetensors"):
+    with pytest.raises(LkcaError, match="cannot be read as safetensors"):
         scored(tiny, b)
     checkpoint.save(b.with_name("weights.safetensors"), {"x": torch.ones(1)}, sha256(b), 1)
-    with pytest.raises(InputError, match="weights of another network"):
+    with pytest.raises(LkcaError, match="weights of another network"):
         scored(tiny, b)
     assert not b.with_name("scores.json").exists()
 
@@ -259,28 +261,28 @@ def test_weights_of_another_run_are_refused(tiny):
 def test_another_split_is_refused(tiny):
     run = tiny.run("bicubic", arch="bicubic", args={}, upsampler=None, train=None)
     tiny.split.write_text(tiny.split.read_text() + "\n")
-    with pytest.raises(InputError, match="is not the split that"):
+    with pytest.raises(LkcaError, match="is not the split that"):
         scored(tiny, run, weights=False)
 
 
 def test_another_split_is_not_trained_on(tiny):
     run = tiny.run("net")
     tiny.split.write_text(tiny.split.read_text() + "\n")
-    with pytest.raises(InputError, match="is not the split that"):
+    with pytest.raises(LkcaError, match="is not the split that"):
         trained(tiny, run)
 
 
 def test_a_changed_scene_is_refused(tiny):
     run = tiny.run("net")
     np.save(tiny.scene, np.load(tiny.scene)[::-1])
-    with pytest.raises(InputError, match="is not the scene that the run was set for"):
+    with pytest.raises(LkcaError, match="is not the scene that the run was set for"):
         trained(tiny, run)
 
 
 def test_a_damaged_run_is_refused(tiny):
     run = tiny.run("net")
     run.write_text(run.read_text().replace('"seed": 0', '"seed": 0, "sead": 1'))
-    with pytest.raises(InputError, match="run.json: sead is no setting: did you mean seed"):
+    with pytest.raises(LkcaError, match="run.json: sead is no setting: did you mean seed"):
         read_run(run)
 
 

@@ -7,10 +7,10 @@ from tokenize import TokenError
 
 import numpy as np
 
-from lkca.core.files import replacing
+from lkca.core.files import atomic_write
 from lkca.data.resize import resize as resize_array
 from lkca.data.resize import resized
-from lkca.errors import InputError
+from lkca.errors import LkcaError
 from lkca.scoring.metrics import scores
 
 FACTOR = 16  # the most that `resize` enlarges or shrinks by
@@ -27,13 +27,13 @@ def score(reference: Path, estimate: Path, scale: int) -> None:
         scale: Upsampling factor, a whole number from 1; only ERGAS depends on it.
 
     Raises:
-        InputError: If a file is not such an array, or a score is undefined for the two (see `lkca.scoring.metrics`).
+        LkcaError: If a file is not such an array, or a score is undefined for the two (see `lkca.scoring.metrics`).
     """
     hr, sr = _read(reference), _read(estimate)
     try:
         result = scores(sr, hr, scale)["scores"]
     except ValueError as error:
-        raise InputError(f"{estimate} cannot be scored against {reference}: {error}.") from error
+        raise LkcaError(f"{estimate} cannot be scored against {reference}: {error}.") from error
     print(json.dumps(result, indent=1))
 
 
@@ -46,27 +46,25 @@ def resize(input: Path, factor: float, output: Path) -> None:
         output: .npy file to write, with the input's type; it may be the input, which is replaced when all went well.
 
     Raises:
-        InputError: If the input is not such an array, the factor is out of range, a side is or would be longer than
+        LkcaError: If the input is not such an array, the factor is out of range, a side is or would be longer than
             16384 pixels, the result would be larger than 8 GiB, or the output cannot be written.
     """
     if not 1 / FACTOR <= factor <= FACTOR:
-        raise InputError(f"{input} cannot be resized by {factor}: choose a factor from 1/{FACTOR} to {FACTOR}.")
+        raise LkcaError(f"{input} cannot be resized by {factor}: choose a factor from 1/{FACTOR} to {FACTOR}.")
     if output.suffix != ".npy":
-        raise InputError(f"{output} does not end in .npy: name a .npy file to write.")
+        raise LkcaError(f"{output} does not end in .npy: name a .npy file to write.")
     image = _read(input)
     bands, *sides = image.shape
     shape = (bands, *(resized(n, factor) for n in sides))
     if max(*sides, *shape[1:]) > SIDE or math.prod(shape) * image.itemsize > BYTES:
-        raise InputError(
+        raise LkcaError(
             f"{input} is too large to be resized from {image.shape} to {shape}: "
             f"crop it to sides of at most {SIDE} pixels and a result of at most {BYTES // 2**30} GiB."
         )
     result = resize_array(image, factor)
     if not np.isfinite(result).all():
-        raise InputError(
-            f"{input} holds values too large for the overshoot of bicubic: divide it by its largest value."
-        )
-    with replacing(output) as part:
+        raise LkcaError(f"{input} holds values too large for the overshoot of bicubic: divide it by its largest value.")
+    with atomic_write(output) as part:
         np.save(part, result)
 
 
@@ -75,18 +73,18 @@ def _read(path: Path) -> np.ndarray:
     try:
         image = np.lib.format.open_memmap(path, mode="r")  # the header is checked before any memory is taken
     except FileNotFoundError:
-        raise InputError(f"{path} does not exist: name a .npy file.") from None
+        raise LkcaError(f"{path} does not exist: name a .npy file.") from None
     except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror or error}): name a .npy file.") from error
+        raise LkcaError(f"{path} cannot be read ({error.strerror or error}): name a .npy file.") from error
     except (ValueError, OverflowError, TokenError) as error:  # what numpy lets through from a broken header
-        raise InputError(f"{path} is no whole .npy file of numbers ({error}): write it with numpy.save.") from error
+        raise LkcaError(f"{path} is no whole .npy file of numbers ({error}): write it with numpy.save.") from error
     if image.dtype.kind != "f" or image.dtype.itemsize > 8:
-        raise InputError(
+        raise LkcaError(
             f"{path} holds {image.dtype}, not float16, float32 or float64: "
             "save it as float32, divided by the scene's largest value."
         )
     if image.ndim != 3 or not image.size:
-        raise InputError(f"{path} has the shape {image.shape}: save a non-empty image as (bands, rows, columns).")
+        raise LkcaError(f"{path} has the shape {image.shape}: save a non-empty image as (bands, rows, columns).")
     if not np.isfinite(image).all():
-        raise InputError(f"{path} holds NaN or infinite values: replace them or crop them away.")
+        raise LkcaError(f"{path} holds NaN or infinite values: replace them or crop them away.")
     return np.array(image, order="C")

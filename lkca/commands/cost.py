@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lkca.config.load import read_config
 from lkca.config.schema import MOST_SCALE
-from lkca.errors import InputError
+from lkca.errors import LkcaError
 from lkca.models.cost import macs, parameters
 from lkca.models.registry import build
 
@@ -23,14 +23,14 @@ def cost(config: list[Path], model: str | None, bands: int | None, scale: int | 
         scale: Upsampling factor; None is each that has patches.
 
     Raises:
-        InputError: If the model does not exist or allows none of these sizes.
+        LkcaError: If the model does not exist or allows none of these sizes.
     """
     e = read_config(config)
     if model is not None and model not in e.models:
-        raise InputError(f"--model {model} does not exist: choose one of {', '.join(e.models)}.")
+        raise LkcaError(f"--model {model} does not exist: choose one of {', '.join(e.models)}.")
     for option, value, most in (("--bands", bands, MOST_BANDS), ("--scale", scale, MOST_SCALE)):
         if value is not None and not 2 <= value <= most:
-            raise InputError(f"{option} {value} is out of range: choose from 2 to {most}.")
+            raise LkcaError(f"{option} {value} is out of range: choose from 2 to {most}.")
     sizes = [bands] if bands else list(dict.fromkeys(scene.bands for scene in e.scenes.values()))
     scales = [scale] if scale else [int(name.removeprefix("x")) for name in e.patches]
     rows: list[list] = [["model", "bands", "scale", "params", "macs"]]
@@ -45,11 +45,11 @@ def cost(config: list[Path], model: str | None, bands: int | None, scale: int | 
                 if repr(network) not in known:
                     try:
                         built = build(*network)
-                    except InputError as error:
+                    except LkcaError as error:
                         known[repr(network)], refused = ("not possible", "not possible"), (name, error)
                     else:
                         known[repr(network)] = parameters(built), macs(built, size)
                 rows.append([name, size, factor, *known[repr(network)]])
     if refused and all(row[-1] == "not possible" for row in rows[1:]):
-        raise InputError("models.{}: {}".format(*refused))
+        raise LkcaError("models.{}: {}".format(*refused))
     csv.writer(sys.stdout, lineterminator="\n").writerows(rows)

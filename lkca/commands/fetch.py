@@ -7,7 +7,7 @@ from lkca.data.catalog import CUBES, Cube, File
 from lkca.data.download import checked
 from lkca.data.sandbox import guarded
 from lkca.data.scenes import fetch_cube, inspect_file
-from lkca.errors import InputError
+from lkca.errors import LkcaError
 
 
 def fetch(scene: str, accept_terms: bool, config: list[Path]) -> None:
@@ -19,7 +19,7 @@ def fetch(scene: str, accept_terms: bool, config: list[Path]) -> None:
         config: config.yaml and overlays.
 
     Raises:
-        InputError: If a file can be had from no source, or the terms are not confirmed; says what to do by hand.
+        LkcaError: If a file can be had from no source, or the terms are not confirmed; says what to do by hand.
     """
     fetch_cube(scene, named(scene, config), accept_terms, None)
 
@@ -33,7 +33,7 @@ def verify(scene: str, file: Path | None, config: list[Path]) -> None:
         config: config.yaml and overlays.
 
     Raises:
-        InputError: If it is not, with what it is as far as it can be told.
+        LkcaError: If it is not, with what it is as far as it can be told.
     """
     cube = named(scene, config)
     files = cube.present() if file is None else (_form(cube, file),)
@@ -47,7 +47,7 @@ def verify(scene: str, file: Path | None, config: list[Path]) -> None:
         for name, told in lines.items():
             print(f"  {name:<12} {told}")
         if problems:
-            raise InputError(" ".join(problems))
+            raise LkcaError(" ".join(problems))
         checked(each, cube.source)
     if all(each.sha256 for each in files):
         print(f"{scene}: published and unchanged.")
@@ -59,7 +59,7 @@ def named(scene: str, config: list[Path]) -> Cube:
     """The cube of a scene of config.yaml; away from a checkout, one of CUBES.
 
     Raises:
-        InputError: If there is none of that name.
+        LkcaError: If there is none of that name.
     """
     from lkca.config.load import read_config
 
@@ -67,7 +67,7 @@ def named(scene: str, config: list[Path]) -> Cube:
         return CUBES[scene]
     scenes = read_config(config).scenes
     if scene not in scenes:
-        raise InputError(f"there is no scene {scene}: choose one of {', '.join(sorted(scenes))}.")
+        raise LkcaError(f"there is no scene {scene}: choose one of {', '.join(sorted(scenes))}.")
     return scenes[scene].described()
 
 
@@ -75,7 +75,7 @@ def _form(cube: Cube, path: Path) -> File:
     """A file of any name as one of the cube's, by its suffix."""
     suffix = ".zip" if ".zip/" in str(path) else path.suffix.lower()
     if not File(path=str(path), axes=cube.files[0].axes).place().is_file():
-        raise InputError(f"{path} does not exist: name the file to verify.")
+        raise LkcaError(f"{path} does not exist: name the file to verify.")
     for form in (*cube.files, *cube.forms):
         if form.place().suffix == suffix:
             inside = f"/{form.inside()}" if suffix == ".zip" and path.suffix == ".zip" else ""

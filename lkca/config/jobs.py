@@ -13,7 +13,7 @@ from typing import Any
 
 from lkca.config.schema import Experiment
 from lkca.core.fingerprint import Code, of_step
-from lkca.errors import InputError
+from lkca.errors import LkcaError
 from lkca.models.registry import class_of
 
 PRINTED = "lkca/paper/paper_tables.csv"
@@ -138,13 +138,13 @@ class Jobs:
         """The job of a name.
 
         Raises:
-            InputError: If the experiment has none.
+            LkcaError: If the experiment has none.
         """
         for step, pattern in self._patterns.items():
             found = re.fullmatch(pattern, name)
             if found and self._exists(step, found.groupdict()):
                 return self.of(step, found.groupdict())
-        raise InputError(f"{name} is no job of {self.e.experiment}: name one as in runs/SCENE_x4/MODEL/seed0/train.")
+        raise LkcaError(f"{name} is no job of {self.e.experiment}: name one as in runs/SCENE_x4/MODEL/seed0/train.")
 
     def _exists(self, step: str, names: Mapping[str, str]) -> bool:
         """Whether the experiment has such a job."""
@@ -542,7 +542,7 @@ class Jobs:
         for scene in sorted({run[0] for run in self._bicubic_runs()}):
             try:
                 self.e.scenes[scene].described().present()
-            except InputError as error:
+            except LkcaError as error:
                 absent[scene] = str(error)
         return absent
 

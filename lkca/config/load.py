@@ -11,25 +11,25 @@ from lkca.config.messages import fail, require_known, validated
 from lkca.config.schema import Experiment
 from lkca.config.validate import check_references
 from lkca.data.catalog import Cube
-from lkca.errors import InputError
+from lkca.errors import LkcaError
 
 
 def read_config(paths: Sequence[Path]) -> Experiment:
     """Read config.yaml and the overlays behind it, and check the whole.
 
     Raises:
-        InputError: If a file is missing or no YAML map, or on the first setting that is wrong.
+        LkcaError: If a file is missing or no YAML map, or on the first setting that is wrong.
     """
     config: dict[str, Any] = {}
     for path in paths:
         try:
             layer = yaml.safe_load(path.read_text(encoding="utf-8"))
         except OSError as error:
-            raise InputError(f"{path} cannot be read ({error.strerror}): name a configuration file.") from error
+            raise LkcaError(f"{path} cannot be read ({error.strerror}): name a configuration file.") from error
         except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise InputError(f"{path} is no YAML ({' '.join(str(error).split())}): correct it.") from error
+            raise LkcaError(f"{path} is no YAML ({' '.join(str(error).split())}): correct it.") from error
         if not isinstance(layer, Mapping):
-            raise InputError(f"{path} holds no settings: write a map of them, like config.yaml's.")
+            raise LkcaError(f"{path} holds no settings: write a map of them, like config.yaml's.")
         config = merged(config, layer)
     return experiment(config)
 
@@ -38,14 +38,14 @@ def read_frozen(path: Path) -> Experiment:
     """Read a checked configuration, as Experiment.model_dump_json() gives it.
 
     Raises:
-        InputError: If the file is missing or holds something else.
+        LkcaError: If the file is missing or holds something else.
     """
     try:
         return Experiment.model_validate_json(path.read_bytes())
     except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}): run snakemake again.") from error
+        raise LkcaError(f"{path} cannot be read ({error.strerror}): run snakemake again.") from error
     except ValidationError:
-        raise InputError(f"{path} is no configuration that the workflow has written: run snakemake again.") from None
+        raise LkcaError(f"{path} is no configuration that the workflow has written: run snakemake again.") from None
 
 
 def experiment(config: Mapping[str, Any]) -> Experiment:
@@ -55,7 +55,7 @@ def experiment(config: Mapping[str, Any]) -> Experiment:
         config: config.yaml as YAML gives it, overlays merged in.
 
     Raises:
-        InputError: On the first thing that is wrong, with the key and the nearest valid one.
+        LkcaError: On the first thing that is wrong, with the key and the nearest valid one.
     """
     config = dict(config)
     models = config.get("models")

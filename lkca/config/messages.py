@@ -8,7 +8,7 @@ from typing import Any, NoReturn, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from lkca.errors import InputError
+from lkca.errors import LkcaError
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -18,7 +18,7 @@ def validated(kind: type[T], values: Mapping[str, Any], where: str) -> T:
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        raise InputError(format_error(kind, error.errors()[0], where)) from None
+        raise LkcaError(format_error(kind, error.errors()[0], where)) from None
 
 
 PYDANTIC = ("int", "float", "str", "Cube")  # parts of its own in a path
@@ -71,7 +71,7 @@ def _suggestion(word: str, valid: Iterable[str]) -> str:
 
 
 def fail(where: str, told: str) -> NoReturn:
-    raise InputError(f"config.yaml: {where}: {told}")
+    raise LkcaError(f"config.yaml: {where}: {told}")
 
 
 def require_known(name: Any, valid: Iterable[str], where: str) -> None:

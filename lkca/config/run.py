@@ -12,7 +12,7 @@ def read_run(path: Path) -> Run:
     """Read a run.json.
 
     Raises:
-        InputError: If it is missing or no run.
+        LkcaError: If it is missing or no run.
     """
     return validated(Run, read_json(path), str(path))
 

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from lkca.config.messages import fail, format_error, require_known
 from lkca.config.schema import MOST_ARG, Experiment, Model, Scene, Train, models_of_rows
 from lkca.data.catalog import CUBES
-from lkca.errors import InputError
+from lkca.errors import LkcaError
 from lkca.models.registry import MODELS, check
 
 NO_TRAINING = {"spectrum": "no trained upsampling layer", "curves": "no training"}  # kinds that need it
@@ -43,7 +43,7 @@ def check_references(e: Experiment) -> None:
                 e.train_of(override.scene, override.scale, model)
             except ValidationError as error:
                 where = f"overrides for {override.scene} x{override.scale} {model}, train"
-                raise InputError(format_error(Train, error.errors()[0], where)) from None
+                raise LkcaError(format_error(Train, error.errors()[0], where)) from None
     for name, table in e.tables.items():
         _check_rows(e, f"tables.{name}", [table.scene], table.scales, table.rows)
     for name, figure in e.figures.items():
@@ -101,7 +101,7 @@ def _check_rows(e: Experiment, where: str, scenes: list[str], scales: list[int],
                 upsampler = model.upsampler.model_dump() if model.upsampler else None
                 try:
                     check(model.arch, bands, scale, model.args, upsampler)
-                except InputError as error:
+                except LkcaError as error:
                     fail(f"{where}.rows.{label}: models.{name} on {scene} x{scale}", f"{error}")
 
 

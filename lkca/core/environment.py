@@ -13,12 +13,12 @@ from pathlib import Path
 PACKAGES = ["torch", "numpy", "scipy", "fvcore", "safetensors"]  # that a score depends on
 
 
-def versions() -> dict[str, str]:
+def package_versions() -> dict[str, str]:
     """Of Python and of PACKAGES."""
     return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
 
 
-def commit() -> str | None:
+def git_commit() -> str | None:
     """Return the commit of the checkout that this file belongs to, with a note when files differ from it.
 
     None where the file is not tracked, or not by a repository of this project: a package that was installed inside of
@@ -43,7 +43,7 @@ def _git(folder: Path, *words: str) -> str:
     return subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout.strip()
 
 
-def memory_here() -> int:
+def total_memory() -> int:
     """Bytes of memory of this machine, or of the container that this process is in."""
     whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     try:
@@ -52,13 +52,13 @@ def memory_here() -> int:
         return whole
 
 
-def end_with_parent() -> None:
+def die_with_parent() -> None:
     """Have the system kill this process when its parent has ended, which then no longer holds the cards for it."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
-def keep_memory() -> None:
+def disable_malloc_trim() -> None:
     """Have the C library keep what is freed: else large tensors' pages go back, and come zeroed from the system again.
 
     That takes a quarter of a step's time. It is a setting of glibc's; other libraries are left as they are.
@@ -69,14 +69,14 @@ def keep_memory() -> None:
         library.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD: ... and freed ones wait for the next
 
 
-def device() -> str:
+def default_device() -> str:
     """Where networks run: on a GPU when there is one."""
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def processor() -> str:
+def cpu_name() -> str:
     """The CPU's name, as well as the system tells it."""
     try:
         return re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text())[1]

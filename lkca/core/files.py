@@ -9,11 +9,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from lkca.errors import InputError
+from lkca.errors import LkcaError
 
 
 @contextmanager
-def replacing(path: Path, lasting: bool = False) -> Iterator[Path]:
+def atomic_write(path: Path, fsync: bool = False) -> Iterator[Path]:
     """Yield a temporary name beside `path`; it becomes `path` when the block ends well and vanishes when it does not.
 
     Args:
@@ -21,31 +21,31 @@ def replacing(path: Path, lasting: bool = False) -> Iterator[Path]:
         lasting: Wait until the disk has it, so that not even a power loss leaves less than the old or the new file.
 
     Raises:
-        InputError: If the folder or the file cannot be written.
+        LkcaError: If the folder or the file cannot be written.
     """
     part = path.with_name(f".{path.stem}.part{path.suffix}")  # one name: what a kill left behind is written over
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield part
-        if lasting:
+        if fsync:
             with part.open("rb") as file:
                 os.fsync(file.fileno())
         os.replace(part, path)
     except OSError as error:
-        raise _unwritable(path, error) from error
+        raise unwritable(path, error) from error
     finally:
         with suppress(OSError):  # gone already, or never there
             part.unlink()
 
 
-def _unwritable(path: Path, error: OSError) -> InputError:
-    return InputError(f"{path} cannot be written ({error.strerror or error}): choose another place.")
+def unwritable(path: Path, error: OSError) -> LkcaError:
+    return LkcaError(f"{path} cannot be written ({error.strerror or error}): choose another place.")
 
 
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented JSON, whole or not at all. NaN and infinity are refused: JSON has no word for them."""
     text = json.dumps(value, indent=1, allow_nan=False) + "\n"
-    with replacing(path) as part:
+    with atomic_write(path) as part:
         part.write_text(text, encoding="utf-8")
 
 
@@ -53,14 +53,14 @@ def read_json(path: Path) -> Any:
     """Read a JSON file.
 
     Raises:
-        InputError: If the file is missing or is no JSON.
+        LkcaError: If the file is missing or is no JSON.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise InputError(f"{path} does not exist: make it with snakemake, or name the right file.") from None
+        raise LkcaError(f"{path} does not exist: make it with snakemake, or name the right file.") from None
     except ValueError as error:
-        raise InputError(f"{path} is no JSON file ({error}): delete it and make it again.") from error
+        raise LkcaError(f"{path} is no JSON file ({error}): delete it and make it again.") from error
 
 
 def read_csv(path: Path, delimiter: str = ",") -> list[dict[str, str]]:
@@ -71,7 +71,7 @@ def read_csv(path: Path, delimiter: str = ",") -> list[dict[str, str]]:
 
 def write_csv(path: Path, fields: Iterable[str], lines: Iterable[Mapping[str, Any]], comment: str = "") -> None:
     """Write a table, whole or not at all; what a line does not have is empty; `comment` stands before the header."""
-    with replacing(path) as part, part.open("w", encoding="utf-8", newline="") as file:
+    with atomic_write(path) as part, part.open("w", encoding="utf-8", newline="") as file:
         file.write(comment)
         writer = csv.DictWriter(file, list(fields), lineterminator="\n")
         writer.writeheader()
@@ -84,14 +84,14 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def digest(value: dict[str, Any]) -> str:
+def json_digest(value: dict[str, Any]) -> str:
     """The SHA-256 of an object that is kept as JSON, without its key "digest": a file that holds it shows every edit.
 
     Returns:
         64 hexadecimal digits, of json.dumps(..., sort_keys=True, separators=(",", ":")).
 
     Example:
-        >>> digest({"b": [1, 2.5], "a": None}) == digest({"a": None, "b": [1, 2.5], "digest": "of these"})
+        >>> json_digest({"b": [1, 2.5], "a": None}) == json_digest({"a": None, "b": [1, 2.5], "digest": "of these"})
         True
     """
     rest = {name: each for name, each in value.items() if name != "digest"}

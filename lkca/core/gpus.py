@@ -15,13 +15,13 @@ from functools import cache
 from pathlib import Path
 from time import sleep
 
-from lkca.errors import InputError
+from lkca.errors import LkcaError
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
 @cache
-def installed() -> tuple[tuple[str, str], ...]:
+def installed_gpus() -> tuple[tuple[str, str], ...]:
     """UUID and name of each card of this machine; none where nvidia-smi is missing or fails."""
     command = ["nvidia-smi", "--query-gpu=index,uuid,name", "--format=csv,noheader"]
     try:
@@ -32,12 +32,12 @@ def installed() -> tuple[tuple[str, str], ...]:
     return tuple((line[1], " ".join(line[2:])) for line in lines if len(line) > 1)
 
 
-def visible() -> dict[str, str]:
+def visible_gpus() -> dict[str, str]:
     """The cards that this process may use: their words in CUDA_VISIBLE_DEVICES -> UUIDs.
 
     What a scheduler has set is respected: indices, UUIDs and their beginnings, and parts of cards, MIG-...
     """
-    uuids = [uuid for uuid, _ in installed()]
+    uuids = [uuid for uuid, _ in installed_gpus()]
     if not uuids or VISIBLE not in os.environ:
         return {uuid: uuid for uuid in uuids}
     chosen: dict[str, str] = {}
@@ -52,21 +52,21 @@ def visible() -> dict[str, str]:
 
 
 @contextmanager
-def cards(number: int) -> Iterator[None]:
+def acquire_gpus(number: int) -> Iterator[None]:
     """Take so many cards, all or none; wait while they are not free. This process then sees no others.
 
     A card is held by the lock of a file in the temporary folder, which the kernel frees whatever ends the process. With
     number 0, and where there is no card to be seen, nothing happens.
 
     Raises:
-        InputError: If this process may not use so many, or the folder cannot be written.
+        LkcaError: If this process may not use so many, or the folder cannot be written.
     """
-    usable, before, told = visible() if number else {}, os.environ.get(VISIBLE), False
+    usable, before, told = visible_gpus() if number else {}, os.environ.get(VISIBLE), False
     if not usable:
         yield
         return
     if number > len(usable):
-        raise InputError(f"{number} GPUs are wanted and this process may use {len(usable)}: ask for fewer.")
+        raise LkcaError(f"{number} GPUs are wanted and this process may use {len(usable)}: ask for fewer.")
     while True:
         with ExitStack() as held:
             taken: list[str] = []
@@ -101,5 +101,5 @@ def _locked(held: ExitStack, uuid: str) -> bool:
     except BlockingIOError:
         return False
     except OSError as error:
-        raise InputError(f"{path} cannot be locked ({error.strerror}): set TMPDIR to another folder.") from error
+        raise LkcaError(f"{path} cannot be locked ({error.strerror}): set TMPDIR to another folder.") from error
     return True

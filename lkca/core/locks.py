@@ -8,11 +8,11 @@ from pathlib import Path
 from time import sleep
 from typing import IO, Any
 
-from lkca.core.files import _unwritable
-from lkca.errors import InputError
+from lkca.core.files import unwritable
+from lkca.errors import LkcaError
 
 
-def locked(file: IO[Any], path: Path) -> bool:
+def try_lock(file: IO[Any], path: Path) -> bool:
     """Take the lock of an open file; False if another process has it, or has just renamed or removed the file."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -24,7 +24,7 @@ def locked(file: IO[Any], path: Path) -> bool:
 
 
 @contextmanager
-def alone(path: Path, wait: bool = False) -> Iterator[None]:
+def exclusive_lock(path: Path, wait: bool = False) -> Iterator[None]:
     """Keep other processes from making the same file at the same time.
 
     Args:
@@ -32,7 +32,7 @@ def alone(path: Path, wait: bool = False) -> Iterator[None]:
         wait: Whether to wait for a process that is about it, rather than to refuse.
 
     Raises:
-        InputError: If one is about it, or if nothing can be written there.
+        LkcaError: If one is about it, or if nothing can be written there.
     """
     lock, told = path.with_name(f".{path.stem}.lock"), False
     while True:
@@ -40,16 +40,16 @@ def alone(path: Path, wait: bool = False) -> Iterator[None]:
             path.parent.mkdir(parents=True, exist_ok=True)
             file = lock.open("a")
         except OSError as error:
-            raise _unwritable(path, error) from error
+            raise unwritable(path, error) from error
         with file:
-            if locked(file, lock):
+            if try_lock(file, lock):
                 try:
                     yield
                 finally:
                     lock.unlink(missing_ok=True)
                 return
         if not wait:
-            raise InputError(f"{path} is being made by another process: wait until that one has ended.")
+            raise LkcaError(f"{path} is being made by another process: wait until that one has ended.")
         if not told:
             print(f"{path} is being made by another process: waiting until that one has ended.", flush=True)
         told = True

@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 
-from lkca.errors import InputError
+from lkca.errors import LkcaError
 
 
 def _axes(text: str) -> str:
@@ -73,7 +73,7 @@ class File(Facts):
         """The file to be had: the archive, where it is in one.
 
         Raises:
-            InputError: If a Python package that carries it is not installed.
+            LkcaError: If a Python package that carries it is not installed.
         """
         package = self.package()
         if not package:
@@ -84,7 +84,7 @@ class File(Facts):
         except (ImportError, ValueError):
             spec = None
         if spec is None or spec.origin is None:
-            raise InputError(f"the Python package {package} is missing, which carries {path}: pip install {package}.")
+            raise LkcaError(f"the Python package {package} is missing, which carries {path}: pip install {package}.")
         return Path(spec.origin).parent / path
 
     def reads(self) -> dict[str, str]:
@@ -94,7 +94,7 @@ class File(Facts):
         them.
 
         Raises:
-            InputError: If a Python package that carries it is not installed.
+            LkcaError: If a Python package that carries it is not installed.
         """
         place = self.place()
         found = {self.path if self.package() else str(place): str(place)} if place.is_file() else {}
@@ -170,7 +170,7 @@ class Cube(Facts):
     def reads(self) -> dict[str, str]:
         """The files that decide its pixels, as far as they are there: label -> path."""
         found: dict[str, str] = {}
-        with suppress(InputError):
+        with suppress(LkcaError):
             found |= {label: path for file in self.files for label, path in file.reads().items()}
             found = {label: path for file in self.present() for label, path in file.reads().items()}
         return found
@@ -179,14 +179,14 @@ class Cube(Facts):
         """The files to read.
 
         Raises:
-            InputError: If one is missing; the sentence says where to get it.
+            LkcaError: If one is missing; the sentence says where to get it.
         """
         for files in (self.files, *((form,) for form in self.forms)):
             if all(file.place().is_file() for file in files):
                 return files
         missing = next(file.place() for file in self.files if not file.place().is_file())
         others = "".join(f" or {form.place().name}" for form in self.forms)
-        raise InputError(
+        raise LkcaError(
             f"{missing}{others} is missing: get it from {self.source} and put it there. Terms: {self.terms}."
         )
 

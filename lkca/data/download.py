@@ -27,10 +27,10 @@ from rich.filesize import decimal
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from urllib3.exceptions import HTTPError
 
-from lkca.core.files import replacing, sha256, write_json
-from lkca.core.locks import locked
+from lkca.core.files import atomic_write, sha256, write_json
+from lkca.core.locks import try_lock
 from lkca.data.catalog import Cube, File
-from lkca.errors import InputError, WrongFile
+from lkca.errors import LkcaError, WrongFile
 
 CONNECT, STALL = 20, 60  # seconds that a server may take to be reached, and to send anything
 WINDOW, FLOOR = 60, 1000  # seconds over which at least so many bytes a second have to arrive
@@ -64,14 +64,14 @@ def fetch(
         cube: What to fetch.
         accept_terms: Whether the user confirms the terms herewith, where they have to be confirmed.
         receipt: JSON file to write last: path, sha256 and bytes of each file that decides pixels, headers of ENVI too.
-        examine: What looks at the content of a file before its digest is recorded; raises InputError.
+        examine: What looks at the content of a file before its digest is recorded; raises LkcaError.
 
     Raises:
-        InputError: If a file cannot be had, is not the right one, or the terms are not confirmed.
+        LkcaError: If a file cannot be had, is not the right one, or the terms are not confirmed.
     """
     try:
         files = cube.present()
-    except InputError:
+    except LkcaError:
         files = cube.files
         if not all(file.sources or file.place().is_file() for file in files):
             raise
@@ -104,10 +104,10 @@ def checked(file: File, source: str, examine: Callable[[File], object] = File.pl
     Args:
         file: The file; in an archive the archive is meant.
         source: Where to get it, for the message.
-        examine: What looks at its content; raises InputError.
+        examine: What looks at its content; raises LkcaError.
 
     Raises:
-        InputError: If it is not the published file, not the recorded one, a web page or unreadable.
+        LkcaError: If it is not the published file, not the recorded one, a web page or unreadable.
     """
     place = file.place()
     try:
@@ -115,11 +115,11 @@ def checked(file: File, source: str, examine: Callable[[File], object] = File.pl
             head = data.read(HEAD)
         digest = sha256(place)
     except OSError as error:
-        raise InputError(f"{place} cannot be read ({error.strerror}): see to it, or get it from {source}.") from error
+        raise LkcaError(f"{place} cannot be read ({error.strerror}): see to it, or get it from {source}.") from error
     if told := wrong(file, digest):
-        raise InputError(f"{place} {told}: get it from {source}.")
+        raise LkcaError(f"{place} {told}: get it from {source}.")
     if not file.sha256 and TEXT.fullmatch(head):  # else the page would be recorded, and the file refused later
-        raise InputError(f"{place} is a web page or a message, no data: delete it and get the file from {source}.")
+        raise LkcaError(f"{place} is a web page or a message, no data: delete it and get the file from {source}.")
     examine(file)
     _record(file, digest)
     return digest
@@ -148,7 +148,7 @@ def _recorded(file: File) -> str | None:
     try:
         lines = SUMS.findall(sums.read_text("utf-8", "surrogateescape")) if sums.exists() else []
     except OSError as error:
-        raise InputError(f"{sums} cannot be read ({error.strerror}): make it readable or delete it.") from error
+        raise LkcaError(f"{sums} cannot be read ({error.strerror}): make it readable or delete it.") from error
     return next((digest.lower() for digest, name in lines if name == file.place().name), None)
 
 
@@ -168,9 +168,9 @@ def _record(file: File, digest: str) -> None:
         text = sums.read_text("utf-8", "surrogateescape") if sums.exists() else ""
         text += "\n" if text and not text.endswith("\n") else ""
         try:
-            with replacing(sums) as part:
+            with atomic_write(sums) as part:
                 part.write_text(f"{text}{digest}  {place.name}\n", "utf-8", "surrogateescape")
-        except InputError:  # data on a read-only disk can be used all the same
+        except LkcaError:  # data on a read-only disk can be used all the same
             print(f"{sums} cannot be written: the SHA-256 of {place} is not recorded ({digest}).", flush=True)
 
 
@@ -194,11 +194,11 @@ def _confirm(scene: str, cube: Cube, missing: Path, accepted: bool) -> None:
         print(_about(scene, cube), "Type yes to confirm these terms: ", sep="\n", end="", file=sys.stderr, flush=True)
         accepted = sys.stdin.readline().strip().lower() == "yes"
     if not accepted:
-        raise InputError(
+        raise LkcaError(
             f"{missing} is downloaded only under its terms, which are not confirmed ({cube.terms}; {cube.source}): "
             f"read them, then confirm once with: {_this_python()} -m lkca fetch {scene} --accept-terms."
         )
-    with replacing(note) as part:
+    with atomic_write(note) as part:
         part.write_text(f"Confirmed on {date.today()}: {_about(scene, cube)}\n", encoding="utf-8")
 
 
@@ -206,7 +206,7 @@ def _download(file: File) -> None:
     """Bring a file to its place."""
     place, failed = file.place(), []
     if place.exists():
-        raise InputError(f"{place} is no file: move it away.")
+        raise LkcaError(f"{place} is no file: move it away.")
     mirror = os.environ.get("LKCA_MIRROR", "").rstrip("/")
     with _Part(place).alone() as part:
         if place.is_file():
@@ -221,7 +221,7 @@ def _download(file: File) -> None:
             part.finish()
             return
         kept = f"; another call goes on behind the {decimal(part.size())} that are there" if part.size() else ""
-    raise InputError(
+    raise LkcaError(
         f"{place} could not be fetched ({'; '.join(failed)}): download {_plain(file.sources[0])} in a browser and put "
         f"it at {place}, or try later{kept}."
     )
@@ -421,8 +421,8 @@ class _Part:
             self.place.parent.mkdir(parents=True, exist_ok=True)
             self.data = self.path.open("a+b", buffering=0)  # unbuffered: a kill loses nothing that has arrived
         with self.data:
-            if not locked(self.data, self.path):
-                raise InputError(f"{self.place} is being fetched by another process: wait until that one has ended.")
+            if not try_lock(self.data, self.path):
+                raise LkcaError(f"{self.place} is being fetched by another process: wait until that one has ended.")
             try:
                 yield self
             finally:
@@ -437,7 +437,7 @@ class _Part:
         try:
             yield
         except OSError as error:
-            raise InputError(
+            raise LkcaError(
                 f"{self.path} cannot be written ({error.strerror}): make room or make its folder writable, then call "
                 "again, which goes on with what is there."
             ) from error
@@ -472,7 +472,7 @@ class _Part:
         with self.errors():
             free = shutil.disk_usage(self.path.parent).free
         if bytes > free:
-            raise InputError(f"{self.place} needs {decimal(bytes)} more, but its disk has {decimal(free)}: make room.")
+            raise LkcaError(f"{self.place} needs {decimal(bytes)} more, but its disk has {decimal(free)}: make room.")
 
     def digest(self) -> str:
         with self.errors():

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lkca.core.files import sha256
-from lkca.errors import InputError
+from lkca.errors import LkcaError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -46,12 +46,12 @@ def load(scene: Path, digest: str, device: str) -> "Tensor":
     A GPU gets it if it takes no more than a quarter of its free memory; else its patches are cut outside.
 
     Raises:
-        InputError: If the file's SHA-256 is not `digest`.
+        LkcaError: If the file's SHA-256 is not `digest`.
     """
     import torch
 
     if sha256(scene) != digest:
-        raise InputError(f"{scene} is not the scene that the run was set for: delete it and run snakemake again.")
+        raise LkcaError(f"{scene} is not the scene that the run was set for: delete it and run snakemake again.")
     mapped = torch.from_numpy(np.load(scene, mmap_mode="c", allow_pickle=False))
     fits = device == "cuda" and mapped.nbytes <= torch.cuda.mem_get_info()[0] / 4
     return mapped.to(device) if fits else mapped

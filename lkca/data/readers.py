@@ -17,7 +17,7 @@ from zipfile import ZipFile, ZipInfo
 import numpy as np
 
 from lkca.data.sandbox import reading
-from lkca.errors import InputError
+from lkca.errors import LkcaError
 
 UNIT = 2**28  # the largest piece of a file that a library takes into memory by itself
 VARIABLE = 2**32  # the largest array that is read whole, where a format allows nothing else
@@ -62,7 +62,7 @@ def opened(path: Path, inside: str | None, variable: str | None, axes: str) -> I
         axes: Their names in the file's order, as File.axes.
 
     Raises:
-        InputError: If the file cannot be read as what it is; one sentence.
+        LkcaError: If the file cannot be read as what it is; one sentence.
     """
     reading(path)
     with ExitStack() as stack:
@@ -82,11 +82,11 @@ def _called(path: Path) -> Iterator[None]:
     try:
         yield
     except MemoryError as error:
-        raise InputError(f"{path} wants more memory than it may have: it is damaged or another file.") from error
+        raise LkcaError(f"{path} wants more memory than it may have: it is damaged or another file.") from error
     except Exception as error:
         words = " ".join(str(error.__cause__ or error).split()).rstrip(".")  # rasterio's are those of the cause
         told = "".join(letter if letter.isprintable() else "?" for letter in words or type(error).__name__)
-        raise InputError(
+        raise LkcaError(
             f"{path} cannot be read ({told[:300]}): it is damaged, another file, or not what its entry says."
         ) from error
 

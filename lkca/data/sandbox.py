@@ -11,7 +11,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
-from lkca.errors import InputError
+from lkca.errors import LkcaError
 
 MEMORY = 7 * 2**29  # bytes, 3.5 GiB
 SECONDS = 25  # between two signs of life, for a small file ...
@@ -25,7 +25,7 @@ def guarded(function: Callable[..., Any], *args: Any) -> Any:
         What the function returns.
 
     Raises:
-        InputError: If the function raises it, or when the process crashes, wants too much memory or hangs; the sentence
+        LkcaError: If the function raises it, or when the process crashes, wants too much memory or hangs; the sentence
             names the file that it was `reading`.
         OSError: If the function raises it, which then has nothing to do with reading.
     """
@@ -42,14 +42,14 @@ def guarded(function: Callable[..., Any], *args: Any) -> Any:
     except (EOFError, ConnectionResetError):
         process.join()
         why = "takes too long" if process.exitcode == -signal.SIGALRM else "ends in a crash"
-        raise InputError(f"{path} cannot be read (reading it {why}): it is damaged or another file.") from None
+        raise LkcaError(f"{path} cannot be read (reading it {why}): it is damaged or another file.") from None
     finally:
         process.kill()
         process.join()
     if kind == "memory":
-        raise InputError(f"{path} wants more than {MEMORY / 2**30} GiB of memory: it is damaged or another file.")
+        raise LkcaError(f"{path} wants more than {MEMORY / 2**30} GiB of memory: it is damaged or another file.")
     if kind == "refused":
-        raise InputError(value)
+        raise LkcaError(value)
     if kind == "disk":
         raise OSError(*value)
     return value
@@ -83,7 +83,7 @@ def _work(pipe: Connection, function: Callable[..., Any], args: tuple) -> None:
     Thread(target=_end_with, args=(pipe,), daemon=True).start()
     try:
         answer = ("done", function(*args))
-    except InputError as error:
+    except LkcaError as error:
         answer = ("refused", str(error))
     except MemoryError:
         answer = ("memory", None)

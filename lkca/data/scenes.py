@@ -11,14 +11,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from rich.filesize import decimal
 
-from lkca.core.files import replacing, sha256, write_json
-from lkca.core.locks import alone
+from lkca.core.files import atomic_write, sha256, write_json
+from lkca.core.locks import exclusive_lock
 from lkca.data.catalog import Cube, File
 from lkca.data.download import checked
 from lkca.data.download import fetch as download
 from lkca.data.readers import Source, opened
 from lkca.data.sandbox import alive, guarded, reading
-from lkca.errors import InputError, WrongFile
+from lkca.errors import LkcaError, WrongFile
 
 BLOCK = 2**28  # bytes of float32 that are held at a time
 ALIKE = 0.3  # least correlation of neighbouring pixels; images of the ground have 0.6 and more
@@ -37,19 +37,19 @@ def scene(settings: str, out: Path, manifest: Path) -> None:
         manifest: The JSON to write: what was read and done, with hashes.
 
     Raises:
-        InputError: If a file is missing, is not the right one, is damaged or holds no image, or the disk is full.
+        LkcaError: If a file is missing, is not the right one, is damaged or holds no image, or the disk is full.
     """
     chosen = json.loads(settings)
     cube = Cube.model_validate(chosen["cube"])
     files = cube.present()
     bands = _spread(cube, chosen["bands"])
-    with alone(out), replacing(out) as part:
+    with exclusive_lock(out), atomic_write(out) as part:
         told = guarded(_cut, part, cube, files, bands, chosen["mirror"])
         digests = [checked(file, cube.source) for file in files]
         headers = _headers(files)
         contents = [(digest, file.inside(), file.variable) for digest, file in zip(digests, files, strict=True)]
         if len(set(contents)) < len(contents):
-            raise InputError(
+            raise LkcaError(
                 f"two files of {chosen['name']} are the same: leave one out, with use: both if it is for both."
             )
     areas = [
@@ -82,7 +82,7 @@ def _cut(part: Path, cube: Cube, files: tuple[File, ...], bands: list[int], mirr
         shape = (len(bands), sum(heights), width)
         needed, free = 4 * int(np.prod(shape)), shutil.disk_usage(part.parent).free
         if needed > free:
-            raise InputError(
+            raise LkcaError(
                 f"{part.parent} has room for {decimal(free)}, and the scene takes {decimal(needed)}: make room."
             )
         del np.lib.format.open_memmap(part, mode="w+", dtype=np.float32, shape=shape)._mmap
@@ -99,13 +99,13 @@ def _cut(part: Path, cube: Cube, files: tuple[File, ...], bands: list[int], mirr
                     del image, turned
                 problems = _problems(cube, source, bands, measured)
                 if problems:
-                    raise InputError(f"{file.place()} is not what it should be: {problems[0]}.")
+                    raise LkcaError(f"{file.place()} is not what it should be: {problems[0]}.")
                 low = min(low, *(each.low for each in measured))
                 high = max(high, *(each.high for each in measured))
     # One divisor for the whole crop, before the split, no minimum, no clipping: as the published scripts do it.
     divisor = cube.divide_by or high
     if not 0.01 <= high / divisor <= 10:
-        raise InputError(
+        raise LkcaError(
             f"{files[0].place()} has the maximum {high / divisor:g} after division by {divisor:g}: choose another "
             "divide_by, so that it comes near 1, or null for the maximum itself."
         )
@@ -130,17 +130,17 @@ def _source(stack: ExitStack, cube: Cube, file: File) -> Source:
     path = file.place()
     try:
         source = stack.enter_context(opened(path, file.inside(), file.variable, file.axes))
-    except InputError as error:
+    except LkcaError as error:
         with ExitStack() as other:
             try:
                 shape = other.enter_context(opened(path, file.inside(), None, file.axes)).shape
-            except InputError:
+            except LkcaError:
                 raise error from None
         told = _other(cube, shape)
-        raise InputError(f"{path} is not what it should be: {told}.") if told else error from None
+        raise LkcaError(f"{path} is not what it should be: {told}.") if told else error from None
     told = _misshapen(cube, source.shape)
     if told:
-        raise InputError(f"{path} is not what it should be: {told}.")
+        raise LkcaError(f"{path} is not what it should be: {told}.")
     return source
 
 
@@ -171,7 +171,7 @@ def _crop(cube: Cube, file: File, source: Source) -> tuple[int, int, int, int]:
     rows, columns, _ = source.shape
     crop = cube.crop or (0, rows, 0, columns)
     if crop[1] > rows or crop[3] > columns:
-        raise InputError(f"{file.place()} has {rows} x {columns} pixels, too few for the crop {list(crop)}.")
+        raise LkcaError(f"{file.place()} has {rows} x {columns} pixels, too few for the crop {list(crop)}.")
     return crop
 
 
@@ -263,7 +263,7 @@ def fetch_files(scene: str, settings: str, receipt: Path) -> None:
         receipt: The JSON to write: which files, with hashes.
 
     Raises:
-        InputError: As `fetch`.
+        LkcaError: As `fetch`.
     """
     fetch_cube(scene, Cube.model_validate_json(settings), False, receipt)
 
@@ -273,7 +273,7 @@ def fetch_cube(scene: str, cube: Cube, accept_terms: bool, receipt: Path | None)
         """A few bands tell most that can be wrong."""
         _, problems = guarded(inspect_file, cube, file, _spread(cube, min(5, len(cube.numbers()))))
         if problems:
-            raise InputError(problems[0])
+            raise LkcaError(problems[0])
 
     download(scene, cube, accept_terms, receipt, examine)
 

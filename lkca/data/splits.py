@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from lkca.core.files import read_json, write_json
-from lkca.errors import InputError
+from lkca.errors import LkcaError
 
 Corners = list[tuple[int, int]]
 
@@ -42,7 +42,7 @@ def split(settings: str, manifest: Path, out: Path) -> None:
         out: The JSON to write: corners and windows, their numbers, the crop and the divisor of the scene, and hashes.
 
     Raises:
-        InputError: If the scene is too small for it.
+        LkcaError: If the scene is too small for it.
     """
     chosen, scene = json.loads(settings), read_json(manifest)
     grid_patches, places = windows(chosen, scene["areas"], str(manifest))
@@ -76,7 +76,7 @@ def windows(chosen: dict, areas: list[dict], where: str) -> tuple[int, dict[str,
         The number of patches of the whole grid, and the corners `train` and `validation` and the windows `test`.
 
     Raises:
-        InputError: If the scene is too small for it.
+        LkcaError: If the scene is too small for it.
     """
     size, rows, columns, tile = chosen["size"], *(chosen["test"][name] for name in ("rows", "columns", "tile"))
     test, lines = [], []
@@ -84,7 +84,7 @@ def windows(chosen: dict, areas: list[dict], where: str) -> tuple[int, dict[str,
         top, bottom, width = area["row"], area["row"] + area["rows"], area["columns"]
         if area["use"] != "train":
             if rows > area["rows"] or columns > width:
-                raise InputError(
+                raise LkcaError(
                     f"{where}: a test area of {rows} x {columns} does not fit {area['rows']} x {width} pixels: "
                     "make it smaller."
                 )
@@ -100,7 +100,7 @@ def windows(chosen: dict, areas: list[dict], where: str) -> tuple[int, dict[str,
         if area is not held_out[0][0] or line[0][0] + size <= held_out[0][1][0][0]
     ]
     if not training:
-        raise InputError(
+        raise LkcaError(
             f"{where}: beside its test rows the scene has no room for training and for validation with patches of "
             f"{size} pixels: choose smaller patches or a smaller test area."
         )

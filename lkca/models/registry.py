@@ -3,7 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from lkca.errors import InputError
+from lkca.errors import LkcaError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -38,20 +38,20 @@ def check(arch: str, bands: int, scale: int, args: dict[str, Any], upsampler: di
     """Refuse what an architecture does not allow; the arguments are those of `build`.
 
     Raises:
-        InputError: With the setting that is wrong and what to choose.
+        LkcaError: With the setting that is wrong and what to choose.
     """
     facts = MODELS[arch]
     if bands < facts.least_bands:
-        raise InputError(
+        raise LkcaError(
             f"bands: {arch} works on groups of {facts.least_bands} bands and there are {bands}: choose another network."
         )
     if facts.doubles and scale & (scale - 1):
-        raise InputError(f"scale: {arch} enlarges in steps of two and cannot reach x{scale}: choose x2, x4, x8 or x16.")
+        raise LkcaError(f"scale: {arch} enlarges in steps of two and cannot reach x{scale}: choose x2, x4, x8 or x16.")
     if args.get("layers") == 1:
-        raise InputError(f"args.layers: {arch} needs one before its upsampling layer: choose 2 or more.")
+        raise LkcaError(f"args.layers: {arch} needs one before its upsampling layer: choose 2 or more.")
     width = args.get("width")
     if width and width % facts.divisor:
-        raise InputError(
+        raise LkcaError(
             f"args.width: {arch} needs a multiple of {facts.divisor} and {width} is none: "
             f"choose {max(1, round(width / facts.divisor)) * facts.divisor}."
         )
@@ -59,7 +59,7 @@ def check(arch: str, bands: int, scale: int, args: dict[str, Any], upsampler: di
         groups, outputs = upsampler["groups"], 4 * width if facts.doubles else bands * scale**2
         if width % groups or outputs % groups:
             fitting = [g for g in range(1, width + 1) if width % g == 0 and outputs % g == 0]
-            raise InputError(
+            raise LkcaError(
                 f"upsampler.groups: {groups} must divide the {width} input and the {outputs} output channels "
                 f"of {arch}'s upsampling layer: choose {min(fitting, key=lambda g: abs(g - groups))}."
             )
@@ -76,7 +76,7 @@ def build(arch: str, bands: int, scale: int, args: dict[str, Any], upsampler: di
         upsampler: The option of the learnable upsampling layers, `{"groups": g}`; None where there is no such layer.
 
     Raises:
-        InputError: If the architecture does not allow these sizes.
+        LkcaError: If the architecture does not allow these sizes.
     """
     check(arch, bands, scale, args, upsampler)
     network = getattr(import_module(f"lkca.models.{arch}"), MODELS[arch].network)

@@ -11,8 +11,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from lkca.core.files import read_csv, read_json, replacing, write_json
-from lkca.errors import InputError
+from lkca.core.files import atomic_write, read_csv, read_json, write_json
+from lkca.errors import LkcaError
 from lkca.paper.columns import SCORES, decimals, last_digits
 
 FREE = ["SAM", "CC", "ERGAS"]  # do not depend on what the scene is divided by
@@ -61,7 +61,7 @@ def bicubic_check(
         markdown: Written: the same for people.
 
     Raises:
-        InputError: If there is nothing to compare.
+        LkcaError: If there is nothing to compare.
     """
     chosen = json.loads(settings)
     lines = read_csv(printed)
@@ -72,10 +72,10 @@ def bicubic_check(
     if not rows:
         absent = "; ".join(f"{scene}: {why.strip().rstrip('.')}" for scene, why in chosen["absent"].items())
         told = f"put a scene in place ({absent})" if absent else "put a table with one into the report"
-        raise InputError(f"there are no scores of a bicubic row that the paper prints: {told}.")
+        raise LkcaError(f"there are no scores of a bicubic row that the paper prints: {told}.")
     verdict = _verdict(chosen, rows, [key for key in paper if key not in runs and key[0] in divisors])
     write_json(out, {**chosen, "verdict": verdict, "rows": rows})
-    with replacing(markdown) as part:
+    with atomic_write(markdown) as part:
         part.write_text(text := _markdown(chosen, verdict, rows), encoding="utf-8")
     print(text, end="")
 

@@ -14,7 +14,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lkca.core.files import read_csv, read_json, write_csv, write_json
-from lkca.errors import InputError
+from lkca.errors import LkcaError
 from lkca.paper.columns import COLUMNS, SCORES
 from lkca.paper.expressions import Expression, Missing, Truth, Value, greater
 from lkca.paper.statistics import Part, Quantity, mean, number, score
@@ -86,25 +86,25 @@ def read_claims(path: Path = CLAIMS) -> Claims:
     """Read claims.yaml.
 
     Raises:
-        InputError: If it is missing, no YAML, or an entry is not as it should be.
+        LkcaError: If it is missing, no YAML, or an entry is not as it should be.
     """
     try:
         read = Claims.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}): name a file of claims.") from error
+        raise LkcaError(f"{path} cannot be read ({error.strerror}): name a file of claims.") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is no YAML ({' '.join(str(error).split())}): correct it.") from error
+        raise LkcaError(f"{path} is no YAML ({' '.join(str(error).split())}): correct it.") from error
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "the whole"
-        raise InputError(f"{path}: {place}: {first['msg'].lower()}: correct it.") from None
+        raise LkcaError(f"{path}: {place}: {first['msg'].lower()}: correct it.") from None
     known = [claim.id for claim in read.claims]
     for name in known:
         if known.count(name) > 1:
-            raise InputError(f"{path}: {name} stands there twice: give each claim an id of its own.")
+            raise LkcaError(f"{path}: {name} stands there twice: give each claim an id of its own.")
     for name in (name for contradiction in read.contradictions for name in contradiction.about):
         if name not in known:
-            raise InputError(f"{path}: a contradiction is about {name}, which is no claim: name one that is.")
+            raise LkcaError(f"{path}: a contradiction is about {name}, which is no claim: name one that is.")
     return read
 
 
@@ -288,12 +288,12 @@ def judge(claim: Claim, functions: Functions, text: str) -> Truth:
 
     Raises:
         Missing: If a number does not exist.
-        InputError: If the text is not in the language, or no statement.
+        LkcaError: If the text is not in the language, or no statement.
     """
     where = f"claim {claim.id}"
     truth = Expression(text, where).evaluate(NAMES, functions)
     if not isinstance(truth, Truth):
-        raise InputError(f"{where}: {text!r} is no statement that holds or not: compare something.")
+        raise LkcaError(f"{where}: {text!r} is no statement that holds or not: compare something.")
     return truth
 
 
@@ -360,7 +360,7 @@ def contradictions(read: Claims, functions: Functions) -> list[dict[str, Any]]:
     """The sentences about where the paper contradicts itself, their numbers from its tables.
 
     Raises:
-        InputError: If a sentence has a slot without a number, or a number is not finite.
+        LkcaError: If a sentence has a slot without a number, or a number is not finite.
     """
     said = []
     for entry in read.contradictions:
@@ -373,9 +373,9 @@ def contradictions(read: Claims, functions: Functions) -> list[dict[str, Any]]:
                 raise ValueError("a slot is not like {name:.2f}")
             sentence = entry.says.format(**numbers)
         except (Missing, KeyError, ValueError) as error:
-            raise InputError(f"{where}: its sentence cannot be filled ({error}): correct it.") from None
+            raise LkcaError(f"{where}: its sentence cannot be filled ({error}): correct it.") from None
         if not all(map(isfinite, numbers.values())):
-            raise InputError(f"{where}: a number is not finite: correct it.")
+            raise LkcaError(f"{where}: a number is not finite: correct it.")
         said.append({"says": sentence, "about": entry.about})
     return said
 
@@ -395,7 +395,7 @@ def claims(
         csv: Written: the claims, a line each.
 
     Raises:
-        InputError: If an expression of claims.yaml cannot be read or computed.
+        LkcaError: If an expression of claims.yaml cannot be read or computed.
     """
     chosen, read = json.loads(settings), read_claims(claims)
     paper = of_table(read_csv(printed))

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from lkca.errors import InputError
+from lkca.errors import LkcaError
 from lkca.paper.columns import COLUMNS, SCORES
 from lkca.paper.statistics import blocks_intervals, influence, score
 
@@ -28,12 +28,12 @@ def compare(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[dict[str, A
         over spatial blocks of these images.
 
     Raises:
-        InputError: If two methods have different test images.
+        LkcaError: If two methods have different test images.
     """
     windows = {label: [image["window"] for image in runs[0]["images"]] for label, runs in rows.items()}
     for a, b in combinations(rows, 2):
         if windows[a] != windows[b]:
-            raise InputError(f"{a!r} and {b!r} have different test images: run snakemake again.")
+            raise LkcaError(f"{a!r} and {b!r} have different test images: run snakemake again.")
     scores = {(label, name): score(runs, name) for label, runs in rows.items() for name in SCORES}
     blocks = {(label, name): influence(runs, name) for label, runs in rows.items() for name in SCORES}
     pairs = [(a, b, name) for a, b in combinations(rows, 2) for name in SCORES]

@@ -12,7 +12,7 @@ import operator
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from lkca.errors import InputError
+from lkca.errors import LkcaError
 from lkca.paper.statistics import LEVEL, Quantity, number
 
 Value = Any  # a number, a Quantity, text, a Truth, or a list of such
@@ -143,7 +143,7 @@ class Expression:
         where: What an error says before the sentence.
 
     Raises:
-        InputError: If it is no expression of the language; names and functions are checked when it is evaluated.
+        LkcaError: If it is no expression of the language; names and functions are checked when it is evaluated.
     """
 
     def __init__(self, text: str, where: str) -> None:
@@ -153,21 +153,21 @@ class Expression:
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             raise self._error(f"{text!r} is no expression ({error})") from None
 
-    def _error(self, told: str) -> InputError:
-        return InputError(f"{self.where}: {told}: correct it.")
+    def _error(self, told: str) -> LkcaError:
+        return LkcaError(f"{self.where}: {told}: correct it.")
 
     def evaluate(self, names: Mapping[str, Value], functions: Mapping[str, Callable[..., Value]]) -> Value:
         """What it says of these names and functions.
 
         Raises:
             Missing: If a number that it needs does not exist.
-            InputError: If it uses what the language has not.
+            LkcaError: If it uses what the language has not.
         """
         self.steps = 0
         try:
             return self._value(self.tree, dict(names), functions, "")
         except (ArithmeticError, TypeError, ValueError, RecursionError) as error:
-            if isinstance(error, InputError):
+            if isinstance(error, LkcaError):
                 raise
             raise self._error(f"{self.text!r} cannot be computed ({error})") from None
 

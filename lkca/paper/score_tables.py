@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
-from lkca.errors import InputError
+from lkca.errors import LkcaError
 from lkca.paper.claims import MAIN, of_table, on_table, read_claims
 from lkca.paper.columns import COLUMNS, decimals
 
@@ -46,7 +46,7 @@ def score_tables(file: Path) -> None:
             that are named as there are compared with the paper's; empty cells are no numbers.
 
     Raises:
-        InputError: If it is no such table.
+        LkcaError: If it is no such table.
     """
     lines = read(file)
     paper = read(PRINTED)
@@ -76,39 +76,39 @@ def read(file: Path) -> list[Line]:
     """The lines of a table, checked.
 
     Raises:
-        InputError: If it is no table of scores.
+        LkcaError: If it is no table of scores.
     """
     try:
         if not stat.S_ISREG(file.stat().st_mode) or file.stat().st_size > LARGEST:
-            raise InputError(f"{file} is no file of at most {LARGEST // 10**6} MB: name a table of scores.")
+            raise LkcaError(f"{file} is no file of at most {LARGEST // 10**6} MB: name a table of scores.")
         with file.open(encoding="utf-8-sig", newline="") as opened:
             reader = csv.DictReader(dropwhile(lambda line: line.startswith("#"), opened), strict=True)
             lines, headings = list(reader), list(reader.fieldnames or [])
     except OSError as error:
-        raise InputError(f"{file} cannot be read ({error.strerror}): name a CSV file.") from error
+        raise LkcaError(f"{file} cannot be read ({error.strerror}): name a CSV file.") from error
     except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{file} is no CSV in UTF-8 ({error}): save it as one.") from error
+        raise LkcaError(f"{file} is no CSV in UTF-8 ({error}): save it as one.") from error
     for name in NEEDED:
         if name not in headings:
-            raise InputError(f"{file}: the column {name} is missing: it needs {', '.join(NEEDED)} and scores.")
+            raise LkcaError(f"{file}: the column {name} is missing: it needs {', '.join(NEEDED)} and scores.")
     if unknown := [name for name in headings if name not in ("table", *NEEDED, *COLUMNS, "note")]:
-        raise InputError(
+        raise LkcaError(
             f"{file}: {unknown[0]!r} is no column: there are table, {', '.join([*NEEDED, *COLUMNS])}, note."
         )
     if not lines:
-        raise InputError(f"{file} has no rows: write a line for each method.")
+        raise LkcaError(f"{file} has no rows: write a line for each method.")
     seen = set()
     for number, line in enumerate(lines, 2):
         where = f"{file}, line {number}"
         if None in line or None in line.values():
-            raise InputError(f"{where} has not {len(headings)} cells: put text that holds a comma in quotes.")
+            raise LkcaError(f"{where} has not {len(headings)} cells: put text that holds a comma in quotes.")
         if not line["scale"].isdecimal() or not 2 <= int(line["scale"]) <= 16:
-            raise InputError(f"{where}: the scale {line['scale']!r} is no whole number from 2 to 16: correct it.")
+            raise LkcaError(f"{where}: the scale {line['scale']!r} is no whole number from 2 to 16: correct it.")
         line["scale"] = str(int(line["scale"]))
         line["table"] = line.get("table") or MAIN.get(line["scene"], "")
         key = tuple(line[name] for name in ("table", *NEEDED))
         if key in seen:
-            raise InputError(f"{where}: {_name(line)} stands there twice: take one out.")
+            raise LkcaError(f"{where}: {_name(line)} stands there twice: take one out.")
         seen.add(key)
         for column in COLUMNS:
             text = (line.get(column) or "").strip()
@@ -117,7 +117,7 @@ def read(file: Path) -> list[Line]:
             except ValueError:
                 good = False
             if not good:
-                raise InputError(f"{where}: {column} is {text!r}, no number: correct it or leave it empty.")
+                raise LkcaError(f"{where}: {column} is {text!r}, no number: correct it or leave it empty.")
             line[column] = text
     return lines
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import stats
 
-from lkca.errors import InputError
+from lkca.errors import LkcaError
 
 LEVEL = 0.95
 FEWEST = 3  # test images that carry an interval: two have one degree of freedom, a factor of 12.7
@@ -148,13 +148,13 @@ def score(runs: Sequence[Mapping[str, Any]], name: str | Callable[[Mapping[str, 
             function of an image's entry there.
 
     Raises:
-        InputError: If the runs have not the same test images.
+        LkcaError: If the runs have not the same test images.
     """
     first = runs[0]
     windows = tuple(tuple(image["window"]) for image in first["images"])
     for run in runs:
         if tuple(tuple(image["window"]) for image in run["images"]) != windows:
-            raise InputError(
+            raise LkcaError(
                 f"the seeds of {first['scene']} x{first['scale']} {first['model']} have different test images: "
                 "run snakemake again."
             )
@@ -166,7 +166,7 @@ def score(runs: Sequence[Mapping[str, Any]], name: str | Callable[[Mapping[str, 
 
     table = np.array([[of(image) for image in run["images"]] for run in runs], float)
     if not np.isfinite(table).all():
-        raise InputError(f"{first['scene']} x{first['scale']} {first['model']}: a score is no number: score it again.")
+        raise LkcaError(f"{first['scene']} x{first['scale']} {first['model']}: a score is no number: score it again.")
     return mean(
         table,
         images=(first["scene"], windows),

@@ -25,9 +25,9 @@ from lkca.config.load import read_config
 from lkca.config.schema import Experiment
 from lkca.core import gpus as cards
 from lkca.core.files import read_csv, read_json, sha256
-from lkca.core.locks import locked
-from lkca.data import patches
-from lkca.errors import InputError
+from lkca.core.locks import try_lock
+from lkca.data import patches, splits
+from lkca.errors import LkcaError
 from lkca.models.registry import MODELS
 from lkca.pipeline.records import Results
 
@@ -57,7 +57,7 @@ def size(arch: str, args: dict[str, Any], g: int, b: int, scale: int) -> Size:
     """Return the size of a network with g groups and b bands: its layers in closed form, without what is small.
 
     Raises:
-        InputError: If the network has no line here.
+        LkcaError: If the network has no line here.
     """
     w, r2, shown = args.get("width", 0), scale**2, 7 * b * scale**2  # what losses and bicubic keep of the large image
     n = next((args[name] for name in ("blocks", "layers", "transformers") if name in args), 0)
@@ -86,7 +86,7 @@ def size(arch: str, args: dict[str, Any], g: int, b: int, scale: int) -> Size:
     if arch == "essaformer":
         macs = 9 * b * w * (1 + r2) + 3 * up + 6 * w**2 * (r2 - 1) + 48 * w**2 * (3 * r2 + 2)
         return Size(macs, 84 * w * r2 + shown, (96 + 9 / 4 * log2(scale)) * w**2 + ups + 18 * b * w)
-    raise InputError(f"{arch} has no estimate of its size: add a line for it to size() in lkca/pipeline/plan.py.")
+    raise LkcaError(f"{arch} has no estimate of its size: add a line for it to size() in lkca/pipeline/plan.py.")
 
 
 Run = tuple  # (scene, scale, model) and maybe a seed
@@ -116,7 +116,7 @@ def counted(e: Experiment, scene: str, scale: int) -> dict[str, int] | None:
     """Patches `train` and `validation`, images `test`, and `pixels` of a scene; None where only its files know.
 
     Raises:
-        InputError: If the scene is too small for the split.
+        LkcaError: If the scene is too small for the split.
     """
     cube, manifest = e.scenes[scene].described(), Path(f"results/{e.experiment}/scenes/{scene}.json")
     if crop := cube.crop or (cube.shape and (0, cube.shape[0], 0, cube.shape[1])):
@@ -127,7 +127,7 @@ def counted(e: Experiment, scene: str, scale: int) -> dict[str, int] | None:
         areas = read_json(manifest)["areas"]
     else:
         return None
-    _, places = patches.windows(split_settings(e, scene, scale), areas, f"scenes.{scene}")
+    _, places = splits.windows(split_settings(e, scene, scale), areas, f"scenes.{scene}")
     whole = sum(area["rows"] for area in areas) * max(area["columns"] for area in areas)
     return {name: len(each) for name, each in places.items()} | {"pixels": whole}
 
@@ -163,7 +163,7 @@ class Estimates:
 
     def __init__(self, e: Experiment, gpu: bool, folder: Path = REPOSITORY / "benchmarks") -> None:
         self.e, self.gpu, self.seen, self.scenes, self.rows = e, gpu, {}, {}, []
-        here = ["-".join(name.lower().split()) for _, name in cards.installed()] if gpu else []
+        here = ["-".join(name.lower().split()) for _, name in cards.installed_gpus()] if gpu else []
         files = sorted(folder.glob("training_*.csv"), key=lambda file: (not any(n in file.stem for n in here), file))
         gpus = [file for file in files if file.stem.startswith("training_nvidia")]
         self.of_gpu = gpu and bool(gpus)
@@ -204,7 +204,7 @@ class Estimates:
         if run[:2] not in self.scenes:
             try:
                 self.scenes[run[:2]] = counted(self.e, *run[:2])
-            except InputError:
+            except LkcaError:
                 self.scenes[run[:2]] = None
         return self.scenes[run[:2]]
 
@@ -316,7 +316,7 @@ def _held(lock: Path) -> bool:
     """Whether a process holds a lock; to look is to take it for a moment."""
     try:
         with lock.open("r+") as file:  # file systems of a network lock only what may be written
-            return not locked(file, lock)
+            return not try_lock(file, lock)
     except OSError:
         return False
 
@@ -328,12 +328,12 @@ def plan(config: list[Path]) -> None:
         config: config.yaml and overlays.
 
     Raises:
-        InputError: If a setting is wrong, or a scene too small.
+        LkcaError: If a setting is wrong, or a scene too small.
     """
     from rich.console import Console  # which takes longer to import than all the rest
     from rich.table import Table
 
-    results, total = Results(read_config(config)), len(cards.visible())
+    results, total = Results(read_config(config)), len(cards.visible_gpus())
     e = results.jobs.e
     for scene, scale in sorted({run[:2] for run in e.runs()}):
         counted(e, scene, scale)
@@ -409,7 +409,7 @@ def _disk(e: Experiment, estimates: Estimates, runs: list[Run]) -> str:
             cut += 4 * e.scenes[scene].bands * of["pixels"]
         try:
             cube.present()
-        except InputError:
+        except LkcaError:
             sizes = [file.bytes for file in cube.files if not file.place().is_file()]
             downloads, unknown = downloads + sum(filter(None, sizes)), unknown + [scene] * (None in sizes)
     weights = [4 * size_of(e, run).parameters for run in runs]

@@ -22,10 +22,10 @@ from rich.filesize import decimal
 from safetensors import SafetensorError, safe_open
 
 from lkca.config.schema import Run
-from lkca.core.files import digest, sha256
+from lkca.core.files import json_digest, sha256
 from lkca.core.fingerprint import of_step
 from lkca.data.catalog import CUBES, File
-from lkca.errors import InputError
+from lkca.errors import LkcaError
 from lkca.models.registry import class_of
 from lkca.pipeline.records import Record as JobRecord
 from lkca.pipeline.records import changed_files
@@ -89,7 +89,7 @@ class Scores(OfRun):
     @model_validator(mode="before")
     @classmethod
     def _unedited(cls, value: Any) -> Any:
-        if isinstance(value, dict) and "digest" in value and value["digest"] != digest(value):
+        if isinstance(value, dict) and "digest" in value and value["digest"] != json_digest(value):
             raise ValueError("it was edited, its digest is that of other content")
         return value
 
@@ -120,15 +120,15 @@ def check(folder: Path) -> int:
         The exit code: 1 if something does not belong together, else 0.
 
     Raises:
-        InputError: If there is no experiment.
+        LkcaError: If there is no experiment.
     """
     try:
         roots = [folder] if _experiment(folder) else [path for path in sorted(folder.iterdir()) if _experiment(path)]
     except OSError as error:
         told = f"{_told(folder)} cannot be read ({error.strerror})"
-        raise InputError(f"{told}: name the folder results, or one in it.") from error
+        raise LkcaError(f"{told}: name the folder results, or one in it.") from error
     if not roots:
-        raise InputError(
+        raise LkcaError(
             f"{_told(folder)} holds no experiment, no report and no runs: name another folder, or run snakemake."
         )
     wrong = 0
@@ -304,7 +304,7 @@ class Check:
         """Compare a file from outside of the experiment, where it is here, with what was read of it."""
         try:
             now = sha256(File(path=label, axes="bands rows columns").place())
-        except (OSError, InputError, ValueError):
+        except (OSError, LkcaError, ValueError):
             self.absent.append(label)
             return
         if others := [name for name, sha in made.items() if sha != now]:

@@ -21,9 +21,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, TypeAdapter, Validat
 from lkca.config.jobs import Job, Jobs
 from lkca.config.load import read_config, read_frozen
 from lkca.config.schema import Experiment
-from lkca.core.files import replacing, sha256, write_json
+from lkca.core.files import atomic_write, sha256, write_json
 from lkca.core.fingerprint import PACKAGE, STEPS, Code, sources
-from lkca.errors import InputError
+from lkca.errors import LkcaError
 
 HASHES = Path("results/.hashes.json")  # of files whose records do not know them as they are now, such as copies
 TICK_NS, SECOND_NS = 20_000_000, 2_100_000_000  # after which another change has another time: most disks, coarse ones
@@ -84,7 +84,7 @@ class Hashes:
         """The SHA-256 of a file; None where there is none.
 
         Raises:
-            InputError: If it cannot be read.
+            LkcaError: If it cannot be read.
         """
         if path not in self.by_path:
             self.by_path[path] = self._hash(path)
@@ -102,15 +102,15 @@ class Hashes:
         except (FileNotFoundError, NotADirectoryError):
             return None
         except IsADirectoryError:
-            raise InputError(f"{path} is a folder, and a file is expected there: move it away.") from None
+            raise LkcaError(f"{path} is a folder, and a file is expected there: move it away.") from None
         except OSError as error:
-            raise InputError(f"{path} cannot be read ({error.strerror}): make it readable.") from error
+            raise LkcaError(f"{path} cannot be read ({error.strerror}): make it readable.") from error
         return digest
 
     def save(self) -> None:
         """Keep what had to be hashed for the next call; where that is not possible it is hashed again."""
         if self.cache and self.new:
-            with suppress(InputError):
+            with suppress(LkcaError):
                 write_json(self.cache, {path: each for path, each in self.cached.items() if Path(path).exists()})
 
 
@@ -378,12 +378,12 @@ def step(name: str, experiment: Path, outputs: list[Path], cards: int) -> None:
         cards: GPUs, for a training.
 
     Raises:
-        InputError: If the job refuses its input, or a file that it reads is changed meanwhile.
+        LkcaError: If the job refuses its input, or a file that it reads is changed meanwhile.
     """
     results = Results(read_frozen(experiment))
     job, record = results.jobs.named(name), results.records.get(name)
     if len(outputs) != len(job.outputs):
-        raise InputError(f"--outputs: {name} writes {len(job.outputs)} files, not {len(outputs)}: name each of them.")
+        raise LkcaError(f"--outputs: {name} writes {len(job.outputs)} files, not {len(outputs)}: name each of them.")
     files, code = sources(), job.code()
     same = record.codes() if record and code.digest in record.codes() else set()
     before = {path: results.hashes.of(path) for path in job.reads().values()}
@@ -398,20 +398,20 @@ def step(name: str, experiment: Path, outputs: list[Path], cards: int) -> None:
     module, _, function = STEPS[job.step].partition(":")
     run = getattr(import_module(module), function)
     if sources() != files:
-        raise InputError(f"the code of lkca was changed while {name} started: run snakemake again.")
+        raise LkcaError(f"the code of lkca was changed while {name} started: run snakemake again.")
     run(**options)
     job = Jobs(results.jobs.e, results.jobs.adopted).named(name)  # files that were downloaded are there now
     results.hashes.by_path.clear()
     for path, digest in before.items():
         if digest and results.hashes.of(path) != digest:
-            raise InputError(f"{path} was changed while {name} read it: run snakemake again.")
+            raise LkcaError(f"{path} was changed while {name} read it: run snakemake again.")
     unchanged = record is not None and all(
         results.hashes.of(path) == digest for path, digest in _digests(record.writes).items()
     )
     results.write(job, code, record.adopted if same and unchanged else [])  # such as a training from its saved state
     for path, wanted in zip(job.outputs.values(), outputs, strict=True):
         if wanted != Path(path):  # the place from which Snakemake takes it to a storage
-            with replacing(wanted) as part:
+            with atomic_write(wanted) as part:
                 copyfile(path, part)
 
 
@@ -429,15 +429,15 @@ def adopt(config: list[Path], because: str, jobs: list[str]) -> int:
         The exit code: 1 if a job was refused, because its settings or its data differ as well, else 0.
 
     Raises:
-        InputError: If there is nothing to adopt.
+        LkcaError: If there is nothing to adopt.
     """
     if not because.strip():
-        raise InputError("--because is empty: say why the numbers stay the same.")
+        raise LkcaError("--because is empty: say why the numbers stay the same.")
     results = Results(read_config(config))
     every = [job for job in results.jobs.all if job.step != "report"]  # which is made again, to show what was adopted
     for name in jobs:
         if not any(_is_below(job, name) for job in every):
-            raise InputError(f"{name} is no job of {results.jobs.e.experiment}, nor the folder of one: see lkca plan.")
+            raise LkcaError(f"{name} is no job of {results.jobs.e.experiment}, nor the folder of one: see lkca plan.")
     every = [job for job in every if not jobs or any(_is_below(job, name) for name in jobs)]
     found = {job.name: (job, reason) for job in every if (reason := results.reason(job))}
     results.hashes.save()
@@ -446,7 +446,7 @@ def adopt(config: list[Path], because: str, jobs: list[str]) -> int:
     for name, reason in refused.items():
         print(f"refused  {name}: {reason.text}")
     if not ready and not refused:
-        raise InputError("there is nothing to adopt: no finished job was made by other code; lkca plan lists the jobs.")
+        raise LkcaError("there is nothing to adopt: no finished job was made by other code; lkca plan lists the jobs.")
     for job in ready:
         record, code = results.records[job.name], job.code()
         adoption = Adoption(

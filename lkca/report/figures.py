@@ -21,7 +21,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
-from lkca.core.files import read_csv, read_json, replacing
+from lkca.core.files import atomic_write, read_csv, read_json
 
 WIDTH = 7.2  # inches: the text width of a printed page, so that fonts keep their size
 BLUE, GREY = "#0072B2", "#C4C8CC"
@@ -108,7 +108,7 @@ def figure(
     with rc_context(STYLE):
         drawn = FIGURES[kind](chosen, runs) if runs else _page(chosen, 0, runs)[0]
         for path, metadata in ((png, {"Software": None}), (pdf, {"CreationDate": None, "Title": chosen["title"]})):
-            with replacing(path) as part:
+            with atomic_write(path) as part:
                 drawn.savefig(part, dpi=200, metadata=metadata)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from lkca.core.files import read_csv, read_json, replacing, sha256, write_json
+from lkca.core.files import atomic_write, read_csv, read_json, sha256, write_json
 from lkca.paper.columns import COLUMNS, SCORES
 from lkca.paper.verdicts import RULES, SIGNS
 from lkca.report.images import COLOURS, figure, view
@@ -99,7 +99,7 @@ def report(
         script=Markup(script),
         script_sha256=b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
-    with replacing(out) as part:
+    with atomic_write(out) as part:
         part.write_text(page, encoding="utf-8")
     kinds = (".csv", ".md", ".tex", ".verdicts.csv", ".comparisons.csv")
     files = [out, *scenes, *splits, *tables, *figures, *spectra, *efficiency, claims, claims.with_suffix(".csv")]

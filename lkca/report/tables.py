@@ -11,8 +11,8 @@ from statistics import mean, stdev
 from typing import Any, NamedTuple
 
 from lkca.config.schema import NOT_POSSIBLE
-from lkca.core.files import read_csv, read_json, replacing, write_csv
-from lkca.errors import InputError
+from lkca.core.files import atomic_write, read_csv, read_json, write_csv
+from lkca.errors import LkcaError
 from lkca.paper.columns import COLUMNS, SCORES, Column
 from lkca.paper.comparisons import FIELDS, compare
 from lkca.paper.statistics import LEVEL, score
@@ -86,7 +86,7 @@ def table(
         comparisons: Written as CSV: a line for each pair of rows that were run, and each score.
 
     Raises:
-        InputError: If seeds of one row differ in steps or cost, so that their mean would say nothing, or if test images
+        LkcaError: If seeds of one row differ in steps or cost, so that their mean would say nothing, or if test images
             differ.
     """
     chosen = json.loads(settings)
@@ -151,7 +151,7 @@ def _rows(
 def _numbers(label: str, runs: list[dict[str, Any]]) -> dict[str, tuple[float, float | None]]:
     """Mean and sample standard deviation over seeds, by column."""
     if len({(run["steps"], run["params"], run["macs"]) for run in runs}) > 1:
-        raise InputError(f"the seeds of {label!r} differ in steps or cost: train them again with the same settings.")
+        raise LkcaError(f"the seeds of {label!r} differ in steps or cost: train them again with the same settings.")
     values = {name: [column_of(run, name) for run in runs] for name in COLUMNS}
     return {
         name: (mean(of_seeds), stdev(of_seeds) if name in SCORES and len(runs) > 1 else None)
@@ -264,7 +264,7 @@ def _interval_words(rows: list[Row], mark: str) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    with replacing(path) as part:
+    with atomic_write(path) as part:
         part.write_text(text, encoding="utf-8")
 
 

@@ -23,10 +23,10 @@ from pydantic import Field, ValidationError
 from torch import Tensor, nn
 
 from lkca.config.schema import Scale, Settings
-from lkca.core.environment import commit, device, end_with_parent, processor, versions
+from lkca.core.environment import cpu_name, default_device, die_with_parent, git_commit, package_versions
 from lkca.core.files import write_json
-from lkca.core.gpus import cards, visible
-from lkca.errors import InputError
+from lkca.core.gpus import acquire_gpus, visible_gpus
+from lkca.errors import LkcaError
 from lkca.models.cost import LR_SIDE, macs, parameters
 from lkca.models.registry import MODELS, build
 
@@ -60,10 +60,10 @@ class Asked(Settings):
         try:
             return build(of.arch, self.bands, self.scale, of.args, of.upsampler).eval()
         except TypeError as error:
-            raise InputError(f"--settings: models.{model}: {error}: give what the workflow gives.") from None
+            raise LkcaError(f"--settings: models.{model}: {error}: give what the workflow gives.") from None
 
 
-@cards(1)
+@acquire_gpus(1)
 def efficiency(settings: str, out: Path) -> None:
     """Measure models on the CPU, with as many threads as torch is told to use, and on a GPU where there is one.
 
@@ -75,21 +75,21 @@ def efficiency(settings: str, out: Path) -> None:
             by model what `size` and `cost` return. No two measurements are equal.
 
     Raises:
-        InputError: If the settings are wrong, or a measurement ends badly.
+        LkcaError: If the settings are wrong, or a measurement ends badly.
     """
     try:
         asked = Asked.model_validate_json(settings)
     except ValidationError as error:
         wrong = error.errors()[0]
         place = ".".join(map(str, wrong["loc"])) or "JSON"
-        raise InputError(f"--settings: {place}: {wrong['msg']}: give what the workflow gives.") from None
+        raise LkcaError(f"--settings: {place}: {wrong['msg']}: give what the workflow gives.") from None
     first: dict[str, str] = {}  # network -> the first model that has it
     same = {model: first.setdefault(of.model_dump_json(), model) for model, of in asked.models.items()}
     each, threads = list(first.values()), torch.get_num_threads()
     with processes(threads) as pool:
         sizes = dict(zip(each, pool.map(size, [asked] * len(each), each), strict=True))
     measured = []
-    for on in dict.fromkeys(["cpu", apart(device)]):
+    for on in dict.fromkeys(["cpu", apart(default_device)]):
         groups = [[model] for model in each] if on == "cpu" else [each]  # alone in a process its memory can be told
         name, costs = "", {}
         for group in groups:
@@ -105,8 +105,8 @@ def efficiency(settings: str, out: Path) -> None:
             "bands": asked.bands,
             "lr_side": LR_SIDE,
             "measured": measured,
-            "versions": versions(),
-            "commit": commit(),
+            "versions": package_versions(),
+            "commit": git_commit(),
         },
     )
 
@@ -116,13 +116,13 @@ def processes(number: int) -> Iterator[ProcessPoolExecutor]:
     """So many processes, forked from this one, that end with the block or with this one.
 
     Raises:
-        InputError: If one is killed.
+        LkcaError: If one is killed.
     """
     try:
-        with ProcessPoolExecutor(number, FORK, initializer=end_with_parent) as pool:
+        with ProcessPoolExecutor(number, FORK, initializer=die_with_parent) as pool:
             yield pool
     except BrokenProcessPool:
-        raise InputError("efficiency: a process was killed, most likely because memory ran out: free some.") from None
+        raise LkcaError("efficiency: a process was killed, most likely because memory ran out: free some.") from None
 
 
 def apart(function: Callable[..., Any], *args: Any) -> Any:
@@ -141,7 +141,7 @@ def size(asked: Asked, model: str) -> dict[str, int]:
 def costs_of(asked: Asked, models: list[str], on: str) -> tuple[str, dict[str, dict[str, Any]]]:
     """The name of a device and, by model, what `cost` returns."""
     costs = {model: cost(asked.network(model).to(on), asked.bands, asked.scale, on) for model in models}
-    return torch.cuda.get_device_name() if on == "cuda" else processor(), costs
+    return torch.cuda.get_device_name() if on == "cuda" else cpu_name(), costs
 
 
 @torch.no_grad()
@@ -248,7 +248,7 @@ def gpu_counters() -> list[Counter]:
     except OSError:
         return []
     card, spent = ctypes.c_void_p(), ctypes.c_ulonglong()
-    uuid = next(iter(visible().values()), "").encode()
+    uuid = next(iter(visible_gpus().values()), "").encode()
 
     def read() -> int | None:
         return None if driver.nvmlDeviceGetTotalEnergyConsumption(card, ctypes.byref(spent)) else spent.value

@@ -8,12 +8,12 @@ import numpy as np
 import torch
 
 from lkca.config.run import read_run
-from lkca.core.environment import commit, device, versions
-from lkca.core.files import digest, read_csv, read_json, replacing, sha256, write_json
-from lkca.core.gpus import cards
+from lkca.core.environment import default_device, git_commit, package_versions
+from lkca.core.files import atomic_write, json_digest, read_csv, read_json, sha256, write_json
+from lkca.core.gpus import acquire_gpus
 from lkca.data import patches
 from lkca.data.resize import resize
-from lkca.errors import InputError
+from lkca.errors import LkcaError
 from lkca.models.cost import macs, parameters
 from lkca.models.layers import upsamplers
 from lkca.scoring.metrics import absolute_error, edges, scores
@@ -23,7 +23,7 @@ from lkca.training.train import network, steps_of_all_patches
 SPECTRA = 12  # a side of the grid of pixels whose spectra are kept
 
 
-@cards(1)
+@acquire_gpus(1)
 @torch.no_grad()
 def evaluate(
     run: Path,
@@ -54,17 +54,15 @@ def evaluate(
             the centres of a grid of equal cells, fewer where a side is shorter; float32, pixels as integers from 0.
 
     Raises:
-        InputError: If the files do not belong together, or there is no such image.
+        LkcaError: If the files do not belong together, or there is no such image.
     """
-    settings, places, on, began = read_run(run), read_json(split), device(), monotonic()
+    settings, places, on, began = read_run(run), read_json(split), default_device(), monotonic()
     if (settings.train is None) != (weights is None):
-        raise InputError(f"{run}: --weights and --history are for trained models, all of them and no others.")
+        raise LkcaError(f"{run}: --weights and --history are for trained models, all of them and no others.")
     if settings.split_sha256 != sha256(split):
-        raise InputError(f"{split} is not the split that {run} was made for: run snakemake again.")
+        raise LkcaError(f"{split} is not the split that {run} was made for: run snakemake again.")
     if not 0 <= image < len(places["test"]):
-        raise InputError(
-            f"--image {image}: {split} has no such test image, choose from 0 to {len(places['test']) - 1}."
-        )
+        raise LkcaError(f"--image {image}: {split} has no such test image, choose from 0 to {len(places['test']) - 1}.")
     net, epoch, lines = network(settings).to(on).eval(), None, []
     if weights:
         epoch = checkpoint.load(weights, net, sha256(run))
@@ -81,7 +79,7 @@ def evaluate(
         if i == image:
             rgb = [band - 1 for band in composite]
             rows, columns = centres(height), centres(width)
-            with replacing(picture) as part:
+            with atomic_write(picture) as part:
                 np.savez(
                     part,
                     hr=hr[rgb].transpose(1, 2, 0),
@@ -110,14 +108,14 @@ def evaluate(
         "images": images,
         "device": torch.cuda.get_device_name() if on == "cuda" else platform.processor() or platform.machine(),
         "threads": torch.get_num_threads(),
-        "commit": commit(),
-        "versions": versions(),
+        "commit": git_commit(),
+        "versions": package_versions(),
         "run_sha256": sha256(run),
         "weights_sha256": sha256(weights) if weights else None,
         "history_sha256": sha256(history) if weights else None,
         "image_sha256": sha256(picture),
     }
-    write_json(out, made | {"digest": digest(made)})
+    write_json(out, made | {"digest": json_digest(made)})
 
 
 def centres(side: int) -> np.ndarray:

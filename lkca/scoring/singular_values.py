@@ -7,7 +7,7 @@ import torch
 
 from lkca.config.run import read_run
 from lkca.core.files import sha256, write_json
-from lkca.errors import InputError
+from lkca.errors import LkcaError
 from lkca.models.layers import upsamplers
 from lkca.training import checkpoint
 from lkca.training.train import network
@@ -49,12 +49,12 @@ def spectrum(run: Path, weights: Path, out: Path) -> None:
         out: The JSON to write.
 
     Raises:
-        InputError: If the network has no learnable upsampling layer.
+        LkcaError: If the network has no learnable upsampling layer.
     """
     settings = read_run(run)
     net = network(settings)
     if settings.upsampler is None:
-        raise InputError(
+        raise LkcaError(
             f"{run}: {settings.arch} has no learnable upsampling layer: choose another model for the figure."
         )
     checkpoint.load(weights, net, sha256(run))

@@ -9,8 +9,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from lkca.config.schema import Run
-from lkca.core.files import replacing
-from lkca.errors import InputError
+from lkca.core.files import atomic_write
+from lkca.errors import LkcaError
 
 
 def write(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[str, str]) -> None:
@@ -26,7 +26,7 @@ def save(path: Path, weights: dict[str, torch.Tensor], run_sha256: str, epoch: i
 
     The same weights make the same file. (Of several entries safetensors would write each time another one first.)
     """
-    with replacing(path, lasting=True) as part:
+    with atomic_write(path, fsync=True) as part:
         write(weights, part, {"lkca": json.dumps({"run_sha256": run_sha256, "epoch": epoch})})
 
 
@@ -42,20 +42,20 @@ def load(path: Path, network: nn.Module, run_sha256: str) -> int:
         The epoch that they are from, from 1.
 
     Raises:
-        InputError: If the file is missing, damaged, of another run or of another network.
+        LkcaError: If the file is missing, damaged, of another run or of another network.
     """
     try:
         with safe_open(path, "pt") as file:
             made = json.loads((file.metadata() or {}).get("lkca", "{}"))
             weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no mapping)
     except (OSError, SafetensorError, ValueError) as error:
-        raise InputError(f"{path} cannot be read as safetensors ({error}): train the network again.") from error
+        raise LkcaError(f"{path} cannot be read as safetensors ({error}): train the network again.") from error
     if made.get("run_sha256") != run_sha256:
-        raise InputError(f"{path} was trained with other settings than its run.json says: train the network again.")
+        raise LkcaError(f"{path} was trained with other settings than its run.json says: train the network again.")
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:
-        raise InputError(
+        raise LkcaError(
             f"{path} holds the weights of another network: name the run.json that it was trained with."
         ) from error
     return made["epoch"]

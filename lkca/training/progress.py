@@ -9,7 +9,7 @@ from typing import Any, Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from lkca.errors import InputError
+from lkca.errors import LkcaError
 
 
 class Steps:
@@ -72,7 +72,7 @@ def _tensorboard(name: str, epochs: int) -> Any:
     """A writer of curves in a folder of $LKCA_TENSORBOARD, after so many epochs; None where that is not set.
 
     Raises:
-        InputError: If TensorBoard is not installed, or nothing can be written there.
+        LkcaError: If TensorBoard is not installed, or nothing can be written there.
     """
     folder = os.environ.get("LKCA_TENSORBOARD")
     if not folder:
@@ -82,8 +82,8 @@ def _tensorboard(name: str, epochs: int) -> Any:
 
         return SummaryWriter(os.path.join(folder, name.replace(" ", "_")), purge_step=epochs + 1)
     except OSError as error:
-        raise InputError(f"LKCA_TENSORBOARD: {folder} cannot be written ({error.strerror}): name a folder.") from error
+        raise LkcaError(f"LKCA_TENSORBOARD: {folder} cannot be written ({error.strerror}): name a folder.") from error
     except ImportError as error:
-        raise InputError(
+        raise LkcaError(
             "LKCA_TENSORBOARD is set and TensorBoard is not installed: give pip install tensorboard, or unset it."
         ) from error

@@ -18,8 +18,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from lkca.core.files import replacing, sha256
-from lkca.errors import InputError
+from lkca.core.files import atomic_write, sha256
+from lkca.errors import LkcaError
 from lkca.training.checkpoint import write
 
 LAYOUT = "1"  # of the file; another one where names or meanings of what it holds have changed
@@ -102,7 +102,7 @@ class State:
         """Write everything, or of a finished training what its outputs are made of; whole or not at all.
 
         Raises:
-            InputError: If the file cannot be written.
+            LkcaError: If the file cannot be written.
         """
         self.at.seconds, self.began = self.seconds(), monotonic()
         tensors = {f"best.{name}": weight for name, weight in self.best.items()}
@@ -116,7 +116,7 @@ class State:
             tensors["totals"] = self.totals
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         facts = json.dumps(asdict(self.at))
-        with replacing(self.path, lasting=True) as part:
+        with atomic_write(self.path, fsync=True) as part:
             write(tensors, part, self.whose | {"layout": LAYOUT, "facts": facts, "sha256": _digest(tensors, facts)})
 
     def _load(self) -> None:
@@ -126,7 +126,7 @@ class State:
         says so.
 
         Raises:
-            InputError: If the file cannot be read now, which need not be its fault.
+            LkcaError: If the file cannot be read now, which need not be its fault.
         """
         try:
             with safe_open(self.path, "pt") as file:
@@ -146,7 +146,7 @@ class State:
             print(f"{self.path} cannot be gone on from ({error}): it is put aside as {aside.name}.", flush=True)
             return
         except OSError as error:
-            raise InputError(f"{self.path} cannot be read ({error}): try again, or delete it to start anew.") from error
+            raise LkcaError(f"{self.path} cannot be read ({error}): try again, or delete it to start anew.") from error
         parts: dict[str, dict[str, Tensor]] = {"best": {}, "net": {}, "optimiser": {}}
         for name, tensor in tensors.items():
             kind, _, rest = name.partition(".")

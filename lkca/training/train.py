@@ -17,14 +17,14 @@ from torch import Tensor, distributed, nn
 
 from lkca.config.run import read_run
 from lkca.config.schema import Distill, Run, Train
-from lkca.core.environment import device, end_with_parent, keep_memory
-from lkca.core.files import read_json, replacing, sha256
+from lkca.core.environment import default_device, die_with_parent, disable_malloc_trim
+from lkca.core.files import atomic_write, read_json, sha256
 from lkca.core.fingerprint import of_step
-from lkca.core.gpus import cards as taken
-from lkca.core.locks import alone
+from lkca.core.gpus import acquire_gpus
+from lkca.core.locks import exclusive_lock
 from lkca.data import patches
 from lkca.data.resize import resize
-from lkca.errors import InputError
+from lkca.errors import LkcaError
 from lkca.models.registry import build, class_of
 from lkca.training import checkpoint, losses
 from lkca.training.progress import Steps
@@ -59,16 +59,16 @@ def train(
         adopted: Digests of other code that changes no numbers: a training that it has begun goes on, too.
 
     Raises:
-        InputError: If the files do not belong together, or the network has diverged; the last good state is kept.
+        LkcaError: If the files do not belong together, or the network has diverged; the last good state is kept.
     """
     if cards < 0:
-        raise InputError(f"--cards {cards} is out of range: choose 0 or more.")
+        raise LkcaError(f"--cards {cards} is out of range: choose 0 or more.")
     rank, ranks = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     settings, places = read_run(run), read_json(split)
     if settings.split_sha256 != sha256(split):
-        raise InputError(f"{split} is not the split that {run} was made for: run snakemake again.")
+        raise LkcaError(f"{split} is not the split that {run} was made for: run snakemake again.")
     recipe = settings.train
-    with nullcontext() if ranks > 1 else alone(out, wait=True), taken(0 if ranks > 1 else cards):
+    with nullcontext() if ranks > 1 else exclusive_lock(out, wait=True), acquire_gpus(0 if ranks > 1 else cards):
         if cards > 1 and not distributed.is_torchelastic_launched():
             return share_out(cards, adopted, run, scene, split, teacher, out, history)
         on = prepare(recipe, ranks)
@@ -115,7 +115,7 @@ def train(
             if not at.finished:
                 at.finished = True
                 state.save()
-            with replacing(history, lasting=True) as part, part.open("w", newline="") as file:
+            with atomic_write(history, fsync=True) as part, part.open("w", newline="") as file:
                 csv.writer(file).writerows([HISTORY, *at.rows])
             checkpoint.save(out, state.best, sha256(run), at.best)
             state.forget_others()
@@ -133,7 +133,7 @@ def share_out(cards: int, adopted: Sequence[str], *files: Path | None) -> None:
     """Start `train` with these files once for each card; together they train one network, whose gradients they share.
 
     Raises:
-        InputError: If that ends badly; what went wrong has been said by then.
+        LkcaError: If that ends badly; what went wrong has been said by then.
     """
     run, scene, split, teacher, out, history = map(str, files)
     options = ["--run", run, "--scene", scene, "--split", split, "--out", out, "--history", history]
@@ -141,9 +141,9 @@ def share_out(cards: int, adopted: Sequence[str], *files: Path | None) -> None:
     options += ["--adopted", *adopted]
     launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node", str(cards), "-m", "--", "lkca", "train"]
     command = [sys.executable, "-m", *launcher, *options, "--cards", str(cards)]
-    done = subprocess.run(command, preexec_fn=end_with_parent)
+    done = subprocess.run(command, preexec_fn=die_with_parent)
     if done.returncode:
-        raise InputError(f"{run}: training on {cards} cards has failed, as said above.")
+        raise LkcaError(f"{run}: training on {cards} cards has failed, as said above.")
 
 
 def prepare(recipe: Train, ranks: int) -> str:
@@ -156,16 +156,16 @@ def prepare(recipe: Train, ranks: int) -> str:
     Returns:
         The device: "cuda" or "cpu".
     """
-    on = device()
+    on = default_device()
     if on == "cuda":
         torch.use_deterministic_algorithms(recipe.deterministic)
         torch.utils.deterministic.fill_uninitialized_memory = False
         torch.backends.cudnn.benchmark = not recipe.deterministic  # tries algorithms, and takes another one next time
         os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # what cuBLAS needs to be deterministic
     else:
-        keep_memory()
+        disable_malloc_trim()
     if ranks > 1:
-        end_with_parent()
+        die_with_parent()
         if on == "cuda":
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
         distributed.init_process_group("nccl" if on == "cuda" else "gloo")
@@ -186,12 +186,12 @@ def seeded(settings: Run) -> nn.Module:
 def guiding(settings: Run, teacher: Path | None) -> nn.Module:
     """The teacher of a run, frozen and in evaluation mode."""
     if teacher is None:
-        raise InputError(
+        raise LkcaError(
             f"{checkpoint.reads(settings)} learns from {settings.distill.teacher}: name its weights by --teacher."
         )
     beside = teacher.with_name("run.json")
     if sha256(beside) != settings.teacher_sha256:
-        raise InputError(
+        raise LkcaError(
             f"{beside} is not the teacher that {checkpoint.reads(settings)} was set for: run snakemake again."
         )
     net = network(read_run(beside))
@@ -293,7 +293,7 @@ def end_epoch(state: State, run: Path, patches: int, rate: float) -> None:
         rate: The learning rate of the last step.
 
     Raises:
-        InputError: If the network has diverged.
+        LkcaError: If the network has diverged.
     """
     at, losses = state.at, state.totals / state.at.steps
     if distributed.is_initialized():
@@ -317,7 +317,7 @@ def save_when_due(state: State, run: Path, rank: int) -> None:
     """Save a training now and then, if nothing is wrong with it.
 
     Raises:
-        InputError: If the network has diverged.
+        LkcaError: If the network has diverged.
     """
     if state.due():
         if not state.good():
@@ -327,8 +327,8 @@ def save_when_due(state: State, run: Path, rank: int) -> None:
         state.saved = monotonic()
 
 
-def diverged(state: State, run: Path, what: str) -> InputError:
+def diverged(state: State, run: Path, what: str) -> LkcaError:
     """The sentence that says so."""
     kept = f"; the last good state is {state.path}" if state.path.exists() else ""
     where = f"epoch {state.at.epoch + 1}, step {state.at.step}"
-    return InputError(f"{run}: {what} in {where}: lower train.learning_rate{kept}.")
+    return LkcaError(f"{run}: {what} in {where}: lower train.learning_rate{kept}.")

@@ -10,11 +10,11 @@ from pathlib import Path
 from snakemake.settings.types import DeploymentMethod
 
 sys.path.insert(0, workflow.basedir)
-from lkca.core.gpus import visible
+from lkca.core.gpus import visible_gpus
 from lkca.config.load import experiment
-from lkca.errors import InputError
-from lkca.core.files import replacing
-from lkca.core.environment import memory_here
+from lkca.errors import LkcaError
+from lkca.core.files import atomic_write
+from lkca.core.environment import total_memory
 from lkca.pipeline.plan import LONGEST, Estimates
 from lkca.pipeline.records import Results
 
@@ -25,7 +25,7 @@ shell.prefix(f"set -euo pipefail; export PYTHONPATH={shlex.quote(str(workflow.ba
 try:
     EXPERIMENT = experiment(config)
     RESULTS = Results(EXPERIMENT)
-except InputError as error:
+except LkcaError as error:
     sys.exit(f"lkca: {error}")
 JOBS = RESULTS.jobs
 if workflow.is_main_process:
@@ -45,7 +45,7 @@ PYTHON = "python" if CONDA else shlex.quote(sys.executable)
 FROZEN = EXPERIMENT.model_dump_json()
 CONFIGURATION = Path(f".snakemake/lkca/{hashlib.sha256(FROZEN.encode()).hexdigest()[:16]}.json")
 if not CONFIGURATION.exists():
-    with replacing(CONFIGURATION) as part:
+    with atomic_write(CONFIGURATION) as part:
         part.write_text(FROZEN, encoding="utf-8")
 
 
@@ -65,10 +65,10 @@ RUN = "results/{exp}/runs/{scene}_x{scale}/{model}/seed{seed}"
 # job's resources within them, so none is too small for a job.
 ELSEWHERE = workflow.resource_settings.nodes is not None
 CORES = workflow.resource_settings.cores or 1  # all of this machine's; None where an executor has its own
-CARDS = len(visible())
+CARDS = len(visible_gpus())
 ESTIMATES = Estimates(EXPERIMENT, gpu=CARDS > 0 or ELSEWHERE)
 if workflow.is_main_process and not ELSEWHERE:
-    for name, limit in {"gpu": CARDS, "mem_mb": memory_here() // 10**6}.items():
+    for name, limit in {"gpu": CARDS, "mem_mb": total_memory() // 10**6}.items():
         if name not in workflow.global_resources:  # neither the user nor a profile says another
             workflow.global_resources[name] = limit
 
@@ -86,7 +86,7 @@ def files(step):
             RESULTS.forced |= {*workflow.dag_settings.forcerun}  # which is not there yet when this file is read
             try:
                 changed = RESULTS.changed(job)
-            except InputError as error:
+            except LkcaError as error:
                 sys.exit(f"lkca: {error}")
             if changed:
                 stored = workflow.modifier.path_modifier.apply_default_storage  # where a profile names one
