@@ -45,10 +45,10 @@ from scipy.io import loadmat, savemat
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, RandomSampler, default_collate
 
-from lkca.config.jobs import run_settings
 from lkca.config.load import read_config
 from lkca.config.run import read_run, settings
 from lkca.config.schema import Experiment, Run
+from lkca.config.settings import RunSettings
 from lkca.core.files import read_json, sha256, write_json
 from lkca.data import splits
 from lkca.data.resize import resize
@@ -280,7 +280,7 @@ def prepare(folder: Path, e: Experiment) -> None:
 
 def write_run(folder: Path, name: str, e: Experiment, model: str, split: dict, changes: dict, **args: float) -> None:
     """Write split.json and run.json in folder/name: config.yaml's with changes of `train` and of the network's args."""
-    run, place = run_settings(e, "chikusei", SCALE, model), folder / name
+    run, place = RunSettings.of(e, "chikusei", SCALE, model).model_dump(), folder / name
     run |= {"train": run["train"] | changes, "args": run["args"] | args}
     write_json(place / "split.json", split)
     teacher = folder / TEACHER / "run.json" if run["distill"] else None

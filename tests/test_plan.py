@@ -15,7 +15,7 @@ import yaml
 from safetensors.numpy import save_file
 
 from lkca.config import load
-from lkca.config.jobs import run_settings
+from lkca.config.settings import RunSettings
 from lkca.core import environment
 from lkca.core import gpus as cards
 from lkca.core.files import sha256, write_json
@@ -209,7 +209,7 @@ def test_the_measurements_are_of_this_kind_of_machine(paper, monkeypatch, tmp_pa
 def made_run(e, run, **changes):
     path = plan.file_of(e, run, "run.json")
     files = {"seed": run[3], "scene_sha256": "0", "split_sha256": "0", "teacher_sha256": None}
-    write_json(path, run_settings(e, *run[:3]) | files | changes)
+    write_json(path, RunSettings.of(e, *run[:3]).model_dump() | files | changes)
     return path
 
 

@@ -11,7 +11,20 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from pydantic import BaseModel
+
 from lkca.config.schema import Experiment
+from lkca.config.settings import (
+    BenchmarkSettings,
+    BicubicCheckSettings,
+    ClaimsSettings,
+    FigureSettings,
+    ReportSettings,
+    RunSettings,
+    SceneSettings,
+    SplitSettings,
+    TableSettings,
+)
 from lkca.core.fingerprint import Code, of_step
 from lkca.errors import LkcaError
 from lkca.models.registry import class_of
@@ -33,7 +46,6 @@ RUN_FILES = {
     "images": "image.npz",
     "histories": "history.csv",
 }
-CITED = {"sensor", "gsd_m", "nanometres", "source", "citation", "terms"}  # of a cube, in the report
 NOT_PIXELS = {"sensor", "gsd_m", "source", "citation", "terms", "confirm"}  # of a cube, but texts and facts
 ORDERED = {"rows", "scenes"}  # maps of settings whose order a reader sees; that of all others has no meaning
 
@@ -87,6 +99,8 @@ def _listed(paths: Paths) -> list[str]:
 
 
 def _canonical(value: Any, key: str = "") -> Any:
+    if isinstance(value, BaseModel):
+        value = value.model_dump(mode="json")
     if isinstance(value, Mapping):
         pairs = [[name, _canonical(each, name)] for name, each in value.items()]
         return pairs if key in ORDERED else dict(pairs)
@@ -182,7 +196,7 @@ class Jobs:
         return Job(
             step="fetch",
             name=f"scenes/{scene}.files",
-            arguments={"scene": scene, "settings": cube.model_dump(mode="json")},
+            arguments={"scene": scene, "settings": cube},
             settings=cube.model_dump(mode="json", include={"files": {"__all__": facts}, "forms": {"__all__": facts}}),
             inputs={},
             raw=cube.reads(),
@@ -197,14 +211,7 @@ class Jobs:
         return Job(
             step="scene",
             name=f"scenes/{scene}",
-            arguments={
-                "settings": {
-                    "name": scene,
-                    "cube_name": s.cube if isinstance(s.cube, str) else None,
-                    "cube": cube.model_dump(mode="json"),
-                    **settings,
-                }
-            },
+            arguments={"settings": SceneSettings.of(self.e, scene)},
             settings={
                 **settings,
                 "cube": cube.model_dump(mode="json", exclude={*NOT_PIXELS, "files", "forms"}),
@@ -222,7 +229,7 @@ class Jobs:
         return Job(
             step="split",
             name=f"splits/{scene}_x{scale}",
-            arguments={"settings": split_settings(self.e, scene, scale)},
+            arguments={"settings": SplitSettings.of(self.e, scene, scale)},
             inputs={"manifest": f"{self.root}/scenes/{scene}.json"},
             outputs={"out": f"{self.root}/splits/{scene}_x{scale}.json"},
             needs=(f"scenes/{scene}",),
@@ -235,7 +242,7 @@ class Jobs:
         return Job(
             step="settings",
             name=f"runs/{_run(scene, scale, model, seed)}/settings",
-            arguments={"settings": run_settings(self.e, scene, scale, model), "seed": seed},
+            arguments={"settings": RunSettings.of(self.e, scene, scale, model), "seed": seed},
             inputs={
                 "scene": f"{self.root}/scenes/{scene}.json",
                 "split": f"{self.root}/splits/{scene}_x{scale}.json",
@@ -313,16 +320,7 @@ class Jobs:
         return Job(
             step="efficiency",
             name=f"efficiency/{scene}_x{scale}",
-            arguments={
-                "settings": {
-                    "scene": scene,
-                    "scale": scale,
-                    "bands": self.e.scenes[scene].bands,
-                    "models": {
-                        name: model.model_dump(include={"arch", "args", "upsampler"}) for name, model in models.items()
-                    },
-                }
-            },
+            arguments={"settings": BenchmarkSettings.of(self.e, scene, scale, [*models])},
             inputs={},
             outputs={"out": f"{self.root}/efficiency/{scene}_x{scale}.json"},
             archs=tuple(model.arch for model in models.values()),
@@ -336,15 +334,7 @@ class Jobs:
         return Job(
             step="table",
             name=f"tables/{table}",
-            arguments={
-                "settings": {
-                    "name": table,
-                    "scene_title": self.e.scenes[t.scene].title,
-                    "seeds": self.e.seeds,
-                    "stand_in": self.e.stand_in,
-                    **t.model_dump(),
-                }
-            },
+            arguments={"settings": TableSettings.of(self.e, table)},
             inputs={"scores": self._files(runs, "scores.json"), "printed": PRINTED},
             beside=(f"{TEMPLATES}/table.html.j2",),
             outputs=dict(
@@ -366,12 +356,7 @@ class Jobs:
         return [f"{self.root}/figures/{figure}.{kind}" for kind in ("png", "pdf")]
 
     def _figure(self, figure: str) -> Job:
-        f, models = self.e.figures[figure], list(self.e.models)
-        scenes = {}
-        for name in f.scenes:
-            scene = self.e.scenes[name]
-            facts = {"title": scene.title, "nanometres": scene.described().nanometres}
-            scenes[name] = {**facts, **scene.composite.model_dump()}
+        f = self.e.figures[figure]
         reads = FIGURE_READS.get(f.kind, ("scores",))
         runs = self._figure_runs(figure)
         files: dict[str, Paths] = {
@@ -384,16 +369,7 @@ class Jobs:
         return Job(
             step="figure",
             name=f"figures/{figure}",
-            arguments={
-                "settings": {
-                    "name": figure,
-                    **f.model_dump(),
-                    "scenes": scenes,
-                    "seeds": f.seeds(self.e.seeds),
-                    "looks": {label: models.index(model) for label, model in f.rows.items() if model in models},
-                    "stand_in": self.e.stand_in,
-                }
-            },
+            arguments={"settings": FigureSettings.of(self.e, figure)},
             inputs=files,
             outputs=dict(zip(("png", "pdf"), self.figure_files(figure), strict=True)),
             needs=(
@@ -405,16 +381,12 @@ class Jobs:
     def _bicubic_rows(self, scene: str) -> Job:
         absent = self.absent_scenes
         runs = [run for run in self._bicubic_runs() if run[0] == scene and scene not in absent]
-        settings = {
-            "experiment": self.e.experiment,
-            "scenes": {name: s.title for name, s in self.e.scenes.items()},
-            "stand_in": self.e.stand_in,
-        }
+        settings = BicubicCheckSettings.of(self.e, absent)
         return Job(
             step="bicubic_rows",
             name=f"bicubic_check/{scene}",
-            arguments={"settings": {**settings, "absent": absent}},
-            settings={**settings, "absent": sorted(absent)},
+            arguments={"settings": settings},
+            settings={**settings.model_dump(), "absent": sorted(absent)},
             inputs={
                 "scores": self._files(runs, "scores.json"),
                 "manifests": [f"{self.root}/scenes/{scene}.json"] if runs else [],
@@ -439,13 +411,7 @@ class Jobs:
             step="claims",
             name="claims",
             archs=(self.e.models["lkca"].arch,) if "lkca" in self.e.models else (),  # whose shortcut a claim computes
-            arguments={
-                "settings": {
-                    "rows": {name: self.e.tables[name].rows for name in self.e.report.tables},
-                    "models": {name: model.model_dump() for name, model in self.e.models.items()},
-                    "stand_in": self.e.stand_in,
-                }
-            },
+            arguments={"settings": ClaimsSettings.of(self.e)},
             inputs={
                 "scores": self._files(runs, "scores.json"),
                 "spectra": self._files(spectra, "spectrum.json"),
@@ -473,25 +439,7 @@ class Jobs:
         return Job(
             step="report",
             name="report",
-            arguments={
-                "settings": {
-                    "experiment": e.experiment,
-                    "title": e.title,
-                    "stand_in": e.stand_in,
-                    "seeds": e.seeds,
-                    "adopted": self.adopted,
-                    "scenes": {
-                        name: {
-                            "title": scene.title,
-                            "image": scene.composite.image,
-                            **scene.described().model_dump(mode="json", include=CITED),
-                        }
-                        for name, scene in e.scenes.items()
-                    },
-                    "tables": [{"name": name, **e.tables[name].model_dump()} for name in e.report.tables],
-                    "figures": [{"name": name, **e.figures[name].model_dump()} for name in e.report.figures],
-                }
-            },
+            arguments={"settings": ReportSettings.of(e, self.adopted)},
             inputs={
                 "scenes": [f"{self.root}/scenes/{scene}.json" for scene in scenes],
                 "splits": [f"{self.root}/{split}.json" for split in splits],
@@ -599,33 +547,3 @@ def _run(scene: str, scale: int, model: str, seed: int) -> str:
 
 def _makers_of_data(run: str, scene: str, scale: int) -> tuple[str, ...]:
     return f"runs/{run}/settings", f"scenes/{scene}", f"splits/{scene}_x{scale}"
-
-
-def split_settings(e: Experiment, scene: str, scale: int) -> dict[str, Any]:
-    """The settings of `patches.split`: everything that decides a split except its scene."""
-    patches, test = e.patches[f"x{scale}"], e.scenes[scene].test
-    return {
-        "scale": scale,
-        **patches.model_dump(),
-        "sampling": e.sampling,
-        "validation": e.validation,
-        "test": {"rows": test.rows, "columns": test.columns, "tile": test.sides()},
-    }
-
-
-def run_settings(e: Experiment, scene: str, scale: int, model: str) -> dict[str, Any]:
-    """What the configuration says of a run; `config.settings` adds what the files say."""
-    m = e.models[model]
-    train = e.train_of(scene, scale, model)
-    return {
-        "experiment": e.experiment,
-        "scene": scene,
-        "scale": scale,
-        "model": model,
-        "bands": e.scenes[scene].bands,
-        "arch": m.arch,
-        "args": m.args,
-        "upsampler": m.upsampler.model_dump() if m.upsampler else None,
-        "train": train.model_dump() if train else None,
-        "distill": m.distill.model_dump() if m.distill else None,
-    }

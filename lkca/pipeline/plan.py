@@ -20,9 +20,9 @@ import yaml
 from rich.filesize import decimal
 from safetensors import SafetensorError, safe_open
 
-from lkca.config.jobs import run_settings, split_settings
 from lkca.config.load import read_config
 from lkca.config.schema import Experiment
+from lkca.config.settings import RunSettings, SplitSettings
 from lkca.core import gpus as cards
 from lkca.core.files import read_csv, read_json, sha256
 from lkca.core.locks import try_lock
@@ -127,7 +127,7 @@ def counted(e: Experiment, scene: str, scale: int) -> dict[str, int] | None:
         areas = read_json(manifest)["areas"]
     else:
         return None
-    _, places = splits.windows(split_settings(e, scene, scale), areas, f"scenes.{scene}")
+    _, places = splits.windows(SplitSettings.of(e, scene, scale).model_dump(), areas, f"scenes.{scene}")
     whole = sum(area["rows"] for area in areas) * max(area["columns"] for area in areas)
     return {name: len(each) for name, each in places.items()} | {"pixels": whole}
 
@@ -290,7 +290,7 @@ def _state(results: Results, run: Run) -> tuple[str, int, float]:
     """State, steps and seconds of a training; of files that belong to other settings or other code nothing counts."""
     e = results.jobs.e
     settings, history = file_of(e, run, "run.json"), file_of(e, run, "history.csv")
-    if not settings.exists() or not run_settings(e, *run[:3]).items() <= read_json(settings).items():
+    if not settings.exists() or not RunSettings.of(e, *run[:3]).model_dump().items() <= read_json(settings).items():
         return "waiting", 0, 0.0
     job = results.jobs.of("train", dict(zip(("scene", "scale", "model", "seed"), run, strict=True)))
     if results.reason(job) is None and not results.changed(job):

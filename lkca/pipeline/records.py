@@ -221,8 +221,13 @@ class Results:
         if record.settings != job.decided_by():
             return Reason(CHANGED, _listed(_differences(record.settings, job.decided_by())))
         read, now = _digests(record.reads), {label: self.hashes.of(path) for label, path in job.reads().items()}
-        changed = [label for label, digest in now.items() if digest and digest != read.get(label)]
         gone = sorted(read.keys() - now.keys())
+        renamed = {read[label] for label in gone}  # the same content under another name is no change
+        changed = [
+            label
+            for label, digest in now.items()
+            if digest and digest != read.get(label) and (label in read or digest not in renamed)
+        ]
         headers = [label for label in gone if job.raw and label.lower().endswith(".hdr")]  # their files are there
         changed += [label for label in gone if label in headers or self.hashes.of(label)]
         if changed:
@@ -388,7 +393,7 @@ def step(name: str, experiment: Path, outputs: list[Path], cards: int) -> None:
     same = record.codes() if record and code.digest in record.codes() else set()
     before = {path: results.hashes.of(path) for path in job.reads().values()}
     options: dict[str, Any] = {
-        key: json.dumps(value) if isinstance(value, dict) else value for key, value in job.arguments.items()
+        key: value.model_dump_json() if isinstance(value, BaseModel) else value for key, value in job.arguments.items()
     }
     for key, paths in job.inputs.items():
         options[key] = [Path(path) for path in paths] if isinstance(paths, list) else paths and Path(paths)
