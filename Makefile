@@ -1,5 +1,5 @@
 # What these targets install, cache and write lies in this folder (.venv, .snakemake, results); nothing lies outside it.
-.PHONY: setup demo test lint soak bench rehearsal lock unlock clean
+.PHONY: setup demo check test lint soak bench rehearsal lock unlock clean
 
 PYTHON ?= python3
 READY := .venv/ready-$(word 1,$(shell { pwd; cat pyproject.toml constraints.txt; } | cksum))
@@ -47,9 +47,15 @@ demo: $(READY)
 test: $(READY)
 	XDG_CONFIG_HOME="$(XDG_CACHE_HOME)/config" .venv/bin/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
+# Everything that is fast: no workflow, no browser, no kills.
+check: $(READY)
+	.venv/bin/python -m pytest --numprocesses 2 -m "not slow"
+
 lint: $(READY)
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
+	.venv/bin/mypy
+	.venv/bin/lint-imports
 	.venv/bin/snakefmt --check Snakefile workflow
 	.venv/bin/snakemake --lint
 
