@@ -464,7 +464,7 @@ def test_plan_and_snakemake_name_the_same_jobs_where_files_are_missing(checkout,
     if change:
         CHANGES[change](checkout)
     jobs = planned(checkout)
-    plan = "import json, sys; from lkca.records import *; e = read_config([Path(name) for name in sys.argv[1:]]); "
+    plan = "import json, sys; from lkca.pipeline.records import *; e = read_config([Path(name) for name in sys.argv[1:]]); "
     command = [sys.executable, "-c", plan + "print(json.dumps(Results(e).pending()))", *CONFIG]
     done = subprocess.run(command, cwd=checkout, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": "."})
     assert json.loads(done.stdout) == jobs
