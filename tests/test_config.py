@@ -113,9 +113,9 @@ WRONG = [
     ({"models": {"bicubic": {"train": {}}}}, "models.bicubic.train: bicubic has nothing to train: write null"),
     ({"models": {"vdsr": {"train": None}}}, "models.vdsr.train: vdsr has to be trained"),
     ({"figures": {"4": {"rows": {"Bicubic": "bicubic"}}}}, "bicubic has no trained upsampling layer"),
-    ({"figures": {"6": {"scenes": ["chikusei", "pavia_centre"]}}}, "a composite shows one scene"),
+    ({"figures": {"6": {"scenes": ["chikusei", "pavia_centre"]}}}, "a composite figure shows one scene"),
     ({"figures": {"S6": {"rows": {"Bicubic": "bicubic"}}}}, "bicubic has no training: choose another model"),
-    ({"figures": {"S7": {"rows": {"LKCA-KD": None}}}}, "differences are from the first row"),
+    ({"figures": {"S7": {"rows": {"LKCA-KD": None}}}}, "compares with the first row"),
     ({"tables": {"I": {"rows": {4: "lkca_4"}}}}, "put the key in quotes"),
     (
         {"tables": {"new": {"title": "", "header": "", "scene": "chikusei", "scales": [4], "rows": {}}}},

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.text import Annotation, Text
 
+from lkca.config.figure_kinds import FIGURE_KINDS
 from lkca.core.files import read_json
 from lkca.paper.statistics import blocks_interval
 from lkca.report.figures import FIGURES, figure
@@ -369,3 +370,7 @@ def test_without_the_first_row_there_are_no_differences(tmp_path, scores, drawn)
     draw(tmp_path, "differences", scores, rows={"VDSR": "vdsr", "LKCA-Net": "lkca"})
     assert says(drawn[0], "VDSR, from which differences are taken, or all others were not run.")
     assert not drawn[0].axes
+
+
+def test_every_declared_figure_kind_has_a_drawing_function():
+    assert FIGURES.keys() == FIGURE_KINDS.keys()

@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from lkca.config.figure_kinds import FIGURE_KINDS
 from lkca.config.schema import Experiment
 from lkca.config.settings import (
     BenchmarkSettings,
@@ -33,13 +34,6 @@ PRINTED = "lkca/paper/paper_tables.csv"
 CLAIMS = "lkca/paper/claims.yaml"
 TEMPLATES = "lkca/report/templates"
 TABLE_FILES = ("csv", "md", "tex", "html", "verdicts.csv", "comparisons.csv")
-FIGURE_READS = {  # kind of a figure -> what it reads of each run, or "efficiency"; scores.json alone if not listed
-    "spectrum": ("spectra",),
-    "composite": ("scores", "images"),
-    "pixels": ("scores", "images"),
-    "curves": ("scores", "histories"),
-    "speed": ("scores", "efficiency"),
-}
 RUN_FILES = {
     "scores": "scores.json",
     "spectra": "spectrum.json",
@@ -357,15 +351,15 @@ class Jobs:
 
     def _figure(self, figure: str) -> Job:
         f = self.e.figures[figure]
-        reads = FIGURE_READS.get(f.kind, ("scores",))
+        kind = FIGURE_KINDS[f.kind]
         runs = self._figure_runs(figure)
         files: dict[str, Paths] = {
-            kind: self._files(runs, name) if kind in reads else [] for kind, name in RUN_FILES.items()
+            option: self._files(runs, name) if option in kind.reads else [] for option, name in RUN_FILES.items()
         }
-        measured = [f"efficiency/{scene}_x{f.scale}" for scene in f.scenes] if "efficiency" in reads else []
+        measured = [f"efficiency/{scene}_x{f.scale}" for scene in f.scenes] if kind.reads_efficiency else []
         files["efficiency"] = [f"{self.root}/{name}.json" for name in measured]
         steps = {"scores": "evaluate", "images": "evaluate", "spectra": "spectrum", "histories": "train"}
-        made_by = dict.fromkeys(steps[kind] for kind in reads if kind in steps)
+        made_by = dict.fromkeys(steps[option] for option in kind.reads)
         return Job(
             step="figure",
             name=f"figures/{figure}",
@@ -477,7 +471,7 @@ class Jobs:
         """The models whose speed is measured, by scene and scale: of the report's tables and its figures of speed."""
         shown: list[Any] = [self.e.tables[name] for name in self.e.report.tables]
         figures = map(self.e.figures.get, self.e.report.figures)
-        shown += [figure for figure in figures if figure.kind == "speed"]
+        shown += [figure for figure in figures if FIGURE_KINDS[figure.kind].reads_efficiency]
         models: dict[tuple[str, int], list[str]] = {}
         for scene, scale, model in sorted({run for each in shown for run in each.runs()}):
             models.setdefault((scene, scale), []).append(model)
@@ -506,13 +500,13 @@ class Jobs:
     def _claims_spectra(self) -> list[tuple]:
         """The runs whose singular values claims are about: LKCA-Net's, of every seed, where a figure shows them."""
         figures = [self.e.figures[name] for name in self.e.report.figures]
-        shown = [figure for figure in figures if figure.kind == "spectrum"]
+        shown = [figure for figure in figures if "spectra" in FIGURE_KINDS[figure.kind].reads]
         runs = {run for figure in shown for run in figure.runs() if run[2] == figure.rows.get("LKCA-Net")}
         return self._seeds(sorted(runs))
 
     def _report_spectra(self) -> list[tuple]:
         """The runs whose singular values figures show and claims are about."""
-        figures = [name for name in self.e.report.figures if self.e.figures[name].kind == "spectrum"]
+        figures = [name for name in self.e.report.figures if "spectra" in FIGURE_KINDS[self.e.figures[name].kind].reads]
         return sorted({*self._claims_spectra(), *(run for name in figures for run in self._figure_runs(name))})
 
     def _seeds(self, runs: Iterable[tuple]) -> list[tuple]:

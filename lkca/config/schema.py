@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from lkca.config.figure_kinds import FIGURE_KINDS
 from lkca.data.catalog import CUBES, Cube
 
 Count = Annotated[int, Field(ge=1)]
@@ -180,28 +181,24 @@ class Table(Settings):
 class Figure(Settings):
     """A picture of some rows."""
 
-    kind: Literal["share", "spectrum", "composite", "speed", "bands", "pixels", "curves", "differences"]
+    kind: Literal[*FIGURE_KINDS]
     title: str
     scenes: Annotated[Names, Field(min_length=1)]
     scale: Scale
     rows: Rows
 
     @model_validator(mode="after")
-    def _one_scene(self) -> Self:
-        if self.kind == "composite" and len(self.scenes) > 1:
-            raise ValueError("a composite shows one scene: make a figure for each")
-        return self
-
-    @model_validator(mode="after")
-    def _reference(self) -> Self:
-        models = models_of_rows(self.rows)
-        if self.kind == "differences" and (len(models) < 2 or next(iter(self.rows)) not in models):
-            raise ValueError("differences are from the first row: give it and another one a model")
+    def _check_kind(self) -> Self:
+        kind, models = FIGURE_KINDS[self.kind], models_of_rows(self.rows)
+        if kind.one_scene and len(self.scenes) > 1:
+            raise ValueError(f"a {self.kind} figure shows one scene: make a figure for each")
+        if kind.compares_rows and (len(models) < 2 or next(iter(self.rows)) not in models):
+            raise ValueError(f"a {self.kind} figure compares with the first row: give it and another row a model")
         return self
 
     def seeds(self, seeds: list[int]) -> list[int]:
         """Which of the experiment's seeds it shows."""
-        return seeds if self.kind in ("speed", "curves", "differences") else seeds[:1]
+        return seeds if FIGURE_KINDS[self.kind].all_seeds else seeds[:1]
 
     def runs(self) -> list[tuple[str, int, str]]:
         """Its (scene, scale, model), of the seeds that it shows."""

@@ -6,13 +6,12 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from lkca.config.figure_kinds import FIGURE_KINDS
 from lkca.config.messages import fail, format_error, require_known
 from lkca.config.schema import MOST_ARG, Experiment, Model, Scene, Train, models_of_rows
 from lkca.data.catalog import CUBES
 from lkca.errors import LkcaError
 from lkca.models.registry import MODELS, check
-
-NO_TRAINING = {"spectrum": "no trained upsampling layer", "curves": "no training"}  # kinds that need it
 
 
 def check_references(e: Experiment) -> None:
@@ -48,9 +47,9 @@ def check_references(e: Experiment) -> None:
         _check_rows(e, f"tables.{name}", [table.scene], table.scales, table.rows)
     for name, figure in e.figures.items():
         for label, model in figure.rows.items():
-            if figure.kind in NO_TRAINING and model in e.models and not e.models[model].train:
-                told = f"{model} has {NO_TRAINING[figure.kind]}: choose another model."
-                fail(f"figures.{name}.rows.{label}", told)
+            lacks = FIGURE_KINDS[figure.kind].untrained_lacks
+            if lacks and model in e.models and not e.models[model].train:
+                fail(f"figures.{name}.rows.{label}", f"{model} has {lacks}: choose another model.")
         _check_rows(e, f"figures.{name}", figure.scenes, [figure.scale], figure.rows)
 
 

@@ -44,7 +44,7 @@ PLUMBING = {
     *(f"lkca.core.{name}" for name in ("fingerprint", "gpus", "locks")),
     *(f"lkca.core.files:{name}" for name in ("atomic_write", "sha256", "json_digest", "read_json", "write_json")),
     "lkca.data.sandbox",
-    *(f"lkca.config.{name}" for name in ("jobs", "load", "messages", "run", "schema", "validate")),
+    *(f"lkca.config.{name}" for name in ("figure_kinds", "jobs", "load", "messages", "run", "schema", "validate")),
     *(f"lkca.training.{name}" for name in ("checkpoint", "progress", "resume")),
     "lkca.pipeline.records",
 }

@@ -1,0 +1,40 @@
+"""The kinds of figures: what each reads and what its rows must be.
+
+`lkca.report.figures` has the function that draws each kind, registered under the same name.
+"""
+
+from typing import Literal, NamedTuple
+
+RunFile = Literal["scores", "spectra", "images", "histories"]
+
+
+class FigureKind(NamedTuple):
+    """The declaration of a kind of figure.
+
+    Args:
+        reads: The files of each run that it reads; these are also the parameters of `lkca.report.figures.figure`.
+        reads_efficiency: Whether it reads the measured time and memory of its scenes.
+        all_seeds: Whether it shows every seed of a run, not only the first one.
+        one_scene: Whether it shows one scene only.
+        compares_rows: Whether it compares the other rows with the first one.
+        untrained_lacks: What a model without training lacks for this kind; None if it can be shown.
+    """
+
+    reads: tuple[RunFile, ...] = ("scores",)
+    reads_efficiency: bool = False
+    all_seeds: bool = False
+    one_scene: bool = False
+    compares_rows: bool = False
+    untrained_lacks: str | None = None
+
+
+FIGURE_KINDS = {
+    "share": FigureKind(),
+    "spectrum": FigureKind(reads=("spectra",), untrained_lacks="no trained upsampling layer"),
+    "composite": FigureKind(reads=("scores", "images"), one_scene=True),
+    "speed": FigureKind(reads_efficiency=True, all_seeds=True),
+    "bands": FigureKind(),
+    "pixels": FigureKind(reads=("scores", "images")),
+    "curves": FigureKind(reads=("scores", "histories"), all_seeds=True, untrained_lacks="no training"),
+    "differences": FigureKind(all_seeds=True, compares_rows=True),
+}
