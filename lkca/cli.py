@@ -85,7 +85,7 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument("--teacher", type=Path, nargs="?")
     c.add_argument("--out", type=Path, required=True)
     c.add_argument("--history", type=Path, required=True)
-    c.add_argument("--cards", type=int, default=1, help="GPUs; several share each batch")
+    c.add_argument("--gpus", type=int, default=1, help="GPUs; several share each batch")
     c.add_argument("--adopted", nargs="*", default=[], help="digests of other code whose training goes on")
 
     c = command("lkca.scoring.evaluate:evaluate", "score a run on its test images")
@@ -160,7 +160,7 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument("name", metavar="JOB", help="as lkca plan names it")
     c.add_argument("--experiment", type=Path, required=True, help="the checked configuration, from the Snakefile")
     c.add_argument("--outputs", type=Path, nargs="+", required=True, help="in the order of the rule")
-    c.add_argument("--cards", type=int, default=1, help="GPUs, for a training")
+    c.add_argument("--gpus", type=int, default=1, help="GPUs, for a training")
 
     c = command(
         "lkca.pipeline.records:adopt", "declare that a change of code does not change the numbers of finished jobs"

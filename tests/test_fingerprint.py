@@ -289,7 +289,9 @@ def test_whatever_a_scene_runs_through_is_covered(tmp_path, monkeypatch, execute
     from lkca.data import scenes
     from lkca.data.catalog import CUBES
 
-    monkeypatch.setattr(scenes, "guarded", lambda function, *args: function(*args))  # else it runs in another process
+    monkeypatch.setattr(
+        scenes, "run_sandboxed", lambda function, *args: function(*args)
+    )  # else it runs in another process
     cube = CUBES["indian_pines"].model_dump(mode="json")
     settings = {"name": "x", "cube_name": "indian_pines", "cube": cube, "bands": 12, "mirror": []}
     scenes.scene(json.dumps(settings), tmp_path / "x.npy", tmp_path / "x.json")

@@ -16,8 +16,7 @@ from safetensors.numpy import save_file
 
 from lkca.config import load
 from lkca.config.settings import RunSettings
-from lkca.core import environment
-from lkca.core import gpus as cards
+from lkca.core import environment, gpus
 from lkca.core.files import sha256, write_json
 from lkca.core.fingerprint import of_step
 from lkca.core.locks import exclusive_lock
@@ -39,7 +38,7 @@ def with_overlay(**overlay):
 
 @pytest.fixture(autouse=True)
 def no_card(monkeypatch):
-    monkeypatch.setattr(cards, "installed_gpus", lambda: ())
+    monkeypatch.setattr(gpus, "installed_gpus", lambda: ())
 
 
 def measurements(folder, name, rows):
@@ -197,7 +196,7 @@ def test_the_measurements_are_of_this_kind_of_machine(paper, monkeypatch, tmp_pa
         measurements(tmp_path, name, [row])
     assert plan.Estimates(paper, False, tmp_path).source.startswith("training_amd-epyc.csv")
     assert plan.Estimates(paper, True, tmp_path).source.startswith("training_nvidia-a100")
-    monkeypatch.setattr(cards, "installed_gpus", lambda: (("GPU-1", "NVIDIA H100 80GB HBM3"),))
+    monkeypatch.setattr(gpus, "installed_gpus", lambda: (("GPU-1", "NVIDIA H100 80GB HBM3"),))
     gpu = plan.Estimates(paper, True, tmp_path)
     assert gpu.of_gpu and gpu.source.startswith("training_nvidia-h100")
     assert 32 / gpu.step(("chikusei", 4, "lkca")) == pytest.approx(1000)  # of a card, not of one of 16 cores
@@ -354,7 +353,7 @@ rule probe:
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory):
-    """A copy of the workflow with a probe, on a machine that seems to have two cards."""
+    """A copy of the workflow with a probe, on a machine that seems to have two GPUs."""
     folder = copy_checkout(tmp_path_factory.mktemp("plan") / "lkca")
     with (folder / "Snakefile").open("a") as file:
         file.write(PROBE)
@@ -398,9 +397,11 @@ def test_limits_that_nobody_has_written_are_the_machines(checkout):
 
 def test_jobs_ask_for_what_they_need_and_never_for_more_than_there_is(checkout):
     target = ("--", "results/paper/runs/chikusei_x8/essaformer/seed3000/scores.json")
-    for name, gpus in (("0", False), ("1", True)):
+    for name, on_gpu in (("0", False), ("1", True)):
         jobs = re.findall(
-            r"^rule (train|evaluate):.*?resources: (.*?)$", snakemake(checkout, "-n", *target, gpus=gpus), re.M | re.S
+            r"^rule (train|evaluate):.*?resources: (.*?)$",
+            snakemake(checkout, "-n", *target, gpus=on_gpus),
+            re.M | re.S,
         )
         assert [job for job, _ in jobs] == ["train", "evaluate"]
         for _, told in jobs:
@@ -410,7 +411,7 @@ def test_jobs_ask_for_what_they_need_and_never_for_more_than_there_is(checkout):
     assert re.findall("mem_mb=([0-9]+)", told) == ["900", "900"]
 
 
-def test_two_cards_run_two_jobs_at_once_and_other_resources_rerun_nothing(checkout):
+def test_two_gpus_run_two_jobs_at_once_and_other_resources_rerun_nothing(checkout):
     gpu = ("--workflow-profile", "profiles/gpu")
     snakemake(checkout, *gpu, "--", "probes")
     times = [tuple(map(float, (checkout / f"probe/{i}").read_text().split())) for i in range(4)]

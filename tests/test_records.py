@@ -128,14 +128,14 @@ def test_the_files_that_decide_pixels(tmp_path):
     file, archive = (
         File(path=str(tmp_path / path), axes="bands rows columns") for path in ("q.bsq", "x.zip/folder/q.bsq")
     )
-    assert [Path(path).name for path in file.reads()] == ["q.bsq", "Q.HDR", "q.bsq.HDR", "q.hdr"]
-    assert [Path(path).name for path in archive.reads()] == ["x.zip"]
+    assert [Path(path).name for path in file.pixel_files()] == ["q.bsq", "Q.HDR", "q.bsq.HDR", "q.hdr"]
+    assert [Path(path).name for path in archive.pixel_files()] == ["x.zip"]
     facts = {"sensor": "x", "gsd_m": 1, "nanometres": (1, 2), "source": "", "citation": "", "terms": "", "bands": "1-2"}
     gone = File(path=str(tmp_path / "gone.bsq"), axes="bands rows columns")
-    assert Cube(files=(gone,), **facts).reads() == {}
-    assert list(Cube(files=(gone,), forms=(archive,), **facts).reads()) == [str(tmp_path / "x.zip")]
+    assert Cube(files=(gone,), **facts).pixel_files() == {}
+    assert list(Cube(files=(gone,), forms=(archive,), **facts).pixel_files()) == [str(tmp_path / "x.zip")]
     carried = File(path="tensorly:datasets/data/Indian_pines_corrected.npy", axes="rows columns bands")
-    assert list(carried.reads()) == [carried.path]
+    assert list(carried.pixel_files()) == [carried.path]
 
 
 def test_a_job_that_reads_what_changes_meanwhile_is_refused(tmp_path, monkeypatch):

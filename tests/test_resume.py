@@ -323,7 +323,7 @@ def test_several_processes_end_with_the_one_that_started_them(tiny):
     """Killed alone: it held the cards and the lock."""
     run = tiny.run("net", train=RECIPE | {"epochs": 1000})
     words = ["--run", run, "--scene", tiny.scene, "--split", tiny.split]
-    words += ["--out", run.with_name(FILES[0]), "--history", run.with_name(FILES[1]), "--cards", "2"]
+    words += ["--out", run.with_name(FILES[0]), "--history", run.with_name(FILES[1]), "--gpus", "2"]
     command = [sys.executable, "-m", "lkca", "train", *map(str, words)]
     process = subprocess.Popen(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE, text=True)
     assert "epoch 1/1000" in process.stdout.readline()

@@ -16,7 +16,7 @@ from lkca.commands import fetch
 from lkca.core.locks import exclusive_lock
 from lkca.data import scenes
 from lkca.data.catalog import CUBES, Cube, File
-from lkca.data.sandbox import guarded
+from lkca.data.sandbox import run_sandboxed
 from lkca.errors import LkcaError
 
 PAPER = {"chikusei": (2304, 2048), "houston2018": (4172, 1202), "pavia_centre": (1096, 715)}
@@ -27,9 +27,9 @@ CONFIG = [Path("config.yaml")]  # which is not there
 
 @pytest.fixture(autouse=True)
 def here(tmp_path, monkeypatch):
-    """Paths of cubes are relative to the checkout; no process of its own for each file (test_hostile.py has them)."""
+    """Paths of cubes are relative to the checkout; no process of its own for each file (test_hostile_files.py has them)."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(scenes, "guarded", lambda function, *args: function(*args))
+    monkeypatch.setattr(scenes, "run_sandboxed", lambda function, *args: function(*args))
 
 
 @pytest.fixture(scope="session")
@@ -124,7 +124,7 @@ def test_parts_make_the_same_whole(made, write, bands_at_once, monkeypatch):
     monkeypatch.setattr(scenes, "BLOCK", bands_at_once * 4 * 36 * 32)
     monkeypatch.setattr(scenes, "NANOMETRES", 200)
     Path("out").mkdir()
-    told = scenes._cut(Path("out/part.npy"), cube, cube.files, cube.numbers(), [])
+    told = scenes._cut(Path("out/part.npy"), cube, cube.files, cube.band_numbers(), [])
     crop = made[2:38, 1:33, [1, 2, 3, 5, 8, 9]].transpose(2, 0, 1)
     assert (np.load("out/part.npy") == crop.astype(np.float32) / np.float32(told["divisor"])).all()
 
@@ -253,7 +253,7 @@ def test_verify_tells_pavia_university_from_pavia_centre():
 
 @pytest.mark.parametrize("name", PAPER)
 def test_a_web_page_instead_of_data_is_refused(name):
-    place = CUBES[name].files[0].place()
+    place = CUBES[name].files[0].local_path()
     place.parent.mkdir(parents=True)
     place.write_text("<!doctype html><title>403 Forbidden</title>" * 9)
     with pytest.raises(LkcaError, match="the published one is|is a web page"):
@@ -312,7 +312,7 @@ def test_a_full_disk_is_not_blamed_on_the_file(made, monkeypatch):
         full.setattr(scenes.shutil, "disk_usage", lambda path: SimpleNamespace(free=10_000))
         with pytest.raises(LkcaError, match="out has room for 10.0 kB, and the scene takes 55.3 kB: make room."):
             cut(described(array("a.npy", None)))
-    monkeypatch.setattr(scenes, "guarded", guarded)
+    monkeypatch.setattr(scenes, "run_sandboxed", run_sandboxed)
     monkeypatch.setattr(scenes, "_cut", no_room)
     with pytest.raises(LkcaError, match="out/scene.npy cannot be written .No space left on device."):
         cut(described(array("a.npy", None)))
@@ -367,10 +367,10 @@ def test_where_a_path_leads(path, place, inside, package):
     Path("folder.zip").mkdir()
     Path("there:is.npy").touch()
     file = File(path=path, axes="rows columns bands")
-    assert (str(file.place()), file.inside(), file.package()) == (place, inside, package)
+    assert (str(file.local_path()), file.archive_member(), file.package()) == (place, inside, package)
 
 
 @pytest.mark.parametrize("path", ["nosuch:x.npy", "nosuch.pkg:x.npy", "numpy.nosuch:x.npy"])
 def test_a_package_that_is_not_there_is_named(path):
     with pytest.raises(LkcaError, match="the Python package .*nosuch.* is missing, which carries x.npy: pip install"):
-        File(path=path, axes="rows columns bands").place()
+        File(path=path, axes="rows columns bands").local_path()

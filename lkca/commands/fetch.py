@@ -4,8 +4,8 @@ from pathlib import Path
 
 from lkca.core.files import sha256
 from lkca.data.catalog import CUBES, Cube, File
-from lkca.data.download import checked
-from lkca.data.sandbox import guarded
+from lkca.data.download import verify_file
+from lkca.data.sandbox import run_sandboxed
 from lkca.data.scenes import fetch_cube, inspect_file
 from lkca.errors import LkcaError
 
@@ -36,19 +36,19 @@ def verify(scene: str, file: Path | None, config: list[Path]) -> None:
         LkcaError: If it is not, with what it is as far as it can be told.
     """
     cube = named(scene, config)
-    files = cube.present() if file is None else (_form(cube, file),)
+    files = cube.resolve_files() if file is None else (_form(cube, file),)
     for each in files:
-        digest = sha256(each.place())
+        digest = sha256(each.local_path())
         known = (
             "none is published" if not each.sha256 else "as published" if digest == each.sha256 else "not the published"
         )
         print(f"{each.path}\n  {'SHA-256':<12} {digest} ({known})", flush=True)
-        lines, problems = guarded(inspect_file, cube, each, cube.numbers())
+        lines, problems = run_sandboxed(inspect_file, cube, each, cube.band_numbers())
         for name, told in lines.items():
             print(f"  {name:<12} {told}")
         if problems:
             raise LkcaError(" ".join(problems))
-        checked(each, cube.source)
+        verify_file(each, cube.source)
     if all(each.sha256 for each in files):
         print(f"{scene}: published and unchanged.")
     else:
@@ -74,11 +74,11 @@ def named(scene: str, config: list[Path]) -> Cube:
 def _form(cube: Cube, path: Path) -> File:
     """A file of any name as one of the cube's, by its suffix."""
     suffix = ".zip" if ".zip/" in str(path) else path.suffix.lower()
-    if not File(path=str(path), axes=cube.files[0].axes).place().is_file():
+    if not File(path=str(path), axes=cube.files[0].axes).local_path().is_file():
         raise LkcaError(f"{path} does not exist: name the file to verify.")
     for form in (*cube.files, *cube.forms):
-        if form.place().suffix == suffix:
-            inside = f"/{form.inside()}" if suffix == ".zip" and path.suffix == ".zip" else ""
+        if form.local_path().suffix == suffix:
+            inside = f"/{form.archive_member()}" if suffix == ".zip" and path.suffix == ".zip" else ""
             return form.model_copy(update={"path": f"{path}{inside}", "sources": ()})
     array = suffix in (".mat", ".h5", ".hdf5", ".npy")
     return File(path=str(path), axes="rows columns bands" if array else cube.files[0].axes)

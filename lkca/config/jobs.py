@@ -193,7 +193,7 @@ class Jobs:
             arguments={"scene": scene, "settings": cube},
             settings=cube.model_dump(mode="json", include={"files": {"__all__": facts}, "forms": {"__all__": facts}}),
             inputs={},
-            raw=cube.reads(),
+            raw=cube.pixel_files(),
             outputs={"receipt": f"{self.root}/scenes/{scene}.files.json"},
         )
 
@@ -214,7 +214,7 @@ class Jobs:
             },
             inputs={},
             beside=() if carried else (f"{self.root}/scenes/{scene}.files.json",),
-            raw=cube.reads(),
+            raw=cube.pixel_files(),
             outputs={"out": f"{self.root}/scenes/{scene}.npy", "manifest": f"{self.root}/scenes/{scene}.json"},
             needs=() if carried else (f"scenes/{scene}.files",),
         )
@@ -483,7 +483,7 @@ class Jobs:
         absent = {}
         for scene in sorted({run[0] for run in self._bicubic_runs()}):
             try:
-                self.e.scenes[scene].described().present()
+                self.e.scenes[scene].described().resolve_files()
             except LkcaError as error:
                 absent[scene] = str(error)
         return absent

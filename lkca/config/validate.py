@@ -57,7 +57,7 @@ def _check_scene(where: str, scene: Scene) -> None:
     if isinstance(scene.cube, str):
         require_known(scene.cube, CUBES, f"{where}.cube")
     cube = scene.described()
-    most = len(cube.numbers())
+    most = len(cube.band_numbers())
     if scene.bands > most:
         fail(f"{where}.bands", f"{scene.bands} is more than the cube's {most}: choose {most} or fewer.")
     uses = {file.use for file in cube.files}

@@ -69,7 +69,7 @@ class File(Facts):
     bytes: PositiveInt | None = None
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
 
-    def place(self) -> Path:
+    def local_path(self) -> Path:
         """The file to be had: the archive, where it is in one.
 
         Raises:
@@ -87,7 +87,7 @@ class File(Facts):
             raise LkcaError(f"the Python package {package} is missing, which carries {path}: pip install {package}.")
         return Path(spec.origin).parent / path
 
-    def reads(self) -> dict[str, str]:
+    def pixel_files(self) -> dict[str, str]:
         """The files that decide its pixels, as far as they are there: label -> path.
 
         These are the file or its archive, and the ENVI headers beside it, in upper or lower case: GDAL accepts each of
@@ -96,7 +96,7 @@ class File(Facts):
         Raises:
             LkcaError: If a Python package that carries it is not installed.
         """
-        place = self.place()
+        place = self.local_path()
         found = {self.path if self.package() else str(place): str(place)} if place.is_file() else {}
         headers = {f"{place.stem}.hdr".lower(), f"{place.name}.hdr".lower()}
         with suppress(OSError):
@@ -104,7 +104,7 @@ class File(Facts):
             found |= {str(path): str(path) for path in beside if path.is_file() and path != place}
         return found
 
-    def inside(self) -> str | None:
+    def archive_member(self) -> str | None:
         """Its path inside the archive, None where it is in none."""
         return self._parts()[1]
 
@@ -163,29 +163,29 @@ class Cube(Facts):
     terms: str
     confirm: bool = False
 
-    def numbers(self) -> list[int]:
+    def band_numbers(self) -> list[int]:
         """The numbers of its spectral bands, from 1."""
         return list(_numbers(self.bands))
 
-    def reads(self) -> dict[str, str]:
+    def pixel_files(self) -> dict[str, str]:
         """The files that decide its pixels, as far as they are there: label -> path."""
         found: dict[str, str] = {}
         with suppress(LkcaError):
-            found |= {label: path for file in self.files for label, path in file.reads().items()}
-            found = {label: path for file in self.present() for label, path in file.reads().items()}
+            found |= {label: path for file in self.files for label, path in file.pixel_files().items()}
+            found = {label: path for file in self.resolve_files() for label, path in file.pixel_files().items()}
         return found
 
-    def present(self) -> tuple[File, ...]:
+    def resolve_files(self) -> tuple[File, ...]:
         """The files to read.
 
         Raises:
             LkcaError: If one is missing; the sentence says where to get it.
         """
         for files in (self.files, *((form,) for form in self.forms)):
-            if all(file.place().is_file() for file in files):
+            if all(file.local_path().is_file() for file in files):
                 return files
-        missing = next(file.place() for file in self.files if not file.place().is_file())
-        others = "".join(f" or {form.place().name}" for form in self.forms)
+        missing = next(file.local_path() for file in self.files if not file.local_path().is_file())
+        others = "".join(f" or {form.local_path().name}" for form in self.forms)
         raise LkcaError(
             f"{missing}{others} is missing: get it from {self.source} and put it there. Terms: {self.terms}."
         )

@@ -52,8 +52,12 @@ class _Refused(Exception):
     """This source will not do."""
 
 
-def fetch(
-    scene: str, cube: Cube, accept_terms: bool, receipt: Path | None, examine: Callable[[File], object] = File.place
+def download_cube(
+    scene: str,
+    cube: Cube,
+    accept_terms: bool,
+    receipt: Path | None,
+    examine: Callable[[File], object] = File.local_path,
 ) -> None:
     """Download those of a cube's files that are not there, and check all.
 
@@ -70,32 +74,32 @@ def fetch(
         LkcaError: If a file cannot be had, is not the right one, or the terms are not confirmed.
     """
     try:
-        files = cube.present()
+        files = cube.resolve_files()
     except LkcaError:
         files = cube.files
-        if not all(file.sources or file.place().is_file() for file in files):
+        if not all(file.sources or file.local_path().is_file() for file in files):
             raise
-    missing = [file.place() for file in files if not file.place().is_file()]
+    missing = [file.local_path() for file in files if not file.local_path().is_file()]
     if missing:
         if cube.confirm:
             _confirm(scene, cube, missing[0], accept_terms)
         print(_about(scene, cube), flush=True)
     rows = {}
     for file in files:
-        place = file.place()
+        place = file.local_path()
         if place.is_file():
             print(f"{place} is there: checking it.", flush=True)
         else:
             _download(file)
-        digest = checked(file, cube.source, examine)
-        for label, path in file.reads().items():  # two files of one archive are one download
+        digest = verify_file(file, cube.source, examine)
+        for label, path in file.pixel_files().items():  # two files of one archive are one download
             of_file = digest if path == str(place) else sha256(Path(path))
             rows.setdefault(label, {"path": label, "sha256": of_file, "bytes": Path(path).stat().st_size})
     if receipt:
         write_json(receipt, {"files": list(rows.values())})
 
 
-def checked(file: File, source: str, examine: Callable[[File], object] = File.place) -> str:
+def verify_file(file: File, source: str, examine: Callable[[File], object] = File.local_path) -> str:
     """The SHA-256 of a file that is there, after a check that it is the right file, whoever brought it.
 
     Where none is published, that of the first file that passes is recorded in SHA256SUMS beside it and holds from then
@@ -109,7 +113,7 @@ def checked(file: File, source: str, examine: Callable[[File], object] = File.pl
     Raises:
         LkcaError: If it is not the published file, not the recorded one, a web page or unreadable.
     """
-    place = file.place()
+    place = file.local_path()
     try:
         with place.open("rb") as data:
             head = data.read(HEAD)
@@ -138,7 +142,7 @@ def wrong(file: File, digest: str) -> WrongFile | None:
 
 
 def _sums(file: File) -> Path:
-    return file.place().with_name("SHA256SUMS")
+    return file.local_path().with_name("SHA256SUMS")
 
 
 def _recorded(file: File) -> str | None:
@@ -149,12 +153,12 @@ def _recorded(file: File) -> str | None:
         lines = SUMS.findall(sums.read_text("utf-8", "surrogateescape")) if sums.exists() else []
     except OSError as error:
         raise LkcaError(f"{sums} cannot be read ({error.strerror}): make it readable or delete it.") from error
-    return next((digest.lower() for digest, name in lines if name == file.place().name), None)
+    return next((digest.lower() for digest, name in lines if name == file.local_path().name), None)
 
 
 def _record(file: File, digest: str) -> None:
     """Write a first digest into SHA256SUMS, but never beside files that are the user's own."""
-    place, raw = file.place(), Path("data/raw").absolute()
+    place, raw = file.local_path(), Path("data/raw").absolute()
     if file.sha256 or file.package() or not (file.sources or raw in Path(os.path.abspath(place)).parents):
         return
     with ExitStack() as stack:
@@ -204,7 +208,7 @@ def _confirm(scene: str, cube: Cube, missing: Path, accepted: bool) -> None:
 
 def _download(file: File) -> None:
     """Bring a file to its place."""
-    place, failed = file.place(), []
+    place, failed = file.local_path(), []
     if place.exists():
         raise LkcaError(f"{place} is no file: move it away.")
     mirror = os.environ.get("LKCA_MIRROR", "").rstrip("/")

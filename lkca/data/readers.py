@@ -16,7 +16,7 @@ from zipfile import ZipFile, ZipInfo
 
 import numpy as np
 
-from lkca.data.sandbox import reading
+from lkca.data.sandbox import set_current_file
 from lkca.errors import LkcaError
 
 UNIT = 2**28  # the largest piece of a file that a library takes into memory by itself
@@ -64,7 +64,7 @@ def opened(path: Path, inside: str | None, variable: str | None, axes: str) -> I
     Raises:
         LkcaError: If the file cannot be read as what it is; one sentence.
     """
-    reading(path)
+    set_current_file(path)
     with ExitStack() as stack:
         with _called(path):
             source = _open(stack, path, inside, variable, axes.split())

@@ -18,7 +18,7 @@ SECONDS = 25  # between two signs of life, for a small file ...
 BYTES_A_SECOND = 5_000_000  # ... and longer for a large one, so that a slow disk may serve it
 
 
-def guarded(function: Callable[..., Any], *args: Any) -> Any:
+def run_sandboxed(function: Callable[..., Any], *args: Any) -> Any:
     """`function(*args)` in a fresh process with limits on its memory and on the time between two signs of life.
 
     Returns:
@@ -62,15 +62,15 @@ class _Child:
     seconds = 0
 
 
-def reading(path: Path) -> None:
+def set_current_file(path: Path) -> None:
     """The file whose name a sentence shall have if reading it ends badly; the time for it starts."""
     if _Child.pipe:
         _Child.pipe.send(("reading", str(path)))
         _Child.seconds = SECONDS + path.stat().st_size // BYTES_A_SECOND
-        alive()
+        heartbeat()
 
 
-def alive() -> None:
+def heartbeat() -> None:
     """A sign of life: the time starts anew."""
     signal.alarm(_Child.seconds)
 

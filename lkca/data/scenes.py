@@ -14,10 +14,9 @@ from rich.filesize import decimal
 from lkca.core.files import atomic_write, sha256, write_json
 from lkca.core.locks import exclusive_lock
 from lkca.data.catalog import Cube, File
-from lkca.data.download import checked
-from lkca.data.download import fetch as download
+from lkca.data.download import download_cube, verify_file
 from lkca.data.readers import Source, opened
-from lkca.data.sandbox import alive, guarded, reading
+from lkca.data.sandbox import heartbeat, run_sandboxed, set_current_file
 from lkca.errors import LkcaError, WrongFile
 
 BLOCK = 2**28  # bytes of float32 that are held at a time
@@ -41,13 +40,13 @@ def scene(settings: str, out: Path, manifest: Path) -> None:
     """
     chosen = json.loads(settings)
     cube = Cube.model_validate(chosen["cube"])
-    files = cube.present()
+    files = cube.resolve_files()
     bands = _spread(cube, chosen["bands"])
     with exclusive_lock(out), atomic_write(out) as part:
-        told = guarded(_cut, part, cube, files, bands, chosen["mirror"])
-        digests = [checked(file, cube.source) for file in files]
+        told = run_sandboxed(_cut, part, cube, files, bands, chosen["mirror"])
+        digests = [verify_file(file, cube.source) for file in files]
         headers = _headers(files)
-        contents = [(digest, file.inside(), file.variable) for digest, file in zip(digests, files, strict=True)]
+        contents = [(digest, file.archive_member(), file.variable) for digest, file in zip(digests, files, strict=True)]
         if len(set(contents)) < len(contents):
             raise LkcaError(
                 f"two files of {chosen['name']} are the same: leave one out, with use: both if it is for both."
@@ -62,12 +61,12 @@ def scene(settings: str, out: Path, manifest: Path) -> None:
 
 def _headers(files: tuple[File, ...]) -> list[dict[str, str]]:
     """The SHA-256 of the headers that lie beside each file, by path."""
-    return [{path: sha256(Path(path)) for path in [*file.reads().values()][1:]} for file in files]
+    return [{path: sha256(Path(path)) for path in [*file.pixel_files().values()][1:]} for file in files]
 
 
 def _spread(cube: Cube, number: int) -> list[int]:
     """So many of a cube's bands, evenly spaced."""
-    numbers = cube.numbers()
+    numbers = cube.band_numbers()
     return [numbers[int(i)] for i in np.linspace(0, len(numbers) - 1, number).round()]
 
 
@@ -99,14 +98,14 @@ def _cut(part: Path, cube: Cube, files: tuple[File, ...], bands: list[int], mirr
                     del image, turned
                 problems = _problems(cube, source, bands, measured)
                 if problems:
-                    raise LkcaError(f"{file.place()} is not what it should be: {problems[0]}.")
+                    raise LkcaError(f"{file.local_path()} is not what it should be: {problems[0]}.")
                 low = min(low, *(each.low for each in measured))
                 high = max(high, *(each.high for each in measured))
     # One divisor for the whole crop, before the split, no minimum, no clipping: as the published scripts do it.
     divisor = cube.divide_by or high
     if not 0.01 <= high / divisor <= 10:
         raise LkcaError(
-            f"{files[0].place()} has the maximum {high / divisor:g} after division by {divisor:g}: choose another "
+            f"{files[0].local_path()} has the maximum {high / divisor:g} after division by {divisor:g}: choose another "
             "divide_by, so that it comes near 1, or null for the maximum itself."
         )
     _divide(part, start, divisor)
@@ -122,18 +121,18 @@ def _divide(array: Path, start: int, divisor: float) -> None:
     for first in range(start, array.stat().st_size, BLOCK // 4):
         count = min(BLOCK // 4, array.stat().st_size - first) // 4
         np.divide(block := np.memmap(array, np.float32, "r+", first, count), np.float32(divisor), out=block)
-        alive()
+        heartbeat()
 
 
 def _source(stack: ExitStack, cube: Cube, file: File) -> Source:
     """Open a file of a cube; one that is known to be taken for it is called by its name."""
-    path = file.place()
+    path = file.local_path()
     try:
-        source = stack.enter_context(opened(path, file.inside(), file.variable, file.axes))
+        source = stack.enter_context(opened(path, file.archive_member(), file.variable, file.axes))
     except LkcaError as error:
         with ExitStack() as other:
             try:
-                shape = other.enter_context(opened(path, file.inside(), None, file.axes)).shape
+                shape = other.enter_context(opened(path, file.archive_member(), None, file.axes)).shape
             except LkcaError:
                 raise error from None
         told = _other(cube, shape)
@@ -154,7 +153,7 @@ def _misshapen(cube: Cube, shape: tuple[int, int, int]) -> WrongFile | None:
     """What is wrong with a shape, rows, columns and bands."""
     told = " x ".join(map(str, shape))
     if cube.shape is None:
-        most = cube.numbers()[-1]
+        most = cube.band_numbers()[-1]
         return WrongFile(f"it has {shape[2]} bands, not {most}: correct axes or bands") if shape[2] < most else None
     if shape == cube.shape:
         return None
@@ -171,7 +170,7 @@ def _crop(cube: Cube, file: File, source: Source) -> tuple[int, int, int, int]:
     rows, columns, _ = source.shape
     crop = cube.crop or (0, rows, 0, columns)
     if crop[1] > rows or crop[3] > columns:
-        raise LkcaError(f"{file.place()} has {rows} x {columns} pixels, too few for the crop {list(crop)}.")
+        raise LkcaError(f"{file.local_path()} has {rows} x {columns} pixels, too few for the crop {list(crop)}.")
     return crop
 
 
@@ -179,7 +178,7 @@ def _images(
     file: File, source: Source, crop: tuple[int, int, int, int], bands: list[int]
 ) -> Iterator[tuple[int, np.ndarray]]:
     """The crop of each of `bands`, rising, from 0: its place in the list, (rows, columns). To be dropped at once."""
-    reading(file.place())
+    set_current_file(file.local_path())
     rows, columns = slice(*crop[:2]), slice(*crop[2:])
     most = max(1, BLOCK // (4 * (crop[1] - crop[0]) * (crop[3] - crop[2])))
     # Bands that are stored together are read together, even if that takes more memory.
@@ -190,7 +189,7 @@ def _images(
         aligned = (first + most) // source.together * source.together
         wanted = [band for band in bands[done:] if band < (aligned if aligned > first else first + most)]
         block = source.read(first, wanted[-1] + 1, rows, columns)
-        alive()
+        heartbeat()
         for band in wanted:
             yield done, block[band - first]
             done += 1
@@ -246,7 +245,7 @@ def _problems(cube: Cube, source: Source, bands: list[int], measured: list[Measu
         )
     if source.nanometres:
         first, last = (source.nanometres[band - 1] for band in (bands[0], bands[-1]))
-        numbers = cube.numbers()
+        numbers = cube.band_numbers()
         off = [abs(first - cube.nanometres[0]), abs(last - cube.nanometres[1])]
         if (bands[0], bands[-1]) == (numbers[0], numbers[-1]) and not all(each <= NANOMETRES for each in off):  # or NaN
             published = "{:g} to {:g}".format(*cube.nanometres)
@@ -271,11 +270,11 @@ def fetch_files(scene: str, settings: str, receipt: Path) -> None:
 def fetch_cube(scene: str, cube: Cube, accept_terms: bool, receipt: Path | None) -> None:
     def examine(file: File) -> None:
         """A few bands tell most that can be wrong."""
-        _, problems = guarded(inspect_file, cube, file, _spread(cube, min(5, len(cube.numbers()))))
+        _, problems = run_sandboxed(inspect_file, cube, file, _spread(cube, min(5, len(cube.band_numbers()))))
         if problems:
             raise LkcaError(problems[0])
 
-    download(scene, cube, accept_terms, receipt, examine)
+    download_cube(scene, cube, accept_terms, receipt, examine)
 
 
 def inspect_file(cube: Cube, file: File, bands: list[int]) -> tuple[dict[str, str], list[str]]:
@@ -298,4 +297,4 @@ def inspect_file(cube: Cube, file: File, bands: list[int]) -> tuple[dict[str, st
         if source.nanometres
         else "the file does not say",
     }
-    return lines, [f"{file.place()} is not what it should be: {problem}." for problem in problems]
+    return lines, [f"{file.local_path()} is not what it should be: {problem}." for problem in problems]

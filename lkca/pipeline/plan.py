@@ -23,7 +23,7 @@ from safetensors import SafetensorError, safe_open
 from lkca.config.load import read_config
 from lkca.config.schema import Experiment
 from lkca.config.settings import RunSettings, SplitSettings
-from lkca.core import gpus as cards
+from lkca.core import gpus
 from lkca.core.files import read_csv, read_json, sha256
 from lkca.core.locks import try_lock
 from lkca.data import patches, splits
@@ -163,11 +163,11 @@ class Estimates:
 
     def __init__(self, e: Experiment, gpu: bool, folder: Path = REPOSITORY / "benchmarks") -> None:
         self.e, self.gpu, self.seen, self.scenes, self.rows = e, gpu, {}, {}, []
-        here = ["-".join(name.lower().split()) for _, name in cards.installed_gpus()] if gpu else []
+        here = ["-".join(name.lower().split()) for _, name in gpus.installed_gpus()] if gpu else []
         files = sorted(folder.glob("training_*.csv"), key=lambda file: (not any(n in file.stem for n in here), file))
-        gpus = [file for file in files if file.stem.startswith("training_nvidia")]
-        self.of_gpu = gpu and bool(gpus)
-        file = next((file for file in files if (file in gpus) == self.of_gpu), None)
+        on_gpus = [file for file in files if file.stem.startswith("training_nvidia")]
+        self.of_gpu = gpu and bool(on_gpus)
+        file = next((file for file in files if (file in on_gpus) == self.of_gpu), None)
         self.source = file.name if file else f"a guess, {ASSUMED:.0e} multiply-accumulates a second and core"
         self.source += ", as no GPU was measured" if gpu > self.of_gpu else ""
         if file:
@@ -333,7 +333,7 @@ def plan(config: list[Path]) -> None:
     from rich.console import Console  # which takes longer to import than all the rest
     from rich.table import Table
 
-    results, total = Results(read_config(config)), len(cards.visible_gpus())
+    results, total = Results(read_config(config)), len(gpus.visible_gpus())
     e = results.jobs.e
     for scene, scale in sorted({run[:2] for run in e.runs()}):
         counted(e, scene, scale)
@@ -408,9 +408,9 @@ def _disk(e: Experiment, estimates: Estimates, runs: list[Run]) -> str:
         if of and not Path(f"results/{e.experiment}/scenes/{scene}.npy").exists():
             cut += 4 * e.scenes[scene].bands * of["pixels"]
         try:
-            cube.present()
+            cube.resolve_files()
         except LkcaError:
-            sizes = [file.bytes for file in cube.files if not file.place().is_file()]
+            sizes = [file.bytes for file in cube.files if not file.local_path().is_file()]
             downloads, unknown = downloads + sum(filter(None, sizes)), unknown + [scene] * (None in sizes)
     weights = [4 * size_of(e, run).parameters for run in runs]
     ends = 2 * sum(weights) + 4 * max(weights, default=0)  # weights, and the state of a training that is over or runs

@@ -303,7 +303,7 @@ class Check:
     def _outside(self, label: str, made: Mapping[str, str]) -> None:
         """Compare a file from outside of the experiment, where it is here, with what was read of it."""
         try:
-            now = sha256(File(path=label, axes="bands rows columns").place())
+            now = sha256(File(path=label, axes="bands rows columns").local_path())
         except (OSError, LkcaError, ValueError):
             self.absent.append(label)
             return

@@ -373,14 +373,14 @@ def _listed(texts: Iterable[str]) -> str:
     return "; ".join(texts[:MOST_NAMED]) + (f"; and {more} more" if more > 0 else "")
 
 
-def step(name: str, experiment: Path, outputs: list[Path], cards: int) -> None:
+def step(name: str, experiment: Path, outputs: list[Path], gpus: int) -> None:
     """Run one job of the workflow and write its record.
 
     Args:
         name: The job.
         experiment: The checked configuration, as the Snakefile has written it.
         outputs: Where the rule has its files: in results/, or where Snakemake keeps its copies of a storage.
-        cards: GPUs, for a training.
+        gpus: GPUs, for a training.
 
     Raises:
         LkcaError: If the job refuses its input, or a file that it reads is changed meanwhile.
@@ -399,7 +399,7 @@ def step(name: str, experiment: Path, outputs: list[Path], cards: int) -> None:
         options[key] = [Path(path) for path in paths] if isinstance(paths, list) else paths and Path(paths)
     options |= {key: Path(path) for key, path in job.outputs.items()}
     if job.step == "train":
-        options |= {"cards": cards, "adopted": sorted(same - {code.digest})}
+        options |= {"gpus": gpus, "adopted": sorted(same - {code.digest})}
     module, _, function = STEPS[job.step].partition(":")
     run = getattr(import_module(module), function)
     if sources() != files:

@@ -40,7 +40,7 @@ def train(
     teacher: Path | None,
     out: Path,
     history: Path,
-    cards: int = 1,
+    gpus: int = 1,
     adopted: Sequence[str] = (),
 ) -> None:
     """Train the network of a run and keep the epoch with the lowest validation L1.
@@ -55,22 +55,22 @@ def train(
         teacher: Weights of the teacher if the run distils; its run.json lies beside them.
         out: The weights to write.
         history: The CSV to write, one line an epoch.
-        cards: GPUs to train on, where there are any; several share each batch.
+        gpus: GPUs to train on, where there are any; several share each batch.
         adopted: Digests of other code that changes no numbers: a training that it has begun goes on, too.
 
     Raises:
         LkcaError: If the files do not belong together, or the network has diverged; the last good state is kept.
     """
-    if cards < 0:
-        raise LkcaError(f"--cards {cards} is out of range: choose 0 or more.")
+    if gpus < 0:
+        raise LkcaError(f"--gpus {gpus} is out of range: choose 0 or more.")
     rank, ranks = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     settings, places = read_run(run), read_json(split)
     if settings.split_sha256 != sha256(split):
         raise LkcaError(f"{split} is not the split that {run} was made for: run snakemake again.")
     recipe = settings.train
-    with nullcontext() if ranks > 1 else exclusive_lock(out, wait=True), acquire_gpus(0 if ranks > 1 else cards):
-        if cards > 1 and not distributed.is_torchelastic_launched():
-            return share_out(cards, adopted, run, scene, split, teacher, out, history)
+    with nullcontext() if ranks > 1 else exclusive_lock(out, wait=True), acquire_gpus(0 if ranks > 1 else gpus):
+        if gpus > 1 and not distributed.is_torchelastic_launched():
+            return share_out(gpus, adopted, run, scene, split, teacher, out, history)
         on = prepare(recipe, ranks)
         net = seeded(settings).to(on)
         guide = guiding(settings, teacher).to(on) if settings.distill else None
@@ -129,8 +129,8 @@ def training_code(settings: Run, teacher: Path | None) -> str:
     return of_step("train", map(class_of, [settings.arch, *of_teacher])).digest
 
 
-def share_out(cards: int, adopted: Sequence[str], *files: Path | None) -> None:
-    """Start `train` with these files once for each card; together they train one network, whose gradients they share.
+def share_out(gpus: int, adopted: Sequence[str], *files: Path | None) -> None:
+    """Start `train` with these files once for each GPU; together they train one network, whose gradients they share.
 
     Raises:
         LkcaError: If that ends badly; what went wrong has been said by then.
@@ -139,11 +139,11 @@ def share_out(cards: int, adopted: Sequence[str], *files: Path | None) -> None:
     options = ["--run", run, "--scene", scene, "--split", split, "--out", out, "--history", history]
     options += ["--teacher", teacher] if files[3] else []
     options += ["--adopted", *adopted]
-    launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node", str(cards), "-m", "--", "lkca", "train"]
-    command = [sys.executable, "-m", *launcher, *options, "--cards", str(cards)]
+    launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node", str(gpus), "-m", "--", "lkca", "train"]
+    command = [sys.executable, "-m", *launcher, *options, "--gpus", str(gpus)]
     done = subprocess.run(command, preexec_fn=die_with_parent)
     if done.returncode:
-        raise LkcaError(f"{run}: training on {cards} cards has failed, as said above.")
+        raise LkcaError(f"{run}: training on {gpus} GPUs has failed, as said above.")
 
 
 def prepare(recipe: Train, ranks: int) -> str:

@@ -44,7 +44,7 @@ rule train:
     message:
         "{params.job}: {params.why}"
     shell:
-        "{params.command} --cards {resources.gpu:q} --outputs {output:q} |& tee {log:q}"
+        "{params.command} --gpus {resources.gpu:q} --outputs {output:q} |& tee {log:q}"
 
 
 rule evaluate:

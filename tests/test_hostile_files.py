@@ -28,7 +28,7 @@ import pytest
 from lkca.data import sandbox as guard
 from lkca.data import scenes
 from lkca.data.catalog import Cube, File
-from lkca.data.sandbox import guarded, reading
+from lkca.data.sandbox import run_sandboxed, set_current_file
 from lkca.errors import LkcaError
 
 ROWS, COLUMNS, BANDS, LARGEST = 24, 20, 6, 5000
@@ -743,7 +743,7 @@ def look_at_all(files: list[tuple[Cube, File]], log: Path) -> None:
             start = time.monotonic()
             seen.update(digest=0, secret=False)
             try:
-                told, problems = scenes.inspect_file(cube, file, cube.numbers())
+                told, problems = scenes.inspect_file(cube, file, cube.band_numbers())
                 refused = problems[0] if problems else None
                 assert refused or re.search(r", -?\d\S* to -?\d", told["values"])  # finite
             except LkcaError as error:
@@ -760,9 +760,9 @@ def outcomes(files: list[tuple[Cube, File]], log: Path) -> list[Outcome]:
     log.touch()
     while len(lines := log.read_text(encoding="utf-8").splitlines()) < len(files):
         try:
-            guarded(look_at_all, files[len(lines) :], log)
+            run_sandboxed(look_at_all, files[len(lines) :], log)
         except LkcaError as error:
-            assert str(files[0][1].place().parents[2]) in str(error)  # else it is not for a file that it ended
+            assert str(files[0][1].local_path().parents[2]) in str(error)  # else it is not for a file that it ended
             # What it had finished is in the log; this is the one at which it ended.
             with log.open("a", encoding="utf-8") as more:
                 print(json.dumps(Outcome(str(error))), file=more)
@@ -825,7 +825,7 @@ def looked(tmp_path_factory) -> dict[str, list[Look]]:
     }
     before = tree(folder)
     every = [(described(file), file) for made in files.values() for file in made]
-    with chdir(files["truncated"][0].place().parent):  # ../../outside is there from here too
+    with chdir(files["truncated"][0].local_path().parent):  # ../../outside is there from here too
         found = iter(outcomes(every, tmp_path_factory.mktemp("log") / "log"))
     assert tree(folder) == before
     return {
@@ -857,7 +857,7 @@ def what_is_wrong(hostile: Hostile, file: File, outcome: Outcome) -> str | None:
         return "is read as something else" if hostile.same and outcome.digest != original() else None
     if hostile.said is None:
         return "is refused"
-    if not (is_a_sentence(outcome.refused) and str(file.place()) in outcome.refused):
+    if not (is_a_sentence(outcome.refused) and str(file.local_path()) in outcome.refused):
         return "is no sentence"
     return None if re.search(hostile.said, outcome.refused) else f"is not refused with {hostile.said}"
 
@@ -917,24 +917,24 @@ def test_the_commands_say_one_line_and_leave_nothing(looked, tmp_path):
 
 
 def crash(path: Path) -> None:
-    reading(path)
+    set_current_file(path)
     ctypes.string_at(0)
 
 
 def want_memory(path: Path) -> None:
-    reading(path)
+    set_current_file(path)
     np.ones(5 * 2**30, np.uint8)
 
 
 def never_end(path: Path) -> None:
     guard.SECONDS = 1
-    reading(path)
+    set_current_file(path)
     re.match(r"(a+)+$", "a" * 64 + "b")  # in C, where no signal handler of Python would run
 
 
 def exit_early(path: Path) -> None:
-    reading(path.parent)
-    reading(path)
+    set_current_file(path.parent)
+    set_current_file(path)
     sys.exit(0)
 
 
@@ -962,14 +962,14 @@ def test_whatever_happens_in_a_guarded_process_becomes_a_sentence(tmp_path, capf
     path.write_bytes(b"MATLAB")
     start = time.monotonic()
     with pytest.raises(LkcaError) as error:
-        guarded(function, path)
+        run_sandboxed(function, path)
     assert str(error.value).startswith(said.format(path)) and is_a_sentence(str(error.value))
     assert time.monotonic() - start < 20
     assert capfd.readouterr() == ("", "")
 
 
 def test_a_guarded_process_answers_and_prints(tmp_path, capfd):
-    assert guarded(answer, tmp_path) == {"numbers": [1, 2]}
+    assert run_sandboxed(answer, tmp_path) == {"numbers": [1, 2]}
     assert capfd.readouterr() == ("a line\n", "")
 
 
@@ -981,7 +981,7 @@ def sleep_on(pid: Path) -> None:
 @pytest.mark.parametrize("kill", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda s: s.name)
 def test_a_parent_that_ends_leaves_no_process(tmp_path, kill):
     pid = tmp_path / "pid"
-    code = f"from pathlib import Path; from test_hostile import *; guarded(sleep_on, Path({str(pid)!r}))"
+    code = f"from pathlib import Path; from test_hostile_files import *; run_sandboxed(sleep_on, Path({str(pid)!r}))"
     parent = subprocess.Popen(
         [sys.executable, "-c", code],
         cwd=Path(__file__).parent,

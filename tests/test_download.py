@@ -17,7 +17,7 @@ import pytest
 
 from lkca.data import download as module
 from lkca.data.catalog import Cube
-from lkca.data.download import checked, fetch
+from lkca.data.download import download_cube, verify_file
 from lkca.errors import LkcaError
 from tests.conftest import REPOSITORY
 from tests.server import Server
@@ -49,7 +49,7 @@ def cube(*sources, name="x.bin", confirm=False, terms="CC BY 4.0", forms=(), **f
 
 def fetched(tmp_path, *sources, content=DATA, left=("SHA256SUMS", "x.bin"), **facts):
     """Fetch and check that the file is there and nothing but it."""
-    fetch("it", cube(*sources, **facts), False, None)
+    download_cube("it", cube(*sources, **facts), False, None)
     name = facts.get("name", "x.bin")
     assert (tmp_path / "data/raw/it" / name).read_bytes() == content
     left = {name if one == "x.bin" else one for one in left} - ({"SHA256SUMS"} if "sha256" in facts else set())
@@ -59,7 +59,7 @@ def fetched(tmp_path, *sources, content=DATA, left=("SHA256SUMS", "x.bin"), **fa
 def refused(tmp_path, *sources, told, part=None, **facts):
     """Fetch in vain: one sentence with `told` in it, and only a partial file of `part` bytes is left."""
     with pytest.raises(LkcaError) as caught:
-        fetch("it", cube(*sources, **facts), False, None)
+        download_cube("it", cube(*sources, **facts), False, None)
     sentence = str(caught.value)
     assert sentence.endswith(".") and "\n" not in sentence
     for word in [told] if isinstance(told, str) else told:
@@ -78,7 +78,7 @@ def there(tmp_path):
 
 def test_a_file_comes_whole_and_is_recorded(tmp_path, capsys):
     with Server({"x.bin": DATA}) as server:
-        fetch("it", cube(server.url("x.bin")), False, tmp_path / "receipt.json")
+        download_cube("it", cube(server.url("x.bin")), False, tmp_path / "receipt.json")
         url = server.url("x.bin")
     told = capsys.readouterr().out
     for word in (url, "300.0 kB", "CC BY 4.0", "A. Author, 2020", "https://far.example/page", "(100 %)"):
@@ -337,7 +337,7 @@ def test_a_mirror_is_tried_first_and_its_password_is_not_shown(tmp_path, monkeyp
     with Server({"own/x.bin": DATA, "x.bin": DATA}) as server:
         mirror = server.url("own/").replace("//", "//me:secret@", 1)
         monkeypatch.setenv("LKCA_MIRROR", mirror)
-        fetch("it", cube(server.url("x.bin")), False, tmp_path / "receipt.json")
+        download_cube("it", cube(server.url("x.bin")), False, tmp_path / "receipt.json")
         assert [target for _, target, _ in server.seen] == ["/own/x.bin"]
         assert server.seen[0][2]["Authorization"].startswith("Basic ")
         assert "secret" not in capsys.readouterr().out + (tmp_path / "receipt.json").read_text()
@@ -381,10 +381,10 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path):
     with Server({"x.bin": DATA}) as server:
         for folder in ("/proc/1", str(tmp_path / "file")):  # even root cannot write there
             with pytest.raises(LkcaError, match=r"cannot be written \(.*writable.*\.$"):
-                fetch("it", cube(server.url("x.bin"), path=f"{folder}/x.bin"), False, None)
+                download_cube("it", cube(server.url("x.bin"), path=f"{folder}/x.bin"), False, None)
         (tmp_path / "data/raw/it/x.bin").mkdir(parents=True)
         with pytest.raises(LkcaError, match="x.bin is no file: move it away."):
-            fetch("it", cube(server.url("x.bin")), False, None)
+            download_cube("it", cube(server.url("x.bin")), False, None)
 
 
 def test_a_file_that_is_there_is_checked_and_not_downloaded(tmp_path, capsys):
@@ -392,14 +392,14 @@ def test_a_file_that_is_there_is_checked_and_not_downloaded(tmp_path, capsys):
     place.parent.mkdir(parents=True)
     place.write_bytes(DATA)
     with Server({"x.bin": DATA}) as server:
-        fetch("it", cube(server.url("x.bin"), confirm=True), False, tmp_path / "receipt.json")
+        download_cube("it", cube(server.url("x.bin"), confirm=True), False, tmp_path / "receipt.json")
         first = (tmp_path / "receipt.json").read_bytes()
-        fetch("it", cube(server.url("x.bin"), confirm=True), False, tmp_path / "receipt.json")
+        download_cube("it", cube(server.url("x.bin"), confirm=True), False, tmp_path / "receipt.json")
         assert (tmp_path / "receipt.json").read_bytes() == first
         assert "data/raw/it/x.bin is there" in capsys.readouterr().out
         place.write_bytes(OTHER)
         with pytest.raises(LkcaError, match="x.bin has the SHA-256 .*: get it from https://far"):
-            fetch("it", cube(server.url("x.bin"), sha256=SHA256), False, None)
+            download_cube("it", cube(server.url("x.bin"), sha256=SHA256), False, None)
     assert server.seen == [] and place.read_bytes() == OTHER
 
 
@@ -407,7 +407,7 @@ def test_a_form_serves_and_a_file_without_sources_is_asked_for(tmp_path):
     refused(tmp_path, told=("x.bin or y.mat is missing", "https://far.example/page"), forms=("y.mat",))
     (tmp_path / "data/raw/it").mkdir(parents=True)
     (tmp_path / "data/raw/it/y.mat").write_bytes(DATA)
-    fetch("it", cube("http://no-such-host.invalid/", forms=("y.mat",)), False, None)
+    download_cube("it", cube("http://no-such-host.invalid/", forms=("y.mat",)), False, None)
     assert there(tmp_path) == {"y.mat", "SHA256SUMS"}
 
 
@@ -416,7 +416,7 @@ def test_two_parts_of_one_archive_are_one_download(tmp_path):
     with Server({"x.zip": content}) as server:
         one = cube(server.url("x.zip"), name="x.zip")
         files = [{**one.files[0].model_dump(), "path": f"data/raw/it/x.zip/{name}.bsq"} for name in "ab"]
-        fetch("it", Cube(**{**one.model_dump(), "files": files}), False, tmp_path / "receipt.json")
+        download_cube("it", Cube(**{**one.model_dump(), "files": files}), False, tmp_path / "receipt.json")
         assert len(server.seen) == 1
         told = json.loads((tmp_path / "receipt.json").read_text())["files"]
         assert [row["path"] for row in told] == ["data/raw/it/x.zip"]
@@ -427,13 +427,13 @@ def test_terms_are_confirmed_once_and_again_when_they_change(tmp_path):
         url, command = server.url("x.bin"), f"{sys.executable} -m lkca fetch it --accept-terms"
         refused(tmp_path, url, confirm=True, told=(command, "CC BY 4.0", "https://far.example/page"))
         assert server.seen == []
-        fetch("it", cube(url, confirm=True), True, None)
+        download_cube("it", cube(url, confirm=True), True, None)
         assert "CC BY 4.0" in (tmp_path / "data/raw/it/TERMS").read_text()
         (tmp_path / "data/raw/it/x.bin").unlink()
         fetched(tmp_path, url, confirm=True, left=("SHA256SUMS", "TERMS", "x.bin"))
         (tmp_path / "data/raw/it/x.bin").unlink()
         with pytest.raises(LkcaError, match="CC BY 5.0"):
-            fetch("it", cube(url, confirm=True, terms="CC BY 5.0"), False, None)
+            download_cube("it", cube(url, confirm=True, terms="CC BY 5.0"), False, None)
 
 
 @pytest.mark.parametrize("answer, downloads", [("yes\n", 1), ("\n", 0), ("", 0), ("no\n", 0)])
@@ -447,7 +447,7 @@ def test_terms_are_asked_for_in_a_terminal(tmp_path, monkeypatch, capsys, answer
     monkeypatch.setattr(sys, "stderr", shown)
     with Server({"x.bin": DATA}) as server:
         if downloads:
-            fetch("it", cube(server.url("x.bin"), confirm=True), False, None)
+            download_cube("it", cube(server.url("x.bin"), confirm=True), False, None)
         else:
             refused(tmp_path, server.url("x.bin"), confirm=True, told="--accept-terms")
     assert len(server.seen) == downloads
@@ -461,30 +461,32 @@ def test_a_first_hash_is_recorded_and_holds(tmp_path):
     (folder / "SHA256SUMS").write_text(line)  # without an end of line
     (folder / "x.bin").write_bytes(DATA)
     file = cube().files[0]
-    assert checked(file, "the page") == checked(file, "the page") == SHA256
+    assert verify_file(file, "the page") == verify_file(file, "the page") == SHA256
     assert (folder / "SHA256SUMS").read_text() == f"{line}\n{SHA256}  x.bin\n"
     (folder / "x.bin").write_bytes(OTHER)
     other = hashlib.sha256(OTHER).hexdigest()
     with pytest.raises(LkcaError, match=f"{other}, but {SHA256}.*delete its line in data/raw/it/SHA256SUMS.*the page"):
-        checked(file, "the page")
+        verify_file(file, "the page")
     (folder / "x.bin").unlink()
     with Server({"x.bin": OTHER}) as server:
         refused(tmp_path, server.url("x.bin"), told=(other, SHA256))  # what was once recorded holds for downloads, too
     (folder / "x.bin").write_bytes(OTHER)
     (folder / "SHA256SUMS").write_text(f"{line}\n")
-    assert checked(file, "the page") == other
+    assert verify_file(file, "the page") == other
 
 
 def test_what_is_recorded_and_what_is_not(tmp_path):
     (tmp_path / "own.bin").write_bytes(DATA)
     own = {"path": "own.bin", "axes": "bands rows columns"}
-    fetch("it", Cube(**{**cube().model_dump(), "files": [own]}), False, None)
+    download_cube("it", Cube(**{**cube().model_dump(), "files": [own]}), False, None)
     assert not (tmp_path / "SHA256SUMS").exists()  # never beside other files of the user
     package = {"path": "tensorly:datasets/data/Indian_pines_corrected.npy", "axes": "rows columns bands"}
-    fetch("it", Cube(**{**cube().model_dump(), "files": [package]}), False, tmp_path / "receipt.json")
+    download_cube("it", Cube(**{**cube().model_dump(), "files": [package]}), False, tmp_path / "receipt.json")
     (row,) = json.loads((tmp_path / "receipt.json").read_text())["files"]
     assert row["path"] == package["path"] and row["sha256"].startswith("8f038e4d81569e38")
-    fetch("it", Cube(**{**cube().model_dump(), "files": [{**own, "sources": ["http://far.example/"]}]}), False, None)
+    download_cube(
+        "it", Cube(**{**cube().model_dump(), "files": [{**own, "sources": ["http://far.example/"]}]}), False, None
+    )
     assert (tmp_path / "SHA256SUMS").read_text() == f"{SHA256}  own.bin\n"
 
 
@@ -493,14 +495,14 @@ def test_a_web_page_that_the_user_saved_is_not_recorded(tmp_path):
     folder.mkdir(parents=True)
     (folder / "x.bin").write_text("\n<html>Access denied</html>")
     with pytest.raises(LkcaError, match="x.bin is a web page"):
-        checked(cube().files[0], "the page")
+        verify_file(cube().files[0], "the page")
     assert there(tmp_path) == {"x.bin"}
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/version"), reason="needs Linux")
 def test_data_on_a_disk_that_cannot_be_written_are_used_unrecorded(capsys):
     file = cube("http://far.example/", path="/proc/version").files[0]
-    assert len(checked(file, "the page")) == 64
+    assert len(verify_file(file, "the page")) == 64
     assert "/proc/SHA256SUMS cannot be written" in capsys.readouterr().out
 
 
@@ -508,13 +510,13 @@ def test_sums_that_cannot_be_read_are_one_sentence(tmp_path):
     (tmp_path / "data/raw/it/SHA256SUMS").mkdir(parents=True)
     (tmp_path / "data/raw/it/x.bin").write_bytes(DATA)
     with pytest.raises(LkcaError, match="SHA256SUMS cannot be read"):
-        checked(cube().files[0], "the page")
+        verify_file(cube().files[0], "the page")
 
 
 def start(url):
     """Fetch x.bin in a process of its own."""
-    code = "import sys; from lkca.data.catalog import Cube; from lkca.errors import LkcaError; from lkca.data.download import fetch\n"
-    code += "try: fetch('it', Cube.model_validate_json(sys.argv[1]), False, None)\n"
+    code = "import sys; from lkca.data.catalog import Cube; from lkca.errors import LkcaError; from lkca.data.download import download_cube\n"
+    code += "try: download_cube('it', Cube.model_validate_json(sys.argv[1]), False, None)\n"
     code += "except LkcaError as error: sys.exit(str(error))"
     words = [sys.executable, "-c", code, cube(url).model_dump_json()]
     where = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
@@ -547,7 +549,7 @@ def test_a_second_process_keeps_away(tmp_path):
         try:
             wait_for(200_000)
             with pytest.raises(LkcaError, match=r"x\.bin is being fetched by another process.*\.$"):
-                fetch("it", cube(server.url("x.bin")), False, None)
+                download_cube("it", cube(server.url("x.bin")), False, None)
             assert len(server.seen) == 1
         finally:
             process.kill()

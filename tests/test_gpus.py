@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from lkca.core import gpus as cards
+from lkca.core import gpus
 from lkca.errors import LkcaError
 from tests.conftest import REPOSITORY
 
@@ -36,7 +36,7 @@ def machine(tmp_path, monkeypatch):
         lines = "\n".join(f"echo '{i}, GPU-{i}{i}{i}{i}-aaaa, Card A{i}'" for i in range(number))
         (tools / "nvidia-smi").write_text(f"#!/bin/sh\n{lines}\n")
         (tools / "nvidia-smi").chmod(0o755)
-        cards.installed_gpus.cache_clear()
+        gpus.installed_gpus.cache_clear()
 
     monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
     monkeypatch.setenv("TMPDIR", str(locks))
@@ -44,7 +44,7 @@ def machine(tmp_path, monkeypatch):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     has(3)
     yield has
-    cards.installed_gpus.cache_clear()
+    gpus.installed_gpus.cache_clear()
 
 
 def holder(folder, number, seconds) -> subprocess.Popen:
@@ -97,50 +97,50 @@ def test_two_that_want_two_of_three_end_both(machine, tmp_path):
 def test_what_a_scheduler_has_set_is_respected(machine, monkeypatch, set, seen):
     if set is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", set)
-    assert cards.visible_gpus() == seen
+    assert gpus.visible_gpus() == seen
 
 
 @pytest.mark.parametrize("word", ["2", "GPU-22", "MIG-1234/1/0"])
 def test_a_word_of_the_schedulers_is_passed_on_and_set_back(machine, monkeypatch, word):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", word)
-    with cards.acquire_gpus(1):
+    with gpus.acquire_gpus(1):
         assert os.environ["CUDA_VISIBLE_DEVICES"] == word
     assert os.environ["CUDA_VISIBLE_DEVICES"] == word
 
 
 def test_an_index_and_a_uuid_of_one_card_are_one_card(machine, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
-    monkeypatch.setattr(cards, "sleep", lambda seconds: pytest.exit("waits, as it should"))
-    with cards.acquire_gpus(1):
+    monkeypatch.setattr(gpus, "sleep", lambda seconds: pytest.exit("waits, as it should"))
+    with gpus.acquire_gpus(1):
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-1111-aaaa,GPU-2222-aaaa")
-        with cards.acquire_gpus(1):
+        with gpus.acquire_gpus(1):
             assert os.environ["CUDA_VISIBLE_DEVICES"] == "GPU-2222-aaaa"
 
 
 def test_without_cards_nothing_happens(machine, monkeypatch):
-    with cards.acquire_gpus(0):
+    with gpus.acquire_gpus(0):
         assert "CUDA_VISIBLE_DEVICES" not in os.environ
     machine(0)
-    with cards.acquire_gpus(1):
+    with gpus.acquire_gpus(1):
         assert "CUDA_VISIBLE_DEVICES" not in os.environ
-    with cards.acquire_gpus(2):
+    with gpus.acquire_gpus(2):
         pass
 
 
 def test_more_cards_than_there_are_is_one_sentence(machine):
     with (
         pytest.raises(LkcaError, match="4 GPUs are wanted and this process may use 3: ask for fewer."),
-        cards.acquire_gpus(4),
+        gpus.acquire_gpus(4),
     ):
         pass
 
 
 def test_the_variable_is_gone_afterwards_also_when_the_job_fails(machine):
-    with pytest.raises(ZeroDivisionError), cards.acquire_gpus(1):
+    with pytest.raises(ZeroDivisionError), gpus.acquire_gpus(1):
         assert os.environ["CUDA_VISIBLE_DEVICES"] == "GPU-0000-aaaa"
         raise ZeroDivisionError
     assert "CUDA_VISIBLE_DEVICES" not in os.environ
-    with cards.acquire_gpus(3):
+    with gpus.acquire_gpus(3):
         assert os.environ["CUDA_VISIBLE_DEVICES"].count("GPU") == 3
 
 
@@ -148,5 +148,5 @@ def test_a_lock_that_another_user_made_can_be_taken(machine, tmp_path):
     lock = tmp_path / "locks/lkca-GPU-0000-aaaa.lock"
     lock.touch()
     lock.chmod(0o444)
-    with cards.acquire_gpus(1):
+    with gpus.acquire_gpus(1):
         assert os.environ["CUDA_VISIBLE_DEVICES"] == "GPU-0000-aaaa"
