@@ -400,7 +400,7 @@ def test_jobs_ask_for_what_they_need_and_never_for_more_than_there_is(checkout):
     for name, on_gpu in (("0", False), ("1", True)):
         jobs = re.findall(
             r"^rule (train|evaluate):.*?resources: (.*?)$",
-            snakemake(checkout, "-n", *target, gpus=on_gpus),
+            snakemake(checkout, "-n", *target, gpus=on_gpu),
             re.M | re.S,
         )
         assert [job for job, _ in jobs] == ["train", "evaluate"]
