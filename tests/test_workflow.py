@@ -21,6 +21,7 @@ from lkca.data.catalog import CUBES
 from tests.conftest import clean_shell, copy_checkout
 from tests.server import Server
 
+pytestmark = pytest.mark.slow
 TINY = ["config.yaml", "tests/tiny.yaml"]
 ENVIRONMENT = os.environ | {"PATH": f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}"}
 
