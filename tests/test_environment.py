@@ -1,6 +1,6 @@
-"""The three lists of software agree, and the workflow runs under `--use-conda`.
+"""pyproject.toml, constraints.txt and environment.yml agree, and the workflow runs with `--use-conda`.
 
-`test_tiny_workflow_runs_under_use_conda` proves that Snakemake takes environment.yml in the rules, that its names and
+`test_workflow_runs_with_use_conda` proves that Snakemake takes environment.yml in the rules, that its names and
 pins parse and resolve, and that an environment is created from it, activated and used. The solver, the installer and
 the activation are real (py-rattler's, behind tests/conda/bin/conda); the packages are stubs made from environment.yml
 and constraints.txt, and their Python is a wrapper on the interpreter that runs the tests. So it does not prove that
@@ -64,7 +64,7 @@ def test_pre_commit_uses_the_locked_linters():
     assert {hook["rev"] for hook in hooks} == {f"v{LOCK['ruff']}", f"v{LOCK['snakefmt']}"}
 
 
-def test_every_rule_that_runs_a_command_names_the_environment():
+def test_rules_with_commands_name_the_conda_environment():
     rules = [
         rule
         for file in [ROOT / "Snakefile", *(ROOT / "workflow/rules").glob("*.smk")]
@@ -100,14 +100,16 @@ def stub(channel: Path, name: str, version: str, files: dict[str, str]) -> None:
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory) -> Path:
-    """A copy of what the workflow consists of, so that the runs here meet no results and leave none."""
-    return copy_checkout(tmp_path_factory.mktemp("checkout") / "lkca")
+    """Copy the checkout, so that the runs here find no results and leave none."""
+    folder = copy_checkout(tmp_path_factory.mktemp("checkout") / "lkca")
+    (folder / "one_table.yaml").write_text('report: {tables: [IV], figures: ["4"]}\n')
+    return folder
 
 
 def snakemake(checkout: Path, *options: str, **variables: str) -> subprocess.CompletedProcess:
-    """Call snakemake for the tiny experiment, its two streams together in `stdout`."""
+    """Call snakemake for one table and one figure of the tiny experiment; stderr goes to stdout."""
     command = [sys.executable, "-m", "snakemake", "--cores", "all", *options]
-    command += ["--configfile", "config.yaml", "tests/tiny.yaml"]
+    command += ["--configfile", "config.yaml", "tests/tiny.yaml", "one_table.yaml"]
     return subprocess.run(
         command,
         cwd=checkout,
@@ -118,7 +120,8 @@ def snakemake(checkout: Path, *options: str, **variables: str) -> subprocess.Com
     )
 
 
-def test_tiny_workflow_runs_under_use_conda(checkout, tmp_path):
+@pytest.mark.slow
+def test_workflow_runs_with_use_conda(checkout, tmp_path):
     pytest.importorskip("rattler")
     from rattler.index import index_fs
 
@@ -144,13 +147,14 @@ def test_tiny_workflow_runs_under_use_conda(checkout, tmp_path):
     used = re.findall(rf"^{re.escape(str(prefix))} -m lkca step (\S+)", calls.read_text(), flags=re.MULTILINE)
     run = "runs/chikusei_x4/lkca_kd/seed3000"
     steps = {f"{run}/{step}" for step in ("settings", "train", "evaluate")}
-    assert steps | {"scenes/chikusei", "splits/chikusei_x8", "tables/V", "figures/4", "claims", "report"} <= {*used}
+    assert steps | {"scenes/chikusei", "splits/chikusei_x4", "tables/IV", "figures/4", "claims", "report"} <= {*used}
 
     for again in [snakemake(checkout, "-n", "--use-conda", **conda), snakemake(checkout, "-n")]:
         assert "Nothing to be done" in again.stdout
 
 
-def test_use_conda_without_conda_says_what_to_install(checkout):
+@pytest.mark.slow
+def test_use_conda_without_conda_names_miniforge(checkout):
     folders = [folder for folder in os.environ["PATH"].split(os.pathsep) if not Path(folder, "conda").exists()]
     run = snakemake(checkout, "-n", "--use-conda", PATH=os.pathsep.join(folders))
     assert run.returncode != 0
@@ -160,8 +164,8 @@ def test_use_conda_without_conda_says_what_to_install(checkout):
 
 
 @pytest.mark.parametrize("name", ["gpu", "slurm", "kubernetes"])
-def test_every_profile_repeats_what_holds_everywhere(name):
-    """A profile that is named stands in for the default one."""
+def test_profiles_repeat_the_default_profile(name):
+    """Snakemake reads the named profile instead of the default one."""
     default, other = (
         yaml.safe_load((ROOT / f"profiles/{each}/profile.yaml").read_text()) for each in ("default", name)
     )
