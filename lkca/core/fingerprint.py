@@ -41,7 +41,7 @@ STEPS = {
 # themselves, or it must not matter for the result, which tests make sure of (resuming, GPUs, the sandbox).
 PLUMBING = {
     "lkca.errors",
-    *(f"lkca.core.{name}" for name in ("fingerprint", "gpus", "locks")),
+    *(f"lkca.core.{name}" for name in ("fingerprint", "gpus", "locks", "paths")),
     *(f"lkca.core.files:{name}" for name in ("atomic_write", "sha256", "json_digest", "read_json", "write_json")),
     "lkca.data.sandbox",
     *(f"lkca.config.{name}" for name in ("figure_kinds", "jobs", "load", "messages", "run", "schema", "validate")),

@@ -23,6 +23,11 @@ def try_lock(file: IO[Any], path: Path) -> bool:
         return True
 
 
+def lock_path(path: Path) -> Path:
+    """Return the path of the lock file that `exclusive_lock` uses for a file."""
+    return path.with_name(f".{path.stem}.lock")
+
+
 @contextmanager
 def exclusive_lock(path: Path, wait: bool = False) -> Iterator[None]:
     """Keep other processes from making the same file at the same time.
@@ -34,7 +39,7 @@ def exclusive_lock(path: Path, wait: bool = False) -> Iterator[None]:
     Raises:
         LkcaError: If one is about it, or if nothing can be written there.
     """
-    lock, told = path.with_name(f".{path.stem}.lock"), False
+    lock, told = lock_path(path), False
     while True:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -25,7 +25,8 @@ from lkca.config.schema import Experiment
 from lkca.config.settings import RunSettings, SplitSettings
 from lkca.core import gpus
 from lkca.core.files import read_csv, read_json, sha256
-from lkca.core.locks import try_lock
+from lkca.core.locks import lock_path, try_lock
+from lkca.core.paths import STATE_PATTERN, WEIGHTS_FILE
 from lkca.data import patches, splits
 from lkca.errors import LkcaError
 from lkca.models.registry import MODELS
@@ -297,10 +298,10 @@ def _state(results: Results, run: Run) -> tuple[str, int, float]:
         last = read_csv(history)[-1]
         return "done", int(last["steps"]), float(last["seconds"])
     made_from = {"run_sha256": sha256(settings), "code": job.code().digest}
-    states = [_metadata(path) for path in settings.parent.glob("state-*.safetensors")]
+    states = [_metadata(path) for path in settings.parent.glob(STATE_PATTERN)]
     own = [json.loads(state["facts"]) for state in states if made_from.items() <= state.items()]
     done, spent = max(((at["epoch"] * at["steps"] + at["step"], at["seconds"]) for at in own), default=(0, 0.0))
-    held = _held(settings.with_name(".weights.lock"))
+    held = _held(lock_path(settings.with_name(WEIGHTS_FILE)))
     return "running" if held else "interrupted" if own else "waiting", done, spent
 
 

@@ -19,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from lkca.core.files import atomic_write, sha256
+from lkca.core.paths import STATE_PATTERN, state_name
 from lkca.errors import LkcaError
 from lkca.training.checkpoint import write
 
@@ -164,7 +165,7 @@ class State:
 
     def forget_others(self) -> None:
         """Delete the states of trainings with other settings, of which this folder no longer holds the outputs."""
-        for pattern in ("state-*.safetensors", ".state-*.safetensors"):  # the latter was being written when a kill came
+        for pattern in (STATE_PATTERN, f".{STATE_PATTERN}"):  # the latter was being written when a kill came
             for path in self.path.parent.glob(pattern):
                 if path != self.path:
                     path.unlink(missing_ok=True)
@@ -172,7 +173,7 @@ class State:
 
 def _name(whose: dict[str, str]) -> str:
     """The name of the file of a training that is made from these."""
-    return f"state-{hashlib.sha256(json.dumps(whose).encode()).hexdigest()[:12]}.safetensors"
+    return state_name(hashlib.sha256(json.dumps(whose).encode()).hexdigest())
 
 
 def _digest(tensors: dict[str, Tensor], facts: str) -> str:
