@@ -1,13 +1,19 @@
 """The commands. Each option is a parameter of the function that the command calls."""
 
 import argparse
+import json
 import os
 import sys
 from importlib import import_module
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn, TypeVar, get_type_hints
 
-from lkca.errors import LkcaError
+from lkca.errors import ConfigError, LkcaError
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+T = TypeVar("T", bound="BaseModel")
 
 
 class Parser(argparse.ArgumentParser):
@@ -61,17 +67,17 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument("--config", type=Path, nargs="+", default=[Path("config.yaml")], help="config.yaml and overlays")
 
     c = command("lkca.data.scenes:scene", "cut a scene from its cube and divide it by its maximum")
-    c.add_argument("--settings", required=True)
+    c.add_argument("--settings", type=Path, required=True)
     c.add_argument("--out", type=Path, required=True)
     c.add_argument("--manifest", type=Path, required=True)
 
     c = command("lkca.data.splits:split", "divide a scene into test images, training and validation patches")
-    c.add_argument("--settings", required=True)
+    c.add_argument("--settings", type=Path, required=True)
     c.add_argument("--manifest", type=Path, required=True)
     c.add_argument("--out", type=Path, required=True)
 
     c = command("lkca.config.run:settings", "write the run.json of a run")
-    c.add_argument("--settings", required=True)
+    c.add_argument("--settings", type=Path, required=True)
     c.add_argument("--seed", type=int, required=True)
     c.add_argument("--scene", type=Path, required=True)
     c.add_argument("--split", type=Path, required=True)
@@ -105,11 +111,11 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument("--out", type=Path, required=True)
 
     c = command("lkca.scoring.benchmark:efficiency", "measure time, memory and energy of networks")
-    c.add_argument("--settings", required=True)
+    c.add_argument("--settings", type=Path, required=True)
     c.add_argument("--out", type=Path, required=True)
 
     c = command("lkca.report.tables:table", "make a table")
-    c.add_argument("--settings", required=True)
+    c.add_argument("--settings", type=Path, required=True)
     c.add_argument("--scores", type=Path, nargs="*", required=True)
     c.add_argument("--printed", type=Path, required=True)
     c.add_argument("--csv", type=Path, required=True)
@@ -120,7 +126,7 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument("--comparisons", type=Path, required=True)
 
     c = command("lkca.paper.bicubic_check:bicubic_check", "compare the bicubic rows with the paper's")
-    c.add_argument("--settings", required=True)
+    c.add_argument("--settings", type=Path, required=True)
     c.add_argument("--scores", type=Path, nargs="*", required=True)
     c.add_argument("--manifests", type=Path, nargs="*", required=True)
     c.add_argument("--printed", type=Path, required=True)
@@ -128,7 +134,7 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument("--markdown", type=Path, required=True)
 
     c = command("lkca.report.figures:figure", "draw a figure")
-    c.add_argument("--settings", required=True)
+    c.add_argument("--settings", type=Path, required=True)
     c.add_argument("--scores", type=Path, nargs="*", required=True)
     c.add_argument("--spectra", type=Path, nargs="*", required=True)
     c.add_argument("--images", type=Path, nargs="*", required=True)
@@ -138,7 +144,7 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument("--pdf", type=Path, required=True)
 
     c = command("lkca.paper.claims:claims", "check what the paper claims, on its tables and on our results")
-    c.add_argument("--settings", required=True)
+    c.add_argument("--settings", type=Path, required=True)
     c.add_argument("--scores", type=Path, nargs="*", required=True)
     c.add_argument("--spectra", type=Path, nargs="*", required=True)
     c.add_argument("--printed", type=Path, required=True)
@@ -150,7 +156,7 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument("file", metavar="FILE.csv", type=Path, help="in the columns of lkca/paper/paper_tables.csv")
 
     c = command("lkca.report.page:report", "make the report")
-    c.add_argument("--settings", required=True)
+    c.add_argument("--settings", type=Path, required=True)
     for option in ("--scenes", "--splits", "--runs", "--tables", "--figures", "--spectra", "--efficiency"):
         c.add_argument(option, type=Path, nargs="*", required=True)
     for option in ("--claims", "--printed", "--out", "--provenance"):
@@ -186,7 +192,10 @@ def main(words: list[str] | None = None) -> int:
     options = vars(parser().parse_args(words))
     module, _, function = options.pop("function").partition(":")
     try:
-        return getattr(import_module(module), function)(**options) or 0
+        call = getattr(import_module(module), function)
+        if "settings" in options:
+            options["settings"] = _read_settings(options["settings"], get_type_hints(call)["settings"])
+        return call(**options) or 0
     except LkcaError as error:
         print(f"lkca: {error}", file=sys.stderr)
         return error.exit_code
@@ -195,3 +204,28 @@ def main(words: list[str] | None = None) -> int:
     except BrokenPipeError:  # whoever reads has read enough: lkca ... | head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+
+
+def _read_settings(path: Path, kind: type[T]) -> T:
+    """Read the settings of a command from a JSON file.
+
+    Args:
+        path: The file.
+        kind: The pydantic model of the settings.
+
+    Raises:
+        ConfigError: If the file does not fit the model.
+        LkcaError: If it is missing or no JSON file.
+    """
+    from pydantic import ValidationError
+
+    from lkca.config.messages import format_error
+    from lkca.core.files import read_json
+
+    text = json.dumps(read_json(path))
+    if kind is str:  # a function that does not take its class yet
+        return text
+    try:
+        return kind.model_validate_json(text)  # in JSON, lists stand for tuples
+    except ValidationError as error:
+        raise ConfigError(format_error(kind, error.errors()[0], str(path))) from None

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from lkca.config.load import read_config
+from lkca.data.settings import SplitSettings
 
 REPOSITORY = Path(__file__).parents[1]
 torch.set_num_threads(1)  # small networks; and threads that wait for each other make a busy machine crawl
@@ -71,11 +72,11 @@ def manifest_of(shape: tuple[int, int, int], digest: str = "c0" * 32) -> dict:
     return {"scene": "tiny", "shape": shape, "divisor": 1, "areas": [area], "sha256": digest}
 
 
-def split_settings(**changes) -> str:
+def split_settings(**changes) -> SplitSettings:
     """The settings of a small split, with `changes`."""
     test = {"rows": 32, "columns": 64, "tile": [32, 32]}
     usual = {"scale": 4, "size": 16, "stride": 8, "sampling": "grid", "validation": 0.2, "test": test}
-    return json.dumps(usual | changes)
+    return SplitSettings(**usual | changes)
 
 
 @pytest.fixture(scope="session")

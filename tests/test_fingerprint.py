@@ -154,6 +154,15 @@ def test_definitions_may_move():
     assert len({digest(start)} | {digest(a, b=b, **others) for a, b in ways}) == 1
 
 
+def test_methods_of_settings_count():
+    """A step gets its settings as an object, whose methods it calls: the annotation tells of which class."""
+    step = "from p.b import S\ndef f(settings: S | None):\n    return settings.size()\n"
+    method = "class S:\n    n: int\n    def size(self):\n        return {} * self.n\n"
+    assert digest(step, b=method.format(2)) != digest(step, b=method.format(3))
+    renamed = digest(step.replace("S", "T"), b=method.format(2).replace("S", "T"))
+    assert renamed == digest(step, b=method.format(2))
+
+
 CARRIER = "class E(Exception):\n    def __init__(self, x):\n        self.x = x\ndef f():\n    raise E({})\n"
 VIEW = "def f(x):\n    edge = x[:{}]\n    edge *= 0\n    return x\n"
 BRANCHES = "try:\n    from {} import g\nexcept ImportError:\n    from {} import g\ndef f():\n    return g()\n"
@@ -239,9 +248,7 @@ def executed():
 
 def uncovered(seen: set, *roots: str) -> set[str]:
     """What runs and is neither followed from the roots nor plumbing."""
-    package, reached = fingerprint.package(), [*roots]
-    for key in reached:  # which grows meanwhile
-        reached += {*package.references(key)} - {*reached}
+    reached = fingerprint.package().reachable(*roots)
     keys = {f"{module}:{name}" for module, name in seen}
     return {key for key in keys if not {key, key.partition(":")[0]} & {*reached, *PLUMBING}}
 
@@ -288,13 +295,14 @@ def test_whatever_a_report_runs_through_is_covered(tmp_path, executed):
 def test_whatever_a_scene_runs_through_is_covered(tmp_path, monkeypatch, executed):
     from lkca.data import scenes
     from lkca.data.catalog import CUBES
+    from lkca.data.settings import SceneSettings
 
     monkeypatch.setattr(
         scenes, "run_sandboxed", lambda function, *args: function(*args)
     )  # else it runs in another process
-    cube = CUBES["indian_pines"].model_dump(mode="json")
-    settings = {"name": "x", "cube_name": "indian_pines", "cube": cube, "bands": 12, "mirror": []}
-    scenes.scene(json.dumps(settings), tmp_path / "x.npy", tmp_path / "x.json")
+    cube = CUBES["indian_pines"]
+    settings = SceneSettings(name="x", cube_name="indian_pines", cube=cube, bands=12, mirror=[])
+    scenes.scene(settings, tmp_path / "x.npy", tmp_path / "x.json")
     assert uncovered(executed, STEPS["scene"]) == set()
 
 

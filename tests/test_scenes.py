@@ -17,6 +17,7 @@ from lkca.core.locks import exclusive_lock
 from lkca.data import scenes
 from lkca.data.catalog import CUBES, Cube, File
 from lkca.data.sandbox import run_sandboxed
+from lkca.data.settings import SceneSettings
 from lkca.errors import LkcaError
 
 PAPER = {"chikusei": (2304, 2048), "houston2018": (4172, 1202), "pavia_centre": (1096, 715)}
@@ -46,9 +47,9 @@ def described(*files: File, **changes) -> Cube:
 
 def cut(cube: Cube, bands: int = MADE.bands, mirror: tuple[str, ...] = ()) -> tuple[np.ndarray, dict]:
     """The scene of a cube and its manifest, by the command of the workflow."""
-    chosen = {"name": "x", "cube_name": None, "cube": cube.model_dump(mode="json"), "bands": bands, "mirror": mirror}
+    settings = SceneSettings(name="x", cube_name=None, cube=cube, bands=bands, mirror=[*mirror])
     out, manifest = Path("out/scene.npy"), Path("out/scene.json")
-    scenes.scene(json.dumps(chosen), out, manifest)
+    scenes.scene(settings, out, manifest)
     return np.load(out), json.loads(manifest.read_text())
 
 
@@ -280,16 +281,16 @@ def test_only_a_file_that_passes_is_recorded_and_holds_from_then_on(made, tmp_pa
         place.write_bytes(content or b"")
         if content is None:
             savemat(place, {"pavia": made / 5000})
-        for act in (lambda: scenes.fetch_files("x", cube.model_dump_json(), Path("receipt.json")), lambda: cut(cube)):
+        for act in (lambda: scenes.fetch_files("x", cube, Path("receipt.json")), lambda: cut(cube)):
             with pytest.raises(LkcaError, match="x.mat (cannot be read|is not what it should be|is a web page)"):
                 act()
         assert [path.name for path in place.parent.iterdir()] == ["x.mat"] and not Path("receipt.json").exists()
     official.pavia_centre(place, made)
-    scenes.fetch_files("x", cube.model_dump_json(), Path("receipt.json"))
+    scenes.fetch_files("x", cube, Path("receipt.json"))
     assert cut(cube)[1]["areas"][0]["sha256"] == json.loads(Path("receipt.json").read_text())["files"][0]["sha256"]
     official.pavia_centre(place, made // 2)
     with pytest.raises(LkcaError, match="was recorded at first use .if this file is right, delete its line in"):
-        scenes.fetch_files("x", cube.model_dump_json(), Path("receipt.json"))
+        scenes.fetch_files("x", cube, Path("receipt.json"))
     with pytest.raises(LkcaError, match="was recorded at first use"):
         cut(cube)
     assert not Path("out/.scene.part.npy").exists()

@@ -22,11 +22,10 @@ from lkca.config.settings import (
     FigureSettings,
     ReportSettings,
     RunSettings,
-    SceneSettings,
-    SplitSettings,
     TableSettings,
 )
 from lkca.core.fingerprint import Code, of_step
+from lkca.data.settings import SceneSettings, SplitSettings
 from lkca.errors import LkcaError
 from lkca.models.registry import class_of
 
@@ -190,7 +189,7 @@ class Jobs:
         return Job(
             step="fetch",
             name=f"scenes/{scene}.files",
-            arguments={"scene": scene, "settings": cube},
+            arguments={"scene": scene, "cube": cube},
             settings=cube.model_dump(mode="json", include={"files": {"__all__": facts}, "forms": {"__all__": facts}}),
             inputs={},
             raw=cube.pixel_files(),

@@ -19,56 +19,7 @@ from lkca.config.schema import (
     Table,
     Train,
 )
-from lkca.data.catalog import Cube
 from lkca.models.registry import MODELS
-
-
-class SceneSettings(Settings):
-    """How a scene is cut from its cube."""
-
-    name: str
-    cube_name: str | None  # key of the catalog; None for a cube that config.yaml describes
-    cube: Cube
-    bands: int
-    mirror: list[str]
-
-    @classmethod
-    def of(cls, experiment: Experiment, scene: str) -> Self:
-        """Return the settings of a scene."""
-        s = experiment.scenes[scene]
-        name = s.cube if isinstance(s.cube, str) else None
-        return cls(name=scene, cube_name=name, cube=s.described(), bands=s.bands, mirror=s.mirror)
-
-
-class TestTiles(Settings):
-    """The test area at the top left of a scene, pixels; tile: rows and columns of a test image."""
-
-    rows: int
-    columns: int
-    tile: list[int]
-
-
-class SplitSettings(Settings):
-    """How a scene is divided into test images, training and validation patches; sizes in HR pixels."""
-
-    scale: int
-    size: int
-    stride: int
-    sampling: Literal["grid", "random"]
-    validation: float
-    test: TestTiles
-
-    @classmethod
-    def of(cls, experiment: Experiment, scene: str, scale: int) -> Self:
-        """Return the settings of a split."""
-        patches, test = experiment.patches[f"x{scale}"], experiment.scenes[scene].test
-        return cls(
-            scale=scale,
-            **patches.model_dump(),
-            sampling=experiment.sampling,
-            validation=experiment.validation,
-            test=TestTiles(rows=test.rows, columns=test.columns, tile=test.sides()),
-        )
 
 
 class RunSettings(Settings):

@@ -172,12 +172,7 @@ class Package:
 
         They are numbered as they are found, and a definition names the others by their numbers.
         """
-        number = {root: i for i, root in enumerate(dict.fromkeys(roots))}
-        waiting = [*number]
-        for key in waiting:  # which grows meanwhile
-            new = [ref for ref in dict.fromkeys(self.references(key)) if ref not in number]
-            number |= {ref: i for i, ref in enumerate(new, len(number))}
-            waiting += new
+        number = {key: i for i, key in enumerate(self.reachable(*roots))}
         lines = [[self._own_digest(key), *(number[ref] for ref in self.references(key))] for key in number]
         modules: dict[str, list[str]] = {}
         for key in number:
@@ -185,9 +180,33 @@ class Package:
         parts = {name: _hash(sorted(digests))[:12] for name, digests in sorted(modules.items())}
         return Code(_hash(lines), parts)
 
+    def reachable(self, *roots: str) -> list[str]:
+        """Return the definitions that these reach, and the classes of their parameters, in the order of discovery."""
+        reached = dict.fromkeys((*roots, *(key for root in roots for key in self._parameter_classes(root))))
+        waiting = [*reached]
+        for key in waiting:  # which grows meanwhile
+            new = [ref for ref in dict.fromkeys(self.references(key)) if ref not in reached]
+            reached |= dict.fromkeys(new)
+            waiting += new
+        return [*reached]
+
     def references(self, key: str) -> list[str]:
         """The definitions that a definition uses, as often and in the order in which it does."""
         return [token.key for token in self._tokens(key) if isinstance(token, Reference)]
+
+    def _parameter_classes(self, key: str) -> list[str]:
+        """Return the definitions of the package that annotate a function's parameters: it may call their methods."""
+        name, _, definition = key.partition(":")
+        module = self.module(name)
+        statement = module.bindings.get(definition, [None])[0] if module else None
+        if not isinstance(statement, FUNCTIONS):
+            return []
+        arguments = (*statement.args.posonlyargs, *statement.args.args, *statement.args.kwonlyargs)
+        annotations = [node for arg in arguments if arg.annotation for node in ast.walk(arg.annotation)]
+        names = [node.id for node in annotations if isinstance(node, ast.Name)]
+        known = [name for name in names if name in module.imports or name in module.bindings]
+        tokens = [token for name in known for token in self.reference(module.name, name)]
+        return [token.key for token in tokens if isinstance(token, Reference)]
 
     def _own_digest(self, key: str) -> str:
         """A digest of a definition without what it uses."""

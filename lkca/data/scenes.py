@@ -1,6 +1,5 @@
 """Cut a scene from the files of its cube, and tell whether a file is the right one."""
 
-import json
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -17,6 +16,7 @@ from lkca.data.catalog import Cube, File
 from lkca.data.download import download_cube, verify_file
 from lkca.data.readers import Source, opened
 from lkca.data.sandbox import heartbeat, run_sandboxed, set_current_file
+from lkca.data.settings import SceneSettings
 from lkca.errors import LkcaError, WrongFile
 
 BLOCK = 2**28  # bytes of float32 that are held at a time
@@ -24,39 +24,37 @@ ALIKE = 0.3  # least correlation of neighbouring pixels; images of the ground ha
 NANOMETRES = 15  # by which wavelengths may differ from what is published of a sensor
 
 
-def scene(settings: str, out: Path, manifest: Path) -> None:
+def scene(settings: SceneSettings, out: Path, manifest: Path) -> None:
     """Cut a scene from the files of its cube, divide it by its one maximum and write it with its manifest.
 
     Several files lie one below the other, narrower ones with zeros beside them; the manifest tells where.
 
     Args:
-        settings: The scene as JSON text: `name`; `cube`, as Cube has it, and `cube_name`, its key or null; `bands`, how
-            many, evenly spaced over the cube's; `mirror`, which of rows and columns are reversed.
+        settings: How the scene is cut.
         out: The array to write, .npy, float32 (bands, rows, columns).
         manifest: The JSON to write: what was read and done, with hashes.
 
     Raises:
         LkcaError: If a file is missing, is not the right one, is damaged or holds no image, or the disk is full.
     """
-    chosen = json.loads(settings)
-    cube = Cube.model_validate(chosen["cube"])
+    cube = settings.cube
     files = cube.resolve_files()
-    bands = _spread(cube, chosen["bands"])
+    bands = _spread(cube, settings.bands)
     with exclusive_lock(out), atomic_write(out) as part:
-        told = run_sandboxed(_cut, part, cube, files, bands, chosen["mirror"])
+        told = run_sandboxed(_cut, part, cube, files, bands, settings.mirror)
         digests = [verify_file(file, cube.source) for file in files]
         headers = _headers(files)
         contents = [(digest, file.archive_member(), file.variable) for digest, file in zip(digests, files, strict=True)]
         if len(set(contents)) < len(contents):
             raise LkcaError(
-                f"two files of {chosen['name']} are the same: leave one out, with use: both if it is for both."
+                f"two files of {settings.name} are the same: leave one out, with use: both if it is for both."
             )
     areas = [
         {**area, "sha256": digest, "headers": of}
         for area, digest, of in zip(told.pop("areas"), digests, headers, strict=True)
     ]
-    cut = {"cube": chosen["cube_name"], "bands": bands, "mirror": chosen["mirror"], **told, "areas": areas}
-    write_json(manifest, {"scene": chosen["name"], **cut, "sha256": sha256(out)})
+    cut = {"cube": settings.cube_name, "bands": bands, "mirror": settings.mirror, **told, "areas": areas}
+    write_json(manifest, {"scene": settings.name, **cut, "sha256": sha256(out)})
 
 
 def _headers(files: tuple[File, ...]) -> list[dict[str, str]]:
@@ -253,18 +251,18 @@ def _problems(cube: Cube, source: Source, bands: list[int], measured: list[Measu
     return problems
 
 
-def fetch_files(scene: str, settings: str, receipt: Path) -> None:
+def fetch_files(scene: str, cube: Cube, receipt: Path) -> None:
     """Do what `fetch` does, as a job of the workflow.
 
     Args:
         scene: Its key in config.yaml.
-        settings: Its cube as JSON text.
+        cube: Its cube.
         receipt: The JSON to write: which files, with hashes.
 
     Raises:
         LkcaError: As `fetch`.
     """
-    fetch_cube(scene, Cube.model_validate_json(settings), False, receipt)
+    fetch_cube(scene, cube, False, receipt)
 
 
 def fetch_cube(scene: str, cube: Cube, accept_terms: bool, receipt: Path | None) -> None:

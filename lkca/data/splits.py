@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from lkca.core.files import read_json, write_json
+from lkca.data.settings import SplitSettings
 from lkca.errors import LkcaError
 
 Corners = list[tuple[int, int]]
@@ -28,32 +29,29 @@ def grid(rows: range, columns: range, size: int, stride: int) -> list[Corners]:
     ]
 
 
-def split(settings: str, manifest: Path, out: Path) -> None:
+def split(settings: SplitSettings, manifest: Path, out: Path) -> None:
     """Divide a scene: test tiles at the top, patches below, the last rows for validation.
 
     Patches overlap, so training patches that share pixels with validation are left out: no pixel serves twice.
 
     Args:
-        settings: As JSON text: `scale`; `size` and `stride` of the HR patches, pixels; `sampling`, "grid" or "random"
-            (as many patches anywhere in the same rows); `validation`, the share of the grid's rows, rounded up; `test`,
-            the top-left `rows` and `columns` of every file for testing, pixels, and the `tile` [rows, columns]. In a
-            file for both, these rows are never trained on.
+        settings: How the scene is divided. In a file for both uses, the rows of the test area are never trained on.
         manifest: The scene's manifest.
         out: The JSON to write: corners and windows, their numbers, the crop and the divisor of the scene, and hashes.
 
     Raises:
         LkcaError: If the scene is too small for it.
     """
-    chosen, scene = json.loads(settings), read_json(manifest)
-    grid_patches, places = windows(chosen, scene["areas"], str(manifest))
+    scene = read_json(manifest)
+    grid_patches, places = make_split(settings, scene["areas"], str(manifest))
     write_json(
         out,
         {
             "scene": scene["scene"],
-            "scale": chosen["scale"],
-            "size": chosen["size"],
-            "stride": chosen["stride"],
-            "sampling": chosen["sampling"],
+            "scale": settings.scale,
+            "size": settings.size,
+            "stride": settings.stride,
+            "sampling": settings.sampling,
             "crops": [area["crop"] for area in scene["areas"]],
             "divisor": scene["divisor"],
             "numbers": {"grid": grid_patches, **{name: len(each) for name, each in places.items()}},
@@ -64,11 +62,11 @@ def split(settings: str, manifest: Path, out: Path) -> None:
     )
 
 
-def windows(chosen: dict, areas: list[dict], where: str) -> tuple[int, dict[str, list]]:
+def make_split(settings: SplitSettings, areas: list[dict], where: str) -> tuple[int, dict[str, list]]:
     """Divide the areas of a scene.
 
     Args:
-        chosen: The settings of `split`, as a map.
+        settings: How the scene is divided.
         areas: Of each file its `use`, first `row` in the scene, `rows` and `columns`, pixels.
         where: What a sentence of refusal begins with.
 
@@ -78,7 +76,8 @@ def windows(chosen: dict, areas: list[dict], where: str) -> tuple[int, dict[str,
     Raises:
         LkcaError: If the scene is too small for it.
     """
-    size, rows, columns, tile = chosen["size"], *(chosen["test"][name] for name in ("rows", "columns", "tile"))
+    test_area, size = settings.test, settings.size
+    rows, columns, tile = test_area.rows, test_area.columns, test_area.tile
     test, lines = [], []
     for area in areas:
         top, bottom, width = area["row"], area["row"] + area["rows"], area["columns"]
@@ -92,8 +91,8 @@ def windows(chosen: dict, areas: list[dict], where: str) -> tuple[int, dict[str,
             test += [(row, column, *tile) for row, column in corners]
         if area["use"] != "test":
             first = top + rows if area["use"] == "both" else top
-            lines += [(area, line) for line in grid(range(first, bottom), range(width), size, chosen["stride"]) if line]
-    held_out = lines[len(lines) - ceil(chosen["validation"] * len(lines)) :]
+            lines += [(area, line) for line in grid(range(first, bottom), range(width), size, settings.stride) if line]
+    held_out = lines[len(lines) - ceil(settings.validation * len(lines)) :]
     training = [
         (area, line)
         for area, line in lines[: len(lines) - len(held_out)]
@@ -104,19 +103,19 @@ def windows(chosen: dict, areas: list[dict], where: str) -> tuple[int, dict[str,
             f"{where}: beside its test rows the scene has no room for training and for validation with patches of "
             f"{size} pixels: choose smaller patches or a smaller test area."
         )
-    places = {"train": _corners(chosen, training), "validation": _corners(chosen, held_out), "test": test}
+    places = {"train": _corners(settings, training), "validation": _corners(settings, held_out), "test": test}
     return sum(len(line) for _, line in lines), places
 
 
-def _corners(chosen: dict, lines: list[tuple[dict, Corners]]) -> Corners:
+def _corners(settings: dict, lines: list[tuple[dict, Corners]]) -> Corners:
     """The corners of lines of a grid, or as many random ones in the rows that they cover, file by file."""
-    if chosen["sampling"] == "grid":
+    if settings.sampling == "grid":
         return [corner for _, line in lines for corner in line]
     corners: Corners = []
-    generator = np.random.default_rng([chosen["size"], chosen["stride"], lines[0][1][0][0]])
+    generator = np.random.default_rng([settings.size, settings.stride, lines[0][1][0][0]])
     for _, group in groupby(lines, key=lambda line: line[0]["row"]):
         covered = list(group)
-        last = covered[-1][1][0][0], covered[0][0]["columns"] - chosen["size"]
+        last = covered[-1][1][0][0], covered[0][0]["columns"] - settings.size
         number = sum(len(line) for _, line in covered)
         places = generator.integers(covered[0][1][0], last, (number, 2), endpoint=True)
         corners += [(int(row), int(column)) for row, column in places]

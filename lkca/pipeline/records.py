@@ -14,7 +14,7 @@ from importlib import import_module
 from pathlib import Path
 from shutil import copyfile
 from time import sleep, time_ns
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, get_type_hints
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, TypeAdapter, ValidationError
 
@@ -392,9 +392,7 @@ def step(name: str, experiment: Path, outputs: list[Path], gpus: int) -> None:
     files, code = sources(), job.code()
     same = record.codes() if record and code.digest in record.codes() else set()
     before = {path: results.hashes.of(path) for path in job.reads().values()}
-    options: dict[str, Any] = {
-        key: value.model_dump_json() if isinstance(value, BaseModel) else value for key, value in job.arguments.items()
-    }
+    options: dict[str, Any] = dict(job.arguments)
     for key, paths in job.inputs.items():
         options[key] = [Path(path) for path in paths] if isinstance(paths, list) else paths and Path(paths)
     options |= {key: Path(path) for key, path in job.outputs.items()}
@@ -402,6 +400,9 @@ def step(name: str, experiment: Path, outputs: list[Path], gpus: int) -> None:
         options |= {"gpus": gpus, "adopted": sorted(same - {code.digest})}
     module, _, function = STEPS[job.step].partition(":")
     run = getattr(import_module(module), function)
+    for key, kind in get_type_hints(run).items():
+        if kind is str and isinstance(options.get(key), BaseModel):  # a function that does not take its class yet
+            options[key] = options[key].model_dump_json()
     if sources() != files:
         raise LkcaError(f"the code of lkca was changed while {name} started: run snakemake again.")
     run(**options)

@@ -1,0 +1,79 @@
+"""The settings of the jobs that cut and divide scenes.
+
+They are not in scenes.py and splits.py because the Snakefile reads them on every call, and should not import numpy.
+"""
+
+from typing import TYPE_CHECKING, Literal, Self
+
+from pydantic import BaseModel
+
+from lkca.data.catalog import Cube
+
+if TYPE_CHECKING:
+    from lkca.config.schema import Experiment
+
+
+class SceneSettings(BaseModel, extra="forbid", strict=True, frozen=True):
+    """How a scene is cut from its cube.
+
+    Args:
+        name: Key of the scene in config.yaml.
+        cube_name: Key of the cube in the catalog; None for a cube that config.yaml describes.
+        cube: The cube.
+        bands: Number of bands, spaced evenly over those of the cube.
+        mirror: Which of "rows" and "columns" are reversed.
+    """
+
+    name: str
+    cube_name: str | None
+    cube: Cube
+    bands: int
+    mirror: list[str]
+
+    @classmethod
+    def of(cls, experiment: "Experiment", scene: str) -> Self:
+        """Return the settings of a scene."""
+        s = experiment.scenes[scene]
+        cube_name = s.cube if isinstance(s.cube, str) else None
+        return cls(name=scene, cube_name=cube_name, cube=s.described(), bands=s.bands, mirror=s.mirror)
+
+
+class TestTiles(BaseModel, extra="forbid", strict=True, frozen=True):
+    """The test area at the top left of a file, HR pixels; tile: rows and columns of a test image."""
+
+    rows: int
+    columns: int
+    tile: list[int]
+
+
+class SplitSettings(BaseModel, extra="forbid", strict=True, frozen=True):
+    """How a scene is divided into test images, training patches and validation patches.
+
+    Args:
+        scale: Upsampling factor.
+        size: Height and width of a patch, HR pixels.
+        stride: Step from one patch of the grid to the next, HR pixels.
+        sampling: "grid", or "random": as many patches at random places in the same rows.
+        validation: Fraction of the grid's rows that are for validation, rounded up to whole rows.
+        test: The test area.
+    """
+
+    scale: int
+    size: int
+    stride: int
+    sampling: Literal["grid", "random"]
+    validation: float
+    test: TestTiles
+
+    @classmethod
+    def of(cls, experiment: "Experiment", scene: str, scale: int) -> Self:
+        """Return the settings of a split."""
+        patches, test = experiment.patches[f"x{scale}"], experiment.scenes[scene].test
+        return cls(
+            scale=scale,
+            size=patches.size,
+            stride=patches.stride,
+            sampling=experiment.sampling,
+            validation=experiment.validation,
+            test=TestTiles(rows=test.rows, columns=test.columns, tile=test.sides()),
+        )
