@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from lkca.config.messages import fail, require_known, validated
+from lkca.config.messages import fail, require_known, validate
 from lkca.config.schema import Experiment
 from lkca.config.validate import check_references
 from lkca.data.catalog import Cube
@@ -72,7 +72,7 @@ def experiment(config: Mapping[str, Any]) -> Experiment:
     scenes = config.get("scenes")
     if isinstance(scenes, Mapping):
         config["scenes"] = {name: _own(f"config.yaml: scenes.{name}.cube", scene) for name, scene in scenes.items()}
-    checked = validated(Experiment, config, "config.yaml")
+    checked = validate(Experiment, config, "config.yaml")
     check_references(checked)
     return checked
 
@@ -90,7 +90,7 @@ def _own(where: str, scene: Any) -> Any:
     """A scene whose cube is described by config.yaml itself, with that description checked."""
     if not isinstance(scene, Mapping) or not isinstance(scene.get("cube"), Mapping):
         return scene
-    return {**scene, "cube": validated(Cube, scene["cube"], where)}
+    return {**scene, "cube": validate(Cube, scene["cube"], where)}
 
 
 def _resolve(name: str, models: Mapping[str, Any], seen: tuple[str, ...]) -> dict[str, Any]:

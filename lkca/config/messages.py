@@ -8,17 +8,17 @@ from typing import Any, NoReturn, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from lkca.errors import LkcaError
+from lkca.errors import ConfigError
 
 T = TypeVar("T", bound=BaseModel)
 
 
-def validated(kind: type[T], values: Mapping[str, Any], where: str) -> T:
+def validate(kind: type[T], values: Mapping[str, Any], where: str) -> T:
     """Validate, or say in one sentence what is wrong first."""
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        raise LkcaError(format_error(kind, error.errors()[0], where)) from None
+        raise ConfigError(format_error(kind, error.errors()[0], where)) from None
 
 
 PYDANTIC = ("int", "float", "str", "Cube")  # parts of its own in a path
@@ -71,7 +71,7 @@ def _suggestion(word: str, valid: Iterable[str]) -> str:
 
 
 def fail(where: str, told: str) -> NoReturn:
-    raise LkcaError(f"config.yaml: {where}: {told}")
+    raise ConfigError(f"config.yaml: {where}: {told}")
 
 
 def require_known(name: Any, valid: Iterable[str], where: str) -> None:

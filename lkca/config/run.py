@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from lkca.config.messages import validated
+from lkca.config.messages import validate
 from lkca.config.schema import Run
 from lkca.core.files import read_json, sha256, write_json
 
@@ -14,7 +14,7 @@ def read_run(path: Path) -> Run:
     Raises:
         LkcaError: If it is missing or no run.
     """
-    return validated(Run, read_json(path), str(path))
+    return validate(Run, read_json(path), str(path))
 
 
 def settings(settings: str, seed: int, scene: Path, split: Path, teacher: Path | None, out: Path) -> None:
@@ -34,4 +34,4 @@ def settings(settings: str, seed: int, scene: Path, split: Path, teacher: Path |
         "split_sha256": sha256(split),
         "teacher_sha256": sha256(teacher) if teacher else None,
     }
-    write_json(out, validated(Run, run, "run.json").model_dump())
+    write_json(out, validate(Run, run, "run.json").model_dump())
