@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lkca.scoring.metrics import sam
+from lkca.scoring.metrics import SCORES
 
 CHROMIUM = shutil.which("chromium")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed (Debian: apt-get install chromium)")
@@ -352,7 +352,7 @@ def test_the_spectrum_of_a_pixel_is_the_one_in_the_files(visit, report):
     np.testing.assert_allclose(ours, truth + 0.5, atol=4e-3)
     angle, error = row.locator("td").nth(1).inner_text(), row.locator("td").nth(2).inner_text()
     spectra = [image[f"spectra_{name}"][:, 2:3, 8:9].astype(float) for name in ("sr", "hr")]
-    assert float(angle) == pytest.approx(sam(*spectra), abs=0.006) and error == "0.500"
+    assert float(angle) == pytest.approx(SCORES["SAM"](*spectra), abs=0.006) and error == "0.500"
 
 
 def test_pixels_are_chosen_by_arrow_keys_and_methods_by_their_boxes(visit):

@@ -12,7 +12,7 @@ from lkca.cli import main
 from lkca.config.load import read_config
 from lkca.errors import LkcaError
 from lkca.paper.claims import claims, contradictions, judge, of_results, of_table, on_results, read_claims
-from lkca.paper.columns import SCORES
+from lkca.paper.columns import PRINTED_SCORES
 
 RESOURCES = Path(__file__).parents[1] / "lkca/paper"
 CLAIMS = {claim.id: claim for claim in read_claims().claims}
@@ -40,7 +40,7 @@ def results(noise=0.0, seeds=(3000, 3001, 3002), images=4):
     rng, found, chance = np.random.default_rng(0), [], {}
     for (scene, scale, model, seed), cell in sorted(made.items()):
         trained = MODELS[model]["train"] is not None
-        drawn = chance.setdefault((scene, scale, model), rng.normal(0, noise, (len(seeds), len(SCORES), images)))
+        drawn = chance.setdefault((scene, scale, model), rng.normal(0, noise, (len(seeds), len(PRINTED_SCORES), images)))
         of_seed = drawn[seeds.index(seed)] - drawn.mean((0, 2), keepdims=True)[0] if trained else 0 * drawn[0]
         found.append(
             {
@@ -58,7 +58,7 @@ def results(noise=0.0, seeds=(3000, 3001, 3002), images=4):
                         "bands": {"RMSE": [0.9 * cell.get("RMSE", 0)]},
                         "mae": 0.01,
                         "mae_edges": 0.02,
-                        "scores": {name: cell.get(name, 0) * (1 + of_seed[k][i]) for k, name in enumerate(SCORES)},
+                        "scores": {name: cell.get(name, 0) * (1 + of_seed[k][i]) for k, name in enumerate(PRINTED_SCORES)},
                     }
                     for i in range(images)
                 ],

@@ -7,7 +7,7 @@ import pytest
 from lkca.config.load import read_config
 from lkca.core.files import read_csv
 from lkca.paper.claims import CLAIMS, Claim, contradictions, of_results, of_table, on_results, on_table, read_claims
-from lkca.paper.columns import SCORES
+from lkca.paper.columns import PRINTED_SCORES
 from tests.conftest import REPOSITORY
 
 READ = read_claims(CLAIMS)
@@ -90,7 +90,7 @@ def results(change: Callable[[str, str, str], dict[str, float]] = lambda *cell: 
     runs = {}
     for line in reversed(LINES):  # Tables V to VII first: the others repeat some of their runs, without the costs
         run = line["scene"], int(line["scale"]), rows[line["table"]][line["row"]]
-        scores = {name: float(line[name] or "nan") for name in SCORES} | change(*run[:2], line["row"])
+        scores = {name: float(line[name] or "nan") for name in PRINTED_SCORES} | change(*run[:2], line["row"])
         image = {"scores": scores, "bands": {"RMSE": [0.9 * scores["RMSE"]]}}
         image |= {"mae": scores["RMSE"], "mae_edges": scores["RMSE"]}
         made = {

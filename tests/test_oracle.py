@@ -16,7 +16,8 @@ from skimage.metrics import structural_similarity
 from lkca.core.files import read_json, write_json
 from lkca.data.resize import resize
 from lkca.errors import LkcaError
-from lkca.paper.bicubic_check import SCORES, bicubic_check
+from lkca.paper.bicubic_check import bicubic_check
+from lkca.paper.columns import PRINTED_SCORES
 from lkca.scoring.metrics import scores as score
 
 PRINTED = Path(__file__).parents[1] / "lkca/paper/paper_tables.csv"
@@ -42,7 +43,7 @@ def run(
     for i in range(2):
         hr = data[:, :128, 128 * i : 128 * (i + 1)]
         images.append({"window": [0, 128 * i, 128, 128], **scored(enlarge(resize(hr, 1 / scale), scale), hr, scale)})
-    mean = {name: float(np.mean([image["scores"][name] for image in images])) for name in SCORES}
+    mean = {name: float(np.mean([image["scores"][name] for image in images])) for name in PRINTED_SCORES}
     return {"scene": scene, "scale": scale, "model": "bicubic", "seed": 3000, "mean": mean, "images": images}
 
 
@@ -68,7 +69,7 @@ def printed(folder: Path, *runs: dict, **changes: float) -> Path:
     """A table with what these runs would look like in print, with `changes`."""
     path = folder / "printed.csv"
     with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, ["table", "scene", "scale", "row", *SCORES])
+        writer = csv.DictWriter(file, ["table", "scene", "scale", "row", *PRINTED_SCORES])
         writer.writeheader()
         for each in runs:
             numbers = {name: f"{value:.4f}" for name, value in (each["mean"] | changes).items()}
@@ -93,7 +94,7 @@ def papers() -> list[dict]:
         lines = [line for line in csv.DictReader(file) if line["row"] == "Bicubic"]
     rows = []
     for line in lines:
-        mean = {name: float(line[name]) for name in SCORES}
+        mean = {name: float(line[name]) for name in PRINTED_SCORES}
         who = {"scene": line["scene"], "scale": int(line["scale"]), "model": "bicubic", "seed": 3000}
         rows.append({**who, "mean": mean, "images": [{"window": [0, 0, 9, 9], "scores": mean, "bands": {}}]})
     return rows

@@ -17,7 +17,7 @@ from lkca.data.patches import gather
 from lkca.data.resize import resize
 from lkca.errors import LkcaError
 from lkca.scoring.evaluate import centres, evaluate
-from lkca.scoring.metrics import mpsnr
+from lkca.scoring.metrics import SCORES
 from lkca.scoring.singular_values import rank, singular_values, spectrum
 from lkca.training import checkpoint
 from lkca.training.train import learning_rate, shuffled, train
@@ -184,7 +184,7 @@ def test_bicubic_needs_no_weights_and_scores_as_resizing_does(tiny):
     assert (scores["params"], scores["macs"], scores["steps"], scores["epoch"]) == (0, 0, 0, None)
     assert (scores["weights_sha256"], scores["history_sha256"]) == (None, None)
     cube = np.load(tiny.scene)
-    values = [mpsnr(resize(resize(hr, 1 / 4), 4), hr) for hr in (cube[:, :32, :32], cube[:, :32, 32:])]
+    values = [SCORES["MPSNR"](resize(resize(hr, 1 / 4), 4), hr) for hr in (cube[:, :32, :32], cube[:, :32, 32:])]
     assert scores["mean"]["MPSNR"] == pytest.approx(np.mean(values), abs=1e-4)
     assert [image["window"] for image in scores["images"]] == [[0, 0, 32, 32], [0, 32, 32, 32]]
 

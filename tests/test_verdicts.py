@@ -11,7 +11,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from lkca.config.load import read_config
-from lkca.paper.columns import COLUMNS, SCORES
+from lkca.paper.columns import PRINTED_COLUMNS, PRINTED_SCORES
 from lkca.paper.verdicts import RULES, SIGNS, tolerance
 from lkca.scoring.metrics import scores as score
 
@@ -80,7 +80,7 @@ def test_the_tolerance_of_each_score_is_what_a_tenth_of_a_decibel_does_to_it():
     hr = 0.2 + 0.6 * (hr - hr.min()) / np.ptp(hr)
     error = 0.003 * rng.standard_normal(hr.shape)
     weak, strong = (score(hr + factor * error, hr, 4)["scores"] for factor in (1, 10 ** (0.1 / 20)))
-    for name in SCORES:
+    for name in PRINTED_SCORES:
         printed = f"{weak[name]:.9f}"  # so many digits that rounding does not count
         assert abs(strong[name] - weak[name]) == pytest.approx(tolerance(name, printed, trained=True), rel=0.03)
     assert tolerance("MPSNR", "40.3106", trained=True) == pytest.approx(0.10005)
@@ -221,4 +221,4 @@ def test_a_table_that_the_paper_does_not_have_gets_no_verdicts(tmp_path, changes
 
 def test_columns_are_the_papers():
     header = (REPOSITORY / "lkca/paper/paper_tables.csv").read_text().splitlines()[0].split(",")
-    assert [name for name in header if name in COLUMNS] == list(COLUMNS) == header[4:-1]
+    assert [name for name in header if name in PRINTED_COLUMNS] == list(PRINTED_COLUMNS) == header[4:-1]

@@ -13,7 +13,7 @@ from typing import Any
 
 from lkca.core.files import atomic_write, read_csv, read_json, write_json
 from lkca.errors import LkcaError
-from lkca.paper.columns import SCORES, decimals, last_digits
+from lkca.paper.columns import PRINTED_SCORES, decimals, last_digits
 
 FREE = ["SAM", "CC", "ERGAS"]  # do not depend on what the scene is divided by
 LOOK_AT = {
@@ -83,7 +83,7 @@ def bicubic_check(
 def _row(run: dict[str, Any], line: dict[str, str], divisor: float, chosen: dict[str, Any]) -> dict[str, Any]:
     """One row of the result: its six cells, its brightness and what they show."""
     ours, r, cells = run["mean"], run["scale"], {}
-    for name in SCORES:
+    for name in PRINTED_SCORES:
         off = last_digits(ours[name], printed := line[name])
         gap = f"off by {off / 10 ** decimals(printed):+g}"
         says = {0: "equal", 1: "off by 1 in the last digit"}.get(abs(off), gap)
@@ -110,8 +110,8 @@ def _finding(kind: str, **numbers: Any) -> dict[str, Any]:
 def _findings(run: dict[str, Any], line: dict[str, str], light: dict[str, float], divisor: float) -> list[dict]:
     """What follows from the numbers of one row."""
     ours, found = run["mean"], []
-    near = [name for name in SCORES if abs(last_digits(ours[name], line[name])) == 1]
-    differ = [name for name in SCORES if not _agree(ours[name], line[name])]
+    near = [name for name in PRINTED_SCORES if abs(last_digits(ours[name], line[name])) == 1]
+    differ = [name for name in PRINTED_SCORES if not _agree(ours[name], line[name])]
     if not differ:
         return [_finding("rounding", names=", ".join(near)) if near else _finding("equal")]
     same = ", ".join(name for name in FREE if name not in differ)

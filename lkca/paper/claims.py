@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lkca.core.files import read_csv, read_json, write_csv, write_json
 from lkca.errors import LkcaError
-from lkca.paper.columns import COLUMNS, SCORES
+from lkca.paper.columns import PRINTED_COLUMNS, PRINTED_SCORES
 from lkca.paper.expressions import Expression, Missing, Truth, Value, greater
 from lkca.paper.statistics import Part, Quantity, mean, number, score
 
@@ -39,7 +39,7 @@ NAMES: dict[str, Value] = {
     "SCENES": list(MAIN),
     "SCALES": [4, 8],
     "SETTINGS": [[scene, scale] for scene in MAIN for scale in (4, 8)],
-    "SCORES": SCORES,
+    "SCORES": PRINTED_SCORES,
 }
 
 SLOT = re.compile(r"\{\w+:\.\df\}")  # {name:.2f}
@@ -121,9 +121,9 @@ def _absent(name: str) -> Callable[..., Value]:
 
 
 def _better(x: Quantity | float, y: Quantity | float, column: str) -> Truth:
-    if column not in COLUMNS or not COLUMNS[column].better:
+    if column not in PRINTED_COLUMNS or not PRINTED_COLUMNS[column].direction:
         raise ValueError(f"{column} is no score")
-    return greater(x, y) if COLUMNS[column].better > 0 else greater(y, x)
+    return greater(x, y) if PRINTED_COLUMNS[column].direction > 0 else greater(y, x)
 
 
 def _patches(rows: int, columns: int, size: int, stride: int) -> int:

@@ -1,43 +1,56 @@
-"""The columns of the paper's tables, and how its numbers are rounded."""
+"""The columns of the tables: those that the paper prints, and those that our tables show.
+
+Our tables show every score that we compute (`lkca.scoring.metrics.SCORES`). What is compared with print uses the columns
+that the paper prints, which a further score does not change.
+"""
 
 from decimal import Decimal
 from typing import NamedTuple
 
+from lkca.scoring.metrics import SCORES
+
 
 class Column(NamedTuple):
-    """A column as the paper has it."""
+    """A column of a table.
+
+    Args:
+        heading: Its heading.
+        unit: Its unit, empty for a plain number.
+        decimals: Decimals that are shown.
+        direction: 1 if more is better, -1 if less is, 0 for a cost, of which none is called best.
+    """
 
     heading: str
     unit: str
-    decimals: int  # as the paper prints
-    better: int  # 1: more, -1: less, 0: a cost, of which none is called best
+    decimals: int
+    direction: int
 
 
-COLUMNS = {
-    "Param_M": Column("Params", "M", 3, 0),
-    "MACs_G": Column("MACs", "G", 3, 0),
-    "MPSNR": Column("MPSNR", "dB", 4, 1),
-    "MSSIM": Column("MSSIM", "", 4, 1),
-    "SAM": Column("SAM", "degrees", 4, -1),
-    "CC": Column("CC", "", 4, 1),
-    "RMSE": Column("RMSE", "", 4, -1),
-    "ERGAS": Column("ERGAS", "", 4, -1),
-}
-SCORES = [name for name, column in COLUMNS.items() if column.better]
+COSTS = {"Param_M": Column("Params", "M", 3, 0), "MACs_G": Column("MACs", "G", 3, 0)}
+
+
+def table_columns() -> dict[str, Column]:
+    """Return the columns of our tables by name: the costs, then every score."""
+    scores = {name: Column(s.heading, s.unit, s.decimals, s.direction) for name, s in SCORES.items()}
+    return COSTS | scores
+
+
+PRINTED_SCORES = ["MPSNR", "MSSIM", "SAM", "CC", "RMSE", "ERGAS"]
+PRINTED_COLUMNS = {name: table_columns()[name] for name in (*COSTS, *PRINTED_SCORES)}  # as in paper_tables.csv
 
 
 def decimals(printed: str) -> int:
-    """The decimals of a printed number.
+    """Return the number of decimals of a printed number.
 
     Example:
         >>> decimals("2.18"), decimals("1e-2"), decimals("12")
         (2, 2, 0)
     """
-    return max(0, -Decimal(printed).as_tuple().exponent)
+    return max(0, -int(Decimal(printed).as_tuple().exponent))
 
 
 def last_digits(ours: float, printed: str) -> int:
-    """How far ours, rounded as in print, lies from print, in units of print's last digit.
+    """Return our number, rounded as in print, minus the printed one, in units of the last printed digit.
 
     Example:
         >>> last_digits(37.63784, "37.6377")

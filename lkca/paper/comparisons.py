@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from lkca.errors import LkcaError
-from lkca.paper.columns import COLUMNS, SCORES
 from lkca.paper.statistics import blocks_intervals, influence, score
+from lkca.scoring.metrics import SCORES
 
 FIELDS = ["scale", "a", "b", "score", "difference", "low", "high", "low_blocks", "high_blocks", "images", "seeds"]
 FIELDS += ["outcome", "why"]
@@ -52,7 +52,7 @@ def compare(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[dict[str, A
         elif low <= 0 <= high:
             outcome, why = "not resolved", "the interval holds 0"
         else:
-            outcome = "a better" if (low > 0) == (COLUMNS[name].better > 0) else "b better"
+            outcome = "a better" if (low > 0) == (SCORES[name].direction > 0) else "b better"
             why = f"the interval lies {'above' if low > 0 else 'below'} 0"
         seeds = dict.fromkeys(run["seed"] for label in (a, b) for run in rows[label])
         found = [a, b, name, difference.value, low, high, low_blocks, high_blocks, len(windows[a])]

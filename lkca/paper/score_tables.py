@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from lkca.errors import LkcaError
 from lkca.paper.claims import MAIN, of_table, on_table, read_claims
-from lkca.paper.columns import COLUMNS, decimals
+from lkca.paper.columns import PRINTED_COLUMNS, decimals
 
 PRINTED = Path(__file__).parent / "paper_tables.csv"
 NEEDED = ["scene", "scale", "row"]
@@ -52,7 +52,7 @@ def score_tables(file: Path) -> None:
     paper = read(PRINTED)
     found = [*_bounds(lines), *_jensen(lines), *_gaps(lines), *_growth(lines), *_light(lines, paper)]
     found += [*_radians(lines, paper), *_costs(lines, paper)]
-    numbers = sum(bool(line[column]) for line in lines for column in COLUMNS)
+    numbers = sum(bool(line[column]) for line in lines for column in PRINTED_COLUMNS)
     print(f"{file}: {len(lines)} row{'s' * (len(lines) > 1)}, {numbers} numbers")
     for kind in ("impossible", "doubtful", "good"):
         for finding in found:
@@ -91,9 +91,9 @@ def read(file: Path) -> list[Line]:
     for name in NEEDED:
         if name not in headings:
             raise LkcaError(f"{file}: the column {name} is missing: it needs {', '.join(NEEDED)} and scores.")
-    if unknown := [name for name in headings if name not in ("table", *NEEDED, *COLUMNS, "note")]:
+    if unknown := [name for name in headings if name not in ("table", *NEEDED, *PRINTED_COLUMNS, "note")]:
         raise LkcaError(
-            f"{file}: {unknown[0]!r} is no column: there are table, {', '.join([*NEEDED, *COLUMNS])}, note."
+            f"{file}: {unknown[0]!r} is no column: there are table, {', '.join([*NEEDED, *PRINTED_COLUMNS])}, note."
         )
     if not lines:
         raise LkcaError(f"{file} has no rows: write a line for each method.")
@@ -110,7 +110,7 @@ def read(file: Path) -> list[Line]:
         if key in seen:
             raise LkcaError(f"{where}: {_name(line)} stands there twice: take one out.")
         seen.add(key)
-        for column in COLUMNS:
+        for column in PRINTED_COLUMNS:
             text = (line.get(column) or "").strip()
             try:
                 good = not text or isfinite(float(text))

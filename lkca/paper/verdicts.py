@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lkca.paper.columns import COLUMNS, decimals, last_digits
+from lkca.paper.columns import PRINTED_COLUMNS, decimals, last_digits
 from lkca.paper.statistics import LEVEL, mean
 
 TOLERATED = 0.1  # dB of error
@@ -57,19 +57,19 @@ def judge_row(
         By column, those that are printed.
     """
     result = {}
-    for name, column in COLUMNS.items():
+    for name, column in PRINTED_COLUMNS.items():
         if not line[name]:
             continue
         if stand_in:
             result[name] = Verdict("stand-in", stand_in)
         elif not runs:
             result[name] = Verdict("not run", missing)
-        elif column.better and runs[0]["untrained"]:
+        elif column.direction and runs[0]["untrained"]:
             result[name] = Verdict("not run", "the training did not see all patches once")
         else:
-            trained = runs[0]["weights_sha256"] is not None and column.better != 0
+            trained = runs[0]["weights_sha256"] is not None and column.direction != 0
             result[name] = judge(name, line[name], [column_of(run, name) for run in runs], trained)
-            if not column.better and result[name].verdict == "outside" and line["note"]:
+            if not column.direction and result[name].verdict == "outside" and line["note"]:
                 result[name] = result[name]._replace(why=f"{result[name].why}. {line['note']}")
     return result
 
@@ -97,7 +97,7 @@ def judge(name: str, printed: str, ours: Sequence[float], trained: bool) -> Verd
         ours: Ours, one for each seed.
         trained: Whether the seed makes a difference.
     """
-    limit, target, unit = tolerance(name, printed, trained), float(printed), COLUMNS[name].unit
+    limit, target, unit = tolerance(name, printed, trained), float(printed), PRINTED_COLUMNS[name].unit
     unit, digits = f" {unit}" if unit else "", decimals(printed) + 1
     off = f"off by {fmean(ours) - target:+.{digits}f}{unit}"
     allowed = f"the tolerance of ±{limit:.{digits}f}{unit}"

@@ -14,10 +14,11 @@ import numpy as np
 from markupsafe import Markup
 
 from lkca.core.files import atomic_write, read_csv, read_json, sha256, write_json
-from lkca.paper.columns import COLUMNS, SCORES
+from lkca.paper.columns import PRINTED_COLUMNS
 from lkca.paper.verdicts import RULES, SIGNS
 from lkca.report.images import COLOURS, figure, view
 from lkca.report.render import FOLDER, render
+from lkca.scoring.metrics import SCORES
 
 UNKNOWN = "–"
 NOT_HERE = "not in this report"
@@ -85,7 +86,7 @@ def report(
         contradictions=told["contradictions"],
         claims_csv=_download(claims.with_suffix(".csv")),
         tables=[_table(table, path) for table, path in zip(chosen["tables"], tables, strict=True)],
-        scores=[COLUMNS[name] for name in SCORES],
+        scores=list(SCORES.values()),
         figures=[{**facts, "url": figure(path)} for facts, path in zip(chosen["figures"], figures, strict=True)],
         views=list(_views(chosen, names, manifests, read)),
         colours=COLOURS,
@@ -221,7 +222,7 @@ def _numbers(verdicts: list[dict[str, str]], printed: Path) -> dict[str, Any]:
     """How many printed numbers there are of each verdict: in all, and by table."""
     total = Counter()
     for line in _lines(printed, ","):
-        total[line["table"]] += sum(bool(line[name]) for name in COLUMNS)
+        total[line["table"]] += sum(bool(line[name]) for name in PRINTED_COLUMNS)
     found = {name: Counter() for name in total}
     for line in verdicts:
         found[line["table"]][line["verdict"]] += 1
@@ -342,7 +343,7 @@ def _undecided(rows: dict[str, dict[str, dict[str, Any]]]) -> str:
     told, why = [], []
     for other, cells in rows.items():
         if names := [name for name, cell in cells.items() if cell["outcome"] == "not resolved"]:
-            told.append(f"{other} ({'all six' if len(names) == len(SCORES) else ', '.join(names)})")
+            told.append(f"{other} ({'all scores' if len(names) == len(SCORES) else ', '.join(names)})")
             why += [cells[name]["why"] for name in names]
     return f"The test images do not decide: {', '.join(told)}; {' or '.join(dict.fromkeys(why))}." if told else ""
 

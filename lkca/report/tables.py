@@ -13,11 +13,12 @@ from typing import Any, NamedTuple
 from lkca.config.schema import NOT_POSSIBLE
 from lkca.core.files import atomic_write, read_csv, read_json, write_csv
 from lkca.errors import LkcaError
-from lkca.paper.columns import COLUMNS, SCORES, Column
+from lkca.paper.columns import PRINTED_COLUMNS, Column, table_columns
 from lkca.paper.comparisons import FIELDS, compare
 from lkca.paper.statistics import LEVEL, score
 from lkca.paper.verdicts import SIGNS, Verdict, column_of, judge_row
 from lkca.report.render import render
+from lkca.scoring.metrics import SCORES
 
 NOT_RUN = "not run"
 NOT_PRINTED = "–"
@@ -117,9 +118,9 @@ def _rows(
         }
         means = {label: _numbers(label, of_row) for label, of_row in group.items() if of_row}
         best = {
-            name: max((of_row[name][0] for of_row in means.values()), key=lambda value: column.better * value)
-            for name, column in COLUMNS.items()
-            if column.better and len(means) > 1
+            name: max((of_row[name][0] for of_row in means.values()), key=lambda value: column.direction * value)
+            for name, column in table_columns().items()
+            if column.direction and len(means) > 1
         }
         for label, of_row in group.items():
             line, model = paper.get((scale, label)), chosen["rows"][label] or ""
@@ -140,7 +141,7 @@ def _rows(
                     runs=of_row,
                     ours=ours,
                     unknown=frozenset().union(*(quantity.unknown for quantity in quantities.values())),
-                    printed={name: line[name] for name in COLUMNS} if line else {},
+                    printed={name: line[name] for name in PRINTED_COLUMNS} if line else {},
                     note=line["note"] if line else "",
                     verdicts=judge_row(line, of_row, why, chosen["stand_in"]) if line else {},
                 )
@@ -152,7 +153,7 @@ def _numbers(label: str, runs: list[dict[str, Any]]) -> dict[str, tuple[float, f
     """Mean and sample standard deviation over seeds, by column."""
     if len({(run["steps"], run["params"], run["macs"]) for run in runs}) > 1:
         raise LkcaError(f"the seeds of {label!r} differ in steps or cost: train them again with the same settings.")
-    values = {name: [column_of(run, name) for run in runs] for name in COLUMNS}
+    values = {name: [column_of(run, name) for run in runs] for name in table_columns()}
     return {
         name: (mean(of_seeds), stdev(of_seeds) if name in SCORES and len(runs) > 1 else None)
         for name, of_seeds in values.items()
@@ -234,15 +235,15 @@ def _has_print(rows: list[Row]) -> bool:
 
 
 def _arrow(column: Column) -> str:
-    return {1: " ↑", -1: " ↓", 0: ""}[column.better]
+    return {1: " ↑", -1: " ↓", 0: ""}[column.direction]
 
 
 def _value(name: str, cell: Cell) -> str:
     """For example 40.31 ± 0.02, with the paper's decimals; a cost of nothing is a plain 0."""
-    if not cell.mean and not COLUMNS[name].better:
+    if not cell.mean and not table_columns()[name].direction:
         return "0"
-    spread = "" if cell.std is None else f" ± {cell.std:.{COLUMNS[name].decimals}f}"
-    return f"{cell.mean:.{COLUMNS[name].decimals}f}{spread}"
+    spread = "" if cell.std is None else f" ± {cell.std:.{table_columns()[name].decimals}f}"
+    return f"{cell.mean:.{table_columns()[name].decimals}f}{spread}"
 
 
 def _notes(rows: list[Row]) -> dict[str, str]:
@@ -283,13 +284,13 @@ def _write_csv(path: Path, chosen: dict[str, Any], rows: list[Row]) -> None:
         line = {"scale": row.scale, "row": row.label, "model": row.model or row.missing}
         line["seeds"] = " ".join(str(seed) for seed in row.seeds) or row.missing
         line["steps"] = row.missing or row.steps.replace(",", "")
-        for name, column in COLUMNS.items():
+        for name, column in table_columns().items():
             line[name] = row.missing or row.ours[name].mean
-            if column.better:
+            if column.direction:
                 line[f"{name}_std"] = row.missing or row.ours[name].std
                 low, high = (row.missing, row.missing) if row.missing else row.ours[name].interval or (None, None)
                 line |= {f"{name}_low": low, f"{name}_high": high}
-            if _has_print(rows):
+            if _has_print(rows) and name in PRINTED_COLUMNS:
                 line[f"{name}_printed"] = row.printed.get(name)
         lines.append({**line, "note": row.note})
     comment = "# " + " ".join(f"{_title(chosen)} {caption} {chosen['stand_in'] or ''}".split()) + "\n"
@@ -307,14 +308,14 @@ def _markdown(chosen: dict[str, Any], rows: list[Row]) -> str:
     lines = [f"**{_md(_title(chosen))}** {_md(caption)}", ""]
     if chosen["stand_in"]:
         lines += [f"> {_md(chosen['stand_in'])}", ""]
-    units = [f" ({column.unit})" if column.unit else "" for column in COLUMNS.values()]
-    scores = [c.heading + _arrow(c) + unit for c, unit in zip(COLUMNS.values(), units, strict=True)]
+    units = [f" ({column.unit})" if column.unit else "" for column in table_columns().values()]
+    scores = [c.heading + _arrow(c) + unit for c, unit in zip(table_columns().values(), units, strict=True)]
     headings = ["Scale", _md(chosen["header"]), "Steps", *scores]
     lines += [f"| {' | '.join(headings)} |", f"| ---: | :--- |{' ---: |' * (len(headings) - 2)}"]
     for row in rows:
         mark = f" <sup>{notes[row.note]}</sup>" if row.note else ""
         cells = [f"×{row.scale}", _md(row.label) + mark, _md(row.missing) or row.steps]
-        for name in COLUMNS:
+        for name in table_columns():
             ours = _value(name, row.ours[name]) if row.ours else row.missing.partition(":")[0]
             if row.ours and row.ours[name].best:
                 ours = f"**{ours}**"
@@ -338,8 +339,8 @@ def _latex(chosen: dict[str, Any], rows: list[Row]) -> str:
     )
     notes = _notes(rows)
     stand_in = f" \\emph{{{_tex(chosen['stand_in'])}}}" if chosen["stand_in"] else ""
-    headings = ["Scale", chosen["header"], "Steps", *(column.heading + _arrow(column) for column in COLUMNS.values())]
-    units = ["", "", "", *(column.unit for column in COLUMNS.values())]
+    headings = ["Scale", chosen["header"], "Steps", *(column.heading + _arrow(column) for column in table_columns().values())]
+    units = ["", "", "", *(column.unit for column in table_columns().values())]
     lines = [
         "% needs \\usepackage{booktabs}",
         "\\begin{table*}",
@@ -369,7 +370,7 @@ def _latex(chosen: dict[str, Any], rows: list[Row]) -> str:
             cells.append(f"\\multicolumn{{{len(headings) - 2}}}{{l}}{{{_tex(row.missing)}}}")
         lines.append(" & ".join(cells) + " \\\\")
         if row.printed:
-            small = [f"\\itshape {text}" for text in ("paper", *(row.printed[name] or "--" for name in COLUMNS))]
+            small = [f"\\itshape {text}" for text in ("paper", *(row.printed.get(name) or "--" for name in table_columns()))]
             lines.append(" & ".join(["", "", *small]) + " \\\\\\addlinespace[2pt]")
     lines += ["\\bottomrule", "\\end{tabular}"]
     lines += [f"\\par\\smallskip\\raggedright\\textsuperscript{{{m}}} {_tex(note)}" for note, m in notes.items()]
@@ -408,7 +409,7 @@ def _html(chosen: dict[str, Any], rows: list[Row], judged: list[dict[str, Any]])
                 "missing": row.missing,
                 "steps": row.runs and {"text": row.steps, "value": row.runs[0]["steps"]},
                 "printed": bool(row.printed),
-                "cells": [_html_cell(row, name) for name in COLUMNS],
+                "cells": [_html_cell(row, name) for name in table_columns()],
             }
         )
     caption = _caption(
@@ -429,7 +430,7 @@ def _html(chosen: dict[str, Any], rows: list[Row], judged: list[dict[str, Any]])
         numbers=len(judged),
         stand_in=chosen["stand_in"],
         header=chosen["header"],
-        columns=list(COLUMNS.values()),
+        columns=list(table_columns().values()),
         scales=shown,
         notes=notes,
     )
@@ -453,6 +454,6 @@ def _html_cell(row: Row, name: str) -> dict[str, Any]:
 
 def _interval(name: str, low: float, high: float) -> str:
     """For example 39.1 to 41.5: two digits of its width, at most two more decimals than the paper's."""
-    most = COLUMNS[name].decimals + 2
+    most = table_columns()[name].decimals + 2
     digits = min(most, max(0, 1 - floor(log10(high - low)))) if high > low else most
     return f"{low:.{digits}f} to {high:.{digits}f}"
