@@ -40,7 +40,9 @@ def results(noise=0.0, seeds=(3000, 3001, 3002), images=4):
     rng, found, chance = np.random.default_rng(0), [], {}
     for (scene, scale, model, seed), cell in sorted(made.items()):
         trained = MODELS[model]["train"] is not None
-        drawn = chance.setdefault((scene, scale, model), rng.normal(0, noise, (len(seeds), len(PRINTED_SCORES), images)))
+        drawn = chance.setdefault(
+            (scene, scale, model), rng.normal(0, noise, (len(seeds), len(PRINTED_SCORES), images))
+        )
         of_seed = drawn[seeds.index(seed)] - drawn.mean((0, 2), keepdims=True)[0] if trained else 0 * drawn[0]
         found.append(
             {
@@ -58,7 +60,9 @@ def results(noise=0.0, seeds=(3000, 3001, 3002), images=4):
                         "bands": {"RMSE": [0.9 * cell.get("RMSE", 0)]},
                         "mae": 0.01,
                         "mae_edges": 0.02,
-                        "scores": {name: cell.get(name, 0) * (1 + of_seed[k][i]) for k, name in enumerate(PRINTED_SCORES)},
+                        "scores": {
+                            name: cell.get(name, 0) * (1 + of_seed[k][i]) for k, name in enumerate(PRINTED_SCORES)
+                        },
                     }
                     for i in range(images)
                 ],

@@ -60,7 +60,7 @@ another loss                                     . . . . T E X . V G C O
 another degradation                              . . . . T E X L V G C O
 another score                                    . . . . . E . . V G C O
 another rank of a layer                          . . . . . . X . . G C O
-another direction of a score                     . . . . . . . . V . C O
+another direction of a score                     . . . . . E . . V G C O
 another interval                                 . . . . . . . . V G C O
 another parser of bands                          F S P R T E X . V G C O
 another reader                                   F S P R T E X . V G C O
@@ -207,11 +207,12 @@ def edit(path: Path, *pairs: str) -> None:
 
 
 def move_function(folder: Path) -> None:
-    """Take the PSNR of a band out of metrics.py into a module of its own."""
+    """Take a function out of metrics.py into a module of its own."""
     path = folder / "lkca/scoring/metrics.py"
-    function = re.search(r"def _psnr\(.*?\n\n\n", path.read_text(), re.DOTALL)[0]
-    edit(path, function, "", "WINDOW = 7", "from lkca.psnr import _psnr\n\nWINDOW = 7")
-    (folder / "lkca/psnr.py").write_text(f'"""PSNR."""\n\nimport numpy as np\n\n\n{function.rstrip()}\n')
+    function = re.search(r"def absolute_error\(.*?\n\n\n", path.read_text(), re.DOTALL)[0]
+    edit(path, function, "", "\nSSIM_WINDOW = 7", "from lkca.error_map import absolute_error\n\nSSIM_WINDOW = 7")
+    imports = "import numpy as np\n\nfrom lkca.scoring.jackknife import check_images"
+    (folder / "lkca/error_map.py").write_text(f'"""Errors."""\n\n{imports}\n\n\n{function.rstrip()}\n')
 
 
 def move_module(folder: Path) -> None:
@@ -295,7 +296,7 @@ ROWS = "      Bicubic: bicubic\n", "      VDSR: vdsr\n"
 NORMS = "norms = vector_norm", "lengths = vector_norm", "for norm in norms", "for norm in lengths"
 
 CHANGES = {
-    "a comment": in_file("lkca/scoring/metrics.py", "WINDOW = 7", "WINDOW = 7  # of SSIM,"),
+    "a comment": in_file("lkca/scoring/metrics.py", "SSIM_WINDOW = 7", "SSIM_WINDOW = 7  # of SSIM,"),
     "a docstring": in_file("lkca/training/train.py", '"""Train one network."""', '"""Train a network."""'),
     "an annotation": in_file(
         "lkca/training/losses.py", "def l1(sr: Tensor, hr: Tensor)", "def l1(sr, hr: torch.Tensor)"
@@ -327,9 +328,9 @@ CHANGES = {
     ),
     "another loss": in_file("lkca/training/losses.py", "1 - 1e-6", "1 - 1e-5"),
     "another degradation": in_file("lkca/data/resize.py", "-0.5 * x + 2.5", "-0.6 * x + 2.5"),
-    "another score": in_file("lkca/scoring/metrics.py", "WINDOW = 7", "WINDOW = 5"),
+    "another score": in_file("lkca/scoring/metrics.py", "SSIM_WINDOW = 7", "SSIM_WINDOW = 5"),
     "another rank of a layer": in_file("lkca/scoring/singular_values.py", "rank(v, 0.9) for", "rank(v, 0.8) for"),
-    "another direction of a score": in_file("lkca/paper/columns.py", '"degrees", 4, -1', '"degrees", 4, 1'),
+    "another direction of a score": in_file("lkca/scoring/metrics.py", '"degrees", 4, -1', '"degrees", 4, 1'),
     "another interval": in_file("lkca/paper/statistics.py", "LEVEL = 0.95", "LEVEL = 0.9"),
     "another parser of bands": in_file(
         "lkca/data/catalog.py", "range(int(first), ", "range(int(first) + (',' in text), "
@@ -388,7 +389,7 @@ def test_what_runs_again(checkout, change):
 @pytest.mark.slow
 def test_the_reasons_are_said_in_words(checkout):
     edit(checkout / SMALL, "vdsr: {args", "vdsr: {train: {learning_rate: 1.0e-3}, args")
-    edit(checkout / "lkca/scoring/metrics.py", "WINDOW = 7", "WINDOW = 5")
+    edit(checkout / "lkca/scoring/metrics.py", "SSIM_WINDOW = 7", "SSIM_WINDOW = 5")
     jobs, run = planned(checkout), "runs/chikusei_x4/{}/seed3000/{}".format
     assert jobs[run("vdsr", "settings")] == "train.learning_rate is 0.001, not 0.002"
     assert jobs[run("vdsr", "train")] == f"{run('vdsr', 'settings')} runs again"

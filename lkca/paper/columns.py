@@ -1,7 +1,7 @@
 """The columns of the tables: those that the paper prints, and those that our tables show.
 
-Our tables show every score that we compute (`lkca.scoring.metrics.SCORES`). What is compared with print uses the columns
-that the paper prints, which a further score does not change.
+Our tables show every score that we compute (`lkca.scoring.metrics.SCORES`). Whatever is compared with print uses only
+the columns that the paper prints, so a new score changes none of it.
 """
 
 from decimal import Decimal

@@ -339,7 +339,12 @@ def _latex(chosen: dict[str, Any], rows: list[Row]) -> str:
     )
     notes = _notes(rows)
     stand_in = f" \\emph{{{_tex(chosen['stand_in'])}}}" if chosen["stand_in"] else ""
-    headings = ["Scale", chosen["header"], "Steps", *(column.heading + _arrow(column) for column in table_columns().values())]
+    headings = [
+        "Scale",
+        chosen["header"],
+        "Steps",
+        *(column.heading + _arrow(column) for column in table_columns().values()),
+    ]
     units = ["", "", "", *(column.unit for column in table_columns().values())]
     lines = [
         "% needs \\usepackage{booktabs}",
@@ -370,7 +375,9 @@ def _latex(chosen: dict[str, Any], rows: list[Row]) -> str:
             cells.append(f"\\multicolumn{{{len(headings) - 2}}}{{l}}{{{_tex(row.missing)}}}")
         lines.append(" & ".join(cells) + " \\\\")
         if row.printed:
-            small = [f"\\itshape {text}" for text in ("paper", *(row.printed.get(name) or "--" for name in table_columns()))]
+            small = [
+                f"\\itshape {text}" for text in ("paper", *(row.printed.get(name) or "--" for name in table_columns()))
+            ]
             lines.append(" & ".join(["", "", *small]) + " \\\\\\addlinespace[2pt]")
     lines += ["\\bottomrule", "\\end{tabular}"]
     lines += [f"\\par\\smallskip\\raggedright\\textsuperscript{{{m}}} {_tex(note)}" for note, m in notes.items()]

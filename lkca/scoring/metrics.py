@@ -1,9 +1,9 @@
 """The scores of a reconstruction, in numpy.
 
 `SCORES` is the registry of scores. To add one, write a function of an `ImagePair` and add its entry to `SCORES`;
-CONTRIBUTING.md shows an example. A score compares two finite arrays (bands, rows, columns) of one shape, reflectance with
-a peak of 1.0, and sums in float64 whatever their type. The scores of finite images are finite numbers, because JSON has
-no others, or a ValueError. Where a formula is undefined, these conventions hold:
+CONTRIBUTING.md shows an example. A score compares two finite arrays (bands, rows, columns) of one shape, reflectance
+with a peak of 1.0, and sums in float64 whatever their type. A score is always a finite number, because JSON has no
+others, or a ValueError. Where a formula is undefined, these conventions hold:
 
 - MPSNR: the mean squared error of a band counts as at least 1e-10, so the maximum is 100 dB.
 - SAM: a pixel whose spectrum is zero in all bands of either image has no angle and is left out; ValueError if none is
@@ -238,7 +238,8 @@ def cc(pair: ImagePair) -> ScoreValues:
     blocks = slices_of_blocks(pair.rows, pair.columns)
     mean_x, mean_y, xx, yy, xy, *extremes = pair.over_bands(moments).transpose(2, 0, 1)
     sizes, subsets = pixels_of_blocks(blocks), subsets_of(len(blocks))
-    dx, dy = (m[:, None] - subset_means(m * sizes, sizes)[..., None] for m in (mean_x, mean_y))  # (bands, subsets, blocks)
+    # (bands, subsets, blocks)
+    dx, dy = (m[:, None] - subset_means(m * sizes, sizes)[..., None] for m in (mean_x, mean_y))
     xx, yy, xy = (
         subset_sums(within) + (subsets * sizes * a * b).sum(-1)
         for within, a, b in ((xx, dx, dx), (yy, dy, dy), (xy, dx, dy))
@@ -334,8 +335,8 @@ def absolute_error(sr: np.ndarray, hr: np.ndarray) -> np.ndarray:
 def edges(hr: np.ndarray) -> np.ndarray:
     """Return a mask of the tenth of the pixels, rounded up, with the strongest spatial gradient.
 
-    The gradient is taken by central differences, at the border by the difference from the neighbour inside. Its strength is
-    its norm over bands and both directions. All pixels that are as strong as the weakest of the tenth are in the mask.
+    The gradient is taken by central differences, at the border by the difference from the neighbour inside. Its
+    strength is its norm over bands and both directions. All pixels as strong as the weakest of the tenth are included.
 
     Args:
         hr: (bands, rows, columns), with sides of at least 2 pixels.
