@@ -360,7 +360,7 @@ def checkout(tmp_path_factory):
     for rules in (folder / "workflow/rules").glob("*.smk"):  # else -n says why a job runs, and not what it asks for
         rules.write_text(re.sub(r"    message:\n.*\n", "", rules.read_text()))
     (folder / "bin").mkdir()
-    (folder / "bin/nvidia-smi").write_text("#!/bin/sh\necho '0, GPU-a, Card'\necho '1, GPU-b, Card'\n")
+    (folder / "bin/nvidia-smi").write_text("#!/bin/sh\necho 'GPU-a, Card'\necho 'GPU-b, Card'\n")
     (folder / "bin/nvidia-smi").chmod(0o755)
     return folder
 

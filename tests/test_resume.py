@@ -311,7 +311,7 @@ def test_a_full_disk_ends_in_one_sentence_and_costs_nothing(tiny, monkeypatch):
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, hard))
     try:
-        with pytest.raises(LkcaError, match="cannot be written .*: choose another place"):
+        with pytest.raises(LkcaError, match="cannot be written"):
             trained(tiny, run)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -300,7 +300,7 @@ def test_a_scene_is_made_by_one_process_at_a_time(made):
     np.save("a.npy", made)
     with (
         exclusive_lock(Path("out/scene.npy")),
-        pytest.raises(LkcaError, match="scene.npy is being made by another process"),
+        pytest.raises(LkcaError, match="scene.npy is being written by another process"),
     ):
         cut(described(array("a.npy", None)))
     assert cut(described(array("a.npy", None)))[0].shape == (12, 36, 32)
@@ -323,7 +323,7 @@ def test_a_full_disk_is_not_blamed_on_the_file(made, monkeypatch):
 def test_a_folder_that_cannot_be_written_is_one_sentence(made):
     np.save("a.npy", made)
     Path("out").touch()
-    with pytest.raises(LkcaError, match="out/scene.npy cannot be written .*: choose another place."):
+    with pytest.raises(LkcaError, match="out/scene.npy cannot be written"):
         cut(described(array("a.npy", None)))
 
 

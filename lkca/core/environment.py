@@ -1,4 +1,4 @@
-"""The machine and the software: device, memory, processor, versions and commit."""
+"""Facts of the machine and the software (versions, commit, memory, processor), and settings of this process."""
 
 import ctypes
 import os
@@ -10,75 +10,76 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
-PACKAGES = ["torch", "numpy", "scipy", "fvcore", "safetensors"]  # that a score depends on
+PACKAGES = ["torch", "numpy", "scipy", "fvcore", "safetensors"]  # those that scores depend on
 
 
 def package_versions() -> dict[str, str]:
-    """Of Python and of PACKAGES."""
+    """Return the versions of Python and of PACKAGES."""
     return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
 
 
 def git_commit() -> str | None:
-    """Return the commit of the checkout that this file belongs to, with a note when files differ from it.
+    """Return the commit of the checkout that this file belongs to, with a note if any tracked file differs from it.
 
-    None where the file is not tracked, or not by a repository of this project: a package that was installed inside of
-    somebody else's repository has no commit.
+    None if this project's own repository does not track the file: a package that is installed inside somebody else's
+    repository has no commit.
     """
     file = Path(__file__).resolve()
     checkout = file.parents[2]
     name = file.relative_to(checkout).as_posix()
     try:
-        if _git(checkout, "ls-files", "--full-name", name) != name:  # its name from the top of the repository
+        if _git(checkout, "ls-files", "--full-name", name) != name:  # the path from the top of the repository
             return None
         return _git(checkout, "describe", "--always", "--dirty= with uncommitted changes", "--abbrev=12", "--exclude=*")
     except (OSError, subprocess.CalledProcessError):
         return None
 
 
-def _git(folder: Path, *words: str) -> str:
-    """Return what git prints in a folder, whoever owns the folder, and also within a hook of another repository."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_") or "CONFIG" in name}
-    command = ["git", "-c", "safe.directory=*", "-C", str(folder), *words]
-    env = kept | {"GIT_OPTIONAL_LOCKS": "0"}
+def _git(folder: Path, *arguments: str) -> str:
+    """Return the output of git in a folder, whoever owns it, even if a hook of another repository runs this."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith("GIT_") or "CONFIG" in name}
+    env["GIT_OPTIONAL_LOCKS"] = "0"
+    command = ["git", "-c", "safe.directory=*", "-C", str(folder), *arguments]
     return subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def total_memory() -> int:
-    """Bytes of memory of this machine, or of the container that this process is in."""
-    whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    """Return the memory of this machine, or of the container that this process runs in, in bytes."""
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     try:
-        return min(whole, int(Path("/sys/fs/cgroup/memory.max").read_text()))
+        return min(machine, int(Path("/sys/fs/cgroup/memory.max").read_text()))
     except (OSError, ValueError):  # no cgroups, or "max"
-        return whole
+        return machine
 
 
 def die_with_parent() -> None:
-    """Have the system kill this process when its parent has ended, which then no longer holds the cards for it."""
+    """Have the kernel kill this process when its parent ends, so that it does not keep the GPUs busy."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 def disable_malloc_trim() -> None:
-    """Have the C library keep what is freed: else large tensors' pages go back, and come zeroed from the system again.
+    """Keep glibc from returning freed memory to the system, which would zero the pages of each large tensor again.
 
-    That takes a quarter of a step's time. It is a setting of glibc's; other libraries are left as they are.
+    Zeroing them takes a quarter of the time of a training step. Other C libraries are left unchanged.
     """
     library = ctypes.CDLL(None)
     if hasattr(library, "mallopt"):
-        library.mallopt(-4, 0)  # M_MMAP_MAX: no tensor gets pages of its own, ...
-        library.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD: ... and freed ones wait for the next
+        library.mallopt(-4, 0)  # M_MMAP_MAX: large blocks come from the heap, ...
+        library.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD: ... which never shrinks
 
 
 def default_device() -> str:
-    """Where networks run: on a GPU when there is one."""
+    """Return "cuda" if torch finds a GPU, else "cpu"."""
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def cpu_name() -> str:
-    """The CPU's name, as well as the system tells it."""
+    """Return the name of the processor, as precisely as the system reports it."""
     try:
-        return re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text())[1]
-    except (OSError, TypeError):
-        return platform.processor() or platform.machine()
+        model = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text())
+    except OSError:
+        model = None
+    return model[1] if model else platform.processor() or platform.machine()

@@ -1,6 +1,7 @@
-"""Reading and writing files so that nothing is ever half-written."""
+"""Read and write files; an interrupted write never leaves half a file."""
 
 import csv
+import errno
 import hashlib
 import json
 import os
@@ -9,21 +10,26 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from lkca.errors import LkcaError
+from lkca.errors import DataError, LkcaError, ResourceError
+
+# Errors of a disk that may be gone on the next try; a missing permission, for example, is not.
+TEMPORARY = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.ETIMEDOUT}
 
 
 @contextmanager
 def atomic_write(path: Path, fsync: bool = False) -> Iterator[Path]:
-    """Yield a temporary name beside `path`; it becomes `path` when the block ends well and vanishes when it does not.
+    """Yield a temporary path next to `path`; rename it to `path` if the block succeeds, delete it otherwise.
 
     Args:
-        path: The file to write; its folder is made when missing. The temporary name keeps the suffix.
-        lasting: Wait until the disk has it, so that not even a power loss leaves less than the old or the new file.
+        path: The file to write. Its folder is created. The temporary path has the same suffix.
+        fsync: Whether to wait until the data are on the disk before the rename. Then even a power failure leaves the
+            whole old file or the whole new one.
 
     Raises:
-        LkcaError: If the folder or the file cannot be written.
+        DataError: If the folder or the file cannot be written.
+        ResourceError: If the disk is full or fails.
     """
-    part = path.with_name(f".{path.stem}.part{path.suffix}")  # one name: what a kill left behind is written over
+    part = path.with_name(f".{path.stem}.part{path.suffix}")  # always the same: a retry overwrites what a kill left
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield part
@@ -32,60 +38,67 @@ def atomic_write(path: Path, fsync: bool = False) -> Iterator[Path]:
                 os.fsync(file.fileno())
         os.replace(part, path)
     except OSError as error:
-        raise unwritable(path, error) from error
+        raise write_error(path, error) from error
     finally:
-        with suppress(OSError):  # gone already, or never there
+        with suppress(OSError):  # renamed, or never created
             part.unlink()
 
 
-def unwritable(path: Path, error: OSError) -> LkcaError:
-    return LkcaError(f"{path} cannot be written ({error.strerror or error}): choose another place.")
+def write_error(path: Path, error: OSError) -> LkcaError:
+    """Return the exception to raise when `path` cannot be written."""
+    kind = ResourceError if error.errno in TEMPORARY else DataError
+    return kind(f"{path} cannot be written ({error.strerror or error}): free disk space or choose a writable folder.")
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` as indented JSON, whole or not at all. NaN and infinity are refused: JSON has no word for them."""
+    """Write `value` as indented JSON, atomically.
+
+    Raises:
+        ValueError: If it holds NaN or infinity, which JSON does not have.
+        LkcaError: As `atomic_write`.
+    """
     text = json.dumps(value, indent=1, allow_nan=False) + "\n"
     with atomic_write(path) as part:
         part.write_text(text, encoding="utf-8")
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file.
+    """Return the content of a JSON file.
 
     Raises:
-        LkcaError: If the file is missing or is no JSON.
+        DataError: If the file is missing or is not JSON.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise LkcaError(f"{path} does not exist: make it with snakemake, or name the right file.") from None
+        raise DataError(f"{path} does not exist: create it with snakemake, or correct the path.") from None
     except ValueError as error:
-        raise LkcaError(f"{path} is no JSON file ({error}): delete it and make it again.") from error
+        raise DataError(f"{path} is not a JSON file ({error}): delete it and create it again.") from error
 
 
 def read_csv(path: Path, delimiter: str = ",") -> list[dict[str, str]]:
-    """The lines of a table with a header, each by its columns."""
+    """Return the rows of a CSV file with a header: column -> text."""
     with path.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file, delimiter=delimiter))
 
 
-def write_csv(path: Path, fields: Iterable[str], lines: Iterable[Mapping[str, Any]], comment: str = "") -> None:
-    """Write a table, whole or not at all; what a line does not have is empty; `comment` stands before the header."""
+def write_csv(path: Path, columns: Iterable[str], rows: Iterable[Mapping[str, Any]], comment: str = "") -> None:
+    """Write a CSV file, atomically; missing values are empty; `comment` precedes the header."""
     with atomic_write(path) as part, part.open("w", encoding="utf-8", newline="") as file:
         file.write(comment)
-        writer = csv.DictWriter(file, list(fields), lineterminator="\n")
+        writer = csv.DictWriter(file, list(columns), lineterminator="\n")
         writer.writeheader()
-        writer.writerows(lines)
+        writer.writerows(rows)
 
 
 def sha256(path: Path) -> str:
-    """The SHA-256 of a file's bytes, as 64 hexadecimal digits."""
+    """Return the SHA-256 of a file's bytes, 64 hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def json_digest(value: dict[str, Any]) -> str:
-    """The SHA-256 of an object that is kept as JSON, without its key "digest": a file that holds it shows every edit.
+    """Return the SHA-256 of a JSON object without its key "digest", which stores this value to reveal edits.
 
     Returns:
         64 hexadecimal digits, of json.dumps(..., sort_keys=True, separators=(",", ":")).
@@ -94,5 +107,5 @@ def json_digest(value: dict[str, Any]) -> str:
         >>> json_digest({"b": [1, 2.5], "a": None}) == json_digest({"a": None, "b": [1, 2.5], "digest": "of these"})
         True
     """
-    rest = {name: each for name, each in value.items() if name != "digest"}
+    rest = {key: item for key, item in value.items() if key != "digest"}
     return hashlib.sha256(json.dumps(rest, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

@@ -1,6 +1,6 @@
-"""GPU slots without a cluster: each job gets cards of its own, and jobs share none by accident.
+"""GPU slots without a scheduler: each job gets GPUs of its own, and no two jobs share one by accident.
 
-Nothing needs torch, which must not be initialised before cards are taken.
+Nothing here needs torch, which must not be initialised before the GPUs are acquired.
 """
 
 import fcntl
@@ -15,91 +15,94 @@ from functools import cache
 from pathlib import Path
 from time import sleep
 
-from lkca.errors import LkcaError
+from lkca.errors import ConfigError, ResourceError
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
 @cache
 def installed_gpus() -> tuple[tuple[str, str], ...]:
-    """UUID and name of each card of this machine; none where nvidia-smi is missing or fails."""
-    command = ["nvidia-smi", "--query-gpu=index,uuid,name", "--format=csv,noheader"]
+    """Return UUID and name of each GPU of this machine; none if nvidia-smi is missing or fails."""
+    command = ["nvidia-smi", "--query-gpu=uuid,name", "--format=csv,noheader"]
     try:
-        told = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+        stdout = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
     except (OSError, subprocess.SubprocessError):
         return ()
-    lines = [[part.strip() for part in line.split(",")] for line in told.splitlines()]
-    return tuple((line[1], " ".join(line[2:])) for line in lines if len(line) > 1)
+    rows = [line.partition(",") for line in stdout.splitlines()]
+    return tuple((uuid.strip(), name.strip()) for uuid, comma, name in rows if comma)
 
 
 def visible_gpus() -> dict[str, str]:
-    """The cards that this process may use: their words in CUDA_VISIBLE_DEVICES -> UUIDs.
+    """Return the GPUs that this process may use: identifier in CUDA_VISIBLE_DEVICES -> UUID.
 
-    What a scheduler has set is respected: indices, UUIDs and their beginnings, and parts of cards, MIG-...
+    The variable, which a scheduler may have set, is respected. Its identifiers are indices, UUIDs or their beginnings,
+    or MIG slices (MIG-...).
     """
     uuids = [uuid for uuid, _ in installed_gpus()]
     if not uuids or VISIBLE not in os.environ:
         return {uuid: uuid for uuid in uuids}
-    chosen: dict[str, str] = {}
-    for word in map(str.strip, os.environ[VISIBLE].split(",")):
-        if word.isdigit() and int(word) < len(uuids):
-            chosen[word] = uuids[int(word)]
-        elif word.startswith(("GPU-", "MIG-")):
-            chosen[word] = next((uuid for uuid in uuids if uuid.startswith(word)), word)
+    visible: dict[str, str] = {}
+    for identifier in map(str.strip, os.environ[VISIBLE].split(",")):
+        if identifier.isdigit() and int(identifier) < len(uuids):
+            visible[identifier] = uuids[int(identifier)]
+        elif identifier.startswith(("GPU-", "MIG-")):
+            visible[identifier] = next((uuid for uuid in uuids if uuid.startswith(identifier)), identifier)
         else:
-            break  # like CUDA, which ignores what follows a word that names no card
-    return chosen
+            break  # CUDA ignores everything after an invalid identifier
+    return visible
 
 
 @contextmanager
-def acquire_gpus(number: int) -> Iterator[None]:
-    """Take so many cards, all or none; wait while they are not free. This process then sees no others.
+def acquire_gpus(count: int) -> Iterator[None]:
+    """Acquire `count` GPUs, all at once; wait while too few are free. Meanwhile this process sees only those.
 
-    A card is held by the lock of a file in the temporary folder, which the kernel frees whatever ends the process. With
-    number 0, and where there is no card to be seen, nothing happens.
+    A GPU is held by a lock on a file in the temporary folder, which the kernel releases however the process ends.
+    Nothing happens if `count` is 0 or if no GPU is visible.
 
     Raises:
-        LkcaError: If this process may not use so many, or the folder cannot be written.
+        ConfigError: If fewer than `count` GPUs are visible.
+        ResourceError: If the lock files cannot be used.
     """
-    usable, before, told = visible_gpus() if number else {}, os.environ.get(VISIBLE), False
+    usable = visible_gpus() if count else {}
     if not usable:
         yield
         return
-    if number > len(usable):
-        raise LkcaError(f"{number} GPUs are wanted and this process may use {len(usable)}: ask for fewer.")
+    if count > len(usable):
+        raise ConfigError(f"{count} GPUs are requested and this process may use {len(usable)}: request fewer.")
+    original, warned = os.environ.get(VISIBLE), False
     while True:
-        with ExitStack() as held:
-            taken: list[str] = []
-            for word, uuid in usable.items():
-                if len(taken) < number and _locked(held, uuid):
-                    taken.append(word)
-            if len(taken) == number:
-                os.environ[VISIBLE] = ",".join(taken)
+        with ExitStack() as locks:
+            acquired: list[str] = []
+            for identifier, uuid in usable.items():
+                if len(acquired) < count and _try_lock_gpu(locks, uuid):
+                    acquired.append(identifier)
+            if len(acquired) == count:
+                os.environ[VISIBLE] = ",".join(acquired)
                 try:
                     yield
                 finally:
                     os.environ.pop(VISIBLE)
-                    os.environ.update({VISIBLE: before} if before is not None else {})
+                    os.environ.update({VISIBLE: original} if original is not None else {})
                 return
-        if not told:
-            print(f"waiting for {number} of {len(usable)} GPUs, which other jobs use", file=sys.stderr, flush=True)
-            told = True
-        sleep(random.uniform(0.5, 1.5))  # not in step: two that want the same cards would hinder each other for ever
+        if not warned:
+            print(f"waiting for {count} of {len(usable)} GPUs, which other jobs use", file=sys.stderr, flush=True)
+            warned = True
+        sleep(random.uniform(0.5, 1.5))  # random, so that two jobs do not block each other in step for ever
 
 
-def _locked(held: ExitStack, uuid: str) -> bool:
-    """Take the lock of a card until `held` ends; False if another job has it."""
+def _try_lock_gpu(locks: ExitStack, uuid: str) -> bool:
+    """Lock a GPU until `locks` closes; return False if another job holds it."""
     path = Path(tempfile.gettempdir()) / f"lkca-{uuid.replace('/', '-')}.lock"
     try:
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)  # another user's can be read, not made again
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)  # another user's file can be read, not created
         except FileNotFoundError:
             descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CREAT, 0o644)
-            os.fchmod(descriptor, 0o644)  # whatever the umask
-        held.callback(os.close, descriptor)
+            os.fchmod(descriptor, 0o644)  # readable for all users, whatever the umask
+        locks.callback(os.close, descriptor)
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError as error:
-        raise LkcaError(f"{path} cannot be locked ({error.strerror}): set TMPDIR to another folder.") from error
+        raise ResourceError(f"{path} cannot be locked ({error.strerror}): set TMPDIR to another folder.") from error
     return True

@@ -1,4 +1,8 @@
-"""Locks between processes, held on files: the kernel frees them whatever ends the process."""
+"""Locks between processes, held on files; the kernel releases them however the process ends.
+
+The library `filelock` would not be shorter: it leaves its files behind, and on file systems without locks it either
+raises or uses marker files, which remain after a kill.
+"""
 
 import fcntl
 import os
@@ -8,18 +12,26 @@ from pathlib import Path
 from time import sleep
 from typing import IO, Any
 
-from lkca.core.files import unwritable
-from lkca.errors import LkcaError
+from lkca.core.files import write_error
+from lkca.errors import ResourceError
 
 
 def try_lock(file: IO[Any], path: Path) -> bool:
-    """Take the lock of an open file; False if another process has it, or has just renamed or removed the file."""
+    """Lock an open file without waiting; closing it releases the lock.
+
+    Args:
+        file: The open file.
+        path: Its path.
+
+    Returns:
+        False if another process holds the lock, or has renamed or removed the file since it was opened.
+    """
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
     except (BlockingIOError, FileNotFoundError):
         return False
-    except OSError:  # a file system without locks
+    except OSError:  # the file system has no locks: proceed without one
         return True
 
 
@@ -30,22 +42,23 @@ def lock_path(path: Path) -> Path:
 
 @contextmanager
 def exclusive_lock(path: Path, wait: bool = False) -> Iterator[None]:
-    """Keep other processes from making the same file at the same time.
+    """Prevent two processes from writing the same file at the same time.
 
     Args:
-        path: The file.
-        wait: Whether to wait for a process that is about it, rather than to refuse.
+        path: The file to write; the lock is on `.STEM.lock` next to it, which is removed afterwards.
+        wait: Whether to wait for a process that holds the lock, instead of raising.
 
     Raises:
-        LkcaError: If one is about it, or if nothing can be written there.
+        ResourceError: If another process holds the lock and `wait` is false.
+        LkcaError: If the folder cannot be written.
     """
-    lock, told = lock_path(path), False
+    lock, warned = lock_path(path), False
     while True:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             file = lock.open("a")
         except OSError as error:
-            raise unwritable(path, error) from error
+            raise write_error(path, error) from error
         with file:
             if try_lock(file, lock):
                 try:
@@ -54,8 +67,8 @@ def exclusive_lock(path: Path, wait: bool = False) -> Iterator[None]:
                     lock.unlink(missing_ok=True)
                 return
         if not wait:
-            raise LkcaError(f"{path} is being made by another process: wait until that one has ended.")
-        if not told:
-            print(f"{path} is being made by another process: waiting until that one has ended.", flush=True)
-        told = True
+            raise ResourceError(f"{path} is being written by another process: wait until that process ends.")
+        if not warned:
+            print(f"{path} is being written by another process: waiting until that process ends.", flush=True)
+        warned = True
         sleep(1)
