@@ -1,5 +1,5 @@
 # What these targets install, cache and write lies in this folder (.venv, .snakemake, results); nothing lies outside it.
-.PHONY: setup demo check test lint soak bench rehearsal lock unlock clean
+.PHONY: setup demo check test lint docs soak bench rehearsal lock unlock clean
 
 PYTHON ?= python3
 READY := .venv/ready-$(word 1,$(shell { pwd; cat pyproject.toml constraints.txt; } | cksum))
@@ -32,8 +32,8 @@ $(READY): | pyproject.toml constraints.txt
 	@find .venv -mindepth 1 -maxdepth 1 ! -name cache -exec rm -rf {} +
 	RUSTUP_HOME=.venv/cache/rustup $(PYTHON) -m venv .venv
 	{ RUSTUP_HOME=.venv/cache/rustup .venv/bin/python -m pip install --quiet --constraint constraints.txt uv && \
-	    .venv/bin/uv pip install --compile-bytecode --python .venv/bin/python --constraint constraints.txt --editable '.[test,lint]'; } || \
-	    .venv/bin/python -m pip install --constraint constraints.txt --editable '.[test,lint]'
+	    .venv/bin/uv pip install --compile-bytecode --python .venv/bin/python --constraint constraints.txt --editable '.[test,lint,docs]'; } || \
+	    .venv/bin/python -m pip install --constraint constraints.txt --editable '.[test,lint,docs]'
 	@touch $@
 
 # Snakemake is called without a shell around it, so that a SIGTERM to make reaches it.
@@ -58,6 +58,10 @@ lint: $(READY)
 	.venv/bin/lint-imports
 	.venv/bin/snakefmt --check Snakefile workflow
 	.venv/bin/snakemake --lint
+
+# Build the documentation into docs/_build; warnings are errors.
+docs: $(READY)
+	.venv/bin/sphinx-build --fail-on-warning --keep-going --quiet -b html docs docs/_build
 
 # Forty minutes: a hundred kills of trainings, and five of the demo.
 soak: $(READY)

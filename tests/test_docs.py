@@ -1,0 +1,156 @@
+"""The commands, Python snippets and settings that README, CONTRIBUTING and docs/ print work as printed."""
+
+import argparse
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lkca.cli import parser
+from lkca.config.load import read_config
+from tests.conftest import REPOSITORY, clean_shell, copy_checkout
+
+PAGES = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
+README = PAGES[0].read_text()
+ACTIVATE = ". .venv/bin/activate"
+
+# Commands that are not run here, and why.
+NOT_RUN = {
+    "make demo": "takes ten minutes",
+    "make test": "would run this test",
+    "make check": "would run this test",
+    "make lint": "runs in CI beside the tests",
+    "make docs": "runs in CI beside the tests",
+    "sudo tests/slurm.sh": "installs Slurm",
+    ".venv/bin/pip install 'snakemake-executor-plugin-slurm>=2.8,<3'": "changes the environment of the tests",
+    "snakemake --workflow-profile profiles/slurm": "needs the plugin that the command above installs",
+    "cp -r /opt/lkca/. /lkca && cd /lkca": "runs in a pod",
+    "snakemake --workflow-profile profiles/kubernetes": "runs in a pod",
+    "snakemake --cores all --use-conda": "needs conda: see test_environment.py",
+}
+
+
+def read_blocks(language: str) -> list[tuple[str, str]]:
+    """Return the code blocks of a language: path of the page, and code without its indentation."""
+    blocks = []
+    for page in PAGES:
+        for indent, code in re.findall(rf"^( *)```{language}\n(.*?)^\1```", page.read_text(), re.MULTILINE | re.DOTALL):
+            lines = [line.removeprefix(indent) for line in code.splitlines()]
+            blocks.append((str(page.relative_to(REPOSITORY)), "\n".join(lines)))
+    return blocks
+
+
+def read_commands() -> list[tuple[str, str]]:
+    """Return the shell commands of all pages, one a line, with the path of the page."""
+    lines = [(page, re.sub(r"\s+#.*", "", line).strip()) for page, code in read_blocks("sh") for line in code.split("\n")]
+    return [(page, line) for page, line in lines if line]
+
+
+def list_commands() -> list:
+    """Return parameters for each distinct command; those that start Snakemake are slow."""
+    commands = dict.fromkeys(command for _, command in read_commands() if command not in NOT_RUN)
+    return [pytest.param(c, marks=pytest.mark.slow if "snakemake" in c else (), id=c[:70]) for c in commands]
+
+
+def test_benchmark_equals_committed_table():
+    """The cells of the README's table are those of the workflow's, column by column."""
+    committed = read_table((REPOSITORY / "results/indian_pines/tables/S3.md").read_text())
+    printed = read_table(README)
+    assert len(printed) == len(committed) == 5
+    for row, full in zip(printed, committed, strict=True):
+        assert len(row) >= 6 and row.items() <= full.items()
+
+
+def read_table(text: str) -> list[dict[str, str]]:
+    """Return the rows of the only table of a Markdown text."""
+    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line[:1] == "|"]
+    return [dict(zip(lines[0], line, strict=True)) for line in lines[2:]]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
+def test_linked_files_exist(page):
+    for path in re.findall(r"\]\((?!http)([^)#]+)", page.read_text()):
+        assert (page.parent / path).exists(), path
+
+
+def test_printed_lkca_commands_are_accepted():
+    """Of blocks with all their options; of inline code the name of the command, where options may be missing."""
+    commands = next(a for a in parser()._actions if isinstance(a, argparse._SubParsersAction)).choices
+    in_blocks = [shlex.split(line)[1:] for _, line in read_commands() if line.startswith("lkca ")]
+    assert len(in_blocks) > 10
+    for words in in_blocks:
+        parser().parse_args(words)  # exits with an error if it does not accept them
+    inline = {name for page in PAGES for name in re.findall(r"`lkca ([^` ]+)", page.read_text())}
+    assert inline <= set(commands)
+
+
+def test_printed_make_targets_exist():
+    targets = re.findall(r"^([a-z]+):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE)
+    text = "".join(page.read_text() for page in PAGES)
+    assert set(re.findall(r"(?:^|`)make (\w+)", text, re.MULTILINE)) <= set(targets)
+
+
+def test_excluded_commands_are_printed():
+    assert {command for _, command in read_commands()} >= NOT_RUN.keys()
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/tutorial.md"])
+def test_environment_is_activated_before_use(page):
+    commands = [command for name, command in read_commands() if name == page]
+    bare = [command for command in commands if command.split()[0] in ("lkca", "snakemake")]
+    assert commands.index(ACTIVATE) < commands.index(bare[0])
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory) -> Path:
+    """Return a checkout with its .venv and the files that commands and snippets name."""
+    folder = copy_checkout(tmp_path_factory.mktemp("docs") / "lkca")
+    (folder / ".venv").symlink_to(REPOSITORY / ".venv")
+    rng = np.random.default_rng(0)
+    for name in ("truth", "mine", "x"):
+        np.save(folder / f"{name}.npy", rng.random((4, 16, 16), np.float32))
+    (folder / "mine.csv").write_text((REPOSITORY / "lkca/paper/paper_tables.csv").read_text())
+    (folder / "results/indian_pines").mkdir(parents=True)
+    (folder / "results/indian_pines/tables").symlink_to(REPOSITORY / "results/indian_pines/tables")
+    return folder
+
+
+@pytest.mark.parametrize("command", list_commands())
+def test_command_runs_as_printed(checkout, command):
+    """In a shell in which another Python is first on the PATH, with the environment activated if the command needs it.
+
+    Snakemake plans only (--dry-run). A command that lacks data, the network or finished runs must say so in one message.
+    """
+    program = command.split()[0]
+    line = command.replace("snakemake", "snakemake --dry-run", 1) if program.endswith("snakemake") else command
+    line = f"{ACTIVATE}; {line}" if program in ("lkca", "snakemake") else line
+    shell = {"cwd": checkout, "env": clean_shell(checkout) | {"HOME": str(checkout)}}
+    result = subprocess.run(["bash", "-c", line], capture_output=True, text=True, **shell)
+    output = result.stdout + result.stderr
+    assert "Traceback" not in output and "ModuleNotFoundError" not in output, output
+    if result.returncode:
+        assert program == "lkca" and result.returncode in (1, 2, 75), output
+        assert re.search(r"^(lkca|refused)", output, re.MULTILINE), output
+
+
+def test_another_python_is_first_on_the_path(checkout):
+    """In the shell in which the commands run."""
+    result = subprocess.run(["bash", "-c", "python -m lkca"], env=clean_shell(checkout), capture_output=True, text=True)
+    assert result.returncode == 3 and "not this Python" in result.stderr
+
+
+@pytest.mark.parametrize(("page", "code"), read_blocks("python"), ids=lambda text: text[:40])
+def test_python_snippet_runs(checkout, page, code):
+    python = checkout / ".venv/bin/python"
+    result = subprocess.run([python, "-W", "error", "-c", code], cwd=checkout, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout, "a snippet shows its result"
+
+
+@pytest.mark.parametrize(("page", "code"), read_blocks("yaml"), ids=lambda text: text[:40])
+def test_printed_settings_are_valid(tmp_path, page, code):
+    (tmp_path / "overlay.yaml").write_text(code)
+    read_config([REPOSITORY / "config.yaml", tmp_path / "overlay.yaml"])
