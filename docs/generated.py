@@ -1,7 +1,7 @@
 """Sphinx directives that generate the reference of settings and commands from the code.
 
-Descriptions of settings are the `Args:` of the classes in `lkca.config.schema` and `lkca.data.catalog`; a setting
-without one is an error of the build.
+The description of a setting is its line under `Args:` in the docstring of its class (`lkca.config.schema` and
+`lkca.data.catalog`).
 """
 
 import argparse
@@ -11,53 +11,59 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from docutils import nodes
-from docutils.statemachine import StringList
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from sphinx.application import Sphinx
-from sphinx.errors import ExtensionError
 from sphinx.util.docutils import SphinxDirective
 
 from lkca.cli import parser
 from lkca.config.schema import Experiment
 
-PLAIN = {int: "whole number", float: "number", str: "text", bool: "true or false", NoneType: "null"}
-LIMITS = {"ge": "≥ {}", "gt": "> {}", "le": "≤ {}", "lt": "< {}", "min_length": "at least {}", "max_length": "at most {}"}
+PLAIN = {int: "whole number", float: "number", str: "text", bool: "`true` or `false`", NoneType: "`null`"}
+LIMITS = {"ge": "≥ {}", "gt": "> {}", "le": "≤ {}", "lt": "< {}", "pattern": "matches `{}`"}
 
 
-def describe_type(annotation: Any, metadata: list[Any] | None = None) -> str:
-    """Return the type and range of a setting in words, such as `whole number, ≥ 1`."""
+def describe_type(annotation: Any, metadata: tuple[Any, ...] = ()) -> str:
+    """Return the type and range of a setting in words, such as `whole number ≥ 1`."""
     origin, arguments = get_origin(annotation), get_args(annotation)
+    limits = read_limits(metadata)
     if origin is Annotated:
-        return describe_type(arguments[0], [*arguments[1:], *(metadata or [])])
+        return describe_type(arguments[0], (*arguments[1:], *metadata))
     if origin in (Union, UnionType):
         return " or ".join(describe_type(argument) for argument in arguments)
     if origin is Literal:
-        text = " or ".join(f"`{argument}`" for argument in arguments)
-    elif origin in (list, tuple):
-        inner = dict.fromkeys(describe_type(argument) for argument in arguments if argument is not ...)
-        text = f"list of ({', '.join(inner)})"
-    elif origin is dict:
-        text = f"map of ({describe_type(arguments[1])})"
-    elif isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        text = f"[{annotation.__name__}](#settings-{annotation.__name__.lower()})"
-    else:
-        text = PLAIN[annotation]
-    return ", ".join([text, *dict.fromkeys(_limits(metadata or []))])
+        return " or ".join(f"`{argument}`" for argument in arguments)
+    if origin is dict:
+        return f"map of names to {describe_type(arguments[1])}"
+    if origin in (list, tuple):
+        items = dict.fromkeys(describe_type(argument) for argument in arguments if argument is not ...)
+        fixed = len(arguments) if origin is tuple and ... not in arguments else limits.get("max_length", "")
+        size = f"{fixed} × " if fixed else "one or more × " if limits.get("min_length") else ""
+        return f"list of {size}({'; '.join(items)})"
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return f"[{annotation.__name__}](#settings-{annotation.__name__.lower()})"
+    return " ".join(
+        [PLAIN[annotation], *(LIMITS[name].format(limit) for name, limit in limits.items() if name in LIMITS)]
+    )
 
 
-def _limits(metadata: list[Any]) -> Iterator[str]:
+def read_limits(metadata: tuple[Any, ...]) -> dict[str, Any]:
+    """Return the constraints among the metadata of a type: name -> limit."""
+    limits: dict[str, Any] = {}
     for constraint in metadata:
-        yield from _limits(constraint.metadata if isinstance(constraint, FieldInfo) else [])
-        for name, text in LIMITS.items():
+        if isinstance(constraint, FieldInfo):
+            limits |= read_limits(tuple(constraint.metadata))
+        for name in (*LIMITS, "min_length", "max_length"):
             if getattr(constraint, name, None) is not None:
-                yield text.format(getattr(constraint, name))
+                limits[name] = getattr(constraint, name)
+    return limits
 
 
 def read_descriptions(model: type[BaseModel]) -> dict[str, str]:
-    """Return the `Args:` of a class's docstring: field -> description."""
-    section = re.search(r"^ *Args:\n(.*?)(?:\n\n|\Z)", model.__doc__ or "", re.MULTILINE | re.DOTALL)
-    entries = re.findall(r"^ {8}([\w, ]+): (.*?)(?=^ {8}\S|\Z)", section[1] if section else "", re.MULTILINE | re.DOTALL)
+    """Return the entries under `Args:` in the docstring of a class: field -> description."""
+    flags = re.MULTILINE | re.DOTALL
+    section = re.search(r"^ *Args:\n(.*?)(?:\n\n|\Z)", model.__doc__ or "", flags)
+    entries = re.findall(r"^ {8}([\w, ]+): (.*?)(?=^ {8}\S|\Z)", section[1] if section else "", flags)
     return {name: " ".join(text.split()) for names, text in entries for name in names.split(", ")}
 
 
@@ -73,13 +79,11 @@ def write_settings(model: type[BaseModel], seen: set[type[BaseModel]]) -> Iterat
     """Yield the Markdown of a class of settings and of those inside it."""
     seen.add(model)
     descriptions = read_descriptions(model)
-    yield from (f"(settings-{model.__name__.lower()})=", f"## {model.__name__}", "")
-    yield from (re.split(r"\n\s*\n", model.__doc__ or "")[0].replace("\n", " "), "")
+    summary = re.split(r"\n\s*\n", model.__doc__ or "")[0]
+    yield from (f"(settings-{model.__name__.lower()})=", f"## {model.__name__}", "", " ".join(summary.split()), "")
     for name, field in model.model_fields.items():
-        if False and name not in descriptions:
-            raise ExtensionError(f"{model.__module__}.{model.__name__}.{name} has no line in the docstring's Args")
-        default = "" if field.is_required() else f" Default: `{_yaml(field.default)}`."
-        kind = describe_type(field.annotation, field.metadata)
+        kind = describe_type(field.annotation, tuple(field.metadata))
+        default = "" if field.is_required() else f" Default: `{write_yaml(field.default)}`."
         yield from (f"`{name}`", f": *{kind}.* {descriptions.get(name, '')}{default}", "")
     for field in model.model_fields.values():
         for nested in nested_models(field.annotation):
@@ -87,7 +91,8 @@ def write_settings(model: type[BaseModel], seen: set[type[BaseModel]]) -> Iterat
                 yield from write_settings(nested, seen)
 
 
-def _yaml(value: Any) -> str:
+def write_yaml(value: Any) -> str:
+    """Return a default as config.yaml would write it."""
     return {None: "null", (): "[]", True: "true", False: "false"}.get(value, str(value))
 
 
@@ -96,7 +101,7 @@ def write_commands() -> Iterator[str]:
     commands = next(a for a in parser()._actions if isinstance(a, argparse._SubParsersAction))
     for name, command in commands.choices.items():
         yield from (f"## lkca {name}", "", command.description or "", "")
-        yield from ("```text", command.format_usage().strip(), "```", "")
+        yield from ("```text", command.format_usage().removeprefix("usage: ").strip(), "```", "")
         for action in command._actions:
             if action.help and not isinstance(action, argparse._HelpAction):
                 label = ", ".join(f"`{option}`" for option in action.option_strings) or f"`{action.metavar}`"
@@ -104,15 +109,14 @@ def write_commands() -> Iterator[str]:
 
 
 class Generated(SphinxDirective):
-    """Insert the Markdown that a function generates: `settings` or `commands`."""
+    """Insert generated Markdown: `settings` or `commands`."""
 
     required_arguments = 1
 
     def run(self) -> list[nodes.Node]:
         """Return the parsed Markdown."""
         writers = {"settings": lambda: write_settings(Experiment, set()), "commands": write_commands}
-        lines = list(writers[self.arguments[0]]())
-        return self.parse_text_to_nodes("\n".join(lines), allow_section_headings=True)
+        return self.parse_text_to_nodes("\n".join(writers[self.arguments[0]]()), allow_section_headings=True)
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

@@ -19,6 +19,7 @@ ACTIVATE = ". .venv/bin/activate"
 
 # Commands that are not run here, and why.
 NOT_RUN = {
+    "make setup": "would reinstall the environment of the tests",
     "make demo": "takes ten minutes",
     "make test": "would run this test",
     "make check": "would run this test",
@@ -45,7 +46,9 @@ def read_blocks(language: str) -> list[tuple[str, str]]:
 
 def read_commands() -> list[tuple[str, str]]:
     """Return the shell commands of all pages, one a line, with the path of the page."""
-    lines = [(page, re.sub(r"\s+#.*", "", line).strip()) for page, code in read_blocks("sh") for line in code.split("\n")]
+    lines = [
+        (page, re.sub(r"\s+#.*", "", line).strip()) for page, code in read_blocks("sh") for line in code.split("\n")
+    ]
     return [(page, line) for page, line in lines if line]
 
 
@@ -120,9 +123,9 @@ def checkout(tmp_path_factory) -> Path:
 
 @pytest.mark.parametrize("command", list_commands())
 def test_command_runs_as_printed(checkout, command):
-    """In a shell in which another Python is first on the PATH, with the environment activated if the command needs it.
+    """In a shell in which another Python is first on the PATH; the environment is activated if the command needs it.
 
-    Snakemake plans only (--dry-run). A command that lacks data, the network or finished runs must say so in one message.
+    Snakemake plans only (--dry-run). What lacks data, the network or finished runs must say so in a message.
     """
     program = command.split()[0]
     line = command.replace("snakemake", "snakemake --dry-run", 1) if program.endswith("snakemake") else command
