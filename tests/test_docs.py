@@ -53,9 +53,10 @@ def read_commands() -> list[tuple[str, str]]:
 
 
 def list_commands() -> list:
-    """Return parameters for each distinct command; those that start Snakemake are slow."""
+    """Return parameters for each distinct command; those that start Snakemake or try a download again are slow."""
     commands = dict.fromkeys(command for _, command in read_commands() if command not in NOT_RUN)
-    return [pytest.param(c, marks=pytest.mark.slow if "snakemake" in c else (), id=c[:70]) for c in commands]
+    slow = {command for command in commands if re.search(r"snakemake|lkca fetch", command)}
+    return [pytest.param(c, marks=pytest.mark.slow if c in slow else (), id=c[:70]) for c in commands]
 
 
 def test_benchmark_equals_committed_table():
@@ -125,12 +126,13 @@ def checkout(tmp_path_factory) -> Path:
 def test_command_runs_as_printed(checkout, command):
     """In a shell in which another Python is first on the PATH; the environment is activated if the command needs it.
 
-    Snakemake plans only (--dry-run). What lacks data, the network or finished runs must say so in a message.
+    Snakemake plans only (--dry-run), and nothing is downloaded. What lacks data or finished runs must say so in a message.
     """
     program = command.split()[0]
     line = command.replace("snakemake", "snakemake --dry-run", 1) if program.endswith("snakemake") else command
     line = f"{ACTIVATE}; {line}" if program in ("lkca", "snakemake") else line
-    shell = {"cwd": checkout, "env": clean_shell(checkout) | {"HOME": str(checkout)}}
+    offline = {"HTTPS_PROXY": "http://127.0.0.1:9", "HTTP_PROXY": "http://127.0.0.1:9"}
+    shell = {"cwd": checkout, "env": clean_shell(checkout) | {"HOME": str(checkout)} | offline}
     result = subprocess.run(["bash", "-c", line], capture_output=True, text=True, **shell)
     output = result.stdout + result.stderr
     assert "Traceback" not in output and "ModuleNotFoundError" not in output, output
