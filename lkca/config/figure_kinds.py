@@ -1,11 +1,17 @@
 """The kinds of figures: what each reads and what its rows must be.
 
-`lkca.report.figures` has the function that draws each kind, registered under the same name.
+The function `draw` of the module of the same name in `lkca.report.figures` draws it.
 """
 
 from typing import Literal, NamedTuple
 
 RunFile = Literal["scores", "spectra", "images", "histories"]
+RUN_FILES: dict[RunFile, str] = {
+    "scores": "scores.json",
+    "spectra": "spectrum.json",
+    "images": "image.npz",
+    "histories": "history.csv",
+}
 
 
 class FigureKind(NamedTuple):

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from lkca.config.figure_kinds import FIGURE_KINDS
+from lkca.config.figure_kinds import FIGURE_KINDS, RUN_FILES
 from lkca.config.schema import Experiment
 from lkca.config.settings import (
     BenchmarkSettings,
@@ -33,12 +33,6 @@ PRINTED = "lkca/paper/paper_tables.csv"
 CLAIMS = "lkca/paper/claims.yaml"
 TEMPLATES = "lkca/report/templates"
 TABLE_FILES = ("csv", "md", "tex", "html", "verdicts.csv", "comparisons.csv")
-RUN_FILES = {
-    "scores": "scores.json",
-    "spectra": "spectrum.json",
-    "images": "image.npz",
-    "histories": "history.csv",
-}
 NOT_PIXELS = {"sensor", "gsd_m", "source", "citation", "terms", "confirm"}  # of a cube, but texts and facts
 ORDERED = {"rows", "scenes"}  # maps of settings whose order a reader sees; that of all others has no meaning
 

@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib import colormaps
 from PIL import Image
 
+MIN_RANGE = 1e-6  # of a stretch: a constant band stays finite
 COLOURS = colormaps["magma"](np.linspace(0, 1, 17))[:, :3].round(3).tolist()  # of errors, as in the figures
 
 
@@ -30,14 +31,11 @@ def view(images: Mapping[str, Path], untrained: Collection[str]) -> dict[str, An
     arrays = {name: np.load(path) for name, path in images.items()}
     first = next(iter(arrays.values()))
     hr, errors = first["hr"], {name: array["error"] for name, array in arrays.items()}
-    low, high = np.percentile(hr, (2, 98), axis=(0, 1))
-    trained = [name for name in errors if name not in untrained] or list(errors)
-    limit = max(float(np.quantile(errors[name], 0.995)) for name in trained)
+    limits, limit = stretch_limits(hr), error_limit(errors, untrained)
 
     def shown(picture: np.ndarray, error: np.ndarray, spectra: np.ndarray) -> dict[str, Any]:
         grey = np.repeat(error[..., None] / max(limit, 1e-12), 3, -1)  # since WebP halves the resolution of colours
-        stretched = (picture - low) / np.maximum(high - low, 1e-12)
-        return {"picture": _webp(stretched, 90), "error": _webp(grey, 80), "spectra": _packed(spectra)}
+        return {"picture": _webp(stretch(picture, limits), 90), "error": _webp(grey, 80), "spectra": _packed(spectra)}
 
     def method(name: str) -> dict[str, Any]:
         return shown(arrays[name]["sr"], errors[name], arrays[name]["spectra_sr"])
@@ -58,6 +56,32 @@ def figure(path: Path) -> str:
     """A figure's PNG as a data URL, a third smaller and the same pixel for pixel."""
     with Image.open(path) as image:
         return _url(image.convert("RGB"), lossless=True, quality=0, method=2)
+
+
+def stretch_limits(hr: np.ndarray) -> np.ndarray:
+    """Return the values that are shown as black and as white: 2 and 98 % of the ground truth's, by band: (2, 3).
+
+    Args:
+        hr: The ground truth (rows, columns, 3); all methods are shown with its limits.
+    """
+    return np.percentile(hr, (2, 98), axis=(0, 1))
+
+
+def stretch(composite: np.ndarray, limits: np.ndarray) -> np.ndarray:
+    """Return a composite (rows, columns, 3) stretched to [0, 1] between these limits."""
+    low, high = limits
+    return np.clip((composite - low) / np.maximum(high - low, MIN_RANGE), 0, 1)
+
+
+def error_limit(errors: Mapping[str, np.ndarray], untrained: Collection[str]) -> float:
+    """Return the error at the end of the colour scale: the largest of the methods' 99.5 % quantiles.
+
+    Args:
+        errors: Method -> its error map (rows, columns).
+        untrained: Methods that are as good as untrained; they count only if there are no others.
+    """
+    names = [name for name in errors if name not in untrained] or list(errors)
+    return max(float(np.quantile(errors[name], 0.995)) for name in names)
 
 
 def _webp(image: np.ndarray, quality: int) -> str:

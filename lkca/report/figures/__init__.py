@@ -1,0 +1,60 @@
+"""The paper's figures and some more, drawn from the results of evaluation, analysis and measurement.
+
+Each kind of figure is declared in lkca/config/figure_kinds.py and drawn by the function `draw` of the module of its name
+here.
+"""
+
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+
+from lkca.config.figure_kinds import FIGURE_KINDS, RUN_FILES
+from lkca.config.settings import FigureSettings
+from lkca.core.files import atomic_write
+from lkca.report.figures.data import FigureData
+from lkca.report.figures.layout import Page
+from lkca.report.figures.style import RC_PARAMS
+
+
+def figure(
+    settings: FigureSettings,
+    scores: list[Path],
+    spectra: list[Path],
+    images: list[Path],
+    histories: list[Path],
+    efficiency: list[Path],
+    png: Path,
+    pdf: Path,
+) -> None:
+    """Draw one figure and write it as PNG (200 dpi) and PDF; the same input gives the same bytes.
+
+    Args:
+        settings: What the figure shows.
+        scores: scores.json of the runs; those of other scales and seeds are ignored.
+        spectra: spectrum.json of the runs, for the kind "spectrum".
+        images: image.npz of the runs, each next to its scores.json, for the kinds "composite" and "pixels".
+        histories: history.csv of the runs, each next to its scores.json, for the kind "curves".
+        efficiency: Measured time and memory of each scene, for the kind "speed".
+        png: Written.
+        pdf: Written.
+    """
+    reads = FIGURE_KINDS[settings.kind].reads
+    required = [RUN_FILES[name] for name in reads if name in ("images", "histories")]
+    existing = {*images, *histories}
+    paths = spectra if "spectra" in reads else scores
+    paths = [path for path in paths if all(path.with_name(name) in existing for name in required)]
+    data = FigureData.read(settings, paths, efficiency)
+    with rc_context(RC_PARAMS):
+        drawing = drawing_function(settings.kind)(data) if data.runs else Page(data, 0).figure
+        for path, metadata in ((png, {"Software": None}), (pdf, {"CreationDate": None, "Title": settings.title})):
+            with atomic_write(path) as part:
+                drawing.savefig(part, dpi=200, metadata=metadata)
+
+
+def drawing_function(kind: str) -> Callable[[FigureData], Figure]:
+    """Return the function that draws figures of a kind; they have at least one run."""
+    draw: Callable[[FigureData], Figure] = import_module(f"{__name__}.{kind}").draw
+    return draw

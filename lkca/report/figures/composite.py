@@ -1,0 +1,81 @@
+"""Composites and error maps of one test image and a zoom into both, the ground truth first (Figs. 6 to 8)."""
+
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from matplotlib.patches import Rectangle
+
+from lkca.report.figures.data import FigureData
+from lkca.report.figures.layout import Page, hide_frame, wrap_words, write_below
+from lkca.report.figures.style import MUTED, PAGE_WIDTH, RED, WHITE_OUTLINE
+from lkca.report.images import error_limit, stretch, stretch_limits
+
+GAP, LEFT = 0.05, 0.2  # inches
+TRUTH = "Ground truth"
+
+
+def draw(data: FigureData) -> Figure:
+    """Draw the figure: a column for each method with composite, zoom, error map and zoom below each other."""
+    ((scene, shown),) = data.settings.scenes.items()
+    arrays = {label: data.load_arrays(scene, label) for label in data.labels(scene)}
+    hr = next(iter(arrays.values()))["hr"]  # (rows, columns, 3)
+    errors = {label: of_method["error"] for label, of_method in arrays.items()}  # each (rows, columns)
+    zoom = shown.zoom or _worst_window(next(iter(errors.values())), min(hr.shape[:2]) // 5)
+    limits, max_error = stretch_limits(hr), error_limit(errors, data.untrained(scene))
+
+    width = min((PAGE_WIDTH - LEFT - 0.1) / (1 + len(data.runs)) - GAP, 2.3)
+    height = width * hr.shape[0] / hr.shape[1]
+    names = {label: "\n".join(wrap_words(label, int(width / 0.07))) for label in (TRUTH, *arrays)}
+    title_height = 0.2 + 0.13 * max(name.count("\n") + 1 for name in names.values())
+    tops = np.cumsum([title_height, height + GAP, width + GAP, height + GAP, width])
+    bands = ", ".join(map(str, shown.bands))
+    image_note = f"{data.image_note(scene)}; bands {bands} as red, green and blue."
+    page = Page(data, tops[-1] + 0.2, image_note, data.untrained_note())
+
+    def add_column(number: int, title: str, composite: np.ndarray) -> list[Axes]:
+        """Add the four axes of a method with its composite and the zoom into it."""
+        x = LEFT + number * (width + GAP)
+        axes = [page.add_axes(x, top, width, high) for top, high in zip(tops[:4], (height, width) * 2, strict=True)]
+        for ax in axes:
+            hide_frame(ax)
+        _show_with_zoom(axes[:2], stretch(composite, limits), zoom)
+        axes[0].set_title(title, pad=3)
+        return axes
+
+    truth_axes = add_column(0, f"{names[TRUTH]}\n", hr)
+    for ax, name in zip(truth_axes, ("composite", "zoom", "error", "zoom"), strict=True):
+        ax.text(-0.05 / width, 0.5, name, transform=ax.transAxes, rotation=90, va="center", ha="right", color=MUTED)
+    write_below(truth_axes[3], "mean of the map")
+    for number, (label, of_method) in enumerate(arrays.items(), 1):
+        psnr = data.first(scene, label).content["images"][shown.image]["scores"]["MPSNR"]
+        axes = add_column(number, f"{names[label]}\n{psnr:.2f} dB", of_method["sr"])
+        error_map = _show_with_zoom(axes[2:], errors[label], zoom, vmin=0, vmax=max_error, cmap="magma")
+        write_below(axes[3], f"{errors[label].mean():.4f}")
+    bar_axes = truth_axes[2].inset_axes((0.08, 0.4, 0.8, 0.09))
+    bar = page.figure.colorbar(error_map, cax=bar_axes, orientation="horizontal", extend="max")
+    bar.set_ticks([0, max_error], labels=["0", f"{max_error:.3f}"], size=7)
+    bar.ax.set_title("mean |error|\nover all bands", size=7, pad=3)
+    return page.figure
+
+
+def _show_with_zoom(axes: list[Axes], image: np.ndarray, zoom: list[int], **options: Any) -> AxesImage:
+    """Show an image, the frame of a detail in it, and the detail."""
+    whole, detail = axes
+    row, column, size = zoom
+    whole.add_patch(
+        Rectangle((column - 0.5, row - 0.5), size, size, fill=False, color=RED, path_effects=[WHITE_OUTLINE])
+    )
+    detail.spines[:].set(visible=True, color=RED)
+    detail.imshow(image[row : row + size, column : column + size], interpolation="nearest", **options)
+    return whole.imshow(image, **options)
+
+
+def _worst_window(error: np.ndarray, size: int) -> list[int]:
+    """Return row, column and size of the square window with the largest mean error."""
+    sums = np.pad(error, ((1, 0), (1, 0))).cumsum(0, dtype=np.float64).cumsum(1)
+    window_sums = sums[size:, size:] - sums[:-size, size:] - sums[size:, :-size] + sums[:-size, :-size]
+    row, column = np.unravel_index(window_sums.argmax(), window_sums.shape)
+    return [int(row), int(column), size]

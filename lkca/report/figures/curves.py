@@ -1,0 +1,68 @@
+"""Validation MPSNR over the steps of training, a curve for each seed, with the epoch of the weights that were kept."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from lkca.report.figures.data import MAX_GAP_DB, FigureData, find_outliers
+from lkca.report.figures.layout import Page, key_height, method_handles, padded, set_ylabel
+from lkca.report.figures.style import PAGE_WIDTH, method_style
+
+PANEL_WIDTH, ROW_HEIGHT = PAGE_WIDTH - 0.83, 1.95  # inches
+
+
+class Curve(NamedTuple):
+    steps: np.ndarray
+    psnr: np.ndarray  # validation MPSNR, dB
+    best: int  # index of the best epoch, whose weights were kept
+
+
+def draw(data: FigureData) -> Figure:
+    """Draw the figure: a panel for each scene."""
+    curves = {
+        row: [_read_curve(run.path.with_name("history.csv"), run.content["epoch"]) for run in runs]
+        for row, runs in data.runs.items()
+    }
+    best_psnr = {row: float(np.mean([curve.psnr[curve.best] for curve in of])) for row, of in curves.items()}
+    outliers = find_outliers(best_psnr)
+    labels = data.all_labels(without=outliers)
+    notes = ["Marks: the epoch that was kept, by validation.", data.outlier_note(outliers)]
+    key = key_height(labels)
+    page = Page(data, key + len(data.scenes) * ROW_HEIGHT + 0.15, *notes, data.untrained_note())
+    page.add_key(method_handles(data, labels))
+    for i, scene in enumerate(data.scenes):
+        axes = page.add_axes(0.63, key + i * ROW_HEIGHT + 0.2, PANEL_WIDTH, ROW_HEIGHT - 0.45)
+        shown = []
+        for label in labels:
+            for curve in curves.get((scene, label), []) if (scene, label) not in outliers else []:
+                style = method_style(data.settings.looks[label]) | {"markevery": [curve.best], "markersize": 5.5}
+                linewidth = 1.1 if len(data.settings.seeds) == 1 else 0.6
+                axes.plot(curve.steps, curve.psnr, **style, linewidth=linewidth, label=label)
+                shown.append(curve)
+        axes.set_ylim(*_psnr_limits(shown))
+        axes.set_xlim(0, 1.02 * max(curve.steps[-1] for curve in shown))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        set_ylabel(axes, "validation MPSNR (dB)", PANEL_WIDTH)
+        axes.grid(True)
+        axes.set_title(data.title(scene), loc="left", weight="bold")
+        if i + 1 == len(data.scenes):
+            axes.set_xlabel("steps")
+    return page.figure
+
+
+def _read_curve(history: Path, best_epoch: int) -> Curve:
+    epochs = pd.read_csv(history, float_precision="round_trip")
+    (best,) = np.flatnonzero(epochs["epoch"] == best_epoch)
+    return Curve(epochs["steps"].to_numpy(float), epochs["val_mpsnr"].to_numpy(float), int(best))
+
+
+def _psnr_limits(curves: list[Curve]) -> tuple[float, float]:
+    """Return limits that cut off the first epochs: these are so low that later differences would not be visible."""
+    highest = max(curve.psnr.max() for curve in curves)
+    lowest_from_best = max(min(curve.psnr[curve.best :].min() for curve in curves), highest - MAX_GAP_DB)
+    lowest = min(curve.psnr.min() for curve in curves)
+    return padded(max(lowest_from_best - 0.4 * (highest - lowest_from_best), lowest), highest, 0.06, 0.05)

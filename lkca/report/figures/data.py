@@ -1,0 +1,129 @@
+"""What a figure draws: the files of its rows, and the sentences about rows that it cannot draw."""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lkca.config.settings import FigureSettings
+from lkca.core.files import read_json
+
+MAX_GAP_DB = 6.0  # a method so far below the best one of its scene sets no axis, or the others would look alike
+Row = tuple[str, str]  # scene, label
+
+
+class RunFile(NamedTuple):
+    """A run's scores.json, or its spectrum.json in a figure of the kind "spectrum"."""
+
+    path: Path
+    content: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class FigureData:
+    """The runs of a figure.
+
+    Args:
+        settings: The figure's settings.
+        runs: Row -> its files, one for each seed; rows in the order of the settings, without those that were not run.
+        efficiency: Scene -> what was measured there at the figure's scale.
+    """
+
+    settings: FigureSettings
+    runs: dict[Row, list[RunFile]]
+    efficiency: dict[str, dict[str, Any]]
+
+    @classmethod
+    def read(cls, settings: FigureSettings, paths: Iterable[Path], efficiency: Iterable[Path]) -> "FigureData":
+        """Read the files of this figure's rows, scale and seeds; others are ignored."""
+        files = {}
+        for path in paths:
+            content = read_json(path)
+            if content["scale"] == settings.scale:
+                files[content["scene"], content["model"], content["seed"]] = RunFile(path, content)
+        runs = {
+            (scene, label): [files[scene, model, seed] for seed in settings.seeds if (scene, model, seed) in files]
+            for scene in settings.scenes
+            for label, model in settings.rows.items()
+        }
+        measured = [content for content in map(read_json, efficiency) if content["scale"] == settings.scale]
+        return cls(
+            settings,
+            {row: of_seeds for row, of_seeds in runs.items() if of_seeds},
+            {content["scene"]: content for content in measured},
+        )
+
+    @property
+    def scenes(self) -> list[str]:
+        """The scenes with at least one run."""
+        return [scene for scene in self.settings.scenes if self.labels(scene)]
+
+    def labels(self, scene: str) -> list[str]:
+        """Return the labels of the rows that were run on a scene."""
+        return [label for run_scene, label in self.runs if run_scene == scene]
+
+    def all_labels(self, without: Collection[Row] = ()) -> list[str]:
+        """Return the labels of the rows that were run on any scene, except for rows that are left out everywhere."""
+        labels = {label for _, label in self.runs.keys() - set(without)}
+        return [label for label in self.settings.rows if label in labels]
+
+    def first(self, scene: str, label: str) -> RunFile:
+        """Return a row's file of the first seed."""
+        return self.runs[scene, label][0]
+
+    def untrained(self, scene: str) -> set[str]:
+        """Return the labels whose trainings did not see all patches once."""
+        return {label for label in self.labels(scene) if self.first(scene, label).content["untrained"]}
+
+    def title(self, scene: str) -> str:
+        """Return the title of a scene."""
+        return self.settings.scenes[scene].title
+
+    def load_arrays(self, scene: str, label: str) -> dict[str, np.ndarray]:
+        """Return the arrays of a row's image.npz."""
+        with np.load(self.first(scene, label).path.with_name("image.npz")) as arrays:
+            return dict(arrays)
+
+    # Sentences for the footer
+
+    def name_rows(self, rows: Collection[Row]) -> str:
+        """Return labels separated by commas, each with its scenes unless these are all."""
+        names = []
+        for label in self.settings.rows:
+            scenes = [self.title(scene) for scene in self.settings.scenes if (scene, label) in rows]
+            if scenes:
+                everywhere = len(scenes) == len(self.settings.scenes)
+                names.append(label if everywhere else f"{label} ({', '.join(scenes)})")
+        return ", ".join(names)
+
+    def not_run_note(self) -> str:
+        """Return the sentence about rows without runs; empty if there are none."""
+        rows = {(scene, label) for scene in self.settings.scenes for label in self.settings.rows} - self.runs.keys()
+        return f"Not run: {self.name_rows(rows)}." if rows else ""
+
+    def untrained_note(self) -> str:
+        """Return the sentence about networks that are as good as untrained; empty if there are none."""
+        rows = [(scene, label) for scene in self.scenes for label in self.untrained(scene)]
+        if not rows:
+            return ""
+        steps = max(run.content["steps"] for row in rows for run in self.runs[row])
+        return f"Untrained ({steps} step{'' if steps == 1 else 's'} at most): {self.name_rows(rows)}."
+
+    def outlier_note(self, outliers: Collection[Row]) -> str:
+        """Return the sentence about outliers that are not drawn; empty if there are none."""
+        return f"Not drawn, more than {MAX_GAP_DB:g} dB below the best: {self.name_rows(outliers)}." if outliers else ""
+
+    def image_note(self, scene: str) -> str:
+        """Return which test image of a scene is shown."""
+        number = self.settings.scenes[scene].image
+        images = self.first(scene, self.labels(scene)[0]).content["images"]
+        row, column, rows, columns = images[number]["window"]
+        return f"Test image {number + 1} of {len(images)}, {rows} × {columns} pixels from ({row}, {column})"
+
+
+def find_outliers(psnr: dict[Row, float]) -> set[Row]:
+    """Return the rows that lie more than MAX_GAP_DB below the best of their scene."""
+    best = {scene: max(value for (other, _), value in psnr.items() if other == scene) for scene, _ in psnr}
+    return {(scene, label) for (scene, label), value in psnr.items() if value < best[scene] - MAX_GAP_DB}

@@ -1,0 +1,146 @@
+"""Differences of each method's MPSNR and SAM from the first row's, paired, with 95 % intervals."""
+
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from lkca.report.figures.data import FigureData, Row
+from lkca.report.figures.layout import Page, names_width, plain_log_axis
+from lkca.report.figures.style import BLUE, INK, PAGE_WIDTH
+
+LINEAR_LIMIT = 0.1  # an axis with large differences is linear up to this and logarithmic beyond
+LINE_HEIGHT, ABOVE, BELOW = 0.2, 0.4, 0.25  # inches: of a row, above and below the panels of a scene
+KEY_HEIGHT, NUMBERS_WIDTH = 0.2, 1.4  # inches; the numbers stand to the right of each panel
+SCORES = {"MPSNR": "MPSNR (dB), better →", "SAM": "SAM (degrees), ← better"}
+IMAGE_INTERVAL = {"color": BLUE, "linewidth": 4, "solid_capstyle": "butt", "alpha": 0.55}
+BLOCK_INTERVAL = {"color": INK, "linewidth": 0.9, "marker": "|", "markersize": 3}
+POINT = {"color": INK, "marker": "o", "markersize": 4}
+
+
+class Difference(NamedTuple):
+    """A row's score less the first row's."""
+
+    value: float
+    interval: tuple[float, float] | None  # over test images and seeds
+    block_interval: np.ndarray  # over spatial blocks of the test images: (low, high)
+    missing_reasons: frozenset[str]  # why there is no interval
+
+
+def draw(data: FigureData) -> Figure:
+    """Draw the figure: for each scene two panels, a line for each row."""
+    reference = next(iter(data.settings.rows))
+    labels = {
+        scene: scene_labels[1:]
+        for scene in data.scenes
+        if (scene_labels := data.labels(scene))[0] == reference and len(scene_labels) > 1
+    }
+    tops = np.cumsum([0.25, *(ABOVE + len(of_scene) * LINE_HEIGHT + BELOW for of_scene in labels.values())])
+    differences = {scene: _compare(data, scene, reference, of_scene) for scene, of_scene in labels.items()}
+    page = Page(data, tops[-1], *_notes(data, reference, differences), data.untrained_note())
+    if labels:
+        page.add_key(_key_handles(), KEY_HEIGHT)
+    left = names_width([label for of_scene in labels.values() for label in of_scene])
+    width = (PAGE_WIDTH - left - 2 * NUMBERS_WIDTH) / 2
+    for (scene, of_scene), top in zip(labels.items(), tops, strict=False):
+        for j, (score, title) in enumerate(SCORES.items()):
+            height = len(of_scene) * LINE_HEIGHT
+            axes = page.add_axes(left + j * (width + 1.45), top + ABOVE - 0.05, width, height)
+            _draw_panel(axes, [differences[scene][label, score] for label in of_scene])
+            axes.set(yticks=range(len(of_scene)), yticklabels=of_scene if j == 0 else [])
+            axes.tick_params(axis="y", length=0)
+            axes.yaxis.grid(False)
+            axes.set_title(title, loc="left")
+            if j == 0:
+                axes.annotate(
+                    f"{data.title(scene)}, differences from {reference}",
+                    (0, 1),
+                    (72 * (0.1 - left), 18),
+                    xycoords="axes fraction",
+                    textcoords="offset points",
+                    weight="bold",
+                )
+    return page.figure
+
+
+def _compare(data: FigureData, scene: str, reference: str, labels: list[str]) -> dict[tuple[str, str], Difference]:
+    """Return the differences of rows from the reference, by label and score."""
+    from lkca.paper.statistics import blocks_intervals, influence, score  # scipy.stats is slow to import
+
+    runs = {label: [run.content for run in data.runs[scene, label]] for label in (reference, *labels)}
+    differences = {}
+    for name in SCORES:
+        blocks = {label: influence(of_seeds, name) for label, of_seeds in runs.items()}
+        intervals = blocks_intervals(np.stack([blocks[label] - blocks[reference] for label in labels]))
+        for label, block_interval in zip(labels, intervals, strict=True):
+            difference = score(runs[label], name) - score(runs[reference], name)
+            differences[label, name] = Difference(
+                difference.value, difference.interval(), block_interval, difference.unknown
+            )
+    return differences
+
+
+def _notes(data: FigureData, reference: str, differences: dict[str, dict[tuple[str, str], Difference]]) -> list[str]:
+    if not differences:
+        return [f"{reference}, from which differences are taken, or all others were not run."]
+    notes = [
+        "Intervals: Student's t over test images and seeds; bootstrap over the blocks of these test images. "
+        f"Where there are large differences, the axis is linear to ±{LINEAR_LIMIT:g} and logarithmic beyond."
+    ]
+    missing: dict[str, set[Row]] = {}  # reason -> rows
+    rows = set()
+    for scene, of_scene in differences.items():
+        for (label, _), difference in of_scene.items():
+            rows.add((scene, label))
+            for reason in difference.missing_reasons:
+                missing.setdefault(reason, set()).add((scene, label))
+    reasons = [
+        reason if of_reason == rows else f"{reason} ({data.name_rows(of_reason)})"
+        for reason, of_reason in sorted(missing.items())
+    ]
+    if reasons:
+        notes.append(f"No interval over test images and seeds: {', '.join(reasons)}.")
+    return notes
+
+
+def _key_handles() -> list[Line2D]:
+    filled = "filled: 0 is outside the first interval"
+    return [
+        Line2D([], [], **IMAGE_INTERVAL, label="95 % over images, seeds"),
+        Line2D([], [], **BLOCK_INTERVAL, label="95 % over blocks"),
+        Line2D([], [], **POINT, linestyle="none", markerfacecolor=INK, label=filled),
+    ]
+
+
+def _draw_panel(axes: Axes, differences: list[Difference]) -> None:
+    """Draw the differences of one score below each other, each with its intervals and numbers."""
+    axes.axvline(0, color=INK, linewidth=0.8)
+    ends = [0.0]
+    for y, (value, interval, block_interval, _) in enumerate(differences):
+        if interval is None:
+            text = f"{signed(value)}, no interval"
+        else:
+            text = f"{signed(value)} [{signed(interval[0])}, {signed(interval[1])}]"
+        axes.text(1.04, y, text, transform=axes.get_yaxis_transform(), va="center", size=7)
+        axes.plot(block_interval, [y + 0.3] * 2, **BLOCK_INTERVAL)
+        if interval:
+            axes.plot(interval, [y] * 2, **IMAGE_INTERVAL)
+        resolved = interval is not None and not interval[0] <= 0 <= interval[1]
+        axes.plot(value, y, **POINT, markerfacecolor=INK if resolved else "white")
+        ends += [value, *block_interval, *(interval or ())]
+    if max(map(abs, ends)) > 3 * LINEAR_LIMIT:  # small differences next to large ones
+        axes.set_xscale("symlog", linthresh=LINEAR_LIMIT)
+    plain_log_axis(axes)
+    axes.set_ylim(len(differences) - 0.4, -0.6)
+
+
+def signed(value: float) -> str:
+    """Return a difference in three decimals.
+
+    Example:
+        >>> signed(-0.1234), signed(0.5), signed(-1e-9)
+        ('−0.123', '+0.500', '0.000')
+    """
+    return f"{value:+.3f}".replace("-", "−") if abs(value) >= 5e-4 else "0.000"

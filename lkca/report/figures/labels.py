@@ -1,0 +1,60 @@
+"""Names of points: each is written where it covers as little as possible of the marks and of the other names."""
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+from lkca.report.figures.style import MUTED, text_colour
+
+SIDES = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1))  # right, left, above, below, corners
+DISTANCES = (5, 13, 21, 29)  # points between a mark and its name
+MARK_RADIUS = 7  # points
+LEADER_LINE = {"arrowstyle": "-", "linewidth": 0.4, "color": MUTED, "shrinkA": 1, "shrinkB": 2}
+
+
+def label_points(axes: Axes, points: list[tuple[float, float, str, str]]) -> None:
+    """Write a name at each point.
+
+    Every name is tried on all sides and at all distances. It takes the place with the lowest cost: the pixels that it
+    covers of marks and of names that are placed already, three times those outside of the axes, and some for its
+    distance. A name far from its point is joined to it by a line.
+
+    Args:
+        axes: The axes that the points are drawn in, with their final limits.
+        points: (x, y, name, colour) of each, in data coordinates.
+    """
+    renderer, scale = FigureCanvasAgg(axes.figure).get_renderer(), axes.figure.dpi / 72  # pixels per point
+    marks = axes.transData.transform([point[:2] for point in points])
+    axes_box = axes.get_window_extent(renderer).get_points()
+    # Boxes (lower left and upper right corner) of the marks, then of the names
+    occupied = list(np.stack([marks - MARK_RADIUS * scale, marks + MARK_RADIUS * scale], 1))
+    distances = np.repeat(DISTANCES, len(SIDES))[:, None]
+    sides = np.tile(SIDES, (len(DISTANCES), 1))
+    for i, (x, y, name, colour) in enumerate(points):
+        text = axes.annotate(
+            name,
+            (x, y),
+            (0, 0),
+            textcoords="offset points",
+            size=7,
+            ha="center",
+            va="center",
+            color=text_colour(colour),
+        )
+        size = text.get_window_extent(renderer).size
+        centres = sides * (distances * scale + size / 2)  # relative to the mark: (places, 2)
+        boxes = np.stack([centres - size / 2, centres + size / 2], 1) + marks[i]
+        others = np.array(occupied[:i] + occupied[i + 1 :]).reshape(-1, 2, 2)
+        covered = _overlaps(boxes, others).sum(1) - 3 * _overlaps(boxes, axes_box[None])[:, 0]
+        best = int((covered + 3 * distances[:, 0]).argmin())
+        text.set_position(centres[best] / scale)
+        occupied.append(boxes[best])
+        if distances[best] > DISTANCES[0]:
+            end = np.clip(marks[i], *boxes[best]) - marks[i]
+            axes.annotate("", (x, y), end / scale, textcoords="offset points", arrowprops=LEADER_LINE)
+
+
+def _overlaps(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Return the areas (n, m) that boxes (n, 2, 2) share with others (m, 2, 2)."""
+    sides = np.minimum(boxes[:, None, 1], others[:, 1]) - np.maximum(boxes[:, None, 0], others[:, 0])
+    return np.maximum(sides, 0).prod(-1)

@@ -1,0 +1,122 @@
+"""The page of a figure: title, body, footer; keys, axes and their limits. All lengths are inches.
+
+The pages are placed by hand and not by matplotlib's constrained layout: names, footers and panels of any number must
+keep their size in print, whatever the height of the page.
+"""
+
+from functools import partial
+from math import ceil
+from textwrap import wrap
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import NullFormatter
+
+from lkca.report.figures.data import FigureData
+from lkca.report.figures.style import MUTED, PAGE_WIDTH, method_style
+
+wrap_words = partial(wrap, break_on_hyphens=False)  # names such as LKCA-Net stay whole
+
+
+class Page:
+    """A page with a title, an empty body, and a footer: rows without runs, notes, seeds, stand-in data.
+
+    Args:
+        data: The figure's data.
+        height: Height of the body.
+        notes: Sentences of the footer; empty ones are left out.
+        seeds: Whether the footer names the seeds.
+    """
+
+    def __init__(self, data: FigureData, height: float, *notes: str, seeds: bool = True) -> None:
+        settings = data.settings
+        title = wrap_words(f"{settings.title}, ×{settings.scale}", 80)
+        sentences = [data.not_run_note(), *notes]
+        if seeds:
+            plural = "s" if len(settings.seeds) > 1 else ""
+            sentences.append(f"Seed{plural} {', '.join(map(str, settings.seeds))}.")
+        footer = wrap_words(" ".join(filter(None, sentences)), 125) + wrap_words(settings.stand_in or "", 125)
+        self._top, bottom = 0.2 + 0.17 * len(title), 0.15 + 0.13 * len(footer)
+        self._height = self._top + height + bottom
+        self.figure = Figure((PAGE_WIDTH, self._height))
+        left, title_y, footer_y = 0.1 / PAGE_WIDTH, 1 - 0.08 / self._height, 0.06 / self._height
+        self.figure.text(left, title_y, "\n".join(title), size=10, weight="bold", va="top")
+        self.figure.text(left, footer_y, "\n".join(footer), size=7, color=MUTED, va="bottom")
+
+    def add_axes(self, left: float, top: float, width: float, height: float) -> Axes:
+        """Add axes; `top` is the distance from the top of the body to that of the axes."""
+        bottom = 1 - (self._top + top + height) / self._height
+        return self.figure.add_axes((left / PAGE_WIDTH, bottom, width / PAGE_WIDTH, height / self._height))
+
+    def add_key(self, handles: list[Line2D], height: float | None = None) -> None:
+        """Write the key at the top of the body."""
+        names = [handle.get_label() for handle in handles]
+        axes = self.add_axes(0.1, 0, PAGE_WIDTH - 0.2, key_height(names) if height is None else height)
+        hide_frame(axes)
+        add_legend(
+            axes, handles, ncols=_key_columns(names), loc="upper left", borderaxespad=0, borderpad=0, handlelength=3
+        )
+
+
+def key_height(names: list[str]) -> float:
+    """Return the height of a key."""
+    return 0.16 * ceil(len(names) / _key_columns(names)) + 0.08
+
+
+def _key_columns(names: list[str]) -> int:
+    """Return how many columns of a key fit on the page."""
+
+    def width(columns: int) -> float:
+        return sum(0.55 + 0.065 * max(map(len, column)) for column in np.array_split(names, columns))
+
+    return next((n for n in range(len(names), 1, -1) if width(n) < PAGE_WIDTH - 0.2), 1)
+
+
+def method_handles(data: FigureData, labels: list[str]) -> list[Line2D]:
+    """Return the entries of a key for these rows."""
+    return [Line2D([], [], **method_style(data.settings.looks[label]), markersize=4, label=label) for label in labels]
+
+
+def add_legend(axes: Axes, handles: list[Line2D], **options: Any) -> None:
+    """Add a legend; unlike matplotlib's, it shows names that begin with an underscore, too."""
+    legend = axes.legend(handles, [""] * len(handles), **options)
+    for text, handle in zip(legend.get_texts(), handles, strict=True):
+        text.set_text(handle.get_label())
+
+
+def names_width(names: list[str]) -> float:
+    """Return the width that names at the left of axes need."""
+    return max([0.95, *(0.15 + 0.065 * len(name) for name in names)])
+
+
+def padded(low: float, high: float, fraction: float, min_margin: float = 1e-6) -> tuple[float, float]:
+    """Return axis limits with a margin of a fraction of the range, also around a single number."""
+    margin = max(fraction * (high - low), min_margin)
+    return low - margin, high + margin
+
+
+def set_ylabel(axes: Axes, text: str, width: float) -> None:
+    """Set a label at the same distance from axes of any width, so that labels below each other are aligned."""
+    axes.set_ylabel(text)
+    axes.yaxis.set_label_coords(-0.47 / width, 0.5)
+
+
+def plain_log_axis(axes: Axes) -> None:
+    """Write the numbers of a logarithmic x axis without powers of ten, and draw the grid."""
+    axes.xaxis.set_major_formatter(lambda x, _: f"{x:g}".replace("-", "−"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.grid(True)
+
+
+def hide_frame(axes: Axes) -> None:
+    """Hide ticks and borders."""
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
+
+
+def write_below(axes: Axes, text: str) -> None:
+    """Write a small text below axes."""
+    axes.text(0.5, -0.03, text, transform=axes.transAxes, size=7, ha="center", va="top")
