@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from lkca.config.settings import FigureSettings
 from lkca.core.files import json_digest, sha256
 
 SCORES = {"MPSNR": 40.0, "MSSIM": 0.95, "SAM": 2.0, "CC": 0.96, "RMSE": 0.01, "ERGAS": 5.0}
@@ -157,9 +158,9 @@ def table(root: Path, scores: list[Path], **changes: Any) -> dict[str, str]:
 
 def figure_settings(
     kind: str, *, scenes: dict[str, str] | None = None, zoom: list[int] | None = None, image: int = 0, **changes: Any
-) -> str:
-    """Settings of a small figure; `scenes`: name -> title, where it is not of Chikusei alone."""
-    pictures = {"nanometres": [363, 1018], "image": image, "bands": [31, 98, 61], "zoom": zoom}
+) -> FigureSettings:
+    """Return the settings of a small figure; `scenes`: name -> title, where it is not of Chikusei alone."""
+    pictures = {"nanometres": (363, 1018), "image": image, "bands": [31, 98, 61], "zoom": zoom}
     settings = {
         "name": "6",
         "kind": kind,
@@ -171,7 +172,7 @@ def figure_settings(
         "stand_in": None,
         **changes,
     }
-    return json.dumps({**settings, "looks": {label: i for i, label in enumerate(settings["rows"])}})
+    return FigureSettings(**settings, looks={label: i for i, label in enumerate(settings["rows"])})
 
 
 def _json(path: Path, value: Any) -> None:

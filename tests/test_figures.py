@@ -17,7 +17,7 @@ from matplotlib.text import Annotation, Text
 from lkca.config.figure_kinds import FIGURE_KINDS
 from lkca.core.files import read_json
 from lkca.paper.statistics import blocks_interval
-from lkca.report.figures import FIGURES, figure
+from lkca.report.figures import DRAWING_FUNCTIONS, figure
 
 TRAINED = {"VDSR": "vdsr", "LKCA-Net": "lkca"}
 
@@ -65,7 +65,7 @@ def lines(axes: Axes, label: str) -> list[Line2D]:
     return [line for line in axes.lines if line.get_label() == label]
 
 
-@pytest.mark.parametrize("kind", FIGURES)
+@pytest.mark.parametrize("kind", FIGURE_KINDS)
 def test_a_figure_is_no_blank_page_and_has_the_same_bytes_twice(tmp_path, scores, kind):
     first = [path.read_bytes() for path in draw(tmp_path, kind, scores)]
     picture = matplotlib.image.imread(tmp_path / "figure.png")
@@ -75,7 +75,7 @@ def test_a_figure_is_no_blank_page_and_has_the_same_bytes_twice(tmp_path, scores
     assert [path.read_bytes() for path in draw(tmp_path, kind, scores[::-1])] == first
 
 
-@pytest.mark.parametrize("kind", FIGURES)
+@pytest.mark.parametrize("kind", FIGURE_KINDS)
 def test_a_figure_says_what_it_is_and_what_is_missing_in_plain_text_on_its_page(tmp_path, scores, drawn, kind):
     """Names are text and never formulas."""
     names, title, stand_in = ["_^$\\oops$ & <x> of any length", "$x_1$"], "$\\oops$ & _x^", "5 $ or $\\oops$"
@@ -97,7 +97,7 @@ def test_a_figure_says_what_it_is_and_what_is_missing_in_plain_text_on_its_page(
     assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= width and box.y1 <= height
 
 
-@pytest.mark.parametrize("kind", FIGURES)
+@pytest.mark.parametrize("kind", FIGURE_KINDS)
 def test_without_any_run_a_figure_says_so(tmp_path, drawn, kind):
     draw(tmp_path, kind, [])
     assert says(drawn[0], "Not run: Bicubic, VDSR, SSPSR, LKCA-Net.")
@@ -373,4 +373,4 @@ def test_without_the_first_row_there_are_no_differences(tmp_path, scores, drawn)
 
 
 def test_every_declared_figure_kind_has_a_drawing_function():
-    assert FIGURES.keys() == FIGURE_KINDS.keys()
+    assert DRAWING_FUNCTIONS.keys() == FIGURE_KINDS.keys()

@@ -1,6 +1,6 @@
 """The kinds of figures: what each reads and what its rows must be.
 
-The function `draw` of the module of the same name in `lkca.report.figures` draws it.
+The module of the same name in `lkca.report.figures` draws it.
 """
 
 from typing import Literal, NamedTuple

@@ -1,11 +1,10 @@
 """The paper's figures and some more, drawn from the results of evaluation, analysis and measurement.
 
-Each kind of figure is declared in lkca/config/figure_kinds.py and drawn by the function `draw` of the module of its name
-here.
+Each kind of figure is declared in lkca/config/figure_kinds.py. The module of its name here has the function that draws
+it, which DRAWING_FUNCTIONS lists.
 """
 
 from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
 
 from matplotlib import rc_context
@@ -14,9 +13,29 @@ from matplotlib.figure import Figure
 from lkca.config.figure_kinds import FIGURE_KINDS, RUN_FILES
 from lkca.config.settings import FigureSettings
 from lkca.core.files import atomic_write
+from lkca.report.figures.bands import draw_bands
+from lkca.report.figures.composite import draw_composite
+from lkca.report.figures.curves import draw_curves
 from lkca.report.figures.data import FigureData
+from lkca.report.figures.differences import draw_differences
 from lkca.report.figures.layout import Page
+from lkca.report.figures.pixels import draw_pixels
+from lkca.report.figures.share import draw_share
+from lkca.report.figures.spectrum import draw_spectrum
+from lkca.report.figures.speed import draw_speed
 from lkca.report.figures.style import RC_PARAMS
+
+# Kind -> the function that draws it, for figures with at least one run
+DRAWING_FUNCTIONS: dict[str, Callable[[FigureData], Figure]] = {
+    "share": draw_share,
+    "spectrum": draw_spectrum,
+    "composite": draw_composite,
+    "speed": draw_speed,
+    "bands": draw_bands,
+    "pixels": draw_pixels,
+    "curves": draw_curves,
+    "differences": draw_differences,
+}
 
 
 def figure(
@@ -48,13 +67,7 @@ def figure(
     paths = [path for path in paths if all(path.with_name(name) in existing for name in required)]
     data = FigureData.read(settings, paths, efficiency)
     with rc_context(RC_PARAMS):
-        drawing = drawing_function(settings.kind)(data) if data.runs else Page(data, 0).figure
+        drawing = DRAWING_FUNCTIONS[settings.kind](data) if data.runs else Page(data, 0).figure
         for path, metadata in ((png, {"Software": None}), (pdf, {"CreationDate": None, "Title": settings.title})):
             with atomic_write(path) as part:
                 drawing.savefig(part, dpi=200, metadata=metadata)
-
-
-def drawing_function(kind: str) -> Callable[[FigureData], Figure]:
-    """Return the function that draws figures of a kind; they have at least one run."""
-    draw: Callable[[FigureData], Figure] = import_module(f"{__name__}.{kind}").draw
-    return draw

@@ -10,7 +10,7 @@ from lkca.report.figures.style import curve_style
 PANEL_WIDTH, ROW_HEIGHT = 2.83, 1.85  # inches
 
 
-def draw(data: FigureData) -> Figure:
+def draw_bands(data: FigureData) -> Figure:
     """Draw the figure: a row of two panels for each scene."""
     psnr = {
         row: np.mean([image["bands"]["MPSNR"] for image in run.content["images"]], 0)

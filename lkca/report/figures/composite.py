@@ -17,7 +17,7 @@ GAP, LEFT = 0.05, 0.2  # inches
 TRUTH = "Ground truth"
 
 
-def draw(data: FigureData) -> Figure:
+def draw_composite(data: FigureData) -> Figure:
     """Draw the figure: a column for each method with composite, zoom, error map and zoom below each other."""
     ((scene, shown),) = data.settings.scenes.items()
     arrays = {label: data.load_arrays(scene, label) for label in data.labels(scene)}

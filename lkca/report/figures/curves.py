@@ -21,7 +21,7 @@ class Curve(NamedTuple):
     best: int  # index of the best epoch, whose weights were kept
 
 
-def draw(data: FigureData) -> Figure:
+def draw_curves(data: FigureData) -> Figure:
     """Draw the figure: a panel for each scene."""
     curves = {
         row: [_read_curve(run.path.with_name("history.csv"), run.content["epoch"]) for run in runs]
@@ -55,7 +55,7 @@ def draw(data: FigureData) -> Figure:
 
 
 def _read_curve(history: Path, best_epoch: int) -> Curve:
-    epochs = pd.read_csv(history, float_precision="round_trip")
+    epochs = pd.read_csv(history)
     (best,) = np.flatnonzero(epochs["epoch"] == best_epoch)
     return Curve(epochs["steps"].to_numpy(float), epochs["val_mpsnr"].to_numpy(float), int(best))
 

@@ -1,6 +1,6 @@
 """Differences of each method's MPSNR and SAM from the first row's, paired, with 95 % intervals."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -15,9 +15,9 @@ LINEAR_LIMIT = 0.1  # an axis with large differences is linear up to this and lo
 LINE_HEIGHT, ABOVE, BELOW = 0.2, 0.4, 0.25  # inches: of a row, above and below the panels of a scene
 KEY_HEIGHT, NUMBERS_WIDTH = 0.2, 1.4  # inches; the numbers stand to the right of each panel
 SCORES = {"MPSNR": "MPSNR (dB), better →", "SAM": "SAM (degrees), ← better"}
-IMAGE_INTERVAL = {"color": BLUE, "linewidth": 4, "solid_capstyle": "butt", "alpha": 0.55}
-BLOCK_INTERVAL = {"color": INK, "linewidth": 0.9, "marker": "|", "markersize": 3}
-POINT = {"color": INK, "marker": "o", "markersize": 4}
+IMAGE_INTERVAL: dict[str, Any] = {"color": BLUE, "linewidth": 4, "solid_capstyle": "butt", "alpha": 0.55}
+BLOCK_INTERVAL: dict[str, Any] = {"color": INK, "linewidth": 0.9, "marker": "|", "markersize": 3}
+POINT: dict[str, Any] = {"color": INK, "marker": "o", "markersize": 4}
 
 
 class Difference(NamedTuple):
@@ -29,7 +29,7 @@ class Difference(NamedTuple):
     missing_reasons: frozenset[str]  # why there is no interval
 
 
-def draw(data: FigureData) -> Figure:
+def draw_differences(data: FigureData) -> Figure:
     """Draw the figure: for each scene two panels, a line for each row."""
     reference = next(iter(data.settings.rows))
     labels = {

@@ -23,7 +23,9 @@ def label_points(axes: Axes, points: list[tuple[float, float, str, str]]) -> Non
         axes: The axes that the points are drawn in, with their final limits.
         points: (x, y, name, colour) of each, in data coordinates.
     """
-    renderer, scale = FigureCanvasAgg(axes.figure).get_renderer(), axes.figure.dpi / 72  # pixels per point
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    renderer, scale = FigureCanvasAgg(figure).get_renderer(), figure.dpi / 72  # pixels per point
     marks = axes.transData.transform([point[:2] for point in points])
     axes_box = axes.get_window_extent(renderer).get_points()
     # Boxes (lower left and upper right corner) of the marks, then of the names
@@ -41,17 +43,18 @@ def label_points(axes: Axes, points: list[tuple[float, float, str, str]]) -> Non
             va="center",
             color=text_colour(colour),
         )
-        size = text.get_window_extent(renderer).size
+        size = np.array(text.get_window_extent(renderer).size)
         centres = sides * (distances * scale + size / 2)  # relative to the mark: (places, 2)
         boxes = np.stack([centres - size / 2, centres + size / 2], 1) + marks[i]
         others = np.array(occupied[:i] + occupied[i + 1 :]).reshape(-1, 2, 2)
         covered = _overlaps(boxes, others).sum(1) - 3 * _overlaps(boxes, axes_box[None])[:, 0]
         best = int((covered + 3 * distances[:, 0]).argmin())
-        text.set_position(centres[best] / scale)
+        x_offset, y_offset = centres[best] / scale
+        text.set_position((x_offset, y_offset))
         occupied.append(boxes[best])
         if distances[best] > DISTANCES[0]:
-            end = np.clip(marks[i], *boxes[best]) - marks[i]
-            axes.annotate("", (x, y), end / scale, textcoords="offset points", arrowprops=LEADER_LINE)
+            x_end, y_end = (np.clip(marks[i], *boxes[best]) - marks[i]) / scale
+            axes.annotate("", (x, y), (x_end, y_end), textcoords="offset points", arrowprops=LEADER_LINE)
 
 
 def _overlaps(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:

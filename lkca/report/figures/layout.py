@@ -53,7 +53,7 @@ class Page:
 
     def add_key(self, handles: list[Line2D], height: float | None = None) -> None:
         """Write the key at the top of the body."""
-        names = [handle.get_label() for handle in handles]
+        names = [str(handle.get_label()) for handle in handles]
         axes = self.add_axes(0.1, 0, PAGE_WIDTH - 0.2, key_height(names) if height is None else height)
         hide_frame(axes)
         add_legend(

@@ -14,7 +14,7 @@ ROW_HEIGHT, PANEL_WIDTH, PANEL_HEIGHT = 2.55, 1.38, 1.0  # inches
 TRUTH = "Ground truth"
 
 
-def draw(data: FigureData) -> Figure:
+def draw_pixels(data: FigureData) -> Figure:
     """Draw the figure: for each scene the image, then for each pixel a panel of spectra above one of differences."""
     psnr = {
         (scene, label): run.content["images"][data.settings.scenes[scene].image]["scores"]["MPSNR"]
@@ -51,7 +51,7 @@ def draw(data: FigureData) -> Figure:
             upper.set(xlim=nanometres[[0, -1]], title=f"{letter}: {reason}")
             upper.tick_params(labelbottom=False)
             lower.tick_params(labelleft=j == 0)
-            lower.set_xlim(nanometres[[0, -1]])
+            lower.set(xlim=nanometres[[0, -1]])
             if j == 0:
                 set_ylabel(upper, "spectrum", PANEL_WIDTH)
                 set_ylabel(lower, "less the truth", PANEL_WIDTH)
@@ -111,9 +111,9 @@ def _pick_pixels(arrays: dict[str, np.ndarray]) -> list[tuple[str, int, int]]:
     }
     pixels: list[tuple[str, int, int]] = []
     for reason, values in criteria.items():
-        values = np.array(values, float)
+        candidates = np.array(values, float)
         for _, row, column in pixels:
-            values[row, column] = -np.inf
-        row, column = np.unravel_index(values.argmax(), values.shape)
-        pixels.append((reason, int(row), int(column)))
+            candidates[row, column] = -np.inf
+        best = np.unravel_index(candidates.argmax(), candidates.shape)
+        pixels.append((reason, int(best[0]), int(best[1])))
     return pixels

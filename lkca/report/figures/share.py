@@ -12,7 +12,7 @@ COLUMN_ENDS = {"upsampling": 1.22, "backbone": 1.46, "total": 1.7}  # of the num
 MIN_SHARE_WITH_TEXT = 0.2  # a shorter bar has its percentage to the right
 
 
-def draw(data: FigureData) -> Figure:
+def draw_share(data: FigureData) -> Figure:
     """Draw the figure: for each scene a heading, then a line for each network."""
     num_lines = sum(1 + len(data.labels(scene)) for scene in data.scenes)
     height = LINE_HEIGHT * (num_lines + 1)  # one line above for the key

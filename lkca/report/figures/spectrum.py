@@ -11,7 +11,7 @@ from lkca.report.figures.style import MUTED, WHITE_OUTLINE, method_style, text_c
 MAX_INDEX = 600  # the paper shows so many singular values
 
 
-def draw(data: FigureData) -> Figure:
+def draw_spectrum(data: FigureData) -> Figure:
     """Draw the figure: two curves for each layer, trained and at the start, with their ranks at 90 %."""
     layers = [layer for (run,) in data.runs.values() for layer in run.content["layers"]]
     counts = sorted({len(layer["trained"]) for layer in layers})
@@ -75,7 +75,7 @@ def draw(data: FigureData) -> Figure:
 
 def _write_ranks(axes: Axes, colours: dict[int, str], last_index: int) -> None:
     """Write the ranks upright at the x axis, moved to the right where they would overlap."""
-    min_distance, x = 0.03 * last_index, -last_index
+    min_distance, x = 0.03 * last_index, -float(last_index)
     for rank, colour in sorted(colours.items()):
         x = max(rank - min_distance / 2, x + min_distance)
         axes.text(

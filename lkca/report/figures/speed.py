@@ -26,7 +26,7 @@ class Psnr(NamedTuple):
     std: float
 
 
-def draw(data: FigureData) -> Figure:
+def draw_speed(data: FigureData) -> Figure:
     """Draw the figure."""
     psnr = {row: _mean_and_std([run.content["mean"]["MPSNR"] for run in runs]) for row, runs in data.runs.items()}
     outliers = find_outliers({row: value.mean for row, value in psnr.items()})
@@ -116,8 +116,9 @@ def _psnr_limits(data: FigureData, scene: str, psnr: dict[Row, Psnr], outliers: 
 def _cost_limits(costs: Costs) -> tuple[float, float]:
     """Return limits of a logarithmic axis for all costs above 0."""
     ends = [x for quartiles in costs.values() for x in quartiles if x > 0] or [1.0]
-    start, end = 10.0 ** np.array(padded(*np.log10([min(ends), max(ends)]), 0.12, 0.1))
-    return start, end
+    low, high = np.log10([min(ends), max(ends)])
+    start, end = 10.0 ** np.array(padded(low, high, 0.12, 0.1))
+    return float(start), float(end)
 
 
 def _draw_methods(

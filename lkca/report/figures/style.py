@@ -16,7 +16,7 @@ DASHES = ["-", (0, (5, 1.5)), (0, (5, 1.2, 1, 1.2)), (0, (1.5, 1))]
 MARKERS = "osD^vPX<>*"
 WHITE_OUTLINE = withStroke(linewidth=2.2, foreground="white")  # visible on dark and on light
 DARK_OUTLINE = withStroke(linewidth=2.2, foreground=INK)
-RC_PARAMS = {
+RC_PARAMS: dict[Any, Any] = {
     "font.size": 8,
     "axes.titlesize": 8,
     "axes.labelsize": 7.5,
