@@ -23,9 +23,10 @@ from lkca.config.settings import (
     ReportSettings,
     RunSettings,
     TableSettings,
+    make_scene_settings,
+    make_split_settings,
 )
 from lkca.core.fingerprint import Code, of_step
-from lkca.data.settings import SceneSettings, SplitSettings
 from lkca.errors import LkcaError
 from lkca.models.registry import class_of
 
@@ -198,7 +199,7 @@ class Jobs:
         return Job(
             step="scene",
             name=f"scenes/{scene}",
-            arguments={"settings": SceneSettings.of(self.e, scene)},
+            arguments={"settings": make_scene_settings(self.e, scene)},
             settings={
                 **settings,
                 "cube": cube.model_dump(mode="json", exclude={*NOT_PIXELS, "files", "forms"}),
@@ -216,7 +217,7 @@ class Jobs:
         return Job(
             step="split",
             name=f"splits/{scene}_x{scale}",
-            arguments={"settings": SplitSettings.of(self.e, scene, scale)},
+            arguments={"settings": make_split_settings(self.e, scene, scale)},
             inputs={"manifest": f"{self.root}/scenes/{scene}.json"},
             outputs={"out": f"{self.root}/splits/{scene}_x{scale}.json"},
             needs=(f"scenes/{scene}",),

@@ -19,7 +19,28 @@ from lkca.config.schema import (
     Table,
     Train,
 )
+from lkca.data.settings import SceneSettings, SplitSettings, TestTiles
 from lkca.models.registry import MODELS
+
+
+def make_scene_settings(experiment: Experiment, scene: str) -> SceneSettings:
+    """Return how a scene is cut from its cube."""
+    s = experiment.scenes[scene]
+    cube_name = s.cube if isinstance(s.cube, str) else None
+    return SceneSettings(name=scene, cube_name=cube_name, cube=s.described(), bands=s.bands, mirror=s.mirror)
+
+
+def make_split_settings(experiment: Experiment, scene: str, scale: int) -> SplitSettings:
+    """Return how a scene is divided at one scale."""
+    patches, test = experiment.patches[f"x{scale}"], experiment.scenes[scene].test
+    return SplitSettings(
+        scale=scale,
+        size=patches.size,
+        stride=patches.stride,
+        sampling=experiment.sampling,
+        validation=experiment.validation,
+        test=TestTiles(rows=test.rows, columns=test.columns, tile=test.sides()),
+    )
 
 
 class RunSettings(Settings):

@@ -3,14 +3,11 @@
 They are not in scenes.py and splits.py because the Snakefile reads them on every call, and should not import numpy.
 """
 
-from typing import TYPE_CHECKING, Literal, Self
+from typing import Literal
 
 from pydantic import BaseModel
 
 from lkca.data.catalog import Cube
-
-if TYPE_CHECKING:
-    from lkca.config.schema import Experiment
 
 
 class SceneSettings(BaseModel, extra="forbid", strict=True, frozen=True):
@@ -29,13 +26,6 @@ class SceneSettings(BaseModel, extra="forbid", strict=True, frozen=True):
     cube: Cube
     bands: int
     mirror: list[str]
-
-    @classmethod
-    def of(cls, experiment: "Experiment", scene: str) -> Self:
-        """Return the settings of a scene."""
-        s = experiment.scenes[scene]
-        cube_name = s.cube if isinstance(s.cube, str) else None
-        return cls(name=scene, cube_name=cube_name, cube=s.described(), bands=s.bands, mirror=s.mirror)
 
 
 class TestTiles(BaseModel, extra="forbid", strict=True, frozen=True):
@@ -64,16 +54,3 @@ class SplitSettings(BaseModel, extra="forbid", strict=True, frozen=True):
     sampling: Literal["grid", "random"]
     validation: float
     test: TestTiles
-
-    @classmethod
-    def of(cls, experiment: "Experiment", scene: str, scale: int) -> Self:
-        """Return the settings of a split."""
-        patches, test = experiment.patches[f"x{scale}"], experiment.scenes[scene].test
-        return cls(
-            scale=scale,
-            size=patches.size,
-            stride=patches.stride,
-            sampling=experiment.sampling,
-            validation=experiment.validation,
-            test=TestTiles(rows=test.rows, columns=test.columns, tile=test.sides()),
-        )

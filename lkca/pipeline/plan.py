@@ -22,13 +22,12 @@ from safetensors import SafetensorError, safe_open
 
 from lkca.config.load import read_config
 from lkca.config.schema import Experiment
-from lkca.config.settings import RunSettings
+from lkca.config.settings import RunSettings, make_split_settings
 from lkca.core import gpus
 from lkca.core.files import read_csv, read_json, sha256
 from lkca.core.locks import lock_path, try_lock
 from lkca.core.paths import STATE_PATTERN, WEIGHTS_FILE
 from lkca.data import patches, splits
-from lkca.data.settings import SplitSettings
 from lkca.errors import LkcaError
 from lkca.models.registry import MODELS
 from lkca.pipeline.records import Results
@@ -129,7 +128,7 @@ def counted(e: Experiment, scene: str, scale: int) -> dict[str, int] | None:
         areas = read_json(manifest)["areas"]
     else:
         return None
-    _, places = splits.make_split(SplitSettings.of(e, scene, scale), areas, f"scenes.{scene}")
+    _, places = splits.make_split(make_split_settings(e, scene, scale), areas, f"scenes.{scene}")
     whole = sum(area["rows"] for area in areas) * max(area["columns"] for area in areas)
     return {name: len(each) for name, each in places.items()} | {"pixels": whole}
 

@@ -24,6 +24,7 @@ from lkca.config.schema import Experiment
 from lkca.core.files import atomic_write, sha256, write_json
 from lkca.core.fingerprint import PACKAGE, STEPS, Code, sources
 from lkca.errors import LkcaError
+from lkca.pipeline.failures import failing_once
 
 HASHES = Path("results/.hashes.json")  # of files whose records do not know them as they are now, such as copies
 TICK_NS, SECOND_NS = 20_000_000, 2_100_000_000  # after which another change has another time: most disks, coarse ones
@@ -405,7 +406,8 @@ def step(name: str, experiment: Path, outputs: list[Path], gpus: int) -> None:
             options[key] = options[key].model_dump_json()
     if sources() != files:
         raise LkcaError(f"the code of lkca was changed while {name} started: run snakemake again.")
-    run(**options)
+    with failing_once(name, {"settings": job.decided_by(), "code": code.digest, "reads": before}):
+        run(**options)
     job = Jobs(results.jobs.e, results.jobs.adopted).named(name)  # files that were downloaded are there now
     results.hashes.by_path.clear()
     for path, digest in before.items():

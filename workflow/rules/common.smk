@@ -15,6 +15,7 @@ from lkca.config.load import experiment
 from lkca.errors import LkcaError
 from lkca.core.files import atomic_write
 from lkca.core.environment import total_memory
+from lkca.pipeline.failures import forget_failures
 from lkca.pipeline.plan import LONGEST, Estimates
 from lkca.pipeline.records import Results
 
@@ -30,6 +31,7 @@ except LkcaError as error:
 JOBS = RESULTS.jobs
 if workflow.is_main_process:
     atexit.register(RESULTS.hashes.save)
+    forget_failures()
 
 CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
 if CONDA and not shutil.which("conda"):
