@@ -8,7 +8,7 @@ import pytest
 import resize_right
 import torch
 
-from lkca.data.resize import resize, resized, weights
+from lkca.data.resize import resize, resize_matrix, resized_length
 
 FACTORS = pytest.mark.parametrize("factor", [1 / 8, 1 / 4, 1 / 3, 1 / 2, 2, 3, 4, 8], ids="x{:.3g}".format)
 
@@ -57,7 +57,7 @@ def test_equals_what_matlab_has_written(image, factor, expected):
 
 def test_twice_the_size_takes_keys_taps_a_quarter_pixel_off():
     taps = np.array([-9, 111, 29, -3]) / 128  # the cubic at 1.25, 0.25, 0.75 and 1.75
-    matrix = weights(8, 2)
+    matrix = resize_matrix(8, 2)
     np.testing.assert_allclose(matrix[7, 2:6], taps, atol=1e-15)  # at 3.25
     np.testing.assert_allclose(matrix[8, 2:6], taps[::-1], atol=1e-15)  # at 3.75
     np.testing.assert_allclose(matrix[0, :3], np.array([111 + 29, -9 - 3, 0]) / 128, atol=1e-15)  # at -0.25, mirrored
@@ -65,7 +65,7 @@ def test_twice_the_size_takes_keys_taps_a_quarter_pixel_off():
 
 def test_half_the_size_takes_keys_taps_of_the_kernel_twice_as_wide():
     taps = np.array([-3, -9, 29, 111, 111, 29, -9, -3]) / 256
-    np.testing.assert_allclose(weights(16, 1 / 2)[3, 3:11], taps, atol=1e-15)
+    np.testing.assert_allclose(resize_matrix(16, 1 / 2)[3, 3:11], taps, atol=1e-15)
 
 
 def test_factor_one_changes_nothing():
@@ -120,7 +120,7 @@ def test_flips_and_turns_commute_with_it(factor, turns):
 def test_sizes_are_rounded_up():
     assert resize(noise(10, 7), 1 / 4).shape == (3, 2)
     assert resize(noise(3, 1, 1), 1 / 4).shape == (3, 1, 1)
-    assert resized(15, 1.5) == 23
+    assert resized_length(15, 1.5) == 23
 
 
 @pytest.mark.parametrize("factor", [1 / 4, 4])
@@ -191,7 +191,7 @@ def test_an_empty_image_is_refused():
 
 def test_the_cached_matrix_cannot_be_spoilt():
     with pytest.raises(ValueError, match="read-only"):
-        weights(8, 2)[0, 0] = 1
+        resize_matrix(8, 2)[0, 0] = 1
 
 
 def test_commands_on_arrays_start_without_torch():

@@ -9,7 +9,7 @@ import numpy as np
 
 from lkca.core.files import atomic_write
 from lkca.data.resize import resize as resize_array
-from lkca.data.resize import resized
+from lkca.data.resize import resized_length
 from lkca.errors import LkcaError
 from lkca.scoring.metrics import scores
 
@@ -55,7 +55,7 @@ def resize(input: Path, factor: float, output: Path) -> None:
         raise LkcaError(f"{output} does not end in .npy: name a .npy file to write.")
     image = _read(input)
     bands, *sides = image.shape
-    shape = (bands, *(resized(n, factor) for n in sides))
+    shape = (bands, *(resized_length(n, factor) for n in sides))
     if max(*sides, *shape[1:]) > SIDE or math.prod(shape) * image.itemsize > BYTES:
         raise LkcaError(
             f"{input} is too large to be resized from {image.shape} to {shape}: "

@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 ORIENTATIONS = 8  # identity, three rotations and their mirror images
-TOGETHER = 16  # of a batch those that a CPU computes together: takes less memory, and no more time
+CPU_MICRO_BATCH = 16  # of a batch those that a CPU computes together: takes less memory, and no more time
 
 
-def gather(scene: "Tensor", places: dict, samples: np.ndarray, device: str) -> "Tensor":
+def gather(scene: "Tensor", split: dict, samples: np.ndarray, device: str) -> "Tensor":
     """Cut patches from a scene, each turned and mirrored as asked.
 
     Args:
@@ -32,7 +32,7 @@ def gather(scene: "Tensor", places: dict, samples: np.ndarray, device: str) -> "
 
     bands, _, columns = scene.shape
     row, column, orientation = torch.from_numpy(samples).T
-    size = places["size"]
+    size = split["size"]
     pixels = torch.arange(size)[:, None] * columns + torch.arange(size)  # of a patch at 0, 0
     turned = [way.rot90(i % 4) for i in range(ORIENTATIONS) for way in (pixels.flip(1) if i >= 4 else pixels,)]
     index = (row * columns + column)[:, None, None] + torch.stack(turned)[orientation]
@@ -40,7 +40,7 @@ def gather(scene: "Tensor", places: dict, samples: np.ndarray, device: str) -> "
     return patches.view(bands, len(samples), size, size).transpose(0, 1).contiguous().to(device)
 
 
-def load(scene: Path, digest: str, device: str) -> "Tensor":
+def load_scene(scene: Path, digest: str, device: str) -> "Tensor":
     """A scene as a tensor: in the memory of a GPU, or mapped from the file and read where it is used.
 
     A GPU gets it if it takes no more than a quarter of its free memory; else its patches are cut outside.

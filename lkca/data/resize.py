@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Image = TypeVar("Image", np.ndarray, "torch.Tensor")
 
 
-def resized(length: int, factor: float) -> int:
+def resized_length(length: int, factor: float) -> int:
     """The number of pixels that `length` pixels become: MATLAB rounds up.
 
     Example:
@@ -28,7 +28,7 @@ def resized(length: int, factor: float) -> int:
 
 
 @lru_cache(maxsize=64)
-def weights(length: int, factor: float) -> np.ndarray:
+def resize_matrix(length: int, factor: float) -> np.ndarray:
     """The matrix that resizes one axis: `weights(n, factor) @ signal`.
 
     Args:
@@ -49,7 +49,7 @@ def weights(length: int, factor: float) -> np.ndarray:
         raise ValueError(f"cannot resize {length} pixels by {factor}: both must be positive numbers")
     stretch = min(factor, 1)  # below 1 the kernel is widened: antialiasing
     reach = 2 / stretch
-    centres = (np.arange(resized(length, factor)) + 0.5) / factor - 0.5  # where the new pixels lie among the old
+    centres = (np.arange(resized_length(length, factor)) + 0.5) / factor - 0.5  # where the new pixels lie among the old
     taps = np.floor(centres - reach).astype(int)[:, None] + np.arange(math.ceil(2 * reach) + 2)
     values = _cubic((centres[:, None] - taps) * stretch)
     values /= values.sum(axis=1, keepdims=True)
@@ -86,7 +86,7 @@ def resize(image: Image, factor: float) -> Image:
         if not np.issubdtype(image.dtype, np.floating):
             raise ValueError(f"cannot resize values of type {image.dtype}: convert them to floating point")
         work = np.promote_types(image.dtype, np.float32)  # float16 has neither fast nor accurate products
-        rows, columns = (weights(n, factor).astype(work) for n in image.shape[-2:])
+        rows, columns = (resize_matrix(n, factor).astype(work) for n in image.shape[-2:])
         images = image.astype(work, copy=False)
         result = _apply(rows, images, columns)
         spoilt = ~np.isfinite(result[..., 0, 0])  # 0 * NaN is NaN: one pixel spoils all of its image, also this pixel
@@ -118,7 +118,7 @@ def _tensor(length: int, factor: float, dtype: "torch.dtype", device: "torch.dev
     if not dtype.is_floating_point:
         raise ValueError(f"cannot resize values of type {dtype}: convert them to floating point")
     with torch.inference_mode(False):  # else a matrix cached during inference would be refused in training
-        return torch.tensor(weights(length, factor), dtype=dtype, device=device)
+        return torch.tensor(resize_matrix(length, factor), dtype=dtype, device=device)
 
 
 def _cubic(x: np.ndarray) -> np.ndarray:

@@ -217,7 +217,7 @@ class Estimates:
     def training(self, run: Run) -> Estimate:
         """Of a whole training."""
         recipe, steps, own = self.e.train_of(*run[:3]), self.steps(run), size_of(self.e, run)
-        images = recipe.batch if self.gpu else min(recipe.batch, patches.TOGETHER)
+        images = recipe.batch if self.gpu else min(recipe.batch, patches.CPU_MICRO_BATCH)
         needs = 4 * images * pixels(self.e, run) * own.kept + 16 * own.parameters  # with gradient and Adam's moments
         return self._estimate(run, needs, recipe.epochs * steps * self.step(run) if steps else inf)
 

@@ -67,7 +67,7 @@ def evaluate(
     if weights:
         epoch = checkpoint.load(weights, net, sha256(run))
         lines = read_csv(history)
-    cube = patches.load(scene, settings.scene_sha256, on)
+    cube = patches.load_scene(scene, settings.scene_sha256, on)
     images = []
     for i, (row, column, height, width) in enumerate(places["test"]):
         hr = cube[:, row : row + height, column : column + width].to(on)

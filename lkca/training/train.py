@@ -78,7 +78,7 @@ def train(
         steps = min(recipe.steps or inf, steps_of_all_patches(recipe, places))
         codes = [training_code(settings, teacher), *adopted]
         state = State(run, teacher, codes, out.parent, net, optimiser, Progress(steps, recipe.epochs))
-        at, name, cube = state.at, checkpoint.reads(settings), patches.load(scene, settings.scene_sha256, on)
+        at, name, cube = state.at, checkpoint.reads(settings), patches.load_scene(scene, settings.scene_sha256, on)
         if at.finished:
             print(f"{name}: was trained before; to train it again delete {state.path}", flush=True)
         elif at.epoch or at.step:
@@ -222,7 +222,8 @@ def parts(batch: np.ndarray, rank: int, ranks: int, on: str) -> Iterator[tuple[n
     than processes, each computes all of them.
     """
     mine, whole = (batch[rank::ranks], len(batch) / ranks) if len(batch) >= ranks else (batch, len(batch))
-    for part in np.array_split(mine, ceil(whole / patches.TOGETHER) if on == "cpu" else 1):  # as many in each process
+    number = ceil(whole / patches.CPU_MICRO_BATCH) if on == "cpu" else 1  # as many in each process
+    for part in np.array_split(mine, number):
         yield part, len(part) / whole
 
 
@@ -273,7 +274,7 @@ def validate(net: nn.Module, cube: Tensor, places: dict, at: Progress, on: str, 
     net.eval()
     corners = np.array(places["validation"])
     while at.checked < len(corners):
-        some = corners[at.checked : at.checked + patches.TOGETHER]
+        some = corners[at.checked : at.checked + patches.CPU_MICRO_BATCH]
         hr = patches.gather(cube, places, np.column_stack([some, np.zeros_like(some[:, 0])]), on)
         sr = net(resize(hr, 1 / places["scale"]))
         at.val_l1 += losses.l1(sr, hr).item() * len(some)
