@@ -67,4 +67,4 @@ done
 inside make setup
 inside .venv/bin/python -m pytest --numprocesses 2 --dist loadfile --quiet -k "not killed_trainings" \
     --deselect tests/test_browser.py --deselect tests/test_environment.py \
-    --deselect tests/test_workflow.py --deselect tests/test_reruns.py --deselect tests/test_readme.py
+    --deselect tests/test_workflow.py --deselect tests/test_reruns.py --deselect tests/test_docs.py

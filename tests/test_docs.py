@@ -1,16 +1,19 @@
 """The commands, Python snippets and settings that README, CONTRIBUTING and docs/ print work as printed."""
 
 import argparse
+import json
 import re
 import shlex
 import subprocess
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from lkca.cli import parser
 from lkca.config.load import read_config
+from lkca.scoring.metrics import SCORES
 from tests.conftest import REPOSITORY, clean_shell, copy_checkout
 
 PAGES = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
@@ -57,6 +60,38 @@ def list_commands() -> list:
     commands = dict.fromkeys(command for _, command in read_commands() if command not in NOT_RUN)
     slow = {command for command in commands if re.search(r"snakemake|lkca fetch", command)}
     return [pytest.param(c, marks=pytest.mark.slow if c in slow else (), id=c[:70]) for c in commands]
+
+
+def read_file_reference() -> dict[str, set[str]]:
+    """Return what docs/reference/results.md says of results/{experiment}/: pattern of the path -> names of fields."""
+    sections = (REPOSITORY / "docs/reference/results.md").read_text().split("\n## ")[1:]
+    terms = {section.split("\n")[0]: re.findall(r"^(`.*)\n: ", section, re.MULTILINE) for section in sections}
+    return {re.sub(r"{\w+}", "*", path): set(re.findall(r"`(\S+?)`", " ".join(lines))) for path, lines in terms.items()}
+
+
+def read_fields(path: Path) -> set[str]:
+    """Return the names of the fields of a JSON, CSV or NPZ file; none of other files."""
+    if path.suffix == ".json":
+        return set(json.loads(path.read_text()))
+    if path.suffix == ".csv":
+        return set(pd.read_csv(path, comment="#").columns)
+    return set(np.load(path)) if path.suffix == ".npz" else set()
+
+
+def check_file_reference(experiment: Path) -> None:
+    """Check that docs/reference/results.md names all files of a finished experiment and all their fields."""
+    reference = read_file_reference()
+    documented = {path: fields for pattern, fields in reference.items() for path in experiment.glob(pattern)}
+    aliases = {".md", ".tex", ".html", ".pdf", ".log", ".tsv"}  # the page names these in sentences
+    for path in (path for path in experiment.rglob("*") if path.is_file() and path.suffix not in aliases):
+        if path.name == "claims.json" or path.name.startswith("state-") or "records" in path.parts:
+            continue
+        assert path in documented, path
+        fields = {re.sub(rf"^({'|'.join(SCORES)})(?=_|$)", "{score}", name) for name in read_fields(path)}
+        fields = {re.sub(r"^\S+(?=_printed$)", "{column}", name) for name in fields}
+        assert fields | {"{column}_printed"} == documented[path] | {"{column}_printed"}, (
+            path
+        )  # of tables with such cells
 
 
 def test_benchmark_equals_committed_table():
@@ -126,7 +161,7 @@ def checkout(tmp_path_factory) -> Path:
 def test_command_runs_as_printed(checkout, command):
     """In a shell in which another Python is first on the PATH; the environment is activated if the command needs it.
 
-    Snakemake plans only (--dry-run), and nothing is downloaded. What lacks data or finished runs must say so in a message.
+    Snakemake plans only (--dry-run); nothing is downloaded. What lacks data or finished runs must say so in a message.
     """
     program = command.split()[0]
     line = command.replace("snakemake", "snakemake --dry-run", 1) if program.endswith("snakemake") else command

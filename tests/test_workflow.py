@@ -20,6 +20,7 @@ from lkca.core.files import sha256
 from lkca.data.catalog import CUBES
 from tests.conftest import clean_shell, copy_checkout
 from tests.server import Server
+from tests.test_docs import check_file_reference
 
 pytestmark = pytest.mark.slow
 TINY = ["config.yaml", "tests/tiny.yaml"]
@@ -81,6 +82,10 @@ def test_every_result_is_there_and_none_is_half_written(finished):
     for figure in experiment.report.figures:
         assert all((root / f"figures/{figure}.{kind}").stat().st_size for kind in ("png", "pdf"))
     assert not [path for path in root.rglob(".*")]  # temporary names begin with a dot
+
+
+def test_reference_names_all_files_and_fields(finished):
+    check_file_reference(finished / "results/tiny")
 
 
 def test_the_table_holds_the_scores_of_the_runs_and_the_printed_numbers(finished):
