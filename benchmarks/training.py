@@ -52,6 +52,7 @@ from lkca.config.settings import RunSettings
 from lkca.core.files import read_json, sha256, write_json
 from lkca.data import splits
 from lkca.data.resize import resize
+from lkca.data.settings import SplitSettings, TestTiles
 from lkca.models.registry import MODELS, build
 from lkca.training import checkpoint, losses, train
 from lkca.training import resume as state
@@ -262,9 +263,9 @@ def prepare(folder: Path, e: Experiment) -> None:
     area = {"use": "both", "row": 0, "rows": 288, "columns": 256, "crop": [0, 288, 0, 256]}
     scene = {"scene": "made_up", "divisor": 1, "areas": [area], "sha256": sha256(folder / "scene.npy")}
     write_json(folder / "scene.json", scene | {"shape": cube.shape})
-    test = {"rows": SIDE, "columns": SIDE, "tile": [SIDE, SIDE]}
-    chosen = {"scale": SCALE, "size": SIDE, "stride": 4, "sampling": "grid", "validation": 0.01, "test": test}
-    splits.split(json.dumps(chosen), folder / "scene.json", folder / "split.json")
+    test = TestTiles(rows=SIDE, columns=SIDE, tile=[SIDE, SIDE])
+    grid = SplitSettings(scale=SCALE, size=SIDE, stride=4, sampling="grid", validation=0.01, test=test)
+    splits.split(grid, folder / "scene.json", folder / "split.json")
     (folder / "patches").mkdir()
     for i, (row, column) in enumerate(read_json(folder / "split.json")["train"][:FILES]):
         gt = cube[:, row : row + SIDE, column : column + SIDE]

@@ -275,7 +275,7 @@ def test_another_split_is_not_trained_on(tiny):
 def test_a_changed_scene_is_refused(tiny):
     run = tiny.run("net")
     np.save(tiny.scene, np.load(tiny.scene)[::-1])
-    with pytest.raises(LkcaError, match="is not the scene that the run was set for"):
+    with pytest.raises(LkcaError, match="scene.npy has changed since run.json was written"):
         trained(tiny, run)
 
 

@@ -1,8 +1,8 @@
-"""MATLAB's imresize(image, factor, 'bicubic') with antialiasing, as two matrix products.
+"""Resize as MATLAB's imresize(image, factor, 'bicubic') does, with antialiasing, by two matrix products.
 
-Source: Keys, "Cubic convolution interpolation for digital image processing", 1981 (a = -1/2); the stretched kernel and
-the mirrored borders are MATLAB's. torch's `interpolate(mode="bicubic")` differs: a = -3/4 and no antialiasing by
-default, other borders with `antialias=True`.
+Source: Keys, "Cubic convolution interpolation for digital image processing", 1981 (a = -1/2). The kernel that is
+stretched for antialiasing and the mirrored borders are MATLAB's. torch's `interpolate(mode="bicubic")` differs: by
+default it has a = -3/4 and no antialiasing; with `antialias=True` it has other borders.
 """
 
 import math
@@ -18,10 +18,10 @@ Image = TypeVar("Image", np.ndarray, "torch.Tensor")
 
 
 def resized_length(length: int, factor: float) -> int:
-    """The number of pixels that `length` pixels become: MATLAB rounds up.
+    """Return the number of pixels that `length` pixels are resized to: MATLAB rounds up.
 
     Example:
-        >>> resized(512, 1 / 4), resized(10, 1 / 4)
+        >>> resized_length(512, 1 / 4), resized_length(10, 1 / 4)
         (128, 3)
     """
     return math.ceil(length * factor)
@@ -29,51 +29,51 @@ def resized_length(length: int, factor: float) -> int:
 
 @lru_cache(maxsize=64)
 def resize_matrix(length: int, factor: float) -> np.ndarray:
-    """The matrix that resizes one axis: `weights(n, factor) @ signal`.
+    """Return the matrix that resizes one axis: `resize_matrix(n, factor) @ signal`.
 
     Args:
         length: Pixels of the axis.
         factor: Above 1 enlarges, below 1 shrinks.
 
     Returns:
-        (resized(length, factor), length), float64; each row sums to 1. Cached, hence read-only.
+        (resized_length(length, factor), length), float64; each row sums to 1. Read-only, because it is cached.
 
     Raises:
         ValueError: If the axis is empty or the factor is not a positive number.
 
     Example:
-        >>> weights(6, 2)[5] * 128  # new pixel 5 lies at old pixel 2.25
+        >>> resize_matrix(6, 2)[5] * 128  # the centre of new pixel 5 is at old pixel 2.25
         array([  0.,  -9., 111.,  29.,  -3.,   0.])
     """
     if length < 1 or not 0 < factor < math.inf:
         raise ValueError(f"cannot resize {length} pixels by {factor}: both must be positive numbers")
-    stretch = min(factor, 1)  # below 1 the kernel is widened: antialiasing
+    stretch = min(factor, 1)  # below 1 the kernel is wider: antialiasing
     reach = 2 / stretch
-    centres = (np.arange(resized_length(length, factor)) + 0.5) / factor - 0.5  # where the new pixels lie among the old
+    centres = (np.arange(resized_length(length, factor)) + 0.5) / factor - 0.5  # of new pixels, in old coordinates
     taps = np.floor(centres - reach).astype(int)[:, None] + np.arange(math.ceil(2 * reach) + 2)
-    values = _cubic((centres[:, None] - taps) * stretch)
-    values /= values.sum(axis=1, keepdims=True)
+    weights = _cubic((centres[:, None] - taps) * stretch)
+    weights /= weights.sum(axis=1, keepdims=True)
     mirrored = taps % (2 * length)  # c b a | a b c | c b a | a b c ...
     mirrored = np.minimum(mirrored, 2 * length - 1 - mirrored)
     matrix = np.zeros((len(centres), length))
-    np.add.at(matrix, (np.arange(len(centres))[:, None], mirrored), values)
+    np.add.at(matrix, (np.arange(len(centres))[:, None], mirrored), weights)
     matrix.flags.writeable = False
     return matrix
 
 
 def resize(image: Image, factor: float) -> Image:
-    """Resize the last two axes as MATLAB's imresize does; values beyond the image's range (overshoot) are kept.
+    """Resize the last two axes as MATLAB's imresize does; overshoot beyond the image's range is not clipped.
 
-    In a numpy array a NaN or an infinity makes NaN of the new pixels that have a weight on it, and of no others (MATLAB
-    keeps some of the infinities). In a torch tensor it spoils the whole image of its last two axes: the check would
-    make a GPU wait.
+    In a numpy array, a new pixel is NaN if and only if it has a weight on a NaN or infinite pixel (MATLAB leaves some
+    infinities). In a torch tensor, one such pixel may make the whole image of its last two axes NaN, because looking
+    for it would make a GPU wait.
 
     Args:
         image: (..., rows, columns), floating point, a numpy array or a torch tensor (gradients flow through).
         factor: Above 1 enlarges, below 1 shrinks.
 
     Returns:
-        (..., ceil(rows * factor), ceil(columns * factor)), of the same kind, type and device.
+        (..., ceil(rows * factor), ceil(columns * factor)), an array or a tensor like `image`, same dtype and device.
 
     Raises:
         ValueError: If the values are not floating point, an axis is empty or the factor is not a positive number.
@@ -89,14 +89,14 @@ def resize(image: Image, factor: float) -> Image:
         rows, columns = (resize_matrix(n, factor).astype(work) for n in image.shape[-2:])
         images = image.astype(work, copy=False)
         result = _apply(rows, images, columns)
-        spoilt = ~np.isfinite(result[..., 0, 0])  # 0 * NaN is NaN: one pixel spoils all of its image, also this pixel
-        if spoilt.any():
-            result[spoilt] = _apply_with_gaps(rows, images[spoilt], columns)
+        has_nan = ~np.isfinite(result[..., 0, 0])  # 0 * NaN is NaN, so one bad pixel reaches every pixel of its image
+        if has_nan.any():
+            result[has_nan] = _apply_to_finite(rows, images[has_nan], columns)
         return result.astype(image.dtype, copy=False)
     import torch
 
-    rows, columns = (_tensor(int(n), factor, image.dtype, image.device) for n in image.shape[-2:])
-    with torch.autocast(image.device.type, enabled=False):  # which would round the image to eight bits
+    rows, columns = (_matrix_tensor(int(n), factor, image.dtype, image.device) for n in image.shape[-2:])
+    with torch.autocast(image.device.type, enabled=False):  # it would round the image to bfloat16
         return _apply(rows, image, columns)
 
 
@@ -104,20 +104,20 @@ def _apply(rows: Image, image: Image, columns: Image) -> Image:
     return rows @ (image @ columns.T)  # in this order torch needs no copy between the products
 
 
-def _apply_with_gaps(rows: np.ndarray, images: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """Resize images with pixels that are not finite: only new pixels with a weight on one of them are NaN."""
-    gaps = ~np.isfinite(images)
-    touched = _apply(*(each.astype(images.dtype) for each in (rows != 0, gaps, columns != 0))) > 0
-    return np.where(touched, np.nan, _apply(rows, np.where(gaps, 0, images), columns))
+def _apply_to_finite(rows: np.ndarray, images: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Resize images with NaN or infinite pixels: the new pixels with a weight on one of them become NaN."""
+    bad = ~np.isfinite(images)
+    reached = _apply(*(mask.astype(images.dtype) for mask in (rows != 0, bad, columns != 0))) > 0
+    return np.where(reached, np.nan, _apply(rows, np.where(bad, 0, images), columns))
 
 
 @lru_cache(maxsize=64)
-def _tensor(length: int, factor: float, dtype: "torch.dtype", device: "torch.device") -> "torch.Tensor":
-    import torch  # here, because commands on numpy arrays should start without it
+def _matrix_tensor(length: int, factor: float, dtype: "torch.dtype", device: "torch.device") -> "torch.Tensor":
+    import torch  # not at the top: commands on numpy arrays should start without torch
 
     if not dtype.is_floating_point:
         raise ValueError(f"cannot resize values of type {dtype}: convert them to floating point")
-    with torch.inference_mode(False):  # else a matrix cached during inference would be refused in training
+    with torch.inference_mode(False):  # otherwise a matrix that is cached during inference cannot be used in training
         return torch.tensor(resize_matrix(length, factor), dtype=dtype, device=device)
 
 

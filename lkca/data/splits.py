@@ -1,22 +1,133 @@
-"""Which pixels are for training, validation and testing."""
+"""Divide a scene into test images, training patches and validation patches."""
 
 import hashlib
 import json
+from collections.abc import Sequence
 from itertools import groupby, product
 from math import ceil
 from pathlib import Path
+from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
 
 from lkca.core.files import read_json, write_json
 from lkca.data.settings import SplitSettings
-from lkca.errors import LkcaError
+from lkca.errors import ConfigError
 
-Corners = list[tuple[int, int]]
+Corner = tuple[int, int]  # row and column of the top left pixel
+Window = tuple[int, int, int, int]  # row and column of the top left pixel, number of rows, number of columns
 
 
-def grid(rows: range, columns: range, size: int, stride: int) -> list[Corners]:
-    """Top-left corners of a regular grid of patches, one list a row of the grid.
+class Area(TypedDict):
+    """The rectangle of a scene that one file fills, in pixels; it starts at column 0."""
+
+    use: str  # "train", "test" or "both"
+    row: int  # of the scene, at which it starts
+    rows: int
+    columns: int
+
+
+class GridRow(NamedTuple):
+    """One row of the grid of patches.
+
+    Args:
+        area: The area that the patches are in.
+        corners: The corners of the patches, at least one, from left to right.
+    """
+
+    area: Area
+    corners: list[Corner]
+
+    @property
+    def top(self) -> int:
+        """The first row of pixels."""
+        return self.corners[0][0]
+
+
+class Split(NamedTuple):
+    """The parts of a scene.
+
+    Args:
+        num_grid_patches: Number of patches of the whole grid.
+        train: Corners of the training patches.
+        validation: Corners of the validation patches.
+        test: Windows of the test images.
+    """
+
+    num_grid_patches: int
+    train: list[Corner]
+    validation: list[Corner]
+    test: list[Window]
+
+
+def split(settings: SplitSettings, manifest: Path, out: Path) -> None:
+    """Divide a scene and write the parts: the job `split` of the workflow.
+
+    Args:
+        settings: How the scene is divided.
+        manifest: The manifest of the scene.
+        out: JSON file to write: corners of the patches, windows of the test images, how many of each there are, crop
+            and divisor of the scene, and hashes.
+
+    Raises:
+        ConfigError: If the scene is too small for these settings.
+    """
+    scene = read_json(manifest)
+    num_grid_patches, train, validation, test = make_split(settings, scene["areas"], str(manifest))
+    parts: dict[str, Sequence[Any]] = {"train": train, "validation": validation, "test": test}
+    write_json(
+        out,
+        {
+            "scene": scene["scene"],
+            "scale": settings.scale,
+            "size": settings.size,
+            "stride": settings.stride,
+            "sampling": settings.sampling,
+            "crops": [area["crop"] for area in scene["areas"]],
+            "divisor": scene["divisor"],
+            "numbers": {"grid": num_grid_patches, **{name: len(part) for name, part in parts.items()}},
+            "scene_sha256": scene["sha256"],
+            "windows_sha256": hashlib.sha256(json.dumps(parts).encode()).hexdigest(),
+            **parts,
+        },
+    )
+
+
+def make_split(settings: SplitSettings, areas: Sequence[Area], name: str) -> Split:
+    """Divide the areas of a scene: test images at the top left of each, patches below, the last rows for validation.
+
+    No pixel is in two parts. Neighbouring patches overlap, so the training patches that share pixels with validation
+    patches are left out. In an area for both uses, no patch touches the rows of the test images.
+
+    Args:
+        settings: How the scene is divided.
+        areas: The areas of the scene, from top to bottom.
+        name: Name of the scene, at the beginning of error messages.
+
+    Raises:
+        ConfigError: If the scene is too small for these settings.
+    """
+    size = settings.size
+    rows = [row for area in areas if area["use"] != "test" for row in _grid_rows(settings, area)]
+    num_train = len(rows) - ceil(settings.validation * len(rows))
+    validation = rows[num_train:]
+    train = [
+        row
+        for row in rows[:num_train]
+        if row.area is not validation[0].area or row.top + size <= validation[0].top  # does not overlap
+    ]
+    test = [window for area in areas if area["use"] != "train" for window in _test_windows(settings, area, name)]
+    if not train:
+        raise ConfigError(
+            f"{name}: the scene has no room for training and validation patches of {size} pixels below its test rows: "
+            "choose smaller patches or a smaller test area."
+        )
+    num_grid_patches = sum(len(row.corners) for row in rows)
+    return Split(num_grid_patches, _sample_corners(settings, train), _sample_corners(settings, validation), test)
+
+
+def grid(rows: range, columns: range, size: int, stride: int) -> list[list[Corner]]:
+    """Return the corners of a regular grid of patches, one list for each row of the grid.
 
     Args:
         rows, columns: The pixels to cover; patches stay inside.
@@ -29,94 +140,37 @@ def grid(rows: range, columns: range, size: int, stride: int) -> list[Corners]:
     ]
 
 
-def split(settings: SplitSettings, manifest: Path, out: Path) -> None:
-    """Divide a scene: test tiles at the top, patches below, the last rows for validation.
-
-    Patches overlap, so training patches that share pixels with validation are left out: no pixel serves twice.
-
-    Args:
-        settings: How the scene is divided. In a file for both uses, the rows of the test area are never trained on.
-        manifest: The scene's manifest.
-        out: The JSON to write: corners and windows, their numbers, the crop and the divisor of the scene, and hashes.
-
-    Raises:
-        LkcaError: If the scene is too small for it.
-    """
-    scene = read_json(manifest)
-    grid_patches, places = make_split(settings, scene["areas"], str(manifest))
-    write_json(
-        out,
-        {
-            "scene": scene["scene"],
-            "scale": settings.scale,
-            "size": settings.size,
-            "stride": settings.stride,
-            "sampling": settings.sampling,
-            "crops": [area["crop"] for area in scene["areas"]],
-            "divisor": scene["divisor"],
-            "numbers": {"grid": grid_patches, **{name: len(each) for name, each in places.items()}},
-            "scene_sha256": scene["sha256"],
-            "windows_sha256": hashlib.sha256(json.dumps(places).encode()).hexdigest(),
-            **places,
-        },
-    )
+def _grid_rows(settings: SplitSettings, area: Area) -> list[GridRow]:
+    """Return the rows of the grid that covers an area, below its test images if it has any."""
+    top = area["row"] + (settings.test.rows if area["use"] == "both" else 0)
+    rows = grid(range(top, area["row"] + area["rows"]), range(area["columns"]), settings.size, settings.stride)
+    return [GridRow(area, corners) for corners in rows if corners]
 
 
-def make_split(settings: SplitSettings, areas: list[dict], where: str) -> tuple[int, dict[str, list]]:
-    """Divide the areas of a scene.
-
-    Args:
-        settings: How the scene is divided.
-        areas: Of each file its `use`, first `row` in the scene, `rows` and `columns`, pixels.
-        where: What a sentence of refusal begins with.
-
-    Returns:
-        The number of patches of the whole grid, and the corners `train` and `validation` and the windows `test`.
-
-    Raises:
-        LkcaError: If the scene is too small for it.
-    """
-    test_area, size = settings.test, settings.size
-    rows, columns, tile = test_area.rows, test_area.columns, test_area.tile
-    test, lines = [], []
-    for area in areas:
-        top, bottom, width = area["row"], area["row"] + area["rows"], area["columns"]
-        if area["use"] != "train":
-            if rows > area["rows"] or columns > width:
-                raise LkcaError(
-                    f"{where}: a test area of {rows} x {columns} does not fit {area['rows']} x {width} pixels: "
-                    "make it smaller."
-                )
-            corners = product(range(top, top + rows, tile[0]), range(0, columns, tile[1]))
-            test += [(row, column, *tile) for row, column in corners]
-        if area["use"] != "test":
-            first = top + rows if area["use"] == "both" else top
-            lines += [(area, line) for line in grid(range(first, bottom), range(width), size, settings.stride) if line]
-    held_out = lines[len(lines) - ceil(settings.validation * len(lines)) :]
-    training = [
-        (area, line)
-        for area, line in lines[: len(lines) - len(held_out)]
-        if area is not held_out[0][0] or line[0][0] + size <= held_out[0][1][0][0]
-    ]
-    if not training:
-        raise LkcaError(
-            f"{where}: beside its test rows the scene has no room for training and for validation with patches of "
-            f"{size} pixels: choose smaller patches or a smaller test area."
+def _test_windows(settings: SplitSettings, area: Area, name: str) -> list[Window]:
+    """Return the windows of the test images of an area."""
+    test = settings.test
+    if test.rows > area["rows"] or test.columns > area["columns"]:
+        raise ConfigError(
+            f"{name}: a test area of {test.rows} x {test.columns} does not fit into {area['rows']} x "
+            f"{area['columns']} pixels: make the test area smaller."
         )
-    places = {"train": _corners(settings, training), "validation": _corners(settings, held_out), "test": test}
-    return sum(len(line) for _, line in lines), places
+    height, width = test.tile
+    rows = range(area["row"], area["row"] + test.rows, height)
+    return [(row, column, height, width) for row, column in product(rows, range(0, test.columns, width))]
 
 
-def _corners(settings: dict, lines: list[tuple[dict, Corners]]) -> Corners:
-    """The corners of lines of a grid, or as many random ones in the rows that they cover, file by file."""
+def _sample_corners(settings: SplitSettings, rows: list[GridRow]) -> list[Corner]:
+    """Return the corners of rows of the grid, or as many random corners in the pixel rows that they cover, by area."""
     if settings.sampling == "grid":
-        return [corner for _, line in lines for corner in line]
-    corners: Corners = []
-    generator = np.random.default_rng([settings.size, settings.stride, lines[0][1][0][0]])
-    for _, group in groupby(lines, key=lambda line: line[0]["row"]):
+        return [corner for row in rows for corner in row.corners]
+    corners: list[Corner] = []
+    generator = np.random.default_rng([settings.size, settings.stride, rows[0].top])
+    for _, group in groupby(rows, key=lambda row: row.area["row"]):
         covered = list(group)
-        last = covered[-1][1][0][0], covered[0][0]["columns"] - settings.size
-        number = sum(len(line) for _, line in covered)
-        places = generator.integers(covered[0][1][0], last, (number, 2), endpoint=True)
-        corners += [(int(row), int(column)) for row, column in places]
+        first = covered[0].corners[0]
+        last = covered[-1].top, covered[0].area["columns"] - settings.size
+        number = sum(len(row.corners) for row in covered)
+        sampled = generator.integers(first, last, (number, 2), endpoint=True)
+        corners += [(int(row), int(column)) for row, column in sampled]
     return corners

@@ -128,9 +128,10 @@ def counted(e: Experiment, scene: str, scale: int) -> dict[str, int] | None:
         areas = read_json(manifest)["areas"]
     else:
         return None
-    _, places = splits.make_split(make_split_settings(e, scene, scale), areas, f"scenes.{scene}")
+    split = splits.make_split(make_split_settings(e, scene, scale), areas, f"scenes.{scene}")
     whole = sum(area["rows"] for area in areas) * max(area["columns"] for area in areas)
-    return {name: len(each) for name, each in places.items()} | {"pixels": whole}
+    parts = {"train": split.train, "validation": split.validation, "test": split.test}
+    return {name: len(part) for name, part in parts.items()} | {"pixels": whole}
 
 
 class Estimate(NamedTuple):
