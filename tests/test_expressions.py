@@ -6,7 +6,7 @@ from scipy import stats
 
 from lkca.errors import LkcaError
 from lkca.paper.expressions import Expression, Missing, all_of, any_of, certain, negated
-from lkca.paper.statistics import mean
+from lkca.paper.statistics import estimate_mean
 
 NAMES = {"SCORES": ["MPSNR", "SAM"], "SETTINGS": [["a", 4], ["b", 8]], "x": 3.0}
 
@@ -18,7 +18,9 @@ def value(text, **functions):
 def uncertain(centre, half):
     """A number from four images whose 95 % interval is centre +- half."""
     images = np.array([[-1.0, -1.0, 1.0, 1.0]])
-    return mean(centre + images * half / stats.t.interval(0.95, 3, 0, images.std(ddof=1) / 2)[1], "images", None)
+    return estimate_mean(
+        centre + images * half / stats.t.interval(0.95, 3, 0, images.std(ddof=1) / 2)[1], "images", None
+    )
 
 
 @pytest.mark.parametrize(
@@ -160,7 +162,7 @@ def test_an_interval_that_crosses_the_threshold_leaves_it_open(text, outcome):
 
 def test_a_number_without_a_spread_settles_nothing_but_what_does_not_depend_on_it():
     def one():
-        return mean(np.array([[1.0, 2.0]]), "images", None)
+        return estimate_mean(np.array([[1.0, 2.0]]), "images", None)
 
     truth = value("u() > 0", u=one)
     assert truth.outcome() is None and truth.holds and truth.unknown == {"2 test images"}
@@ -172,7 +174,7 @@ def test_false_alarms_are_rarer_than_promised():
     """Twenty comparisons that are all just true: how often is one of them called refuted, or all established?"""
     rng, count, refuted, established = np.random.default_rng(0), 200, 0, 0
     for _ in range(count):
-        numbers = [mean(rng.normal(0, 1, (1, 4)), f"images {i}", None) for i in range(20)]
+        numbers = [estimate_mean(rng.normal(0, 1, (1, 4)), f"images {i}", None) for i in range(20)]
         truth = all_of([value("u() > 0", u=lambda number=number: number) for number in numbers])
         refuted += truth.outcome() is False
         established += truth.outcome() is True

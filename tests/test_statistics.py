@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from lkca.errors import LkcaError
-from lkca.paper.statistics import Quantity, blocks_intervals, influence, mean, score
+from lkca.paper.statistics import Uncertain, block_intervals, pseudovalues, estimate_mean, estimate_score
 
 
 def runs(table, *, model="lkca", trained=True, windows=None, blocks=None):
@@ -32,15 +32,15 @@ def runs(table, *, model="lkca", trained=True, windows=None, blocks=None):
 
 def test_a_paired_difference_has_the_interval_of_the_paired_t_test():
     a, b = [40.1, 38.2, 43.0, 41.5], [39.9, 38.1, 42.6, 41.6]
-    difference = score(runs([a], trained=False), "MPSNR") - score(runs([b], trained=False), "MPSNR")
+    difference = estimate_score(runs([a], trained=False), "MPSNR") - estimate_score(runs([b], trained=False), "MPSNR")
     wanted = stats.ttest_rel(a, b)
     assert difference.interval() == pytest.approx(tuple(wanted.confidence_interval(0.95)))
-    assert difference.p_not_above() == pytest.approx(stats.ttest_rel(a, b, alternative="greater").pvalue)
+    assert difference.p_value_greater() == pytest.approx(stats.ttest_rel(a, b, alternative="greater").pvalue)
 
 
 def test_seeds_alone_have_the_interval_of_welch():
     a, b = np.array([[1.0], [1.2], [1.1]]), np.array([[0.7], [0.75], [0.95], [0.8]])
-    difference = mean(a, None, "a") - mean(b, None, "b")
+    difference = estimate_mean(a, None, "a") - estimate_mean(b, None, "b")
     wanted = stats.ttest_ind(a.ravel(), b.ravel(), equal_var=False).confidence_interval(0.95)
     assert difference.interval() == pytest.approx(tuple(wanted))
 
@@ -48,14 +48,14 @@ def test_seeds_alone_have_the_interval_of_welch():
 def test_the_variance_over_images_and_seeds_is_that_of_two_way_anova():
     # a table of pure image and seed effects: nothing is left over, so variances simply add
     images, seeds = np.array([0.0, 1.0, 5.0, 2.0]), np.array([[0.0], [0.3], [0.9]])
-    error, _ = mean(40 + images + seeds, "images", "seeds").spread()
+    error, _ = estimate_mean(40 + images + seeds, "images", "seeds").standard_error_and_df()
     assert error**2 == pytest.approx(images.var(ddof=1) / 4 + seeds.var(ddof=1) / 3)
 
 
 def test_arithmetic_propagates_as_derivatives_do():
     rng = np.random.default_rng(1)
     table = rng.normal(40, 0.01, (3, 4)), rng.normal(2, 0.01, (3, 4))
-    x, y = (mean(each, "images", name) for each, name in zip(table, "xy", strict=True))
+    x, y = (estimate_mean(each, "images", name) for each, name in zip(table, "xy", strict=True))
     for f in (
         lambda x, y: x * y - 3,
         lambda x, y: 2 / x + y / x,
@@ -66,44 +66,46 @@ def test_arithmetic_propagates_as_derivatives_do():
         by_x = (f(x.value + step, y.value) - f(x.value - step, y.value)) / (2 * step)
         by_y = (f(x.value, y.value + step) - f(x.value, y.value - step)) / (2 * step)
         assert f(x, y).value == pytest.approx(f(x.value, y.value))
-        assert f(x, y).spread() == pytest.approx((x * by_x + y * by_y).spread(), rel=1e-6)
-    assert x.log10().spread()[0] == pytest.approx(x.spread()[0] / x.value / np.log(10))
+        assert f(x, y).standard_error_and_df() == pytest.approx((x * by_x + y * by_y).standard_error_and_df(), rel=1e-6)
+    assert x.log10().standard_error_and_df()[0] == pytest.approx(x.standard_error_and_df()[0] / x.value / np.log(10))
 
 
 def test_what_both_share_cancels():
-    same = score(runs([[40, 41, 43], [40.2, 41.3, 42.8]]), "MPSNR")
+    same = estimate_score(runs([[40, 41, 43], [40.2, 41.3, 42.8]]), "MPSNR")
     assert (same - same).interval() == (0, 0)
-    one = score(runs([[40.0, 41.0]]), "MPSNR")  # one seed, two images
-    assert (one - one).interval() == (0, 0) and (one / one).unknown == frozenset()
-    assert (same / same).value == 1 and (same / same).spread()[0] == pytest.approx(0)
+    one = estimate_score(runs([[40.0, 41.0]]), "MPSNR")  # one seed, two images
+    assert (one - one).interval() == (0, 0) and (one / one).missing_reasons == frozenset()
+    assert (same / same).value == 1 and (same / same).standard_error_and_df()[0] == pytest.approx(0)
 
 
 @pytest.mark.parametrize(
     "table, why", [([[40.0, 41.0]] * 2, "2 test images"), ([[40.0]] * 2, "1 test image"), ([[40, 41, 42]], "one seed")]
 )
 def test_data_that_carry_no_interval_say_why(table, why):
-    number = score(runs(table), "MPSNR")
-    assert number.unknown == {why} and number.interval() is None and number.p_not_above() == 1
-    assert (number - 3).unknown == (3 - number).unknown == (number * number).unknown == {why}
+    number = estimate_score(runs(table), "MPSNR")
+    assert number.missing_reasons == {why} and number.interval() is None and number.p_value_greater() == 1
+    assert (number - 3).missing_reasons == (3 - number).missing_reasons == (number * number).missing_reasons == {why}
 
 
 def test_a_number_about_these_images_knows_no_chance_of_images():
-    bicubic = score(runs([[40.0, 41.0]], trained=False), "MPSNR")
+    bicubic = estimate_score(runs([[40.0, 41.0]], trained=False), "MPSNR")
     assert bicubic.interval() is None and bicubic.on_these_images().interval() == (40.5, 40.5)
-    trained = score(runs([[40.0, 42.0, 41.0], [40.2, 42.2, 41.2], [40.1, 42.1, 41.1]]), "MPSNR").on_these_images()
+    trained = estimate_score(
+        runs([[40.0, 42.0, 41.0], [40.2, 42.2, 41.2], [40.1, 42.1, 41.1]]), "MPSNR"
+    ).on_these_images()
     assert trained.interval() == pytest.approx(stats.t.interval(0.95, 2, 41.1, 0.1 / np.sqrt(3)))
 
 
 def test_other_numbers_of_an_image_can_be_asked_for():
     of = runs([[40.0, 41.0, 42.0]], trained=False)
-    assert score(of, "mae").value == pytest.approx(0.41)
-    assert score(of, lambda image: image["window"][1]).value == 512
+    assert estimate_score(of, "mae").value == pytest.approx(0.41)
+    assert estimate_score(of, lambda image: image["window"][1]).value == 512
 
 
 def test_seeds_on_other_images_are_refused():
     mixed = runs([[1, 2, 3]]) + runs([[1, 2, 3]], windows=[[0, 0, 9, 9]] * 3)
     with pytest.raises(LkcaError, match="chikusei x4 lkca have different test images"):
-        score(mixed, "MPSNR")
+        estimate_score(mixed, "MPSNR")
 
 
 @pytest.mark.parametrize("images", [3, 4, 8])
@@ -113,7 +115,7 @@ def test_95_percent_intervals_hold_the_truth_in_93_to_97_percent(images):
     for _ in range(count):
         ground, of_method = rng.normal(40, 3, images), rng.normal(0, 0.1, images)
         a, b = (ground + rng.normal(0, 0.03, (3, 1)) + rng.normal(0, 0.02, (3, images)) for _ in "ab")
-        low, high = (mean(a + of_method, "images", "a") - mean(b, "images", "b")).interval()
+        low, high = (estimate_mean(a + of_method, "images", "a") - estimate_mean(b, "images", "b")).interval()
         hits += low <= 0 <= high
     assert 0.93 <= hits / count <= 0.97
 
@@ -130,7 +132,7 @@ def test_a_percentile_bootstrap_of_three_images_would_not_be_honest():
 @pytest.mark.parametrize("images", [3, 4, 8])
 def test_block_intervals_hold_the_truth_where_blocks_are_independent(images):
     blocks = np.random.default_rng(images).exponential(size=(1000, 16 * images))  # skewed, mean 1
-    low, high = blocks_intervals(blocks).T
+    low, high = block_intervals(blocks).T
     assert 0.92 <= np.mean((low <= 1) & (high >= 1)) <= 0.97
 
 
@@ -138,12 +140,12 @@ def test_block_intervals_are_a_little_too_narrow_where_blocks_are_alike():
     """Which is why they decide nothing by themselves."""
     rng = np.random.default_rng(0)
     blocks = rng.normal(size=(400, 16, 1)) + 0.5 * rng.normal(size=(400, 16, 4))  # each group of four is alike
-    low, high = blocks_intervals(blocks.reshape(400, 64)).T
+    low, high = block_intervals(blocks.reshape(400, 64)).T
     assert np.mean((low <= 0) & (high >= 0)) < 0.8
 
 
 def test_equal_blocks_have_an_interval_of_no_width():
-    assert blocks_intervals(np.full((2, 16), 0.25)).tolist() == [[0.25, 0.25]] * 2
+    assert block_intervals(np.full((2, 16), 0.25)).tolist() == [[0.25, 0.25]] * 2
 
 
 def test_influences_of_a_mean_are_the_blocks_themselves():
@@ -151,8 +153,12 @@ def test_influences_of_a_mean_are_the_blocks_themselves():
     blocks = np.random.default_rng(2).normal(40, 1, (3, 16))
     without = (blocks.sum(1, keepdims=True) - blocks) / 15
     of = runs([blocks.mean(1)], blocks=[without.tolist()])
-    np.testing.assert_allclose(influence(of, "MPSNR"), blocks.ravel())
+    np.testing.assert_allclose(pseudovalues(of, "MPSNR"), blocks.ravel())
 
 
 def test_a_plain_quantity_is_certain():
-    assert Quantity(2.0).interval() == (2, 2) and Quantity(2.0).p_not_above() == 0 and Quantity(-2.0).p_not_above() == 1
+    assert (
+        Uncertain(2.0).interval() == (2, 2)
+        and Uncertain(2.0).p_value_greater() == 0
+        and Uncertain(-2.0).p_value_greater() == 1
+    )

@@ -13,7 +13,7 @@ from typing import Any
 
 from lkca.core.files import atomic_write, read_csv, read_json, write_json
 from lkca.errors import LkcaError
-from lkca.paper.columns import PRINTED_SCORES, decimals, last_digits
+from lkca.paper.columns import PRINTED_SCORES, decimals, last_digit_difference
 
 FREE = ["SAM", "CC", "ERGAS"]  # do not depend on what the scene is divided by
 LOOK_AT = {
@@ -84,7 +84,7 @@ def _row(run: dict[str, Any], line: dict[str, str], divisor: float, chosen: dict
     """One row of the result: its six cells, its brightness and what they show."""
     ours, r, cells = run["mean"], run["scale"], {}
     for name in PRINTED_SCORES:
-        off = last_digits(ours[name], printed := line[name])
+        off = last_digit_difference(ours[name], printed := line[name])
         gap = f"off by {off / 10 ** decimals(printed):+g}"
         says = {0: "equal", 1: "off by 1 in the last digit"}.get(abs(off), gap)
         rounded = f"{ours[name]:.{decimals(printed)}f}"
@@ -100,7 +100,7 @@ def _row(run: dict[str, Any], line: dict[str, str], divisor: float, chosen: dict
 
 
 def _agree(ours: float, printed: str) -> bool:
-    return abs(last_digits(ours, printed)) <= 1  # 1 may be rounding
+    return abs(last_digit_difference(ours, printed)) <= 1  # 1 may be rounding
 
 
 def _finding(kind: str, **numbers: Any) -> dict[str, Any]:
@@ -110,7 +110,7 @@ def _finding(kind: str, **numbers: Any) -> dict[str, Any]:
 def _findings(run: dict[str, Any], line: dict[str, str], light: dict[str, float], divisor: float) -> list[dict]:
     """What follows from the numbers of one row."""
     ours, found = run["mean"], []
-    near = [name for name in PRINTED_SCORES if abs(last_digits(ours[name], line[name])) == 1]
+    near = [name for name in PRINTED_SCORES if abs(last_digit_difference(ours[name], line[name])) == 1]
     differ = [name for name in PRINTED_SCORES if not _agree(ours[name], line[name])]
     if not differ:
         return [_finding("rounding", names=", ".join(near)) if near else _finding("equal")]
@@ -126,7 +126,12 @@ def _findings(run: dict[str, Any], line: dict[str, str], light: dict[str, float]
     low, ratio, high = (10 ** ((float(line["MPSNR"]) + more - ours["MPSNR"]) / 20) for more in (-half, 0, half))
     one_divisor = _agree(ours["RMSE"] / ratio, line["RMSE"])
     same_light = light["least"] <= light["ours"] <= light["most"]
-    if images == ["SAM", "ERGAS"] and not same_light and one_divisor and not last_digits(ours["CC"], line["CC"]):
+    if (
+        images == ["SAM", "ERGAS"]
+        and not same_light
+        and one_divisor
+        and not last_digit_difference(ours["CC"], line["CC"])
+    ):
         return [*found, _finding("offset")]
     if len(images) > 1:
         look = SAME_LIGHT if same_light else OTHER_LIGHT

@@ -17,7 +17,7 @@ from lkca.core.files import read_csv, read_json, write_csv, write_json
 from lkca.errors import LkcaError
 from lkca.paper.columns import PRINTED_COLUMNS, PRINTED_SCORES
 from lkca.paper.expressions import Expression, Missing, Truth, Value, greater
-from lkca.paper.statistics import Part, Quantity, mean, number, score
+from lkca.paper.statistics import VarianceComponent, Uncertain, estimate_mean, value_of, estimate_score
 
 CLAIMS = Path(__file__).parent / "claims.yaml"
 MAIN = {
@@ -120,7 +120,7 @@ def _absent(name: str) -> Callable[..., Value]:
     return function
 
 
-def _better(x: Quantity | float, y: Quantity | float, column: str) -> Truth:
+def _better(x: Uncertain | float, y: Uncertain | float, column: str) -> Truth:
     if column not in PRINTED_COLUMNS or not PRINTED_COLUMNS[column].direction:
         raise ValueError(f"{column} is no score")
     return greater(x, y) if PRINTED_COLUMNS[column].direction > 0 else greater(y, x)
@@ -190,31 +190,31 @@ def of_results(
             raise Missing(f"{row} on {scene} x{scale}")
         return runs[scene, scale, model]
 
-    def scored(row: str, of: list[Mapping[str, Any]], name: str | Callable) -> Quantity:
+    def scored(row: str, of: list[Mapping[str, Any]], name: str | Callable) -> Uncertain:
         if of[0]["untrained"]:
             raise Missing(f"{row} on {of[0]['scene']} x{of[0]['scale']} whose training saw all patches once")
-        return score(of, name)
+        return estimate_score(of, name)
 
-    def column(row: str, of: list[Mapping[str, Any]], name: str) -> Quantity | float:
+    def column(row: str, of: list[Mapping[str, Any]], name: str) -> Uncertain | float:
         if name not in COSTS:
             return scored(row, of, name)
         key, unit = COSTS[name]
         return of[0][key] / unit
 
-    def rank(kind: str) -> Callable[[str], Quantity]:
-        def function(scene: str) -> Quantity:
+    def rank(kind: str) -> Callable[[str], Uncertain]:
+        def function(scene: str) -> Uncertain:
             model = rows.get(MAIN.get(scene, ""), {}).get("LKCA-Net")
             if (scene, 4, model) not in ranks or any(run["untrained"] for run in runs.get((scene, 4, model), [])):
                 raise Missing(f"singular values of a trained LKCA-Net on {scene} x4")
             found = [[each[kind]] for each in ranks[scene, 4, model]]
-            whole = mean(np.array(found, float), images=None, seeds=(scene, 4, model, kind))
+            whole = estimate_mean(np.array(found, float), images=None, seeds=(scene, 4, model, kind))
             if len(found) > 1:  # else two equal ranks would be certain
-                whole.parts["seeds", "whole numbers", scene, kind] = Part(ROUNDED, len(found) - 1, 1)
+                whole.components["seeds", "whole numbers", scene, kind] = VarianceComponent(ROUNDED, len(found) - 1, 1)
             return whole
 
         return function
 
-    def of_images(name: str | Callable) -> Callable[[str, str, int], Quantity]:
+    def of_images(name: str | Callable) -> Callable[[str, str, int], Uncertain]:
         return lambda row, scene, scale: scored(row, of_row(MAIN.get(scene, ""), row, scene, scale), name)
 
     def setting(model: str, path: str) -> float | str:
@@ -309,7 +309,7 @@ def on_table(claim: Claim, functions: Functions) -> dict[str, Any]:
     return {
         "outcome": "holds" if truth.holds else "fails",
         "why": why,
-        "values": _values(claim, functions, number),
+        "values": _values(claim, functions, value_of),
     }
 
 
@@ -340,9 +340,9 @@ def on_results(claim: Claim, functions: Functions, stand_in: bool) -> dict[str, 
     }
 
 
-def _interval(value: Quantity | float) -> dict[str, float | None]:
-    low, high = (value.interval() or (None, None)) if isinstance(value, Quantity) else (float(value), float(value))
-    return {"value": number(value), "low": low, "high": high}
+def _interval(value: Uncertain | float) -> dict[str, float | None]:
+    low, high = (value.interval() or (None, None)) if isinstance(value, Uncertain) else (float(value), float(value))
+    return {"value": value_of(value), "low": low, "high": high}
 
 
 def _values(claim: Claim, functions: Functions, shown: Callable[[Any], Any]) -> dict[str, Any]:
@@ -367,7 +367,8 @@ def contradictions(read: Claims, functions: Functions) -> list[dict[str, Any]]:
         where = f"the contradiction about {', '.join(entry.about)}"
         try:
             numbers = {
-                name: number(Expression(text, where).evaluate(NAMES, functions)) for name, text in entry.numbers.items()
+                name: value_of(Expression(text, where).evaluate(NAMES, functions))
+                for name, text in entry.numbers.items()
             }
             if "{" in SLOT.sub("", entry.says):
                 raise ValueError("a slot is not like {name:.2f}")

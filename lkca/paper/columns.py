@@ -49,7 +49,7 @@ def decimals(printed: str) -> int:
     return max(0, -int(Decimal(printed).as_tuple().exponent))
 
 
-def last_digits(ours: float, printed: str) -> int:
+def last_digit_difference(ours: float, printed: str) -> int:
     """Return our number, rounded as in print, minus the printed one, in units of the last printed digit.
 
     Example:

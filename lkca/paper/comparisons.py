@@ -7,11 +7,23 @@ from typing import Any
 import numpy as np
 
 from lkca.errors import LkcaError
-from lkca.paper.statistics import blocks_intervals, influence, score
+from lkca.paper.statistics import block_intervals, pseudovalues, estimate_score
 from lkca.scoring.metrics import SCORES
 
-FIELDS = ["scale", "a", "b", "score", "difference", "low", "high", "low_blocks", "high_blocks", "images", "seeds"]
-FIELDS += ["outcome", "why"]
+COMPARISON_FIELDS = [
+    "scale",
+    "a",
+    "b",
+    "score",
+    "difference",
+    "low",
+    "high",
+    "low_blocks",
+    "high_blocks",
+    "images",
+    "seeds",
+]
+COMPARISON_FIELDS += ["outcome", "why"]
 
 
 def compare(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
@@ -34,12 +46,12 @@ def compare(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[dict[str, A
     for a, b in combinations(rows, 2):
         if windows[a] != windows[b]:
             raise LkcaError(f"{a!r} and {b!r} have different test images: run snakemake again.")
-    scores = {(label, name): score(runs, name) for label, runs in rows.items() for name in SCORES}
-    blocks = {(label, name): influence(runs, name) for label, runs in rows.items() for name in SCORES}
+    scores = {(label, name): estimate_score(runs, name) for label, runs in rows.items() for name in SCORES}
+    blocks = {(label, name): pseudovalues(runs, name) for label, runs in rows.items() for name in SCORES}
     pairs = [(a, b, name) for a, b in combinations(rows, 2) for name in SCORES]
     if not pairs:
         return []
-    by_blocks = blocks_intervals(np.stack([blocks[a, name] - blocks[b, name] for a, b, name in pairs]))
+    by_blocks = block_intervals(np.stack([blocks[a, name] - blocks[b, name] for a, b, name in pairs]))
     by_blocks = np.where(np.isnan(by_blocks), None, by_blocks)  # of an image too small to have blocks
     lines = []
     for (a, b, name), (low_blocks, high_blocks) in zip(pairs, by_blocks, strict=True):
@@ -48,7 +60,10 @@ def compare(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[dict[str, A
         if untrained := [label for label in (a, b) if rows[label][0]["untrained"]]:
             outcome, why = "not resolved", f"the training of {' and '.join(untrained)} did not see all patches once"
         elif low is None:
-            outcome, why = "not resolved", f"{' and '.join(sorted(difference.unknown))} cannot carry an interval"
+            outcome, why = (
+                "not resolved",
+                f"{' and '.join(sorted(difference.missing_reasons))} cannot carry an interval",
+            )
         elif low <= 0 <= high:
             outcome, why = "not resolved", "the interval holds 0"
         else:
@@ -56,5 +71,5 @@ def compare(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[dict[str, A
             why = f"the interval lies {'above' if low > 0 else 'below'} 0"
         seeds = dict.fromkeys(run["seed"] for label in (a, b) for run in rows[label])
         found = [a, b, name, difference.value, low, high, low_blocks, high_blocks, len(windows[a])]
-        lines.append(dict(zip(FIELDS[1:], [*found, " ".join(map(str, seeds)), outcome, why], strict=True)))
+        lines.append(dict(zip(COMPARISON_FIELDS[1:], [*found, " ".join(map(str, seeds)), outcome, why], strict=True)))
     return lines

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from lkca.errors import LkcaError
-from lkca.paper.statistics import LEVEL, Quantity, number
+from lkca.paper.statistics import CONFIDENCE_LEVEL, Uncertain, value_of
 
 Value = Any  # a number, a Quantity, text, a Truth, or a list of such
 
@@ -52,7 +52,7 @@ class Truth(NamedTuple):
 
     def outcome(self) -> bool | None:
         """True, False, or None where the data do not tell."""
-        alpha = (1 - LEVEL) / 2
+        alpha = (1 - CONFIDENCE_LEVEL) / 2
         if corrected(self.p_false, self.many_false) <= alpha:
             return True
         return False if corrected(self.p_true, self.many_true) <= alpha else None
@@ -99,7 +99,7 @@ OPERATORS = {
     ast.Div: operator.truediv,
     ast.FloorDiv: operator.floordiv,
     ast.Mod: operator.mod,
-    ast.Pow: lambda a, b: a**b if isinstance(a, Quantity) else float(a) ** b,  # floats overflow, whole numbers grow
+    ast.Pow: lambda a, b: a**b if isinstance(a, Uncertain) else float(a) ** b,  # floats overflow, whole numbers grow
 }
 COMPARISONS = {
     ast.Lt: operator.lt,
@@ -114,10 +114,10 @@ LARGEST_POWER, MOST_STEPS = 64, 100_000  # no claim needs more; a text that want
 
 def compare(sign: type[ast.cmpop], left: Value, right: Value, where: str = "") -> Truth:
     """One comparison of two numbers or two texts."""
-    if isinstance(left, Quantity) or isinstance(right, Quantity):
+    if isinstance(left, Uncertain) or isinstance(right, Uncertain):
         difference = left - right
-        holds = COMPARISONS[sign](number(left), number(right))
-        if difference.unknown or difference.spread()[0]:
+        holds = COMPARISONS[sign](value_of(left), value_of(right))
+        if difference.missing_reasons or difference.standard_error_and_df()[0]:
             above, below = difference.p_not_above(), (-difference).p_not_above()
             fails = () if holds or not where else (where,)
             if sign in (ast.Eq, ast.NotEq):  # equality of what chance moves can be refuted, never established
@@ -125,7 +125,7 @@ def compare(sign: type[ast.cmpop], left: Value, right: Value, where: str = "") -
                 p_false, p_true = (1.0, p) if sign is ast.Eq else (p, 1.0)
             else:
                 p_false, p_true = (above, below) if sign in (ast.Gt, ast.GtE) else (below, above)
-            return Truth(holds, p_false, p_true, 1, 1, difference.unknown, fails)
+            return Truth(holds, p_false, p_true, 1, 1, difference.missing_reasons, fails)
         return certain(holds, where)
     return certain(bool(COMPARISONS[sign](left, right)), where)
 
@@ -193,9 +193,9 @@ class Expression:
                 return negated(self._truth(value(operand)))
             case ast.BinOp(left=left, op=op, right=right) if type(op) in OPERATORS:
                 a, b = value(left), value(right)
-                if not (isinstance(a, int | float | Quantity) and isinstance(b, int | float | Quantity)):
+                if not (isinstance(a, int | float | Uncertain) and isinstance(b, int | float | Uncertain)):
                     raise self._error(f"{ast.unparse(node)!r} computes with what is no number")
-                if isinstance(op, ast.Pow) and (isinstance(b, Quantity) or abs(b) > LARGEST_POWER):
+                if isinstance(op, ast.Pow) and (isinstance(b, Uncertain) or abs(b) > LARGEST_POWER):
                     raise self._error(f"powers are plain numbers of at most {LARGEST_POWER}")
                 return OPERATORS[type(op)](a, b)
             case ast.BoolOp(op=op, values=parts):
@@ -253,7 +253,7 @@ class Expression:
 
 
 def _extreme(choose: Callable) -> Callable[..., Value]:
-    return lambda *values: choose(values[0] if len(values) == 1 else values, key=number)
+    return lambda *values: choose(values[0] if len(values) == 1 else values, key=value_of)
 
 
 BUILT_IN: dict[str, Callable[..., Value]] = {
@@ -263,7 +263,7 @@ BUILT_IN: dict[str, Callable[..., Value]] = {
     "max": _extreme(max),
     "abs": abs,
     "len": len,
-    "cos": lambda x: math.cos(number(x)),
-    "log10": lambda x: x.log10() if isinstance(x, Quantity) else math.log10(x),
-    "on_these_images": lambda x: x.on_these_images() if isinstance(x, Quantity) else x,
+    "cos": lambda x: math.cos(value_of(x)),
+    "log10": lambda x: x.log10() if isinstance(x, Uncertain) else math.log10(x),
+    "on_these_images": lambda x: x.on_these_images() if isinstance(x, Uncertain) else x,
 }

@@ -1,219 +1,291 @@
-"""How sure a number is: intervals over test images, seeds and spatial blocks.
+"""Uncertainty of a number: intervals over test images, seeds and spatial blocks.
 
-A table's score is a mean over the same few test images for every method and over the seeds of its training. Both were
-drawn by chance: other images of such a scene, other random numbers. `Quantity` carries a number together with what each
-image and each seed contributes to it through arithmetic, so that the difference of two methods is paired over images.
+A score in a table is a mean over a few test images, which are the same for every method, and over the seeds of the
+training. Both are random: a scene has other images, a training other random numbers. An `Uncertain` carries a number
+through arithmetic together with the contribution of each image and each seed, so that the difference of two methods is
+paired over images.
 
-With 3 to 8 images a percentile bootstrap is too narrow (tests/test_statistics.py measures it), so Student's t is taken;
-the degrees of freedom of several sources together are Satterthwaite's.
+With 3 to 8 images a percentile bootstrap is too narrow (tests/test_statistics.py measures it), so intervals use
+Student's t. The degrees of freedom of several sources of randomness are combined as by Satterthwaite.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+import statistics
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import stats
 
-from lkca.errors import LkcaError
+from lkca.errors import DataError, StaleInput
 
-LEVEL = 0.95
-FEWEST = 3  # test images that carry an interval: two have one degree of freedom, a factor of 12.7
-RESAMPLES = 1999
-ROUNDING = 1e-12  # a contribution below this has cancelled
+CONFIDENCE_LEVEL = 0.95
+MIN_IMAGES = 3  # test images for an interval: with two there is one degree of freedom, a factor of 12.7
+RESAMPLES = 1999  # of the bootstrap
+NEGLIGIBLE = 1e-12  # a contribution below this is the rounding of one that cancelled
 
-
-class Part(NamedTuple):
-    """What one source of chance does to a number."""
-
-    each: np.ndarray  # contribution of each of its members: their squares add up to its share of the variance
-    df: int  # degrees of freedom; 0 where there are too few members to tell their spread
-    sign: int  # of that share
+Run = Mapping[str, Any]  # the content of a scores.json
+ImageScore = str | Callable[[Mapping[str, Any]], float]  # key of a number in an image of scores.json, or its function
 
 
-class Quantity:
+class VarianceComponent(NamedTuple):
+    """The contribution of one source of randomness to a number.
+
+    Args:
+        contributions: Contribution of each member of the source, such as each image; the sum of their squares is the
+            variance that the source adds.
+        df: Degrees of freedom; 0 if there are too few members to know their spread.
+        sign: 1 if the variance is added, -1 if it is subtracted.
+    """
+
+    contributions: np.ndarray
+    df: int
+    sign: int
+
+
+class Uncertain:
     """A number with its uncertainty, propagated linearly (the delta method, exact for sums and differences).
 
     Args:
         value: The number.
-        parts: Source of chance, a tuple that begins with "images", "seeds" or "both" -> what it does.
+        components: Source of randomness -> its contribution. A source is a tuple that begins with "images", "seeds" or
+            "both"; contributions from the same source are added with their signs.
     """
 
-    def __init__(self, value: float, parts: Mapping[tuple, Part] | None = None) -> None:
-        self.value, self.parts = float(value), dict(parts or {})
+    def __init__(
+        self, value: float, components: Mapping[tuple[Hashable, ...], VarianceComponent] | None = None
+    ) -> None:
+        self.value, self.components = float(value), dict(components or {})
 
-    def _joined(self, value: float, other: Quantity | float, mine: float, its: float = 0.0) -> Quantity:
-        """A function of this quantity and another, by its derivatives with respect to both."""
-        parts = {source: part._replace(each=mine * part.each) for source, part in self.parts.items()}
-        if isinstance(other, Quantity):
-            for source, part in other.parts.items():
-                both = its * part.each + (parts[source].each if source in parts else 0)
-                parts[source] = part._replace(each=both)
-        return Quantity(value, parts)
+    def _combine(
+        self, value: float, other: Uncertain | float, derivative: float, other_derivative: float = 0.0
+    ) -> Uncertain:
+        """Return a function of this number and another from its value and its two derivatives."""
+        components = {
+            source: component._replace(contributions=derivative * component.contributions)
+            for source, component in self.components.items()
+        }
+        if isinstance(other, Uncertain):
+            for source, component in other.components.items():
+                present = components[source].contributions if source in components else 0
+                total = other_derivative * component.contributions + present
+                components[source] = component._replace(contributions=total)
+        return Uncertain(value, components)
 
     @property
-    def unknown(self) -> frozenset[str]:
-        """Why its spread is not known, in words; empty where it is."""
-        missing = [(source, part.each) for source, part in self.parts.items() if part.df == 0]
-        return frozenset(_too_few(source[0], len(each)) for source, each in missing if np.abs(each).max() > ROUNDING)
+    def missing_reasons(self) -> frozenset[str]:
+        """Why there is no interval, such as "one seed"; empty if there is one."""
+        return frozenset(
+            _describe_few(str(source[0]), len(component.contributions))
+            for source, component in self.components.items()
+            if component.df == 0 and np.abs(component.contributions).max() > NEGLIGIBLE
+        )
 
-    def __add__(self, other: Quantity | float) -> Quantity:
-        return self._joined(self.value + number(other), other, 1.0, 1.0)
+    def __add__(self, other: Uncertain | float) -> Uncertain:
+        return self._combine(self.value + value_of(other), other, 1.0, 1.0)
 
-    def __sub__(self, other: Quantity | float) -> Quantity:
-        return self._joined(self.value - number(other), other, 1.0, -1.0)
+    def __sub__(self, other: Uncertain | float) -> Uncertain:
+        return self._combine(self.value - value_of(other), other, 1.0, -1.0)
 
-    def __mul__(self, other: Quantity | float) -> Quantity:
-        return self._joined(self.value * number(other), other, number(other), self.value)
+    def __mul__(self, other: Uncertain | float) -> Uncertain:
+        return self._combine(self.value * value_of(other), other, value_of(other), self.value)
 
-    def __truediv__(self, other: Quantity | float) -> Quantity:
-        return self._joined(self.value / number(other), other, 1 / number(other), -self.value / number(other) ** 2)
+    def __truediv__(self, other: Uncertain | float) -> Uncertain:
+        derivatives = 1 / value_of(other), -self.value / value_of(other) ** 2
+        return self._combine(self.value / value_of(other), other, *derivatives)
 
-    def __pow__(self, power: float) -> Quantity:
-        return self._joined(self.value**power, 0, power * self.value ** (power - 1))
+    def __pow__(self, power: float) -> Uncertain:
+        return self._combine(self.value**power, 0, power * self.value ** (power - 1))
 
-    def __neg__(self) -> Quantity:
+    def __neg__(self) -> Uncertain:
         return self * -1
 
-    def __rsub__(self, other: float) -> Quantity:
+    def __rsub__(self, other: float) -> Uncertain:
         return -self + other
 
-    def __rtruediv__(self, other: float) -> Quantity:
+    def __rtruediv__(self, other: float) -> Uncertain:
         return self**-1 * other
 
     __radd__, __rmul__ = __add__, __mul__
 
-    def __abs__(self) -> Quantity:
+    def __abs__(self) -> Uncertain:
         return self if self.value >= 0 else -self
 
-    def log10(self) -> Quantity:
-        """Its decimal logarithm."""
-        return self._joined(math.log10(self.value), 0, 1 / (self.value * math.log(10)))
+    def log10(self) -> Uncertain:
+        """Return the decimal logarithm."""
+        return self._combine(math.log10(self.value), 0, 1 / (self.value * math.log(10)))
 
-    def on_these_images(self) -> Quantity:
-        """The same number about these test images and no others: only seeds are left to chance."""
-        return Quantity(self.value, {source: part for source, part in self.parts.items() if source[0] == "seeds"})
+    def on_these_images(self) -> Uncertain:
+        """Return the same number for exactly these test images: only the seeds are random."""
+        seeds = {source: component for source, component in self.components.items() if source[0] == "seeds"}
+        return Uncertain(self.value, seeds)
 
-    def spread(self) -> tuple[float, float]:
-        """Standard error and degrees of freedom; (0, infinity) where nothing is left to chance.
+    def standard_error_and_df(self) -> tuple[float, float]:
+        """Return the standard error and its degrees of freedom; (0, infinity) if nothing is random.
 
         Source:
-            The variance of a mean over images and seeds, both random: mean squares of images and of seeds less that of
-            what they have together, divided by their number, but not less than the largest of these. Degrees of
-            freedom: Satterthwaite 1946, of the sources that add to it.
+            The variance of a mean over random images and random seeds: the mean squares of images and of seeds minus
+            that of their interaction, divided by their number, but not less than the largest of these. Degrees of
+            freedom: Satterthwaite 1946, from the sources whose variance is added.
         """
-        found = [(part.sign * float(part.each @ part.each), part.df) for part in self.parts.values() if part.df]
-        largest = max((share for share, _ in found), default=0.0)
+        variances = [
+            (component.sign * float(component.contributions @ component.contributions), component.df)
+            for component in self.components.values()
+            if component.df
+        ]
+        largest = max((variance for variance, _ in variances), default=0.0)
         if largest <= 0:
             return 0.0, math.inf
-        variance = max(sum(share for share, _ in found), largest)
-        added = [(share, df) for share, df in found if share > 0]
-        df = sum(share for share, _ in added) ** 2 / sum(share**2 / df for share, df in added)
-        return math.sqrt(variance), df
+        total = max(sum(variance for variance, _ in variances), largest)
+        added = [(variance, df) for variance, df in variances if variance > 0]
+        df = sum(variance for variance, _ in added) ** 2 / sum(variance**2 / df for variance, df in added)
+        return math.sqrt(total), df
 
-    def interval(self, level: float = LEVEL) -> tuple[float, float] | None:
-        """The confidence interval, by Student's t.
+    def interval(self, level: float = CONFIDENCE_LEVEL) -> tuple[float, float] | None:
+        """Return the confidence interval by Student's t.
 
         Returns:
-            (low, high), both the value itself where nothing is left to chance; None where the data cannot carry an
-            interval, for the reasons in `unknown`.
+            (low, high), both the value itself if nothing is random; None if there are too few data for an interval, for
+            the reasons in `missing_reasons`.
         """
-        if self.unknown:
+        if self.missing_reasons:
             return None
-        error, df = self.spread()
-        half = error * stats.t.ppf((1 + level) / 2, df) if error else 0.0
+        error, df = self.standard_error_and_df()
+        half = error * float(stats.t.ppf((1 + level) / 2, df)) if error else 0.0
         return self.value - half, self.value + half
 
-    def p_not_above(self) -> float:
-        """How probable a value this large would be if the truth were 0 or less (one-sided); 1 where it is unknown."""
-        if self.unknown:
+    def p_value_greater(self) -> float:
+        """Return the one-sided p-value of "the number is greater than 0"; 1 if there are too few data."""
+        if self.missing_reasons:
             return 1.0
-        error, df = self.spread()
+        error, df = self.standard_error_and_df()
         return float(stats.t.sf(self.value / error, df)) if error else float(self.value <= 0)
 
 
-def number(value: Quantity | float) -> float:
-    """The value of a quantity; a plain number stays."""
-    return value.value if isinstance(value, Quantity) else float(value)
+def value_of(number: Uncertain | float) -> float:
+    """Return a number without its uncertainty."""
+    return number.value if isinstance(number, Uncertain) else float(number)
 
 
-def score(runs: Sequence[Mapping[str, Any]], name: str | Callable[[Mapping[str, Any]], float]) -> Quantity:
-    """A score of one method: its mean over test images and seeds.
+class Summary(NamedTuple):
+    """A score of one method, as a table shows it.
+
+    Args:
+        mean: Mean over the seeds of the mean over the test images.
+        std: Sample standard deviation over the seeds; None for one seed.
+        interval: Confidence interval of the mean over test images and seeds; None if there are too few of them.
+        missing_reasons: Why there is no interval; empty if there is one.
+    """
+
+    mean: float
+    std: float | None
+    interval: tuple[float, float] | None
+    missing_reasons: frozenset[str]
+
+
+def summarize(runs: Sequence[Run], name: str) -> Summary:
+    """Return the mean of a score with its spread and its interval, all computed from the scores of the images.
 
     Args:
         runs: scores.json of one (scene, scale, model), one for each seed.
-        name: One of the six scores, another number that scores.json has for each image (mae, mae_edges), or a
-            function of an image's entry there.
+        name: Name of the score.
 
     Raises:
-        LkcaError: If the runs have not the same test images.
+        DataError: If a score is not a finite number.
+        StaleInput: If the runs have different test images.
+    """
+    estimate = estimate_score(runs, name)
+    means = seed_means(runs, name)
+    std = statistics.stdev(means) if len(means) > 1 else None
+    return Summary(statistics.mean(means), std, estimate.interval(), estimate.missing_reasons)
+
+
+def seed_means(runs: Sequence[Run], name: str) -> list[float]:
+    """Return the mean of a score over the test images, one for each run."""
+    return [float(np.mean([image["scores"][name] for image in run["images"]])) for run in runs]
+
+
+def estimate_score(runs: Sequence[Run], name: ImageScore) -> Uncertain:
+    """Return a score of one method: its mean over test images and seeds.
+
+    Args:
+        runs: scores.json of one (scene, scale, model), one for each seed.
+        name: Name of a score, of another number that scores.json has for each image (mae, mae_edges), or a function
+            of the entry of an image there.
+
+    Raises:
+        DataError: If a score is not a finite number.
+        StaleInput: If the runs have different test images.
     """
     first = runs[0]
+    label = f"{first['scene']} x{first['scale']} {first['model']}"
     windows = tuple(tuple(image["window"]) for image in first["images"])
     for run in runs:
         if tuple(tuple(image["window"]) for image in run["images"]) != windows:
-            raise LkcaError(
-                f"the seeds of {first['scene']} x{first['scale']} {first['model']} have different test images: "
-                "run snakemake again."
-            )
-
-    def of(image: Mapping[str, Any]) -> float:
-        if callable(name):
-            return name(image)
-        return image["scores"][name] if name in image["scores"] else image[name]
-
-    table = np.array([[of(image) for image in run["images"]] for run in runs], float)
+            raise StaleInput(f"the seeds of {label} have different test images: run snakemake again.")
+    table = np.array([[_read_score(image, name) for image in run["images"]] for run in runs], float)
     if not np.isfinite(table).all():
-        raise LkcaError(f"{first['scene']} x{first['scale']} {first['model']}: a score is no number: score it again.")
-    return mean(
+        raise DataError(f"a score of {label} is NaN or infinite: delete its scores.json and run snakemake again.")
+    return estimate_mean(
         table,
         images=(first["scene"], windows),
         seeds=(first["scene"], first["scale"], first["model"]) if first["weights_sha256"] else None,
     )
 
 
-def mean(table: np.ndarray, images: Any | None, seeds: Any | None) -> Quantity:
-    """The mean of a table (seeds, images) as a quantity.
+def _read_score(image: Mapping[str, Any], name: ImageScore) -> float:
+    if callable(name):
+        return name(image)
+    return image["scores"][name] if name in image["scores"] else image[name]
+
+
+def estimate_mean(table: np.ndarray, images: Hashable | None, seeds: Hashable | None) -> Uncertain:
+    """Return the mean of a table with its uncertainty.
 
     Args:
-        table: A number for each seed and image.
-        images: What the images are called: quantities with the same name are paired over them. None where they are
-            not left to chance: the number is about these images.
-        seeds: What the seeds are called; None for a method without chance, whose seeds are all equal.
+        table: (seeds, images), a number for each seed and image.
+        images: Name of the images: numbers with the same name are paired over images. None if the images are not
+            random, so that the result is about exactly these images.
+        seeds: Name of the seeds, likewise; None for a method without training, whose seeds are all equal.
     """
     repeats, count = table.shape
-    total, parts, these = table.mean(), {}, table.tobytes()  # what is unknown cancels between the same numbers alone
+    total, components = table.mean(), {}
     by_image, by_seed = table.mean(0) - total, table.mean(1) - total
-    if images is not None and count < FEWEST:
-        parts["images", images, these] = Part(np.full(count, 1 / count), 0, 1)
+    same_numbers = table.tobytes()  # an unknown spread cancels only in the difference of a number from itself
+    if images is not None and count < MIN_IMAGES:
+        components["images", images, same_numbers] = VarianceComponent(np.full(count, 1 / count), 0, 1)
     elif images is not None:
-        parts["images", images] = Part(by_image / math.sqrt(count * (count - 1)), count - 1, 1)
+        components["images", images] = VarianceComponent(by_image / math.sqrt(count * (count - 1)), count - 1, 1)
     if seeds is not None and repeats == 1:
-        parts["seeds", seeds, these] = Part(np.ones(1), 0, 1)
+        components["seeds", seeds, same_numbers] = VarianceComponent(np.ones(1), 0, 1)
     elif seeds is not None:
-        parts["seeds", seeds] = Part(by_seed / math.sqrt(repeats * (repeats - 1)), repeats - 1, 1)
-        if images is not None and count >= FEWEST:  # what both have together is in each of the above: once too often
-            rest = table - total - by_image - by_seed[:, None]
+        components["seeds", seeds] = VarianceComponent(by_seed / math.sqrt(repeats * (repeats - 1)), repeats - 1, 1)
+        if images is not None and count >= MIN_IMAGES:  # both of the above contain the interaction: subtract it once
+            interaction = table - total - by_image - by_seed[:, None]
             df = (count - 1) * (repeats - 1)
-            parts["both", seeds, images] = Part((rest / math.sqrt(df * count * repeats)).ravel(), df, -1)
-    return Quantity(total, parts)
+            contributions = (interaction / math.sqrt(df * count * repeats)).ravel()
+            components["both", seeds, images] = VarianceComponent(contributions, df, -1)
+    return Uncertain(total, components)
 
 
-def _too_few(source: str, members: int) -> str:
+def _describe_few(source: str, members: int) -> str:
     return "one seed" if source == "seeds" else f"{members} test image{'s' * (members > 1)}"
 
 
-def influence(runs: Sequence[Mapping[str, Any]], name: str) -> np.ndarray:
-    """What each spatial block of the test images contributes to a score: one number a block, whose mean is the score.
+def pseudovalues(runs: Sequence[Run], name: str) -> np.ndarray:
+    """Return the jackknife pseudovalues of a score: one number for each spatial block, whose mean is the score.
 
     Args:
         runs: scores.json of one (scene, scale, model), one for each seed; seeds are averaged.
-        name: One of the six scores.
+        name: Name of the score.
+
+    Returns:
+        (images * blocks,), NaN for an image that has no score without one of its blocks.
 
     Source:
-        Tukey's jackknife pseudo-values, shifted so that their mean over an image is that image's score.
+        Tukey's jackknife pseudovalues, shifted so that their mean over an image is that image's score.
     """
     images = []
     for i in range(len(runs[0]["images"])):
@@ -223,25 +295,25 @@ def influence(runs: Sequence[Mapping[str, Any]], name: str) -> np.ndarray:
     return np.concatenate(images)
 
 
-def blocks_intervals(influences: np.ndarray, level: float = LEVEL) -> np.ndarray:
-    """Bootstrap intervals of means over spatial blocks, paired: every row is resampled by the same blocks.
+def block_intervals(values: np.ndarray, level: float = CONFIDENCE_LEVEL) -> np.ndarray:
+    """Return bootstrap intervals of means over spatial blocks; all rows are resampled by the same blocks.
 
-    They say how sure a number is about the ground that was imaged, not about other images, and how much of it: blocks
-    that lie side by side resemble each other, which makes them a little too narrow.
+    These intervals tell how sure a number is for the ground that was imaged. They say nothing about other images, and
+    are a little too narrow, because neighbouring blocks are alike.
 
     Args:
-        influences: (numbers, blocks), from `influence` or differences of two.
-        level: Of confidence.
+        values: (numbers, blocks), from `pseudovalues`, or differences of two.
+        level: Confidence level.
 
     Returns:
-        (numbers, 2), low and high: bias-corrected and accelerated; the same numbers for the same input.
+        (numbers, 2), low and high: bias-corrected and accelerated (BCa). The same input gives the same intervals.
     """
-    means = influences.mean(-1)
+    means = values.mean(-1)
     result = np.stack([means, means], -1)
-    chance = np.ptp(influences, axis=-1) > 1e-12 * np.abs(means)  # the bootstrap of equal values is undefined
-    if chance.any():
-        found = stats.bootstrap(
-            (influences[chance],),
+    varies = np.ptp(values, axis=-1) > 1e-12 * np.abs(means)  # the bootstrap of equal values is undefined
+    if varies.any():
+        interval = stats.bootstrap(
+            (values[varies],),
             np.mean,
             axis=-1,
             n_resamples=RESAMPLES,
@@ -250,19 +322,5 @@ def blocks_intervals(influences: np.ndarray, level: float = LEVEL) -> np.ndarray
             batch=200,
             rng=np.random.default_rng(0),
         ).confidence_interval
-        result[chance] = np.stack([found.low, found.high], -1)
+        result[varies] = np.stack([interval.low, interval.high], -1)
     return result
-
-
-def blocks_interval(
-    runs: Sequence[Mapping[str, Any]], others: Sequence[Mapping[str, Any]], name: str
-) -> tuple[float, float]:
-    """The interval over spatial blocks of the difference of two methods in a score.
-
-    Args:
-        runs: scores.json of one method, one for each seed.
-        others: scores.json of the other method, on the same images.
-        name: One of the six scores.
-    """
-    low, high = blocks_intervals((influence(runs, name) - influence(others, name))[None])[0]
-    return float(low), float(high)

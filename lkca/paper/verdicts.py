@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lkca.paper.columns import PRINTED_COLUMNS, decimals, last_digits
-from lkca.paper.statistics import LEVEL, mean
+from lkca.paper.columns import PRINTED_COLUMNS, decimals, last_digit_difference
+from lkca.paper.statistics import CONFIDENCE_LEVEL, estimate_mean
 
 TOLERATED = 0.1  # dB of error
 AMPLITUDE, POWER = (10 ** (TOLERATED / d) - 1 for d in (20, 10))  # the same, of what goes with the error or its square
@@ -24,7 +24,7 @@ RULES = [
     "our own small trainings and the paper prints neither epochs nor schedule nor batch; more would be larger than the "
     "differences that the paper concludes from, 0.07 to 0.6 dB. Smaller ones between methods are weighed in the "
     "comparisons below each table, where chance that both share cancels.",
-    f"The test images are the paper's, so only the chance of training counts: the {100 * LEVEL:g} % interval of our "
+    f"The test images are the paper's, so only the chance of training counts: the {100 * CONFIDENCE_LEVEL:g} % interval of our "
     f"mean over seeds (Student's t). {SIGNS['match']} match: it lies within print ± tolerance. {SIGNS['outside']} "
     f"outside: it lies beyond. {SIGNS['not resolved']} not resolved: it lies across the edge, or there is one seed, "
     f"whose spread over trainings is not known. {SIGNS['not run']} not run: there is nothing to compare. "
@@ -68,13 +68,13 @@ def judge_row(
             result[name] = Verdict("not run", "the training did not see all patches once")
         else:
             trained = runs[0]["weights_sha256"] is not None and column.direction != 0
-            result[name] = judge(name, line[name], [column_of(run, name) for run in runs], trained)
+            result[name] = judge(name, line[name], [column_value(run, name) for run in runs], trained)
             if not column.direction and result[name].verdict == "outside" and line["note"]:
                 result[name] = result[name]._replace(why=f"{result[name].why}. {line['note']}")
     return result
 
 
-def column_of(run: Mapping[str, Any], name: str) -> float:
+def column_value(run: Mapping[str, Any], name: str) -> float:
     """A column's number of one scores.json."""
     return {"Param_M": run["params"] / 1e6, "MACs_G": run["macs"] / 1e9, **run["mean"]}[name]
 
@@ -102,7 +102,7 @@ def judge(name: str, printed: str, ours: Sequence[float], trained: bool) -> Verd
     off = f"off by {fmean(ours) - target:+.{digits}f}{unit}"
     allowed = f"the tolerance of ±{limit:.{digits}f}{unit}"
     if not trained:
-        units = abs(last_digits(fmean(ours), printed))
+        units = abs(last_digit_difference(fmean(ours), printed))
         if units > 1:
             return Verdict("outside", f"{off}, more than rounding", limit)
         why = ["equal in every printed digit", "off by 1 in the last digit, which rounding can explain"]
@@ -111,12 +111,12 @@ def judge(name: str, printed: str, ours: Sequence[float], trained: bool) -> Verd
         where = "within" if abs(ours[0] - target) <= limit else "beyond"
         why = f"one seed: its spread over trainings is not known; {off}, {where} {allowed}"
         return Verdict("not resolved", why, limit)
-    low, high = mean(np.array(ours)[:, None], images=None, seeds=name).interval()
+    low, high = estimate_mean(np.array(ours)[:, None], images=None, seeds=name).interval()
     if target - limit <= low and high <= target + limit:
         verdict, where = "match", "within"
     elif high < target - limit or low > target + limit:
         verdict, where = "outside", "beyond"
     else:
         verdict, where = "not resolved", "across the edge of"
-    interval = f"{100 * LEVEL:g} % interval {low - target:+.{digits}f} to {high - target:+.{digits}f}"
+    interval = f"{100 * CONFIDENCE_LEVEL:g} % interval {low - target:+.{digits}f} to {high - target:+.{digits}f}"
     return Verdict(verdict, f"{off}, {interval} over {len(ours)} seeds: {where} {allowed}", limit, low, high)

@@ -14,9 +14,9 @@ from lkca.config.schema import NOT_POSSIBLE
 from lkca.core.files import atomic_write, read_csv, read_json, write_csv
 from lkca.errors import LkcaError
 from lkca.paper.columns import PRINTED_COLUMNS, Column, table_columns
-from lkca.paper.comparisons import FIELDS, compare
-from lkca.paper.statistics import LEVEL, score
-from lkca.paper.verdicts import SIGNS, Verdict, column_of, judge_row
+from lkca.paper.comparisons import COMPARISON_FIELDS, compare
+from lkca.paper.statistics import CONFIDENCE_LEVEL, estimate_score
+from lkca.paper.verdicts import SIGNS, Verdict, column_value, judge_row
 from lkca.report.render import render
 from lkca.scoring.metrics import SCORES
 
@@ -101,7 +101,7 @@ def table(
     _write(latex, _latex(chosen, rows))
     _write(html, _html(chosen, rows, judged))
     write_csv(verdicts, VERDICT_FIELDS, judged)
-    write_csv(comparisons, FIELDS, _compared(chosen, rows))
+    write_csv(comparisons, COMPARISON_FIELDS, _compared(chosen, rows))
 
 
 def _rows(
@@ -125,7 +125,7 @@ def _rows(
         for label, of_row in group.items():
             line, model = paper.get((scale, label)), chosen["rows"][label] or ""
             impossible = model.startswith(NOT_POSSIBLE)
-            quantities = {name: score(of_row, name) for name in SCORES} if of_row else {}
+            quantities = {name: estimate_score(of_row, name) for name in SCORES} if of_row else {}
             intervals = {name: quantity.interval() for name, quantity in quantities.items()}
             ours = {
                 name: Cell(*cell, intervals.get(name), best.get(name) == cell[0])
@@ -153,7 +153,7 @@ def _numbers(label: str, runs: list[dict[str, Any]]) -> dict[str, tuple[float, f
     """Mean and sample standard deviation over seeds, by column."""
     if len({(run["steps"], run["params"], run["macs"]) for run in runs}) > 1:
         raise LkcaError(f"the seeds of {label!r} differ in steps or cost: train them again with the same settings.")
-    values = {name: [column_of(run, name) for run in runs] for name in table_columns()}
+    values = {name: [column_value(run, name) for run in runs] for name in table_columns()}
     return {
         name: (mean(of_seeds), stdev(of_seeds) if name in SCORES and len(runs) > 1 else None)
         for name, of_seeds in values.items()
@@ -256,7 +256,7 @@ def _interval_words(rows: list[Row], mark: str) -> str:
     """What the intervals mean, and why there are none; `mark` says where this format has them."""
     run = [row for row in rows if row.runs]
     unknown = " and ".join(sorted(frozenset().union(*(row.unknown for row in run))))
-    told = f"{mark}: {100 * LEVEL:g} % interval of the mean over test images and seeds"
+    told = f"{mark}: {100 * CONFIDENCE_LEVEL:g} % interval of the mean over test images and seeds"
     if not unknown:
         return told if run else ""
     if all(row.unknown for row in run):

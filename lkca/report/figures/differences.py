@@ -67,17 +67,17 @@ def draw_differences(data: FigureData) -> Figure:
 
 def _compare(data: FigureData, scene: str, reference: str, labels: list[str]) -> dict[tuple[str, str], Difference]:
     """Return the differences of rows from the reference, by label and score."""
-    from lkca.paper.statistics import blocks_intervals, influence, score  # scipy.stats is slow to import
+    from lkca.paper.statistics import block_intervals, estimate_score, pseudovalues  # scipy.stats is slow to import
 
     runs = {label: [run.content for run in data.runs[scene, label]] for label in (reference, *labels)}
     differences = {}
     for name in SCORES:
-        blocks = {label: influence(of_seeds, name) for label, of_seeds in runs.items()}
-        intervals = blocks_intervals(np.stack([blocks[label] - blocks[reference] for label in labels]))
+        blocks = {label: pseudovalues(of_seeds, name) for label, of_seeds in runs.items()}
+        intervals = block_intervals(np.stack([blocks[label] - blocks[reference] for label in labels]))
         for label, block_interval in zip(labels, intervals, strict=True):
-            difference = score(runs[label], name) - score(runs[reference], name)
+            difference = estimate_score(runs[label], name) - estimate_score(runs[reference], name)
             differences[label, name] = Difference(
-                difference.value, difference.interval(), block_interval, difference.unknown
+                difference.value, difference.interval(), block_interval, difference.missing_reasons
             )
     return differences
 
