@@ -15,9 +15,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lkca.core.files import read_csv, read_json, write_csv, write_json
 from lkca.errors import LkcaError
-from lkca.paper.columns import PRINTED_COLUMNS, PRINTED_SCORES
+from lkca.paper.columns import COST_UNITS, PRINTED_COLUMNS, PRINTED_SCORES
 from lkca.paper.expressions import Expression, Missing, Truth, Value, greater
-from lkca.paper.statistics import VarianceComponent, Uncertain, estimate_mean, value_of, estimate_score
+from lkca.paper.statistics import Uncertain, VarianceComponent, estimate_mean, estimate_score, value_of
 
 CLAIMS = Path(__file__).parent / "claims.yaml"
 MAIN = {
@@ -26,7 +26,6 @@ MAIN = {
     "pavia_centre": "VII",
 }  # scene -> the table that compares all methods on it
 BANDS = {"chikusei": 128, "houston2018": 48, "pavia_centre": 102}  # in the paper
-COSTS = {"Param_M": ("params", 1e6), "MACs_G": ("macs", 1e9)}  # of scores.json, and its unit there
 HEAVY, LIGHT = ["SSPSR", "MSDformer", "ESSAformer"], ["VDSR", "3DFCNN"]
 MOST_WEIGHTS = 10**7  # of a matrix whose rank is asked for
 ROUNDED = np.array([12**-0.5])  # the standard deviation of what whole numbers leave out
@@ -196,9 +195,9 @@ def of_results(
         return estimate_score(of, name)
 
     def column(row: str, of: list[Mapping[str, Any]], name: str) -> Uncertain | float:
-        if name not in COSTS:
+        if name not in COST_UNITS:
             return scored(row, of, name)
-        key, unit = COSTS[name]
+        key, unit = COST_UNITS[name]
         return of[0][key] / unit
 
     def rank(kind: str) -> Callable[[str], Uncertain]:

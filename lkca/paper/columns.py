@@ -4,9 +4,11 @@ Our tables show every score that we compute (`lkca.scoring.metrics.SCORES`). Wha
 the columns that the paper prints, so a new score changes none of it.
 """
 
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from lkca.paper.statistics import seed_means
 from lkca.scoring.metrics import SCORES
 
 
@@ -27,6 +29,7 @@ class Column(NamedTuple):
 
 
 COSTS = {"Param_M": Column("Params", "M", 3, 0), "MACs_G": Column("MACs", "G", 3, 0)}
+COST_UNITS = {"Param_M": ("params", 1e6), "MACs_G": ("macs", 1e9)}  # name in scores.json, and the unit of the column
 
 
 def table_columns() -> dict[str, Column]:
@@ -37,6 +40,14 @@ def table_columns() -> dict[str, Column]:
 
 PRINTED_SCORES = ["MPSNR", "MSSIM", "SAM", "CC", "RMSE", "ERGAS"]
 PRINTED_COLUMNS = {name: table_columns()[name] for name in (*COSTS, *PRINTED_SCORES)}  # as in paper_tables.csv
+
+
+def column_values(runs: Sequence[Mapping[str, Any]], name: str) -> list[float]:
+    """Return the number of a column for each run, from its scores.json."""
+    if name in COST_UNITS:
+        key, unit = COST_UNITS[name]
+        return [run[key] / unit for run in runs]
+    return seed_means(runs, name)
 
 
 def decimals(printed: str) -> int:

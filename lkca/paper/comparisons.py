@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from lkca.errors import LkcaError
-from lkca.paper.statistics import block_intervals, pseudovalues, estimate_score
+from lkca.paper.statistics import block_intervals, estimate_score, pseudovalues
 from lkca.scoring.metrics import SCORES
 
 COMPARISON_FIELDS = [

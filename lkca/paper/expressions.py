@@ -118,7 +118,7 @@ def compare(sign: type[ast.cmpop], left: Value, right: Value, where: str = "") -
         difference = left - right
         holds = COMPARISONS[sign](value_of(left), value_of(right))
         if difference.missing_reasons or difference.standard_error_and_df()[0]:
-            above, below = difference.p_not_above(), (-difference).p_not_above()
+            above, below = difference.p_value_greater(), (-difference).p_value_greater()
             fails = () if holds or not where else (where,)
             if sign in (ast.Eq, ast.NotEq):  # equality of what chance moves can be refuted, never established
                 p = min(above, below)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lkca.paper.columns import PRINTED_COLUMNS, decimals, last_digit_difference
+from lkca.paper.columns import PRINTED_COLUMNS, column_values, decimals, last_digit_difference
 from lkca.paper.statistics import CONFIDENCE_LEVEL, estimate_mean
 
 TOLERATED = 0.1  # dB of error
@@ -68,15 +68,10 @@ def judge_row(
             result[name] = Verdict("not run", "the training did not see all patches once")
         else:
             trained = runs[0]["weights_sha256"] is not None and column.direction != 0
-            result[name] = judge(name, line[name], [column_value(run, name) for run in runs], trained)
+            result[name] = judge(name, line[name], column_values(runs, name), trained)
             if not column.direction and result[name].verdict == "outside" and line["note"]:
                 result[name] = result[name]._replace(why=f"{result[name].why}. {line['note']}")
     return result
-
-
-def column_value(run: Mapping[str, Any], name: str) -> float:
-    """A column's number of one scores.json."""
-    return {"Param_M": run["params"] / 1e6, "MACs_G": run["macs"] / 1e9, **run["mean"]}[name]
 
 
 def tolerance(name: str, printed: str, trained: bool) -> float:

@@ -7,16 +7,15 @@ from collections.abc import Mapping
 from html import escape
 from math import floor, log10
 from pathlib import Path
-from statistics import mean, stdev
 from typing import Any, NamedTuple
 
 from lkca.config.schema import NOT_POSSIBLE
 from lkca.core.files import atomic_write, read_csv, read_json, write_csv
 from lkca.errors import LkcaError
-from lkca.paper.columns import PRINTED_COLUMNS, Column, table_columns
+from lkca.paper.columns import COSTS, PRINTED_COLUMNS, Column, column_values, table_columns
 from lkca.paper.comparisons import COMPARISON_FIELDS, compare
-from lkca.paper.statistics import CONFIDENCE_LEVEL, estimate_score
-from lkca.paper.verdicts import SIGNS, Verdict, column_value, judge_row
+from lkca.paper.statistics import CONFIDENCE_LEVEL, Summary, summarize
+from lkca.paper.verdicts import SIGNS, Verdict, judge_row
 from lkca.report.render import render
 from lkca.scoring.metrics import SCORES
 
@@ -116,20 +115,19 @@ def _rows(
             )
             for label, model in chosen["rows"].items()
         }
-        means = {label: _numbers(label, of_row) for label, of_row in group.items() if of_row}
+        means = {label: _summaries(label, of_row) for label, of_row in group.items() if of_row}
         best = {
-            name: max((of_row[name][0] for of_row in means.values()), key=lambda value: column.direction * value)
+            name: max((of_row[name].mean for of_row in means.values()), key=lambda value: column.direction * value)
             for name, column in table_columns().items()
             if column.direction and len(means) > 1
         }
         for label, of_row in group.items():
             line, model = paper.get((scale, label)), chosen["rows"][label] or ""
             impossible = model.startswith(NOT_POSSIBLE)
-            quantities = {name: estimate_score(of_row, name) for name in SCORES} if of_row else {}
-            intervals = {name: quantity.interval() for name, quantity in quantities.items()}
+            summaries = means.get(label, {})
             ours = {
-                name: Cell(*cell, intervals.get(name), best.get(name) == cell[0])
-                for name, cell in means.get(label, {}).items()
+                name: Cell(summary.mean, summary.std, summary.interval, best.get(name) == summary.mean)
+                for name, summary in summaries.items()
             }
             why = model if impossible else f"there are no scores of {model}" if model else "the row has no model"
             rows.append(
@@ -140,7 +138,7 @@ def _rows(
                     missing="" if of_row else model if impossible else NOT_RUN,
                     runs=of_row,
                     ours=ours,
-                    unknown=frozenset().union(*(quantity.unknown for quantity in quantities.values())),
+                    unknown=frozenset().union(*(summary.missing_reasons for summary in summaries.values())),
                     printed={name: line[name] for name in PRINTED_COLUMNS} if line else {},
                     note=line["note"] if line else "",
                     verdicts=judge_row(line, of_row, why, chosen["stand_in"]) if line else {},
@@ -149,15 +147,12 @@ def _rows(
     return rows
 
 
-def _numbers(label: str, runs: list[dict[str, Any]]) -> dict[str, tuple[float, float | None]]:
-    """Mean and sample standard deviation over seeds, by column."""
+def _summaries(label: str, runs: list[dict[str, Any]]) -> dict[str, Summary]:
+    """Return the summary of each column over the seeds of a row."""
     if len({(run["steps"], run["params"], run["macs"]) for run in runs}) > 1:
         raise LkcaError(f"the seeds of {label!r} differ in steps or cost: train them again with the same settings.")
-    values = {name: [column_value(run, name) for run in runs] for name in table_columns()}
-    return {
-        name: (mean(of_seeds), stdev(of_seeds) if name in SCORES and len(runs) > 1 else None)
-        for name, of_seeds in values.items()
-    }
+    costs = {name: Summary(column_values(runs, name)[0], None, None, frozenset()) for name in COSTS}
+    return costs | {name: summarize(runs, name) for name in SCORES}
 
 
 VERDICT_FIELDS = ["table", "scene", "scale", "row", "column", "printed", "ours", "std", "low", "high", "seeds"]
