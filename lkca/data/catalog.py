@@ -1,7 +1,7 @@
-"""What is true of the data: the cubes, their files, and where they come from.
+"""Facts about the data: the published cubes, their files, and where to get them.
 
 A cube is what somebody published, in one file or several. A scene is what config.yaml makes of it (scenes.py). An entry
-of config.yaml may describe a cube of one's own in the same words.
+of config.yaml may describe another cube with the same keys.
 """
 
 import re
@@ -13,144 +13,145 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 
-from lkca.errors import LkcaError
+from lkca.errors import DataError
 
 
-def _axes(text: str) -> str:
-    if sorted(text.split()) != ["bands", "columns", "rows"]:
+def _check_axes(axes: str) -> str:
+    if sorted(axes.split()) != ["bands", "columns", "rows"]:
         raise ValueError("name the three axes in their order, as in: rows columns bands")
-    return text
+    return axes
 
 
-def _ranges(text: str) -> str:
-    numbers = list(_numbers(text)) if re.fullmatch(r"[1-9]\d{0,4}(-\d{1,5})?(, *\d{1,5}(-\d{1,5})?)*", text) else []
+def _check_bands(bands: str) -> str:
+    well_formed = re.fullmatch(r"[1-9]\d{0,4}(-\d{1,5})?(, *\d{1,5}(-\d{1,5})?)*", bands)
+    numbers = list(_expand_ranges(bands)) if well_formed else []
     if len(numbers) < 2 or numbers != sorted(set(numbers)):
-        raise ValueError("write two bands or more, rising, as numbers and ranges from 1, as in: 1-103, 109-149")
-    return text
+        raise ValueError("list at least two bands in ascending order, as numbers and ranges from 1: 1-103, 109-149")
+    return bands
 
 
-def _numbers(text: str) -> Iterator[int]:
+def _expand_ranges(text: str) -> Iterator[int]:
     for part in text.split(","):
         first, _, last = part.partition("-")
         yield from range(int(first), int(last or first) + 1)
 
 
-def _window(crop: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
+def _check_crop(crop: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
     if not (0 <= crop[0] < crop[1] and 0 <= crop[2] < crop[3]):
-        raise ValueError("give the first row, the row behind the last, the first column, the column behind the last")
+        raise ValueError("give first row, last row + 1, first column, last column + 1; rows and columns count from 0")
     return crop
 
 
-class Facts(BaseModel):
-    """Unknown keys and wrong types are errors. Not strict, since YAML and JSON have lists for tuples."""
+class _Description(BaseModel):
+    """Refuse unknown keys and wrong types. Not strict, because YAML and JSON have lists instead of tuples."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class File(Facts):
+class File(_Description):
     """A file that holds a cube or a part of one.
 
     Args:
-        path: Where it lies: a path from the checkout; `archive.zip/path/inside` for one in an archive, which is read
-            where it is; `package:path` for one that an installed Python package carries.
-        use: What its pixels are for; `both`: testing at the top, training below.
+        path: A path relative to the checkout; `archive.zip/path/inside` for a file in an archive, which is read without
+            unpacking; `package:path` for a file of an installed Python package.
+        use: Whether its pixels are for testing, for training, or for both: then testing at the top, training below.
         variable: Name of the array in a MATLAB or HDF5 file.
-        axes: Their order: of an array as MATLAB or numpy shows it; of a raster `bands rows columns`, or
-            `bands columns rows` to make rows of its columns.
+        axes: Order of the axes: of an array as MATLAB or numpy shows it; of a raster `bands rows columns`, or
+            `bands columns rows` to transpose it.
         sources: URLs of the file, or of its archive, in the order in which they are tried.
-        bytes, sha256: Of what the sources give.
+        bytes, sha256: Size and hash of the file that `sources` provide.
     """
 
     path: Annotated[str, Field(min_length=1)]
     use: Literal["both", "train", "test"] = "both"
     variable: str | None = None
-    axes: Annotated[str, AfterValidator(_axes)]
+    axes: Annotated[str, AfterValidator(_check_axes)]
     sources: tuple[str, ...] = ()
     bytes: PositiveInt | None = None
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
 
     def local_path(self) -> Path:
-        """The file to be had: the archive, where it is in one.
+        """Return the path of the file on this machine, or of the archive that contains it.
 
         Raises:
-            LkcaError: If a Python package that carries it is not installed.
+            DataError: If the Python package that contains it is not installed.
         """
         package = self.package()
         if not package:
-            return self._parts()[0]
+            return self._split_archive()[0]
         path = self.path.partition(":")[2]
         try:
             spec = find_spec(package)
         except (ImportError, ValueError):
             spec = None
         if spec is None or spec.origin is None:
-            raise LkcaError(f"the Python package {package} is missing, which carries {path}: pip install {package}.")
+            raise DataError(f"{path} is missing: install the Python package that contains it, pip install {package}.")
         return Path(spec.origin).parent / path
 
-    def pixel_files(self) -> dict[str, str]:
-        """The files that decide its pixels, as far as they are there: label -> path.
+    def archive_member(self) -> str | None:
+        """Return the path inside the archive, None if the file is not in an archive."""
+        return self._split_archive()[1]
 
-        These are the file or its archive, and the ENVI headers beside it, in upper or lower case: GDAL accepts each of
+    def package(self) -> str | None:
+        """Return the Python package that contains the file, None for any other file."""
+        package = re.match(r"([A-Za-z_]\w*(\.\w+)*):", self.path)
+        return package[1] if package and not Path(self.path).exists() else None
+
+    def pixel_files(self) -> dict[str, str]:
+        """Return the existing files that decide the pixels: label -> path.
+
+        They are the file or its archive, and the ENVI headers next to it, in upper or lower case: GDAL reads any of
         them.
 
         Raises:
-            LkcaError: If a Python package that carries it is not installed.
+            DataError: If the Python package that contains the file is not installed.
         """
-        place = self.local_path()
-        found = {self.path if self.package() else str(place): str(place)} if place.is_file() else {}
-        headers = {f"{place.stem}.hdr".lower(), f"{place.name}.hdr".lower()}
+        file = self.local_path()
+        paths = {self.path if self.package() else str(file): str(file)} if file.is_file() else {}
+        headers = {f"{file.stem}.hdr".lower(), f"{file.name}.hdr".lower()}
         with suppress(OSError):
-            beside = sorted(path for path in place.parent.iterdir() if path.name.lower() in headers)
-            found |= {str(path): str(path) for path in beside if path.is_file() and path != place}
-        return found
+            neighbours = sorted(path for path in file.parent.iterdir() if path.name.lower() in headers)
+            paths |= {str(path): str(path) for path in neighbours if path.is_file() and path != file}
+        return paths
 
-    def archive_member(self) -> str | None:
-        """Its path inside the archive, None where it is in none."""
-        return self._parts()[1]
-
-    def package(self) -> str | None:
-        """The Python package that carries it, None for any other file."""
-        name = re.match(r"([A-Za-z_]\w*(\.\w+)*):", self.path)
-        return name[1] if name and not Path(self.path).exists() else None
-
-    def _parts(self) -> tuple[Path, str | None]:
-        """The file or archive, and the path inside it."""
+    def _split_archive(self) -> tuple[Path, str | None]:
+        """Return the path of the file or archive, and the path inside the archive."""
         path = str(Path(self.path).expanduser())
-        for archive in re.finditer(r"\.zip/", path, re.IGNORECASE):
-            outside = Path(path[: archive.end() - 1])
-            if not outside.is_dir():
-                return outside, path[archive.end() :]
+        for suffix in re.finditer(r"\.zip/", path, re.IGNORECASE):
+            archive = Path(path[: suffix.end() - 1])
+            if not archive.is_dir():
+                return archive, path[suffix.end() :]
         return Path(path), None
 
 
-def _different(files: tuple[File, ...]) -> tuple[File, ...]:
+def _check_distinct(files: tuple[File, ...]) -> tuple[File, ...]:
     paths = [(file.path, file.variable) for file in files]
     if len(set(paths)) < len(paths):
-        raise ValueError("a file stands there twice: write it once, with use: both for training and testing")
+        raise ValueError("duplicate file: list it once, with use: both for training and testing")
     return files
 
 
-class Cube(Facts):
-    """A cube and what is known of it.
+class Cube(_Description):
+    """A cube and what is known about it.
 
     Args:
-        files: Of which it consists; all have the same bands.
-        forms: Other files of the same content: the first one that is there serves where the one of `files` is missing.
-        bands: Which of the file's bands are spectral, numbered from 1, as `1-48` or `1-103, 109-149`.
-        crop: The valid part: first row, row behind the last, first column, column behind the last; None for all of it.
-        divide_by: What the values are divided by, None for the largest of the valid part.
-        shape: Rows, columns and bands of the file, where they are known.
-        least_maximum: What the largest value reaches as published; below somebody has divided already.
-        not_this: Files that are taken for it: (rows, columns, bands) and what that one is.
+        files: The files that it consists of; all have the same bands.
+        forms: Other files with the same content: the first that exists is used if one of `files` is missing.
+        bands: The file's bands that are spectral, numbered from 1, as in `1-48` or `1-103, 109-149`.
+        crop: The valid part: first row, last row + 1, first column, last column + 1, from 0; None for the whole file.
+        divide_by: The number that the values are divided by, None for the maximum of the valid part.
+        shape: Rows, columns and bands of the file, if known.
+        least_maximum: The published file's maximum is at least this; below, the file was already divided.
+        not_this: Shapes (rows, columns, bands) of other files that are mistaken for it, and what those files are.
         gsd_m: Ground sampling distance, metres.
         nanometres: Wavelengths of the first and the last of `bands`.
-        confirm: Whether the terms have to be confirmed before a download.
+        confirm: Whether the user has to confirm the terms before a download.
     """
 
-    files: Annotated[tuple[File, ...], Field(min_length=1), AfterValidator(_different)]
+    files: Annotated[tuple[File, ...], Field(min_length=1), AfterValidator(_check_distinct)]
     forms: tuple[File, ...] = ()
-    bands: Annotated[str, AfterValidator(_ranges)]
-    crop: Annotated[tuple[int, int, int, int], AfterValidator(_window)] | None = None
+    bands: Annotated[str, AfterValidator(_check_bands)]
+    crop: Annotated[tuple[int, int, int, int], AfterValidator(_check_crop)] | None = None
     divide_by: Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)] | None = None
     shape: tuple[PositiveInt, PositiveInt, PositiveInt] | None = None
     least_maximum: PositiveFloat | None = None
@@ -164,30 +165,34 @@ class Cube(Facts):
     confirm: bool = False
 
     def band_numbers(self) -> list[int]:
-        """The numbers of its spectral bands, from 1."""
-        return list(_numbers(self.bands))
+        """Return the numbers of the spectral bands, from 1."""
+        return list(_expand_ranges(self.bands))
 
     def pixel_files(self) -> dict[str, str]:
-        """The files that decide its pixels, as far as they are there: label -> path."""
-        found: dict[str, str] = {}
-        with suppress(LkcaError):
-            found |= {label: path for file in self.files for label, path in file.pixel_files().items()}
-            found = {label: path for file in self.resolve_files() for label, path in file.pixel_files().items()}
-        return found
+        """Return the existing files that decide the pixels: label -> path."""
+        try:
+            files = self.resolve_files()
+        except DataError:
+            files = self.files
+        paths: dict[str, str] = {}
+        with suppress(DataError):  # the Python package of a file is not installed
+            for file in files:
+                paths |= file.pixel_files()
+        return paths
 
     def resolve_files(self) -> tuple[File, ...]:
-        """The files to read.
+        """Return the files to read: `files`, or one of `forms`.
 
         Raises:
-            LkcaError: If one is missing; the sentence says where to get it.
+            DataError: If one is missing; the message says where to get it.
         """
         for files in (self.files, *((form,) for form in self.forms)):
             if all(file.local_path().is_file() for file in files):
                 return files
         missing = next(file.local_path() for file in self.files if not file.local_path().is_file())
-        others = "".join(f" or {form.local_path().name}" for form in self.forms)
-        raise LkcaError(
-            f"{missing}{others} is missing: get it from {self.source} and put it there. Terms: {self.terms}."
+        alternatives = "".join(f" or {form.local_path().name}" for form in self.forms)
+        raise DataError(
+            f"{missing}{alternatives} is missing: get it from {self.source} and put it there. Terms: {self.terms}."
         )
 
 

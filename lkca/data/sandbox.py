@@ -1,4 +1,4 @@
-"""Files of others are read in a process of its own: what a library may do there ends that process alone."""
+"""Run functions that read untrusted files in a separate process: a library that crashes or hangs ends only that one."""
 
 import os
 import resource
@@ -11,89 +11,88 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
-from lkca.errors import LkcaError
+from lkca.errors import DataError, LkcaError
 
-MEMORY = 7 * 2**29  # bytes, 3.5 GiB
-SECONDS = 25  # between two signs of life, for a small file ...
-BYTES_A_SECOND = 5_000_000  # ... and longer for a large one, so that a slow disk may serve it
+MAX_MEMORY = 7 * 2**29  # bytes, 3.5 GiB
+TIMEOUT = 25  # seconds between two heartbeats, ...
+MIN_SPEED = 5_000_000  # ... and one second more for so many bytes of the file, which may be on a slow disk
 
 
 def run_sandboxed(function: Callable[..., Any], *args: Any) -> Any:
-    """`function(*args)` in a fresh process with limits on its memory and on the time between two signs of life.
-
-    Returns:
-        What the function returns.
+    """Return `function(*args)`, run in a new process with limited memory and limited time between two heartbeats.
 
     Raises:
-        LkcaError: If the function raises it, or when the process crashes, wants too much memory or hangs; the sentence
-            names the file that it was `reading`.
-        OSError: If the function raises it, which then has nothing to do with reading.
+        DataError: If the process crashes, exceeds its memory or hangs; the message names the file of the last
+            `set_current_file`.
+        LkcaError: If the function raises it.
+        OSError: If the function raises it; not for the file that is read, of which readers raise a DataError.
     """
-    context = get_context("spawn")  # a fork would copy locks that threads hold
-    here, there = context.Pipe()
-    process = context.Process(target=_work, args=(there, function, args), daemon=True)
+    context = get_context("spawn")  # a fork would copy locks that other threads hold
+    connection, child_connection = context.Pipe()
+    process = context.Process(target=_run_child, args=(child_connection, function, args), daemon=True)
     process.start()
-    there.close()
-    kind, value, path = "reading", None, "a file"
+    child_connection.close()
+    path = "a file"
     try:
-        while kind == "reading":
-            path = value or path
-            kind, value = here.recv()
+        kind, value = connection.recv()
+        while kind == "file":
+            path = value
+            kind, value = connection.recv()
     except (EOFError, ConnectionResetError):
         process.join()
-        why = "takes too long" if process.exitcode == -signal.SIGALRM else "ends in a crash"
-        raise LkcaError(f"{path} cannot be read (reading it {why}): it is damaged or another file.") from None
+        reason = "the reader timed out" if process.exitcode == -signal.SIGALRM else "the reader crashed"
+        raise DataError(f"{path} cannot be read ({reason}): it is damaged or the wrong file.") from None
     finally:
         process.kill()
         process.join()
     if kind == "memory":
-        raise LkcaError(f"{path} wants more than {MEMORY / 2**30} GiB of memory: it is damaged or another file.")
-    if kind == "refused":
-        raise LkcaError(value)
-    if kind == "disk":
-        raise OSError(*value)
+        limit = f"{MAX_MEMORY / 2**30} GiB of memory"
+        raise DataError(f"{path} cannot be read (the reader needs more than {limit}): it is damaged or the wrong file.")
+    if kind == "error":
+        raise value
     return value
 
 
 class _Child:
-    """What a process knows when it is one of `guarded`."""
+    """State of this process if `run_sandboxed` started it."""
 
-    pipe: Connection | None = None
-    seconds = 0
+    connection: Connection | None = None
+    timeout = 0  # seconds; 0: no limit
 
 
 def set_current_file(path: Path) -> None:
-    """The file whose name a sentence shall have if reading it ends badly; the time for it starts."""
-    if _Child.pipe:
-        _Child.pipe.send(("reading", str(path)))
-        _Child.seconds = SECONDS + path.stat().st_size // BYTES_A_SECOND
+    """Declare which file is read from now on, for messages and for the time that its size allows."""
+    if _Child.connection:
+        _Child.connection.send(("file", str(path)))
+        _Child.timeout = TIMEOUT + path.stat().st_size // MIN_SPEED
         heartbeat()
 
 
 def heartbeat() -> None:
-    """A sign of life: the time starts anew."""
-    signal.alarm(_Child.seconds)
+    """Declare that reading makes progress: the time limit starts again."""
+    signal.alarm(_Child.timeout)
 
 
-def _work(pipe: Connection, function: Callable[..., Any], args: tuple) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C reaches both: the parent has the word
-    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
+def _run_child(connection: Connection, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    """Run the function in the new process and send what it returns or raises."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C reaches both processes; the parent reports it
+    resource.setrlimit(resource.RLIMIT_DATA, (MAX_MEMORY, MAX_MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    _Child.pipe = pipe
-    Thread(target=_end_with, args=(pipe,), daemon=True).start()
+    _Child.connection = connection
+    Thread(target=_exit_with_parent, args=(connection,), daemon=True).start()
     try:
-        answer = ("done", function(*args))
-    except LkcaError as error:
-        answer = ("refused", str(error))
+        message = ("result", function(*args))
     except MemoryError:
-        answer = ("memory", None)
+        message = ("memory", None)
+    except LkcaError as error:
+        message = ("error", error)
     except OSError as error:
-        answer = ("disk", (error.errno, error.strerror))
-    pipe.send(answer)
+        message = ("error", OSError(error.errno, error.strerror))  # subclasses of libraries may not be picklable
+    connection.send(message)
 
 
-def _end_with(pipe: Connection) -> None:
-    """End this process when the parent has ended, which sends nothing."""
+def _exit_with_parent(connection: Connection) -> None:
+    """Exit when the parent, which sends nothing, has ended."""
     with suppress(EOFError, OSError):
-        pipe.recv()
+        connection.recv()
     os._exit(1)
