@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lkca.config.settings import FigureSettings
+from lkca.config.settings import FigureSettings, TableSettings
 from lkca.core.files import json_digest, sha256
 
 SCORES = {"MPSNR": 40.0, "MSSIM": 0.95, "SAM": 2.0, "CC": 0.96, "RMSE": 0.01, "ERGAS": 5.0}
@@ -131,8 +131,8 @@ def runs(root: Path, model: str, seeds: dict[int, dict[str, float | list[float]]
     return [run(root, model, seed=seed, **settings, **scores) for seed, scores in seeds.items()]
 
 
-def table_settings(**changes: Any) -> str:
-    """Settings of a small Table V."""
+def table_settings(**changes: Any) -> TableSettings:
+    """Return the settings of a small Table V."""
     settings = {
         "name": "V",
         "title": "Quantitative comparison",
@@ -144,7 +144,7 @@ def table_settings(**changes: Any) -> str:
         "seeds": [3000],
         "stand_in": None,
     }
-    return json.dumps({**settings, **changes})
+    return TableSettings(**{**settings, **changes})
 
 
 def table(root: Path, scores: list[Path], **changes: Any) -> dict[str, str]:

@@ -1,7 +1,6 @@
 """Tables: right numbers in right cells, in four formats; what was printed, what was not run and what stands in."""
 
 import csv
-import json
 import shutil
 import subprocess
 from collections import Counter
@@ -11,7 +10,7 @@ from pathlib import Path
 import made_up
 import pytest
 
-from lkca.errors import LkcaError
+from lkca.errors import StaleInput
 
 FORMATS = ("csv", "md", "tex", "html")
 
@@ -263,7 +262,7 @@ def test_a_table_that_the_paper_does_not_have_shows_no_printed_numbers(tmp_path,
 
 def test_seeds_of_different_length_are_refused(tmp_path):
     scores = [made_up.run(tmp_path, "lkca", seed=seed, steps=steps) for seed, steps in ((1, 100), (2, 200))]
-    with pytest.raises(LkcaError, match="'LKCA-Net' differ in steps"):
+    with pytest.raises(StaleInput, match="'LKCA-Net' differ in steps"):
         write(tmp_path, scores)
 
 
@@ -312,7 +311,7 @@ def test_names_are_text_and_never_markup(tmp_path):
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
 def test_latex_compiles(tmp_path):
     scores = [made_up.run(tmp_path, model, seed=seed) for model in ("lkca", "vdsr") for seed in (1, 2)]
-    write(tmp_path, scores, rows={**json.loads(made_up.table_settings())["rows"], **HOSTILE_ROWS}, stand_in="50 % & _")
+    write(tmp_path, scores, rows={**made_up.table_settings().rows, **HOSTILE_ROWS}, stand_in="50 % & _")
     document = "\\documentclass{article}\\usepackage{booktabs}\\begin{document}\\input{table.tex}\\end{document}"
     (tmp_path / "main.tex").write_text(document)
     made = subprocess.run(

@@ -17,7 +17,7 @@ from lkca.core.files import atomic_write, read_csv, read_json, sha256, write_jso
 from lkca.paper.columns import PRINTED_COLUMNS
 from lkca.paper.verdicts import RULES, SIGNS
 from lkca.report.images import COLOURS, figure, view
-from lkca.report.render import FOLDER, render
+from lkca.report.render import TEMPLATES, render
 from lkca.scoring.metrics import SCORES
 
 UNKNOWN = "–"
@@ -70,7 +70,7 @@ def report(
     scores = [run["scores"] for run in read]
     names = _names(chosen)
     manifests = {manifest["scene"]: manifest for manifest in map(read_json, scenes)}
-    script = (FOLDER / "report.js").read_text(encoding="utf-8")
+    script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
     told = read_json(claims)
     verdicts = [line for path in tables for line in _lines(path.with_suffix(".verdicts.csv"), ",")]
     page = render(

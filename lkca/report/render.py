@@ -1,28 +1,79 @@
-"""Filling the report's HTML templates: text is escaped by itself, an empty slot is an error."""
+"""Templates of tables and of the page: HTML is escaped automatically, Markdown and LaTeX by filters."""
 
+import re
+from html import escape
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-FOLDER = Path(__file__).parent / "templates"
+TEMPLATES = Path(__file__).parent / "templates"
+LATEX_ESCAPES: dict[str, str | int | None] = {
+    **{special: f"\\{special}" for special in "{}$&#%_"},
+    "\\": "\\textbackslash{}",
+    "^": "\\textasciicircum{}",
+    "~": "\\textasciitilde{}",
+    "<": "\\textless{}",
+    ">": "\\textgreater{}",
+    "×": "$\\times$",
+    "±": "$\\pm$",
+    "↑": "$\\uparrow$",
+    "↓": "$\\downarrow$",
+    "–": "--",
+}
+# Braces are frequent in LaTeX, so its templates have other delimiters.
+LATEX_DELIMITERS: dict[str, Any] = {
+    "block_start_string": "<%",
+    "block_end_string": "%>",
+    "variable_start_string": "<<",
+    "variable_end_string": ">>",
+    "comment_start_string": "<#",
+    "comment_end_string": "#>",
+}
 
 
-def render(template: str, **slots: Any) -> str:
+def render(template: str, **variables: Any) -> str:
     """Fill a template of lkca/report/templates.
 
     Args:
-        template: The file's name there.
-        slots: What the template names; plain text is escaped.
+        template: Name of the file: *.html.j2, *.md.j2 or *.tex.j2.
+        variables: The variables of the template.
 
     Raises:
-        jinja2.UndefinedError: If the template names a slot that is not given.
+        jinja2.UndefinedError: If the template has a variable that is not given.
     """
     environment = Environment(
-        loader=FileSystemLoader(FOLDER),
+        loader=FileSystemLoader(TEMPLATES),
         undefined=StrictUndefined,
-        autoescape=True,
+        autoescape=template.endswith(".html.j2"),
         trim_blocks=True,
         lstrip_blocks=True,
+        keep_trailing_newline=not template.endswith(".html.j2"),
+        **(LATEX_DELIMITERS if template.endswith(".tex.j2") else {}),
     )
-    return environment.get_template(template).render(slots)
+    environment.filters |= {"markdown": escape_markdown, "latex": escape_latex}
+    return environment.get_template(template).render(variables)
+
+
+def escape_markdown(text: str) -> str:
+    r"""Return text that Markdown, with the HTML that it may contain, shows unchanged, on one line.
+
+    Example:
+        >>> escape_markdown("a_b <c>")
+        'a\\_b &lt;c&gt;'
+    """
+    return re.sub(r"([\\`*_\[\]|~])", r"\\\1", escape(_one_line(text), quote=False))
+
+
+def escape_latex(text: str) -> str:
+    r"""Return text that LaTeX typesets unchanged, on one line.
+
+    Example:
+        >>> escape_latex("5 % of x_1")
+        '5 \\% of x\\_1'
+    """
+    return _one_line(text).translate(str.maketrans(LATEX_ESCAPES))
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,203 @@
+"""The rows of a table: our numbers from the runs, and the printed ones with their verdicts."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from math import floor, log10
+from typing import Any, Self
+
+from lkca.config.schema import NOT_POSSIBLE
+from lkca.config.settings import TableSettings
+from lkca.errors import StaleInput
+from lkca.paper.columns import COSTS, Column, column_values, table_columns
+from lkca.paper.statistics import Summary, summarize
+from lkca.paper.verdicts import SIGNS, Verdict, judge_row
+from lkca.scoring.metrics import SCORES
+
+NOT_RUN = "not run"
+Run = dict[str, Any]  # the content of a scores.json
+PrintedRows = Mapping[tuple[int, str], Mapping[str, str]]  # scale and label -> line of paper_tables.csv
+
+
+@dataclass
+class Cell:
+    """The numbers of a row in one column.
+
+    Args:
+        column: The column.
+        ours: Our number; None if the row was not run.
+        printed: The number as the paper prints it; empty if it prints none.
+        verdict: Whether ours is the printed one; None if none is printed.
+        best: Whether ours is the best of the table at this scale.
+    """
+
+    column: Column
+    ours: Summary | None
+    printed: str
+    verdict: Verdict | None
+    best: bool = False
+
+    @property
+    def value(self) -> str:
+        """Our number with the column's decimals, such as 40.3106; a cost of nothing is 0; empty if not run."""
+        if self.ours is None:
+            return ""
+        costs_nothing = not self.ours.mean and not self.column.direction
+        return "0" if costs_nothing else f"{self.ours.mean:.{self.column.decimals}f}"
+
+    @property
+    def spread(self) -> str:
+        """The standard deviation with the column's decimals; empty if there is none."""
+        std = self.ours and self.ours.std
+        return "" if std is None else f"{std:.{self.column.decimals}f}"
+
+    @property
+    def interval(self) -> str:
+        """The interval, such as 39.1 to 41.5: two digits of its width, at most two more decimals than the column's."""
+        if self.ours is None or self.ours.interval is None:
+            return ""
+        low, high = self.ours.interval
+        digits = max_digits = self.column.decimals + 2
+        if high > low:
+            digits = min(max_digits, max(0, 1 - floor(log10(high - low))))
+        return f"{low:.{digits}f} to {high:.{digits}f}"
+
+    @property
+    def sign(self) -> str:
+        """The sign of the verdict; empty if there is none."""
+        return SIGNS[self.verdict.verdict] if self.verdict else ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A method at one scale.
+
+    Args:
+        scale: Upsampling factor.
+        label: Label of the method.
+        model: Its model; None if it has none.
+        missing: Why there are no numbers of ours; empty if there are some.
+        runs: scores.json of its runs, by seed.
+        cells: Column -> its numbers.
+        missing_reasons: Why scores have no interval, such as "one seed"; empty if all have one.
+        in_paper: Whether the paper's table has this row.
+        note: Note on the printed row; empty if there is none.
+    """
+
+    scale: int
+    label: str
+    model: str | None
+    missing: str
+    runs: list[Run]
+    cells: dict[str, Cell]
+    missing_reasons: frozenset[str]
+    in_paper: bool
+    note: str
+
+    @property
+    def seeds(self) -> str:
+        """The seeds, separated by spaces."""
+        return " ".join(str(run["seed"]) for run in self.runs)
+
+    @property
+    def num_images(self) -> int:
+        """The number of test images of a row that was run."""
+        return len(self.runs[0]["images"])
+
+    @property
+    def num_steps(self) -> int:
+        """The number of training steps of a row that was run."""
+        steps: int = self.runs[0]["steps"]
+        return steps
+
+    @property
+    def steps(self) -> str:
+        """The training steps in words; a training that did not see all patches once is as good as none."""
+        if self.runs[0]["untrained"]:
+            return f"untrained: {self.num_steps} step{'' if self.num_steps == 1 else 's'}"
+        return f"{self.num_steps:,}"
+
+    @classmethod
+    def of(
+        cls, settings: TableSettings, scale: int, label: str, runs: list[Run], printed: Mapping[str, str] | None
+    ) -> Self:
+        """Return a row.
+
+        Args:
+            settings: The table.
+            scale: Scale of the row.
+            label: Label of the row.
+            runs: Its scores.json, by seed; empty if it was not run.
+            printed: Its line of paper_tables.csv; None if the paper's table has no such row.
+
+        Raises:
+            StaleInput: If its seeds differ in steps or costs.
+        """
+        if len({(run["steps"], run["params"], run["macs"]) for run in runs}) > 1:
+            raise StaleInput(
+                f"the seeds of {label!r} differ in steps or cost: train them again with the same settings."
+            )
+        model = settings.rows[label] or ""
+        impossible = model.startswith(NOT_POSSIBLE)
+        reason = model if impossible else f"there are no scores of {model}" if model else "the row has no model"
+        verdicts = judge_row(printed, runs, reason, settings.stand_in) if printed else {}
+        summaries = _summarize(runs) if runs else {}
+        cells = {
+            name: Cell(column, summaries.get(name), printed.get(name, "") if printed else "", verdicts.get(name))
+            for name, column in table_columns().items()
+        }
+        return cls(
+            scale=scale,
+            label=label,
+            model=None if impossible else model or None,
+            missing="" if runs else model if impossible else NOT_RUN,
+            runs=runs,
+            cells=cells,
+            missing_reasons=frozenset().union(*(summary.missing_reasons for summary in summaries.values())),
+            in_paper=printed is not None,
+            note=printed["note"] if printed else "",
+        )
+
+
+def build_rows(settings: TableSettings, runs: Iterable[Run], printed: PrintedRows) -> list[Row]:
+    """Return the rows of a table: scale by scale, in the order of the settings.
+
+    Args:
+        settings: The table.
+        runs: scores.json of the runs, in any order; those of other scenes, scales and models are ignored.
+        printed: The rows of the paper's table.
+
+    Raises:
+        StaleInput: If the seeds of a row differ in steps or costs.
+    """
+    by_model = defaultdict(list)
+    for run in sorted(runs, key=lambda run: run["seed"]):
+        if run["scene"] == settings.scene:
+            by_model[run["scale"], run["model"]].append(run)
+    rows = []
+    for scale in settings.scales:
+        at_scale = [
+            Row.of(settings, scale, label, by_model.get((scale, model), []), printed.get((scale, label)))
+            for label, model in settings.rows.items()
+        ]
+        _mark_best([row for row in at_scale if row.runs])
+        rows += at_scale
+    return rows
+
+
+def _summarize(runs: list[Run]) -> dict[str, Summary]:
+    """Return our number in each column; costs are the same with every seed."""
+    costs = {name: Summary(column_values(runs, name)[0], None, None, frozenset()) for name in COSTS}
+    return costs | {name: summarize(runs, name) for name in SCORES}
+
+
+def _mark_best(rows: list[Row]) -> None:
+    """Mark the best of each score among rows that were run; not of a single row."""
+    if len(rows) < 2:
+        return
+    for name, column in table_columns().items():
+        if column.direction:
+            cells = [row.cells[name] for row in rows]
+            best = max(column.direction * cell.ours.mean for cell in cells if cell.ours)
+            for cell in cells:
+                cell.best = cell.ours is not None and column.direction * cell.ours.mean == best
