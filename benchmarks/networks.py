@@ -77,7 +77,7 @@ def network(name: str, published: bool) -> torch.nn.Module:
     """Ours or the plain one; the same seed gives both the same weights (tests/test_published.py)."""
     model = read_config([REPOSITORY / "config.yaml"]).models[name]
     if published:
-        return getattr(import_module("published"), MODELS[model.arch].network)(BANDS, SCALE, **model.args, groups=1)
+        return getattr(import_module("published"), MODELS[model.arch].class_name)(BANDS, SCALE, **model.args, groups=1)
     return build(model.arch, BANDS, SCALE, model.args, {"groups": 1})
 
 

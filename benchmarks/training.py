@@ -194,7 +194,7 @@ class Stored(Dataset):
 
 
 def plain_network(run: Run) -> nn.Module:
-    return getattr(published, MODELS[run.arch].network)(run.bands, run.scale, **run.args, **run.upsampler)
+    return getattr(published, MODELS[run.arch].class_name)(run.bands, run.scale, **run.args, **run.upsampler)
 
 
 def plain_step(folder: Path, device: str) -> Callable[[Tensor, Tensor], float]:

@@ -55,14 +55,20 @@ WRONG = [
     ({"train": {"learning_rat": 1.0}}, "train.learning_rat is no setting: did you mean learning_rate?"),
     ({"models": {"lkca": {"trian": {}}}}, "models.lkca.trian is no setting: did you mean train?"),
     ({"models": {"lkca": {"args": {"blocs": 3}}}}, "models.lkca.args: blocs does not exist: did you mean blocks?"),
-    ({"models": {"lkca": {"args": {"blocks": 0}}}}, "models.lkca.args.blocks: 0 is no whole number from 1"),
+    (
+        {"models": {"lkca": {"args": {"blocks": 0}}}},
+        "models.lkca.args.blocks: 0 is out of range: choose a whole number from 1",
+    ),
     (
         {"models": {"lkca": {"args": {"width": 10**9}}}},
-        "models.lkca.args.width: 1000000000 is no whole number from",
+        "models.lkca.args.width: 1000000000 is out of range",
     ),
     ({"models": {"lkca": {"args": {"width": "64"}}}}, "models.lkca.args.width is the text '64', not a number"),
     ({"models": {"bicubic": {"args": {"width": 3}}}}, "models.bicubic.args: width does not exist: there are none"),
-    ({"models": {"vdsr": {"args": {"layers": 1}}}}, "args.layers: vdsr needs one before its upsampling layer"),
+    (
+        {"models": {"vdsr": {"args": {"layers": 1}}}},
+        "models.vdsr.args.layers: 1 is out of range: choose a whole number from 2",
+    ),
     ({"models": {"lkca": {"args": {"drop_path": 1.5}}}}, "models.lkca.args.drop_path: 1.5 is out of range"),
     ({"models": {"lkca": {"arch": "lkka"}}}, "models.lkca.arch: lkka does not exist: did you mean lkca?"),
     ({"models": {"x": {"base": "lkcaa"}}}, "models.x.base: lkcaa does not exist: did you mean lkca?"),
@@ -87,7 +93,10 @@ WRONG = [
     ),
     ({"tables": {"S1": {"rows": {"3DFCNN-LR": "impossible"}}}}, "tables.S1.rows.3DFCNN-LR: impossible does not exist"),
     ({"scenes": {"chikusei": {"bands": 7, "composite": {"bands": [1, 2, 3]}}}}, "sspsr works on groups of 8 bands"),
-    ({"models": {"sspsr": {"args": {"width": 100}}}}, "sspsr needs a multiple of 16 and 100 is none: choose 96"),
+    (
+        {"models": {"sspsr": {"args": {"width": 100}}}},
+        "models.sspsr.args.width: 100 is not a multiple of 16: choose 96",
+    ),
     (
         {"patches": {"x3": {"size": 63, "stride": 30}}, "tables": {"V": {"scales": [3]}}, "scenes": TILE_OF_3},
         "sspsr enlarges in steps of two and cannot reach x3: choose x2, x4, x8 or x16",

@@ -1,4 +1,4 @@
-"""The networks and the training loop on a GPU, where there is one."""
+"""The networks and the training loop on a GPU; skipped where there is none."""
 
 import csv
 
@@ -10,7 +10,7 @@ from lkca.models.registry import MODELS
 from lkca.scoring.evaluate import evaluate
 from lkca.training.train import train
 from tests.conftest import RECIPE
-from tests.test_models import SMALL, small, trained_a_little
+from tests.networks import TRAINABLE, build_small, perturb, small_arguments
 from tests.test_resume import stopped
 from tests.test_train import trained
 
@@ -18,10 +18,10 @@ pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 
 
 @pytest.mark.parametrize("arch", MODELS)
-def test_a_network_computes_the_same_on_a_gpu(arch, rng, monkeypatch):
-    """In float32; by default convolutions on a GPU are rounded to TF32 before they are multiplied."""
+def test_gpu_equals_cpu(arch, rng, monkeypatch):
+    """In float32: by default, convolutions on a GPU round their inputs to TF32."""
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
-    net, lr = trained_a_little(small(arch)).eval(), torch.rand(2, 9, 12, 8)
+    net, lr = perturb(build_small(arch)).eval(), torch.rand(2, 9, 12, 8)
     cpu = net(lr)
     cpu.square().mean().backward() if cpu.requires_grad else None
     expected = [parameter.grad.clone() for parameter in net.parameters() if parameter.grad is not None]
@@ -34,10 +34,10 @@ def test_a_network_computes_the_same_on_a_gpu(arch, rng, monkeypatch):
     assert all(torch.allclose(a, b, atol=1e-3 * largest) for a, b in zip(grads, expected, strict=True))
 
 
-@pytest.mark.parametrize("arch", [arch for arch in MODELS if arch != "bicubic"])
-def test_a_network_trains_and_is_scored_on_a_gpu(arch, tiny):
+@pytest.mark.parametrize("arch", TRAINABLE)
+def test_training_and_evaluation_on_gpu(arch, tiny):
     recipe = RECIPE | {"epochs": 3, "learning_rate": 1e-3}
-    run = tiny.run(arch, arch=arch, args=SMALL[arch][0], upsampler={"groups": 1}, train=recipe)
+    run = tiny.run(arch, arch=arch, args=small_arguments(arch)[0], upsampler={"groups": 1}, train=recipe)
     files = [run.with_name(name) for name in ("weights.safetensors", "history.csv")]
     train(run, tiny.scene, tiny.split, None, *files)
     losses = [float(line["loss"]) for line in csv.DictReader(files[1].open())]
@@ -46,11 +46,11 @@ def test_a_network_trains_and_is_scored_on_a_gpu(arch, tiny):
     assert torch.cuda.get_device_name() in run.with_name("scores.json").read_text()
 
 
-@pytest.mark.parametrize("arch", [arch for arch in MODELS if arch != "bicubic"])
-def test_a_stopped_training_ends_with_the_same_bits_on_a_gpu(arch, tiny, monkeypatch):
-    """In the deterministic mode, and in both precisions."""
+@pytest.mark.parametrize("arch", TRAINABLE)
+def test_resumed_training_is_bit_identical_on_gpu(arch, tiny, monkeypatch):
+    """In deterministic mode, in both precisions."""
     for precision in ("float32", "bfloat16"):
-        settings = {"arch": arch, "args": SMALL[arch][0], "upsampler": {"groups": 1}, "model": arch}
+        settings = {"arch": arch, "args": small_arguments(arch)[0], "upsampler": {"groups": 1}, "model": arch}
         settings["train"] = RECIPE | {"epochs": 3, "learning_rate": 1e-3, "precision": precision}
         whole, halves = (tiny.run(f"{arch}-{precision}-{name}", **settings) for name in ("whole", "halves"))
         trained(tiny, whole)
@@ -59,7 +59,7 @@ def test_a_stopped_training_ends_with_the_same_bits_on_a_gpu(arch, tiny, monkeyp
         assert sha256(whole.with_name("weights.safetensors")) == sha256(halves.with_name("weights.safetensors"))
 
 
-def test_a_scene_too_large_for_the_card_trains_the_same_network(tiny, monkeypatch):
+def test_scene_outside_gpu_memory_gives_same_weights(tiny, monkeypatch):
     runs = [tiny.run(name, model="net") for name in ("on", "off")]
     trained(tiny, runs[0])
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (0, 0))
@@ -67,7 +67,7 @@ def test_a_scene_too_large_for_the_card_trains_the_same_network(tiny, monkeypatc
     assert sha256(runs[0].with_name("weights.safetensors")) == sha256(runs[1].with_name("weights.safetensors"))
 
 
-def test_a_compiled_network_learns_the_same_on_a_gpu(tiny):
+def test_compiled_network_has_same_loss_on_gpu(tiny):
     losses = []
     for flag in (False, True):
         run = tiny.run(f"{flag}", model="net", train=RECIPE | {"epochs": 1, "compile": flag})

@@ -14,7 +14,7 @@ import pytest
 
 from lkca.core import fingerprint
 from lkca.core.fingerprint import PLUMBING, REGISTRIES, STEPS, Package, of_step
-from lkca.models.registry import MODELS, class_of
+from lkca.models.registry import MODELS, class_path
 from tests.conftest import REPOSITORY
 from tests.trees import dump
 
@@ -220,7 +220,7 @@ def test_names_in_the_lists_exist():
         name, _, definition = key.partition(":")
         module = package.module(name)
         assert module is not None and (not definition or definition in module.bindings), key
-    assert len({of_step("train", [class_of(arch)]).digest for arch in MODELS}) == len(MODELS)
+    assert len({of_step("train", [class_path(arch)]).digest for arch in MODELS}) == len(MODELS)
 
 
 @pytest.fixture
@@ -254,7 +254,7 @@ def uncovered(seen: set, *roots: str) -> set[str]:
 
 
 def network(arch: str) -> str:
-    return f"lkca.models.{arch}:{MODELS[arch].network}"
+    return f"lkca.models.{arch}:{MODELS[arch].class_name}"
 
 
 def test_whatever_a_run_runs_through_is_covered(tiny, executed):

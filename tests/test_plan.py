@@ -22,7 +22,7 @@ from lkca.core.fingerprint import of_step
 from lkca.core.locks import exclusive_lock
 from lkca.errors import LkcaError
 from lkca.models.cost import macs, parameters
-from lkca.models.registry import MODELS, build, class_of
+from lkca.models.registry import MODELS, build, class_path
 from lkca.pipeline import plan
 from lkca.pipeline.records import Results
 from lkca.training.resume import Progress, State
@@ -64,7 +64,7 @@ def printed():
 
 @pytest.mark.parametrize("row", list(printed()), ids=lambda row: "{}-x{}-{}".format(*row))
 def test_sizes_are_the_printed_ones(paper, row):
-    size = plan.size_of(paper, row[:3])
+    size = plan.network_cost(paper, row[:3])
     assert size.macs * 256 / 1e9 == pytest.approx(row[4], rel=0.05)
     assert size.parameters / 1e6 == pytest.approx(row[3], rel=0.05)
 
@@ -76,16 +76,9 @@ def test_every_network_has_an_estimate_which_is_what_is_counted(paper, arch):
     m = paper.models[model]
     groups = m.upsampler and m.upsampler.model_dump()
     network = build(arch, 48, 4, m.args, groups)
-    size = plan.size_of(paper, ("houston2018", 4, model))
+    size = plan.network_cost(paper, ("houston2018", 4, model))
     assert size.macs * 256 == pytest.approx(macs(network, 48), rel=0.05)
     assert size.parameters == pytest.approx(parameters(network), rel=0.05)
-
-
-def test_a_network_without_an_estimate_is_an_error():
-    with pytest.raises(
-        LkcaError, match="swin has no estimate of its size: add a line for it to size.* lkca/pipeline/plan.py"
-    ):
-        plan.size("swin", {"width": 64}, 1, 48, 4)
 
 
 # --- numbers ----------------------------------------------------------------------------------------------------------
@@ -226,7 +219,7 @@ def made_weights(e, run, steps=226_800, seconds=7200.0, **changes):
 
 
 def made_state(path, digest, name="state-0.safetensors", epoch=2, step=378, seconds=60.0, arch="lkca"):
-    made_from = {"run_sha256": digest, "code": of_step("train", [class_of(arch)]).digest}
+    made_from = {"run_sha256": digest, "code": of_step("train", [class_path(arch)]).digest}
     facts = {
         "steps": 756,
         "epochs": 300,
@@ -282,7 +275,7 @@ def test_the_state_that_a_training_saves_is_understood(paper, monkeypatch, tmp_p
     path = made_run(paper, ("chikusei", 4, "lkca", 3000))
     net = torch.nn.Linear(2, 2)
     at = Progress(756, 300, epoch=3, step=10, seconds=120.0)
-    codes = [of_step("train", [class_of("lkca")]).digest]
+    codes = [of_step("train", [class_path("lkca")]).digest]
     State(path, None, codes, path.parent, net, torch.optim.Adam(net.parameters()), at).save()
     found = states(paper, tmp_path)["chikusei", 4, "lkca"]
     assert (found.state, found.done, round(found.spent)) == ("interrupted", 3 * 756 + 10, 120)

@@ -28,7 +28,7 @@ from lkca.config.settings import (
 )
 from lkca.core.fingerprint import Code, of_step
 from lkca.errors import LkcaError
-from lkca.models.registry import class_of
+from lkca.models.registry import class_path
 
 PRINTED = "lkca/paper/paper_tables.csv"
 CLAIMS = "lkca/paper/claims.yaml"
@@ -79,7 +79,7 @@ class Job:
 
     def code(self) -> Code:
         """The code that decides its result."""
-        return of_step(self.step, map(class_of, self.archs))
+        return of_step(self.step, map(class_path, self.archs))
 
 
 def _listed(paths: Paths) -> list[str]:

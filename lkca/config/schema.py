@@ -16,7 +16,6 @@ Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Key = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]+$")]  # keys become folders
 MOST_SCALE = 16
-MOST_ARG = 4096  # of a network's width or number of layers
 Scale = Annotated[int, Field(ge=2, le=MOST_SCALE)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 

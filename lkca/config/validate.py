@@ -1,17 +1,13 @@
 """Check one setting against another: names that must exist, sizes that must divide."""
 
-import ast
-from functools import cache
-from pathlib import Path
-
 from pydantic import ValidationError
 
 from lkca.config.figure_kinds import FIGURE_KINDS
 from lkca.config.messages import fail, format_error, require_known
-from lkca.config.schema import MOST_ARG, Experiment, Model, Scene, Train, models_of_rows
+from lkca.config.schema import Experiment, Model, Scene, Train, models_of_rows
 from lkca.data.catalog import CUBES
-from lkca.errors import LkcaError
-from lkca.models.registry import MODELS, check
+from lkca.errors import ConfigError, LkcaError
+from lkca.models.registry import MODELS, check_arguments, check_entry, check_sizes
 
 
 def check_references(e: Experiment) -> None:
@@ -99,42 +95,22 @@ def _check_rows(e: Experiment, where: str, scenes: list[str], scales: list[int],
                 model, bands = e.models[name], e.scenes[scene].bands
                 upsampler = model.upsampler.model_dump() if model.upsampler else None
                 try:
-                    check(model.arch, bands, scale, model.args, upsampler)
-                except LkcaError as error:
+                    check_sizes(model.arch, bands, scale, model.args, upsampler)
+                except ConfigError as error:
                     fail(f"{where}.rows.{label}: models.{name} on {scene} x{scale}", f"{error}")
 
 
 def _check_args(name: str, model: Model) -> None:
-    """The arguments of a network, against the signature of its class."""
-    where = f"models.{name}.args"
-    signature = _signature(model.arch)
-    if "groups" in signature and model.upsampler is None:
-        fail(f"models.{name}.upsampler", f"{model.arch} needs it: write {{groups: 1}}.")
-    if "groups" not in signature and model.upsampler is not None:
-        fail(f"models.{name}.upsampler", f"{model.arch} has no learnable upsampling layer: write null.")
-    if not signature and model.train is not None:
+    """Check the arguments of a network against its specification."""
+    spec = MODELS[model.arch]
+    for key in model.args:
+        require_known(key, spec.arguments, f"models.{name}.args")
+    try:
+        check_entry(model.arch)
+        check_arguments(model.arch, model.args, model.upsampler and model.upsampler.model_dump())
+    except ConfigError as error:
+        raise ConfigError(f"config.yaml: models.{name}.{error}") from None
+    if not spec.trainable and model.train is not None:
         fail(f"models.{name}.train", f"{model.arch} has nothing to train: write null.")
-    if signature and model.train is None:
+    if spec.trainable and model.train is None:
         fail(f"models.{name}.train", f"{model.arch} has to be trained: write {{}} or what differs.")
-    expected = {key: kind for key, kind in signature.items() if key != "groups"}
-    for key, value in model.args.items():
-        require_known(key, expected, where)
-        if expected[key] == "int" and (not isinstance(value, int) or not 1 <= value <= MOST_ARG):
-            fail(f"{where}.{key}", f"{value!r} is no whole number from 1 to {MOST_ARG}: choose one.")
-        if expected[key] == "float" and not 0 <= value < 1:
-            fail(f"{where}.{key}", f"{value!r} is out of range: choose from 0 to below 1.")
-    for key in expected:
-        if key not in model.args:
-            fail(f"{where}.{key}", "is missing: set it.")
-
-
-MODELS_FOLDER = Path(__file__).parents[1] / "models"
-
-
-@cache
-def _signature(arch: str) -> dict[str, str]:
-    """Names and annotations of a network's own arguments, read from its file: importing that would wait for torch."""
-    tree = ast.parse((MODELS_FOLDER / f"{arch}.py").read_text(encoding="utf-8"))
-    network = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == MODELS[arch].network)
-    init = next(node for node in network.body if isinstance(node, ast.FunctionDef) and node.name == "__init__")
-    return {arg.arg: ast.unparse(arg.annotation) for arg in init.args.args if arg.arg not in ("self", "bands", "scale")}

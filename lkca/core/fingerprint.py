@@ -44,6 +44,7 @@ PLUMBING = {
     *(f"lkca.core.{name}" for name in ("fingerprint", "gpus", "locks", "paths")),
     *(f"lkca.core.files:{name}" for name in ("atomic_write", "sha256", "json_digest", "read_json", "write_json")),
     "lkca.data.sandbox",
+    *(f"lkca.models.registry:check_{name}" for name in ("entry", "arguments", "sizes")),
     *(f"lkca.config.{name}" for name in ("figure_kinds", "jobs", "load", "messages", "run", "schema", "validate")),
     *(f"lkca.training.{name}" for name in ("checkpoint", "progress", "resume")),
     "lkca.pipeline.records",
@@ -87,7 +88,7 @@ def of_step(step: str, networks: Iterable[str] = ()) -> Code:
 
     Args:
         step: A key of STEPS.
-        networks: Their classes, as `lkca.models.registry.class_of` gives them.
+        networks: Their classes, as `lkca.models.registry.class_path` gives them.
 
     Raises:
         KeyError: If there is no such step.

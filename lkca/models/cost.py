@@ -7,6 +7,7 @@ from fvcore.nn import FlopCountAnalysis
 from torch import nn
 
 from lkca.models.bicubic import Bicubic
+from lkca.models.layers import counting_macs
 
 LR_SIDE = 16  # pixels of the low-resolution input that the tables' costs are for, at every scale
 
@@ -30,6 +31,11 @@ def macs(network: nn.Module, bands: int) -> int:
     logging.getLogger("fvcore.nn.jit_analysis").setLevel(logging.ERROR)  # it lists every operation that counts 0
     weight = next(network.parameters(), torch.empty(0))
     analysis = FlopCountAnalysis(network.eval(), weight.new_zeros(1, bands, LR_SIDE, LR_SIDE))
-    counts = analysis.set_op_handle("aten::grid_sampler", lambda inputs, outputs: 0).by_module()
+    analysis.set_op_handle("aten::grid_sampler", lambda inputs, outputs: 0)
+    token = counting_macs.set(True)
+    try:
+        counts = analysis.by_module()
+    finally:
+        counting_macs.reset(token)
     shortcuts = [name for name, module in network.named_modules() if isinstance(module, Bicubic)]
     return counts[""] - sum(counts[name] for name in shortcuts)

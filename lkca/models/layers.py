@@ -1,6 +1,7 @@
 """What two or more networks share. Images are (n, channels, h, w)."""
 
 from collections.abc import Callable
+from contextvars import ContextVar
 from math import ceil, log2
 
 import torch
@@ -18,9 +19,9 @@ def centred(lr: Tensor) -> Tensor:
     return lr - lr.mean((-2, -1), keepdim=True)
 
 
-def counting() -> bool:
-    """Whether complexity.py counts multiply-accumulates: then what a network may skip is computed too, as printed."""
-    return torch.jit.is_tracing()
+# Set while lkca.models.cost counts multiply-accumulates: layers then compute what they otherwise skip, because the
+# printed numbers include it.
+counting_macs: ContextVar[bool] = ContextVar("counting_macs", default=False)
 
 
 PIXELS = 2**14  # computed together: all of a training image's; a large image is kept out of memory by parts
@@ -69,7 +70,7 @@ class Conv3(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         gains = self.groups == 1 and min(self.weight.shape[:2]) >= 128 and x[:, 0].numel() >= 2**10
-        if gains and x.device.type == "cpu" and x.dtype == torch.float32 and not counting():
+        if gains and x.device.type == "cpu" and x.dtype == torch.float32 and not counting_macs.get():
             return Winograd.apply(x, self.weight, self.bias)
         return super().forward(x)
 

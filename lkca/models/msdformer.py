@@ -19,7 +19,7 @@ from lkca.models.layers import (
     SpatialResidual,
     SpectralResidual,
     by_strips,
-    counting,
+    counting_macs,
     doubling,
 )
 
@@ -134,7 +134,7 @@ class DeformableAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         width, (h, w) = x.shape[1], x.shape[-2:]
-        used = self.project(x)[:, width:] if counting() else F.conv2d(x, self.project.weight[width:])
+        used = self.project(x)[:, width:] if counting_macs.get() else F.conv2d(x, self.project.weight[width:])
         k, v = used.chunk(2, 1)
         q, k, v = (each.flatten(2).unflatten(1, (HEADS, -1)) for each in (self.query(x), k, v))
         q, k = F.normalize(q, dim=-1), F.normalize(k, dim=-1)  # (n, heads, width / heads, h * w)

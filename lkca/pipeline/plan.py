@@ -10,11 +10,11 @@ import os
 import sys
 from collections import Counter
 from dataclasses import dataclass
-from math import ceil, inf, log2
+from math import ceil, inf
 from pathlib import Path
 from shutil import disk_usage
 from statistics import median
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import yaml
 from rich.filesize import decimal
@@ -29,7 +29,7 @@ from lkca.core.locks import lock_path, try_lock
 from lkca.core.paths import STATE_PATTERN, WEIGHTS_FILE
 from lkca.data import patches, splits
 from lkca.errors import LkcaError
-from lkca.models.registry import MODELS
+from lkca.models.registry import MODELS, CostEstimate, estimate_cost
 from lkca.pipeline.records import Results
 
 REPOSITORY = Path(__file__).parents[2]
@@ -40,63 +40,14 @@ NAMED = 2  # jobs in a line of the plan
 LONGEST = 24 * 60  # minutes that a job asks for at first: what takes longer is gone on with by its retries
 
 
-class Size(NamedTuple):
-    """Of a network, for a pixel of its LR image.
-
-    Args:
-        macs: Multiply-accumulates of a forward pass, as complexity.macs counts them.
-        kept: Numbers that a step of training keeps for the gradient; measured.
-        parameters: Of the whole network.
-    """
-
-    macs: float
-    kept: float
-    parameters: float
-
-
-def size(arch: str, args: dict[str, Any], g: int, b: int, scale: int) -> Size:
-    """Return the size of a network with g groups and b bands: its layers in closed form, without what is small.
-
-    Raises:
-        LkcaError: If the network has no line here.
-    """
-    w, r2, shown = args.get("width", 0), scale**2, 7 * b * scale**2  # what losses and bicubic keep of the large image
-    n = next((args[name] for name in ("blocks", "layers", "transformers") if name in args), 0)
-    parts = ceil((b - 2) / 6)  # groups of bands
-    up, ups = 12 * w**2 / g * (r2 - 1), 36 * w**2 / g * log2(scale)  # layers.doubling: work and weights
-    if arch == "bicubic":
-        return Size(0, shown, 0)
-    if arch == "vdsr":
-        weights = 9 * (b * w + (n - 2) * w**2 + b * w * r2 / g)
-        return Size(weights, 6 * n * w + shown, weights)
-    if arch == "fcnn3d":
-        weights = 243 * 64 * b + 64 * 32 + 32 * w + 75 * b * w * r2 / g
-        return Size(weights, shown, weights)
-    if arch == "lkca":
-        ends, block = 9 * b * w * (1 + r2 / g), 2.75 * w**2 + 77 * w
-        return Size(ends + n * block, 36 * n * w + shown, ends + n * (block + 9 / 8 * w**2))
-    if arch == "sspsr":
-        branch = 72 * w * (1 + r2 / 4) + 20 * n * w**2 + 12 * w**2 / g * (r2 / 4 - 1)
-        trunk = 9 * b * w + 20 * n * w**2 + 36 * w**2 / g
-        kept = parts * w * (9 * n + r2) + r2 * w * (9 / 4 * n + 2) + shown
-        return Size(parts * branch + r2 / 4 * trunk + 18 * b * w * r2, kept, 40 * n * w**2 + ups + 27 * b * w)
-    if arch == "msdformer":
-        head, body = parts * (20 * w**2 + 224 * w) + b * w, n * (30.3 * w**2 + 172 * w) - 9 * w**2
-        kept = 22 * parts * w + 30 * n * w + 3 * r2 * w + shown
-        return Size(head + body + up + 18 * b * w * r2, kept, (2 * parts + 18 + 30 * n) * w**2 + ups + 18 * b * w)
-    if arch == "essaformer":
-        macs = 9 * b * w * (1 + r2) + 3 * up + 6 * w**2 * (r2 - 1) + 48 * w**2 * (3 * r2 + 2)
-        return Size(macs, 84 * w * r2 + shown, (96 + 9 / 4 * log2(scale)) * w**2 + ups + 18 * b * w)
-    raise LkcaError(f"{arch} has no estimate of its size: add a line for it to size() in lkca/pipeline/plan.py.")
-
-
 Run = tuple  # (scene, scale, model) and maybe a seed
 
 
-def size_of(e: Experiment, run: Run) -> Size:
+def network_cost(e: Experiment, run: Run) -> CostEstimate:
+    """Return the approximate cost of the network of a run."""
     scene, scale, model = run[:3]
     m = e.models[model]
-    return size(m.arch, m.args, m.upsampler.groups if m.upsampler else 1, e.scenes[scene].bands, scale)
+    return estimate_cost(m.arch, e.scenes[scene].bands, scale, m.args, m.upsampler and m.upsampler.model_dump())
 
 
 def pixels(e: Experiment, run: Run) -> int:
@@ -107,9 +58,9 @@ def pixels(e: Experiment, run: Run) -> int:
 def work(e: Experiment, run: Run) -> float:
     """What a step of training costs, in multiply-accumulates: forward, backward as twice that, the teacher forward."""
     m = e.models[run[2]]
-    student = size_of(e, run)
-    teacher = size_of(e, (*run[:2], m.distill.teacher)) if m.distill else Size(0, 0, 0)
-    passes = 3 * (student.macs + KEPT * student.kept) + teacher.macs + KEPT * teacher.kept
+    student = network_cost(e, run)
+    teacher = network_cost(e, (*run[:2], m.distill.teacher)) if m.distill else CostEstimate(0, 0, 0)
+    passes = 3 * (student.macs + KEPT * student.activations) + teacher.macs + KEPT * teacher.activations
     return passes * pixels(e, run) * e.train_of(*run[:3]).batch
 
 
@@ -217,9 +168,10 @@ class Estimates:
 
     def training(self, run: Run) -> Estimate:
         """Of a whole training."""
-        recipe, steps, own = self.e.train_of(*run[:3]), self.steps(run), size_of(self.e, run)
+        recipe, steps, own = self.e.train_of(*run[:3]), self.steps(run), network_cost(self.e, run)
         images = recipe.batch if self.gpu else min(recipe.batch, patches.CPU_MICRO_BATCH)
-        needs = 4 * images * pixels(self.e, run) * own.kept + 16 * own.parameters  # with gradient and Adam's moments
+        activations = images * pixels(self.e, run) * own.activations
+        needs = 4 * activations + 16 * own.parameters  # with gradient and Adam's moments
         return self._estimate(run, needs, recipe.epochs * steps * self.step(run) if steps else inf)
 
     def step(self, run: Run) -> float:
@@ -228,11 +180,11 @@ class Estimates:
 
     def evaluation(self, run: Run) -> Estimate:
         """Of the reconstruction and the scores of all test images."""
-        m, own, scene = self.e.models[run[2]], size_of(self.e, run), self.e.scenes[run[0]]
+        m, own, scene = self.e.models[run[2]], network_cost(self.e, run), self.e.scenes[run[0]]
         image, images = scene.test.sides()[0] * scene.test.sides()[1], (self.scene(run) or {"test": 1})["test"]
-        wide = 6 * m.args["width"] if MODELS[m.arch].doubles else 0  # channels as large as the result
+        wide = 6 * m.args["width"] if MODELS[m.arch].power_of_two_only else 0  # channels as large as the result
         needs = 4 * image * (5 * scene.bands + wide) + 4 * own.parameters
-        forward = (own.macs + KEPT * own.kept) / run[1] ** 2 / (self.pace(run) if m.train else ASSUMED)
+        forward = (own.macs + KEPT * own.activations) / run[1] ** 2 / (self.pace(run) if m.train else ASSUMED)
         return self._estimate(run, needs, 15 + images * image * (forward + 2e-7 * scene.bands))  # and the scores
 
     def _estimate(self, run: Run, needs: float, seconds: float) -> Estimate:
@@ -414,7 +366,7 @@ def _disk(e: Experiment, estimates: Estimates, runs: list[Run]) -> str:
         except LkcaError:
             sizes = [file.bytes for file in cube.files if not file.local_path().is_file()]
             downloads, unknown = downloads + sum(filter(None, sizes)), unknown + [scene] * (None in sizes)
-    weights = [4 * size_of(e, run).parameters for run in runs]
+    weights = [4 * network_cost(e, run).parameters for run in runs]
     ends = 2 * sum(weights) + 4 * max(weights, default=0)  # weights, and the state of a training that is over or runs
     more = f" and {', '.join(unknown)} (size unknown)" if unknown else ""
     free = decimal(disk_usage(Path("results") if Path("results").exists() else Path()).free)

@@ -26,7 +26,7 @@ from lkca.core.files import json_digest, sha256
 from lkca.core.fingerprint import of_step
 from lkca.data.catalog import CUBES, File
 from lkca.errors import LkcaError
-from lkca.models.registry import class_of
+from lkca.models.registry import class_path
 from lkca.pipeline.records import Record as JobRecord
 from lkca.pipeline.records import changed_files
 
@@ -315,7 +315,7 @@ class Check:
         others, adopted = defaultdict(list), defaultdict(list)
         for name, record in self.jobs.items():
             try:
-                code = of_step(record.step, map(class_of, record.archs))
+                code = of_step(record.step, map(class_path, record.archs))
             except KeyError:
                 others["steps that are no more"].append(name)
                 continue

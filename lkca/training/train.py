@@ -25,7 +25,7 @@ from lkca.core.locks import exclusive_lock
 from lkca.data import patches
 from lkca.data.resize import resize
 from lkca.errors import LkcaError
-from lkca.models.registry import build, class_of
+from lkca.models.registry import build, class_path
 from lkca.training import checkpoint, losses
 from lkca.training.progress import Steps
 from lkca.training.resume import Progress, State
@@ -126,7 +126,7 @@ def train(
 def training_code(settings: Run, teacher: Path | None) -> str:
     """The digest of the code that this training runs through, its teacher's network included."""
     of_teacher = [read_run(teacher.with_name("run.json")).arch] if teacher else []
-    return of_step("train", map(class_of, [settings.arch, *of_teacher])).digest
+    return of_step("train", map(class_path, [settings.arch, *of_teacher])).digest
 
 
 def share_out(gpus: int, adopted: Sequence[str], *files: Path | None) -> None:
