@@ -92,14 +92,14 @@ WRONG = [
         "tables.S1.rows.3DFCNN-LR: models.fcnn3d_lr on chikusei x4: upsampler.groups: 3 must divide",
     ),
     ({"tables": {"S1": {"rows": {"3DFCNN-LR": "impossible"}}}}, "tables.S1.rows.3DFCNN-LR: impossible does not exist"),
-    ({"scenes": {"chikusei": {"bands": 7, "composite": {"bands": [1, 2, 3]}}}}, "sspsr works on groups of 8 bands"),
+    ({"scenes": {"chikusei": {"bands": 7, "composite": {"bands": [1, 2, 3]}}}}, "bands: sspsr needs at least 8"),
     (
         {"models": {"sspsr": {"args": {"width": 100}}}},
         "models.sspsr.args.width: 100 is not a multiple of 16: choose 96",
     ),
     (
         {"patches": {"x3": {"size": 63, "stride": 30}}, "tables": {"V": {"scales": [3]}}, "scenes": TILE_OF_3},
-        "sspsr enlarges in steps of two and cannot reach x3: choose x2, x4, x8 or x16",
+        "sspsr upsamples in steps of two and cannot reach x3: choose x2, x4, x8 or x16",
     ),
     ({"tables": {"V": {"rows": {"VDSR": "vsdr"}}}}, "tables.V.rows.VDSR: vsdr does not exist: did you mean vdsr?"),
     ({"tables": {"V": {"scales": [3]}}}, "tables.V.scale: x3 does not exist"),

@@ -202,7 +202,7 @@ def test_upsampler_group_makes_neighbouring_bands(rng):
 
 def test_upsampler_matrix_includes_gain(rng):
     """Folding the gain into the convolution leaves the layer's output as it was, up to the bias."""
-    upsampler = perturb(build_small("lkca")).upsampler
+    upsampler = perturb(build("lkca", 9, 4, {"width": 16, "blocks": 1, "drop_path": 0.0}, {"groups": 2})).upsampler
     features = torch.rand(1, 16, 5, 5)
     conv = nn.Conv2d(16, 9 * 16, 3, padding=1, groups=2, bias=False)
     conv.weight.data = upsampler.matrix().reshape(conv.weight.shape)
@@ -361,6 +361,7 @@ def test_winograd_equals_conv(shape, bias, rng):
         assert (ours - theirs).abs().max() < 3e-5 * theirs.abs().max()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("arch", "width"), [("sspsr", 128), ("msdformer", 144), ("essaformer", 128), ("lkca", 128)])
 def test_network_with_winograd_equals_usual(arch, width, rng):
     """In float64 none of them is by Winograd's algorithm."""

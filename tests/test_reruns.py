@@ -315,7 +315,7 @@ CHANGES = {
     "a module moved to another place": move_module,
     "definitions in another order": reorder,
     "another network, another cube": lambda folder: [
-        edit(folder / "lkca/models/registry.py", '    "vdsr": A', '    "vdsr2": Architecture("VDSR"),\n    "vdsr": A'),
+        edit(folder / "lkca/models/registry.py", '    "vdsr": N', '    "vdsr2": NetworkSpec("VDSR"),\n    "vdsr": N'),
         edit(folder / "lkca/data/catalog.py", "CUBES = {", 'CUBES = {\n    "another": None,'),
     ],
     "every file touched": touch,

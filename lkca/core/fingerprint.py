@@ -44,13 +44,13 @@ PLUMBING = {
     *(f"lkca.core.{name}" for name in ("fingerprint", "gpus", "locks", "paths")),
     *(f"lkca.core.files:{name}" for name in ("atomic_write", "sha256", "json_digest", "read_json", "write_json")),
     "lkca.data.sandbox",
-    *(f"lkca.models.registry:check_{name}" for name in ("entry", "arguments", "sizes")),
+    "lkca.models.registry",  # the class of the network is a root of its own
     *(f"lkca.config.{name}" for name in ("figure_kinds", "jobs", "load", "messages", "run", "schema", "validate")),
     *(f"lkca.training.{name}" for name in ("checkpoint", "progress", "resume")),
     "lkca.pipeline.records",
 }
 # Tables of which a step uses one entry at most, which is among its settings or its roots.
-REGISTRIES = {"lkca.models.registry:MODELS", "lkca.data.catalog:CUBES"}
+REGISTRIES = {"lkca.data.catalog:CUBES"}
 
 PACKAGE = Path(__file__).parents[1]
 KEPT = Path(".snakemake/lkca/code.json")  # what was found, in the folder of the workflow
