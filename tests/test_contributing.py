@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from tests.conftest import REPOSITORY, copy_checkout
@@ -57,3 +58,30 @@ def test_kind_of_figure(checkout):
     follow(checkout, "Add a kind of figure")
     output = run(checkout, "-m", "pytest", "-q", "tests/test_figures.py", "-k", "bars")
     assert re.search(r"\d+ passed", output)
+
+
+def test_score(checkout):
+    """A new score has its column in tables and changes no verdict and no comparison of the others."""
+    script = """
+import sys
+from pathlib import Path
+import made_up
+
+for name in sys.argv[2:]:
+    made_up.SCORES[name] = made_up.SPREAD[name] = 0.01
+scores = [made_up.run(Path(sys.argv[1]), model, seed=seed) for model in ("bicubic", "lkca") for seed in (1, 2)]
+files = made_up.table(Path(sys.argv[1]), scores, seeds=[1, 2], rows={"Bicubic": "bicubic", "LKCA-Net": "lkca"})
+"""
+    run(checkout, "-c", script, "before")
+    follow(checkout, "Add a score")
+    run(checkout, "-m", "pytest", "-q", "--doctest-modules", "lkca/scoring/metrics.py")
+    run(checkout, "-c", script, "after", "MAE")
+    before, after = (pd.read_csv(checkout / name / "table.csv", comment="#") for name in ("before", "after"))
+    assert set(after) - set(before) == {"MAE", "MAE_std", "MAE_low", "MAE_high"}
+    pd.testing.assert_frame_equal(after[before.columns], before)
+    files = [(checkout / name / "table.verdicts.csv").read_text() for name in ("before", "after")]
+    assert files[0] == files[1]
+    comparisons = [pd.read_csv(checkout / name / "table.comparisons.csv") for name in ("before", "after")]
+    others = comparisons[1][comparisons[1]["score"] != "MAE"].reset_index(drop=True)
+    assert len(others) < len(comparisons[1])
+    pd.testing.assert_frame_equal(others, comparisons[0])
