@@ -111,7 +111,8 @@ def read_table(text: str) -> list[dict[str, str]]:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
 def test_linked_files_exist(page):
-    for path in re.findall(r"\]\((?!http)([^)#]+)", page.read_text()):
+    prose = re.sub(r"^ *```.*?^ *```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    for path in re.findall(r"\]\((?!http)([^)#]+)", prose):
         assert (page.parent / path).exists(), path
 
 
