@@ -290,8 +290,8 @@ def wrong_envi_header() -> HostileFiles:
     yield envi("cannot be read", header_offset="-1_0")
     yield envi("cannot be read", header_offset="x")
     yield envi("cannot be read", header_offset=2**63 - 5000)
-    yield envi("neighbouring pixels have little in common", byte_order=1)
-    yield envi("neighbouring pixels have little in common", interleave="bip")
+    yield envi("neighbouring pixels are hardly correlated", byte_order=1)
+    yield envi("neighbouring pixels are hardly correlated", interleave="bip")
     yield envi(None, interleave="bil")
     yield envi(None, interleave="spiral")
     yield envi("cannot be read", file_compression=1)
@@ -461,10 +461,10 @@ def wrong_compression() -> HostileFiles:
     deflate = valid("mat73").index(b"deflate\0") - 8  # the filter's number, eight bytes before its name
     for number in (0, 2, 4, 6, 32001, 32015, 65535):
         yield HostileFile(
-            "mat73", patch(valid("mat73"), (deflate, struct.pack("<H", number))), "cannot be read|in common"
+            "mat73", patch(valid("mat73"), (deflate, struct.pack("<H", number))), "cannot be read|hardly correlated"
         )
     for number in (2, 5, 7, 8, 32773, 32946, 34712, 34887, 50000, 50001, 65000):  # of TIFF
-        yield tiff("cannot be read|in common", compression=number)
+        yield tiff("cannot be read|hardly correlated", compression=number)
     start = valid("mat5").index(b"\x78", 128)
     yield HostileFile("mat5", patch(valid("mat5"), (start, b"\0\0")), "cannot be read")
     yield HostileFile("mat5", patch(valid("mat5"), (start + 40, b"\xff" * 20)), "cannot be read")
@@ -494,7 +494,9 @@ def zip_structure() -> HostileFiles:
     yield HostileFile("zip-envi", patch(data, (last + 16, struct.pack("<I", 2**31))), "cannot be read")
     yield HostileFile("zip-envi", patch(data, (6, b"\1"), (central + 8, b"\1")), "cannot be read.*encrypted")
     yield HostileFile("zip-envi", patch(data, (30, b"X")), "cannot be read")  # the local name
-    yield HostileFile("zip-envi", data + zip_envi(valid("envi")[::-1]), "in common")  # the last directory counts
+    yield HostileFile(
+        "zip-envi", data + zip_envi(valid("envi")[::-1]), "hardly correlated"
+    )  # the last directory counts
     yield HostileFile("zip-envi", make_zip([(CHIKUSEI, valid("envi"))]), "cannot be read")  # without a header
     yield HostileFile("zip-envi", make_zip([(CHIKUSEI, b""), (f"{CHIKUSEI[:-3]}hdr", b"")]), "cannot be read")
     yield HostileFile("zip-envi", make_zip([]), "cannot be read")
@@ -566,7 +568,7 @@ def files_elsewhere() -> HostileFiles:
     vrt = f"<VRTDataset rasterXSize='{COLUMNS}' rasterYSize='{ROWS}'>{vrt}</VRTDataset>".encode()
     for name in ("tiff", "pcidsk", "envi", "npy", "mat5"):
         yield HostileFile(name, vrt, "web page", neighbours=envi_neighbours(name))
-    yield HostileFile("zip-envi", zip_envi(raster=vrt), "ends after|in common")
+    yield HostileFile("zip-envi", zip_envi(raster=vrt), "ends after|hardly correlated")
     for key in ("data file", "data filename", "file", "dem file"):
         yield envi(None, unchanged=True, **{key: raw})
     yield envi("cannot be read", file_type="ENVI Virtual Mosaic")

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from lkca.data import scenes
+from lkca.data import inspection
 from lkca.data.catalog import Cube, File
 from lkca.data.sandbox import run_sandboxed
 from lkca.errors import LkcaError
@@ -66,20 +66,20 @@ class Case(NamedTuple):
 
 def read_all(files: list[tuple[Cube, File]], log: Path) -> None:
     """Read files as `lkca verify` does, and write a line of JSON for each. Runs in the sandbox."""
-    measure, seen = scenes._measure, {}
+    measure, seen = inspection.measure_band, {}
 
-    def spy(image: np.ndarray):
+    def spy(image: np.ndarray) -> inspection.BandStatistics:
         seen["crc"] = zlib.crc32(np.ascontiguousarray(image), seen["crc"])
         seen["secret"] |= bool((image == SECRET).any())
         return measure(image)
 
-    scenes._measure = spy
+    inspection.measure_band = spy
     with log.open("a", encoding="utf-8") as lines:
         for cube, file in files:
             start = time.monotonic()
             seen.update(crc=0, secret=False)
             try:
-                findings, problems = scenes.inspect_file(cube, file, cube.band_numbers())
+                findings, problems = inspection.inspect_file(cube, file, cube.band_numbers())
                 error = problems[0] if problems else None
                 assert error or re.search(r", -?\d\S* to -?\d", findings["values"])  # finite
             except LkcaError as refusal:

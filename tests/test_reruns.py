@@ -408,7 +408,9 @@ def test_a_mended_header_mends_the_scores(finished, tmp_path):
     subprocess.run(["cp", "-a", str(finished), str(folder)], check=True)
     cube(0).transpose(1, 0, 2).tofile(folder / "data/b.raw")
     link(folder, "b.raw")
-    edit(folder / "lkca/data/scenes.py", "ALIKE = 0.3", "ALIKE = -1")  # else the mixture is refused, as it should be
+    edit(
+        folder / "lkca/data/inspection.py", "MIN_CORRELATION = 0.3", "MIN_CORRELATION = -1"
+    )  # or the mixture is refused
     scores = folder / SCORES.replace("vdsr", "bicubic")
     right = json.loads(scores.read_text())["mean"]["MPSNR"]
     target = str(scores.relative_to(folder))

@@ -14,7 +14,7 @@ from scipy.io import savemat
 
 from lkca.commands import fetch
 from lkca.core.locks import exclusive_lock
-from lkca.data import scenes
+from lkca.data import inspection, scenes
 from lkca.data.catalog import CUBES, Cube, File
 from lkca.data.sandbox import run_sandboxed
 from lkca.data.settings import SceneSettings
@@ -122,8 +122,8 @@ def test_each_official_format_gives_the_same_scene(made, write):
 def test_parts_make_the_same_whole(made, write, bands_at_once, monkeypatch):
     """Read in parts as a large cube is, in whatever pieces the file has."""
     cube = described(write(made), bands="2-4, 6, 9-10")
-    monkeypatch.setattr(scenes, "BLOCK", bands_at_once * 4 * 36 * 32)
-    monkeypatch.setattr(scenes, "NANOMETRES", 200)
+    monkeypatch.setattr(inspection, "BLOCK_BYTES", bands_at_once * 4 * 36 * 32)
+    monkeypatch.setattr(inspection, "WAVELENGTH_TOLERANCE", 200)
     Path("out").mkdir()
     told = scenes._cut(Path("out/part.npy"), cube, cube.files, cube.band_numbers(), [])
     crop = made[2:38, 1:33, [1, 2, 3, 5, 8, 9]].transpose(2, 0, 1)
@@ -175,10 +175,10 @@ WRONG = {
     ),
     "one value in a band": (lambda cube: cube * (np.arange(12) != 5), "band 6 has one value everywhere"),
     "nothing positive": (lambda cube: -cube.astype(np.int16), "none of its values is positive"),
-    "other byte order": (lambda cube: cube.byteswap(), "neighbouring pixels have little in common"),
-    "noise": (lambda cube: np.random.default_rng(0).permuted(cube.ravel()).reshape(cube.shape), "little in common"),
-    "divided by its maximum": (lambda cube: cube / cube.max(), "somebody has divided it already"),
-    "in bytes": (lambda cube: (cube / 5000 * 255).astype(np.uint8), "somebody has divided it already"),
+    "other byte order": (lambda cube: cube.byteswap(), "neighbouring pixels are hardly correlated"),
+    "noise": (lambda cube: np.random.default_rng(0).permuted(cube.ravel()).reshape(cube.shape), "hardly correlated"),
+    "divided by its maximum": (lambda cube: cube / cube.max(), "it was divided already"),
+    "in bytes": (lambda cube: (cube / 5000 * 255).astype(np.uint8), "it was divided already"),
     "transposed": (
         lambda cube: cube.transpose(2, 0, 1),
         "its axes are in another order, 12 x 40 x 36 instead of 40 x 36",
@@ -311,7 +311,7 @@ def test_a_full_disk_is_not_blamed_on_the_file(made, monkeypatch):
     np.save("a.npy", made)
     with monkeypatch.context() as full:
         full.setattr(scenes.shutil, "disk_usage", lambda path: SimpleNamespace(free=10_000))
-        with pytest.raises(LkcaError, match="out has room for 10.0 kB, and the scene takes 55.3 kB: make room."):
+        with pytest.raises(LkcaError, match="out has 10.0 kB free and the scene takes 55.3 kB"):
             cut(described(array("a.npy", None)))
     monkeypatch.setattr(scenes, "run_sandboxed", run_sandboxed)
     monkeypatch.setattr(scenes, "_cut", no_room)
@@ -334,7 +334,7 @@ def no_room(*words):
 def test_no_file_is_for_training_and_for_testing_under_two_names(made):
     for name in "ab":
         np.save(f"{name}.npy", made)
-    with pytest.raises(LkcaError, match="two files of x are the same"):
+    with pytest.raises(LkcaError, match="scenes.x: two files are the same"):
         cut(described(array("a.npy", None, use="train"), array("b.npy", None, use="test")))
     assert not list(Path("out").iterdir())
 
@@ -347,7 +347,9 @@ def test_pixels_without_a_value_are_no_reflectance(made):
     with rasterio.open("a.tif", "w", nodata=65535, **facts) as file:
         file.write(made.transpose(2, 0, 1))
     file = File(path="a.tif", axes="bands rows columns")
-    with pytest.raises(LkcaError, match="a.tif is not what it should be: it holds 65535, which it says is no value"):
+    with pytest.raises(
+        LkcaError, match="a.tif is not what it should be: it holds 65535, which it declares to be no data"
+    ):
         cut(described(file))
     assert cut(described(file, crop=(12, 40, 0, 36)))[1]["maximum"] <= 5000
 

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from lkca.errors import LkcaError
-from lkca.paper.statistics import Uncertain, block_intervals, pseudovalues, estimate_mean, estimate_score
+from lkca.paper.statistics import Uncertain, block_intervals, estimate_mean, estimate_score, pseudovalues
 
 
 def runs(table, *, model="lkca", trained=True, windows=None, blocks=None):

@@ -5,8 +5,9 @@ from pathlib import Path
 from lkca.core.files import sha256
 from lkca.data.catalog import CUBES, Cube, File
 from lkca.data.download import verify_file
+from lkca.data.inspection import inspect_file
 from lkca.data.sandbox import run_sandboxed
-from lkca.data.scenes import fetch_cube, inspect_file
+from lkca.data.scenes import fetch_cube
 from lkca.errors import LkcaError
 
 

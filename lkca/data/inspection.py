@@ -1,0 +1,219 @@
+"""Open the files of a cube, read their bands, and find out whether a file is the right one."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from statistics import median
+from typing import NamedTuple
+
+import numpy as np
+
+from lkca.data.catalog import Cube, File
+from lkca.data.readers import Source, opened
+from lkca.data.sandbox import heartbeat, set_current_file
+from lkca.errors import DataError, LkcaError, WrongFile
+
+BLOCK_BYTES = 2**28  # of float32 values that are held in memory at a time
+MIN_CORRELATION = 0.3  # of neighbouring pixels; images of the ground have 0.6 and more
+WAVELENGTH_TOLERANCE = 15  # nm, between the header of a file and what is published of the sensor
+
+Crop = tuple[int, int, int, int]  # first row, row after the last, first column, column after the last
+
+
+class BandStatistics(NamedTuple):
+    """The statistics of one band.
+
+    Args:
+        minimum, maximum: Of its values; NaN if the band holds a NaN.
+        correlation: Of neighbouring pixels: the lower of those with the next row and with the next column.
+    """
+
+    minimum: float
+    maximum: float
+    correlation: float
+
+
+def inspect_file(cube: Cube, file: File, bands: Sequence[int]) -> tuple[dict[str, str], list[str]]:
+    """Read bands of a file.
+
+    Args:
+        cube: The cube that the file is meant to hold.
+        file: The file.
+        bands: Numbers of the bands to read, from 1, rising.
+
+    Returns:
+        What the file holds, label -> text, and what is wrong with it, one sentence each.
+
+    Raises:
+        DataError: If the file has the wrong shape, or cannot be read.
+    """
+    with ExitStack() as stack:
+        source = open_source(stack, cube, file)
+        crop = resolve_crop(cube, file, source)
+        statistics = []
+        for _, image in read_bands(file, source, crop, bands):
+            statistics.append(measure_band(image))
+            del image  # before the next one is read
+    problems = find_problems(cube, source, bands, statistics)
+    minimum, maximum = min(band.minimum for band in statistics), max(band.maximum for band in statistics)
+    properties = {
+        "shape": "{} rows, {} columns, {} bands".format(*source.shape),
+        "values": f"{source.dtype}, {minimum:g} to {maximum:g} in the valid part",
+        "neighbours": f"correlation {median(band.correlation for band in statistics):.2f}",
+        "wavelengths": f"{source.nanometres[bands[0] - 1]:g} to {source.nanometres[bands[-1] - 1]:g} nm"
+        if source.nanometres
+        else "the file does not say",
+    }
+    return properties, [f"{file.local_path()} is not what it should be: {problem}." for problem in problems]
+
+
+def spread_bands(cube: Cube, number: int) -> list[int]:
+    """Return the numbers, from 1, of this many bands of a cube, evenly spaced."""
+    numbers = cube.band_numbers()
+    return [numbers[int(i)] for i in np.linspace(0, len(numbers) - 1, number).round()]
+
+
+def open_source(stack: ExitStack, cube: Cube, file: File) -> Source:
+    """Open a file of a cube until the stack is closed.
+
+    Raises:
+        DataError: If the file has the wrong shape, or cannot be read. If it is a known file that is often taken for the
+            right one, the message names it.
+    """
+    path = file.local_path()
+    try:
+        source = stack.enter_context(opened(path, file.archive_member(), file.variable, file.axes))
+    except LkcaError as error:  # maybe because the lookalike names its array differently
+        with ExitStack() as other:
+            try:
+                shape = other.enter_context(opened(path, file.archive_member(), None, file.axes)).shape
+            except LkcaError:
+                raise error from None
+        if problem := _find_lookalike(cube, shape):
+            raise DataError(f"{path} is not what it should be: {problem}.") from None
+        raise
+    if problem := _check_shape(cube, source.shape):
+        raise DataError(f"{path} is not what it should be: {problem}.")
+    return source
+
+
+def _find_lookalike(cube: Cube, shape: tuple[int, int, int]) -> WrongFile | None:
+    """Return which known file with other content has this shape, in any order of the axes."""
+    known = [name for other, name in cube.not_this if sorted(other) == sorted(shape)]
+    return WrongFile(f"it is {known[0]}; get the scene from {cube.source}") if known else None
+
+
+def _check_shape(cube: Cube, shape: tuple[int, int, int]) -> WrongFile | None:
+    """Return what is wrong with a shape (rows, columns, bands)."""
+    if cube.shape is None:
+        last = cube.band_numbers()[-1]
+        return WrongFile(f"it has {shape[2]} bands, not {last}: correct axes or bands") if shape[2] < last else None
+    if shape == cube.shape:
+        return None
+    actual, expected = (" x ".join(map(str, sides)) for sides in (shape, cube.shape))
+    if sorted(shape) == sorted(cube.shape):
+        return WrongFile(
+            f"its axes are in another order, {actual} instead of {expected} rows, columns and bands: transpose it"
+        )
+    lookalike = _find_lookalike(cube, shape)
+    return lookalike or WrongFile(
+        f"it has {actual} rows, columns and bands instead of {expected}; get it from {cube.source}"
+    )
+
+
+def resolve_crop(cube: Cube, file: File, source: Source) -> Crop:
+    """Return the valid part of a file: the crop of the cube, or the whole file.
+
+    Raises:
+        DataError: If the file is smaller than the crop.
+    """
+    rows, columns, _ = source.shape
+    crop = cube.crop or (0, rows, 0, columns)
+    if crop[1] > rows or crop[3] > columns:
+        raise DataError(f"{file.local_path()} has {rows} x {columns} pixels, too few for the crop {list(crop)}.")
+    return crop
+
+
+def read_bands(file: File, source: Source, crop: Crop, bands: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield the index in `bands` and the image (rows, columns) of each band; delete the image before asking for more.
+
+    Args:
+        file: The file.
+        source: The same, open.
+        crop: The part to read.
+        bands: Numbers of the bands, from 1, rising.
+    """
+    set_current_file(file.local_path())
+    rows, columns = slice(*crop[:2]), slice(*crop[2:])
+    together = source.together
+    per_read = max(1, BLOCK_BYTES // (4 * (crop[1] - crop[0]) * (crop[3] - crop[2])))
+    # Bands that are stored together are read together, even if that takes more memory.
+    per_read = max(per_read // together * together, min(together, 4 * per_read))
+    done = 0
+    while done < len(bands):
+        first = bands[done] - 1
+        aligned = (first + per_read) // together * together
+        end = aligned if aligned > first else first + per_read
+        indices = [band - 1 for band in bands[done:] if band - 1 < end]
+        block = source.read(first, indices[-1] + 1, rows, columns)
+        heartbeat()
+        for index in indices:
+            yield done, block[index - first]
+            done += 1
+        del block
+
+
+def measure_band(image: np.ndarray) -> BandStatistics:
+    """Return the statistics of an image (rows, columns); the correlation is 1 where it is not defined."""
+    minimum, maximum = float(image.min()), float(image.max())  # NaN if there is one
+    if not (np.isfinite(minimum) and np.isfinite(maximum)) or minimum == maximum or min(image.shape) < 2:
+        return BandStatistics(minimum, maximum, 1)
+    flat = np.subtract(image, np.float32(image.mean(dtype=np.float64)), order="C").ravel()
+    flat /= np.float32(max(maximum, -minimum))
+    width = image.shape[1]
+    down, across = flat[width:] @ flat[:-width], flat[1:] @ flat[:-1]  # the end of a row meets the start of the next
+    return BandStatistics(minimum, maximum, float(min(down, across) / (flat @ flat)))
+
+
+def find_problems(
+    cube: Cube, source: Source, bands: Sequence[int], statistics: Sequence[BandStatistics]
+) -> list[WrongFile]:
+    """Return what is wrong with the values and the wavelengths of a file."""
+    problems = []
+    maximum = max(band.maximum for band in statistics)
+    constant = [number for number, band in zip(bands, statistics, strict=True) if band.minimum == band.maximum]
+    if not all(np.isfinite([band.minimum, band.maximum]).all() for band in statistics):
+        problems.append(WrongFile("it holds NaN or infinite values; download it again, or crop them away"))
+    elif constant:
+        problems.append(
+            WrongFile(f"band {constant[0]} has one value everywhere; download the file again, or leave the band out")
+        )
+    elif cube.shape is None and any(source.nodata in (band.minimum, band.maximum) for band in statistics):
+        problems.append(
+            WrongFile(f"it holds {source.nodata:g}, which it declares to be no data; crop these pixels away")
+        )
+    elif maximum <= 0:
+        problems.append(WrongFile("none of its values is positive; download it again"))
+    elif cube.least_maximum and maximum < cube.least_maximum:
+        problems.append(
+            WrongFile(
+                f"its largest value is {maximum:g}, but that of the published file is at least "
+                f"{cube.least_maximum:g}: it was divided already; get the published file"
+            )
+        )
+    correlation = median(band.correlation for band in statistics)
+    if not problems and correlation < MIN_CORRELATION:
+        problems.append(
+            WrongFile(
+                f"neighbouring pixels are hardly correlated ({correlation:.2f}): it is damaged, or its axes or byte "
+                "order are not as declared"
+            )
+        )
+    if source.nanometres:
+        first, last = (source.nanometres[number - 1] for number in (bands[0], bands[-1]))
+        numbers = cube.band_numbers()
+        errors = [abs(first - cube.nanometres[0]), abs(last - cube.nanometres[1])]
+        all_bands = (bands[0], bands[-1]) == (numbers[0], numbers[-1])
+        if all_bands and not all(error <= WAVELENGTH_TOLERANCE for error in errors):  # also if one is NaN
+            published = "{:g} to {:g}".format(*cube.nanometres)
+            problems.append(WrongFile(f"its bands reach from {first:g} to {last:g} nm instead of {published}"))
+    return problems
