@@ -40,7 +40,7 @@ from lkca.core.environment import cpu_name, git_commit
 from lkca.core.files import atomic_write
 from lkca.errors import LkcaError
 from lkca.models.registry import MODELS, build
-from lkca.scoring.benchmark import memory, settle
+from lkca.scoring.benchmark import memory_use, synchronize
 
 REPOSITORY = Path(__file__).parents[1]
 BANDS, SCALE, THREADS = 128, 4, 2
@@ -95,11 +95,11 @@ def work(pipe: Connection, name: str, published: bool, case: Case, device: str) 
         lr = torch.rand(case.batch, BANDS, case.side, case.side).to(device)
         hr = torch.rand(case.batch, BANDS, SCALE * case.side, SCALE * case.side).to(device) if case.training else None
         optimiser = torch.optim.Adam(net.parameters(), 1e-4, fused=not published)  # ours as in lkca/training/train.py
-        base, turn = memory(device)[0], 0
+        base, turn = memory_use(device)[0], 0
         torch.manual_seed(2)  # of the dropout
         pipe.send(None)  # ready
         while pipe.recv():
-            settle(device)
+            synchronize(device)
             began = perf_counter()
             with torch.set_grad_enabled(case.training):
                 sr = net(lr)
@@ -107,12 +107,12 @@ def work(pipe: Connection, name: str, published: bool, case: Case, device: str) 
                 optimiser.zero_grad()
                 F.l1_loss(sr, hr).backward()
                 optimiser.step()
-            settle(device)
+            synchronize(device)
             seconds = perf_counter() - began
             pipe.send((seconds, sr.detach().cpu().numpy() if turn == 0 else None))
             del sr
             turn += 1
-        pipe.send((base, memory(device)[1]))
+        pipe.send((base, memory_use(device)[1]))
 
 
 @contextmanager

@@ -40,7 +40,7 @@ import numpy as np
 import published
 import torch
 import yaml
-from networks import BANDS, REPOSITORY, SCALE, answer, memory
+from networks import BANDS, REPOSITORY, SCALE, answer, memory_use
 from scipy.io import loadmat, savemat
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, RandomSampler, default_collate
@@ -104,7 +104,7 @@ class Turns:
         self.left -= 1
         if self.left:
             return
-        networks.settle(self.device)
+        networks.synchronize(self.device)
         turn = self.began and (perf_counter() - self.began, self.waited)
         self.mine.clear()
         self.pipe.send(turn)
@@ -119,10 +119,10 @@ def work(pipe: Connection, side: Callable, folder: Path, device: str, steps: int
     with networks.answering(pipe):
         if device == "cuda":
             networks.halve_memory()
-        base = memory(device)[0]
+        base = memory_use(device)[0]
         with suppress(Enough):
             side(folder, Turns(pipe, device, steps))
-        pipe.send((base, memory(device)[1]))
+        pipe.send((base, memory_use(device)[1]))
 
 
 def undropped() -> Any:

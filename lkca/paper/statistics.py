@@ -251,7 +251,8 @@ def estimate_mean(table: np.ndarray, images: Hashable | None, seeds: Hashable | 
         seeds: Name of the seeds, likewise; None for a method without training, whose seeds are all equal.
     """
     repeats, count = table.shape
-    total, components = table.mean(), {}
+    total = table.mean()
+    components: dict[tuple[Hashable, ...], VarianceComponent] = {}
     by_image, by_seed = table.mean(0) - total, table.mean(1) - total
     same_numbers = table.tobytes()  # an unknown spread cancels only in the difference of a number from itself
     if images is not None and count < MIN_IMAGES:

@@ -8,6 +8,7 @@ An array with an axis of subsets has this order; a subset without any value (no 
 from collections.abc import Callable
 from functools import cached_property
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -31,7 +32,7 @@ class ImagePair:
         self.sr, self.hr, self.scale = sr, hr, scale
         self.rows, self.columns = hr.shape[1:]
 
-    def over_bands(self, function: Callable[[np.ndarray, np.ndarray], list]) -> np.ndarray:
+    def over_bands(self, function: Callable[[np.ndarray, np.ndarray], list[Any]]) -> np.ndarray:
         """Return what a function gives for each pair of bands, (bands, ...); only one pair is in memory as float64."""
         pairs = zip(self.sr, self.hr, strict=True)
         return np.array([function(x.astype(np.float64), y.astype(np.float64)) for x, y in pairs])

@@ -17,7 +17,7 @@ conventions hold for these too; a score that is undefined without a block is Non
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple, TypedDict
+from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
 from scipy.ndimage import uniform_filter
@@ -115,7 +115,9 @@ def scores(sr: np.ndarray, hr: np.ndarray, scale: int) -> ImageScores:
     pair = ImagePair(sr, hr, scale)
     values = {name: score.function(pair) for name, score in SCORES.items()}
     bands = {name: score.bands for name, score in values.items() if score.bands is not None}
-    if not all(np.isfinite(of_bands).all() for of_bands in (*bands.values(), [v.subsets[0] for v in values.values()])):
+    if not all(
+        np.isfinite(array).all() for array in (*bands.values(), *(score.subsets[0] for score in values.values()))
+    ):
         raise ValueError("a score exceeds the range of floating point: divide the images by the scene's largest value")
     return {
         "scores": {name: float(score.subsets[0]) for name, score in values.items()},
@@ -225,7 +227,7 @@ def cc(pair: ImagePair) -> ScoreValues:
         0.5
     """
 
-    def moments(x: np.ndarray, y: np.ndarray) -> list[tuple[float, ...]]:
+    def moments(x: np.ndarray, y: np.ndarray) -> list[Any]:
         rows = []
         for block in blocks:
             u, v = x[block], y[block]

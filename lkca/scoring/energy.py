@@ -1,0 +1,69 @@
+"""Energy counters of processors and GPUs."""
+
+import ctypes
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from lkca.core.gpus import visible_gpus
+
+POWERCAP = Path("/sys/class/powercap")
+
+
+class EnergyCounter(NamedTuple):
+    """A counter of the energy that a device has used.
+
+    Args:
+        read: Returns the count.
+        joules: Energy of one count.
+        wraparound: The counter starts again from 0 after so many counts.
+    """
+
+    read: Callable[[], int]
+    joules: float
+    wraparound: int
+
+    def joules_since(self, start: int) -> float:
+        """Return the energy used since the counter was read."""
+        return self.joules * ((self.read() - start) % self.wraparound)
+
+
+def energy_counters(device: str) -> list[EnergyCounter]:
+    """Return the counters of a device, "cpu" or "cuda", that this process may read."""
+    if device == "cuda":
+        return gpu_counters()
+    return [counter for zone in sorted(POWERCAP.glob("intel-rapl:*")) if (counter := package_counter(zone))]
+
+
+def package_counter(zone: Path) -> EnergyCounter | None:
+    """Return the counter of a powercap zone of Linux (RAPL, of Intel and AMD) if the zone is a whole processor."""
+    try:
+        if not (zone / "name").read_text().startswith("package"):
+            return None  # a part of a processor, or the whole machine
+        wraparound = int((zone / "max_energy_range_uj").read_text())
+        counter = EnergyCounter(lambda: int((zone / "energy_uj").read_text()), 1e-6, wraparound)
+        counter.read()
+    except OSError:  # most systems allow only root to read it
+        return None
+    return counter
+
+
+def gpu_counters() -> list[EnergyCounter]:
+    """Return the counter of the GPU that this process sees; NVIDIA's driver counts millijoules since Volta."""
+    try:
+        nvml = ctypes.CDLL("libnvidia-ml.so.1")
+    except OSError:
+        return []
+    gpu, millijoules = ctypes.c_void_p(), ctypes.c_ulonglong()
+    uuid = next(iter(visible_gpus().values()), "").encode()
+    # NVML's functions return 0 for success.
+    if nvml.nvmlInit_v2() or nvml.nvmlDeviceGetHandleByUUID(uuid, ctypes.byref(gpu)):
+        return []
+    if nvml.nvmlDeviceGetTotalEnergyConsumption(gpu, ctypes.byref(millijoules)):
+        return []
+
+    def read() -> int:
+        nvml.nvmlDeviceGetTotalEnergyConsumption(gpu, ctypes.byref(millijoules))
+        return millijoules.value
+
+    return [EnergyCounter(read, 1e-3, 2**64)]

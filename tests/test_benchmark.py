@@ -1,0 +1,194 @@
+"""The benchmark of networks, on made-up networks whose time, memory and energy are known."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+
+from lkca.cli import main
+from lkca.config.settings import BenchmarkSettings
+from lkca.errors import ResourceError
+from lkca.scoring import benchmark, energy
+from lkca.scoring.benchmark import measure_cost, measure_size, run_in_subprocess
+from tests.conftest import REPOSITORY
+
+SMALL = {"arch": "lkca", "args": {"width": 16, "blocks": 1, "drop_path": 0.1}, "upsampler": {"groups": 1}}
+LKCA_LR = {"arch": "lkca", "args": {"width": 128, "blocks": 16, "drop_path": 0.1}, "upsampler": {"groups": 8}}
+
+
+def settings(scale: int = 4, bands: int = 4, **models: dict) -> dict:
+    return {"scene": "chikusei", "scale": scale, "bands": bands, "models": models}
+
+
+class Slow(nn.Module):
+    """Takes 10 ms for each image, and records the shapes of its inputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shapes = []
+
+    def forward(self, lr):
+        self.shapes.append(lr.shape)
+        time.sleep(0.01 * len(lr))
+
+
+class Hungry(nn.Module):
+    """Holds 64 MiB for a moment."""
+
+    def forward(self, lr):
+        torch.ones(2**24)
+
+
+class Burning(nn.Module):
+    """Uses 5 mJ for each image from each of some counters, which wrap around."""
+
+    def __init__(self, counters: list[Path], wraparound: int) -> None:
+        super().__init__()
+        self.counters, self.wraparound = counters, wraparound
+
+    def forward(self, lr):
+        time.sleep(0.005)
+        for counter in self.counters:
+            counter.write_text(f"{(int(counter.read_text()) + 5000 * len(lr)) % self.wraparound}\n")
+
+
+@pytest.mark.parametrize("scale, batch", [(2, 16), (4, 4), (8, 1)])  # 128 x 128 pixels in all
+def test_time_of_slow_network(scale, batch):
+    cost = measure_cost(Slow(), 2, scale, "cpu")
+    assert 0.01 <= cost["latency_low_s"] <= cost["latency_s"] <= cost["latency_high_s"] < 0.1
+    assert cost["batch"] == batch
+    assert 10 < cost["throughput_per_s"] <= 100
+
+
+def test_long_passes_are_few(monkeypatch):
+    """With 10 ms as a long time: a small image first, one batch, then two images for the latency."""
+    monkeypatch.setattr(benchmark, "LONG_SECONDS", 0.01)
+    monkeypatch.setattr(benchmark, "LATENCY_SECONDS", 0.01)
+    monkeypatch.setitem(benchmark.THROUGHPUT_SECONDS, "cpu", 0.01)
+    net = Slow()
+    measure_cost(net, 2, 4, "cpu")
+    assert net.shapes == [(1, 2, 8, 8), (4, 2, 16, 16), (1, 2, 16, 16), (1, 2, 16, 16)]
+
+
+def measure_memory() -> list[float]:
+    return [run_in_subprocess(measure_cost, net, 2, 4, "cpu")["memory_mib"] for net in (Hungry(), Slow())]
+
+
+@pytest.mark.slow
+def test_memory_of_each_network_is_its_own():
+    """In a fresh process, like the command: memory that other tests freed in this one would count as used."""
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        hungry, slow = pool.submit(measure_memory).result()
+    assert 60 <= hungry < 96  # 64, but the system counts pages in batches
+    assert 0 <= slow < 16
+
+
+def test_size_is_the_printed_one():
+    size = measure_size(BenchmarkSettings(**settings(bands=48, lkca_lr=LKCA_LR)), "lkca_lr")
+    assert (round(size["params"] / 1e6, 3), round(size["macs"] / 1e9, 3)) == (1.364, 0.268)  # Table VI, x4
+
+
+@pytest.fixture
+def powercap(tmp_path, monkeypatch):
+    """A folder like /sys/class/powercap: a function that makes a zone and returns the path of its counter."""
+    monkeypatch.setattr(energy, "POWERCAP", tmp_path)
+
+    def zone(folder: str, name: str, microjoules: int, wraparound: int) -> Path:
+        (tmp_path / folder).mkdir()
+        for file, content in (("name", name), ("energy_uj", microjoules), ("max_energy_range_uj", wraparound)):
+            (tmp_path / folder / file).write_text(f"{content}\n")
+        return tmp_path / folder / "energy_uj"
+
+    return zone
+
+
+def test_energy_sums_processors_and_survives_wraparound(powercap):
+    wraparound = 10**6
+    zones = [("intel-rapl:0", "package-0"), ("intel-rapl:0:0", "core"), ("intel-rapl:1", "package-1")]
+    zones += [("intel-rapl:2", "psys"), ("intel-rapl-mmio:0", "package-0")]  # which count the same energy again
+    counters = [powercap(*zone, wraparound - 1, wraparound) for zone in zones]
+    assert measure_cost(Burning(counters, wraparound), 2, 8, "cpu")["energy_j"] == pytest.approx(2 * 0.005)
+    assert all(int(counter.read_text()) < wraparound - 1 for counter in counters)
+
+
+def test_energy_is_none_without_counter(powercap):
+    assert measure_cost(Slow(), 2, 8, "cpu")["energy_j"] is None
+    powercap("intel-rapl:0", "package-0", 1, 10).unlink()  # like one that only root may read
+    powercap("intel-rapl:1", "package-1", 1, 10)  # like one that stands still
+    assert measure_cost(Slow(), 2, 8, "cpu")["energy_j"] is None
+
+
+def test_gpu_energy_is_in_millijoules(monkeypatch):
+    """NVML's functions return 0 for success, 3 for what a GPU does not support."""
+    uuids, status = [], 0
+
+    def find_gpu(uuid, gpu):
+        uuids.append(uuid)
+        return 0
+
+    def read_energy(gpu, millijoules):
+        millijoules._obj.value = 2500
+        return status
+
+    nvml = SimpleNamespace(
+        nvmlInit_v2=lambda: 0, nvmlDeviceGetHandleByUUID=find_gpu, nvmlDeviceGetTotalEnergyConsumption=read_energy
+    )
+    monkeypatch.setattr("ctypes.CDLL", lambda name: nvml)
+    monkeypatch.setattr(energy, "visible_gpus", lambda: {"0": "GPU-aaaa"})
+    (counter,) = energy.energy_counters("cuda")
+    assert counter.read() * counter.joules == 2.5
+    assert uuids == [b"GPU-aaaa"]
+    status = 3
+    assert energy.energy_counters("cuda") == []
+
+
+@pytest.mark.slow
+def test_command_measures_equal_networks_once(tmp_path):
+    path, out = tmp_path / "settings.json", tmp_path / "efficiency" / "chikusei_x4.json"
+    bicubic = {"arch": "bicubic", "args": {}, "upsampler": None}
+    path.write_text(json.dumps(settings(lkca=SMALL, another=SMALL, bicubic=bicubic)))
+    command = [sys.executable, "-m", "lkca", "efficiency", "--settings", str(path), "--out", str(out)]
+    subprocess.run(command, cwd=REPOSITORY, env=os.environ | {"OMP_NUM_THREADS": "1"}, check=True)
+    content = json.loads(out.read_text())
+    assert (content["scene"], content["scale"], content["bands"], content["lr_side"]) == ("chikusei", 4, 4, 16)
+    assert {"python", "torch"} <= content["versions"].keys() and "commit" in content
+    assert [device["device"] for device in content["measured"]] == ["cpu"] + ["cuda"] * torch.cuda.is_available()
+    for device in content["measured"]:
+        assert device["name"] and device["threads"] == 1
+        models = device["models"]
+        assert list(models) == ["lkca", "another", "bicubic"]
+        assert models["lkca"] == models["another"]  # two measurements would differ
+        assert models["lkca"]["macs"] > models["bicubic"]["macs"] == 0
+        assert all(model["latency_s"] > 0 and model["throughput_per_s"] > 0 for model in models.values())
+
+
+@pytest.mark.parametrize(
+    "wrong, key",
+    [
+        (settings(), "models"),
+        ({**settings(lkca=SMALL), "bands": "many"}, "bands"),
+        (settings(lkca=SMALL | {"arch": "unet"}), "models.lkca.arch"),
+        (settings(lkca=SMALL | {"upsampler": {"groups": 3}}), "upsampler.groups: 3"),
+    ],
+)
+def test_wrong_settings_are_one_sentence(wrong, key, tmp_path, capfd):
+    path, out = tmp_path / "settings.json", tmp_path / "out.json"
+    path.write_text(json.dumps(wrong))
+    assert main(["efficiency", "--settings", str(path), "--out", str(out)]) == 2
+    stderr = capfd.readouterr().err
+    assert stderr.startswith("lkca: ") and key in stderr and stderr.count("\n") == 1
+    assert not out.exists()
+
+
+def test_killed_process_is_a_resource_error():
+    with pytest.raises(ResourceError, match="a process was killed"):
+        run_in_subprocess(os._exit, 9)
