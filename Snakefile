@@ -17,7 +17,7 @@ rule all:
 rule bicubic_check:
     """The protocol's checksum, without training: the bicubic rows of the scenes that are there, against the paper's."""
     input:
-        JOBS.bicubic_checks(),
+        JOBS.bicubic_targets(),
 
 
 # One target a table and a figure: snakemake --cores all table_V
@@ -27,7 +27,7 @@ for name in EXPERIMENT.report.tables:
         name:
             f"table_{name}"
         input:
-            JOBS.table_files(name),
+            list(JOBS.get("table", {"table": name}).outputs.values()),
 
 
 for name in EXPERIMENT.report.figures:
@@ -36,4 +36,4 @@ for name in EXPERIMENT.report.figures:
         name:
             f"figure_{name}"
         input:
-            JOBS.figure_files(name),
+            list(JOBS.get("figure", {"figure": name}).outputs.values()),

@@ -35,7 +35,7 @@ from typing import Any, NamedTuple
 import psutil
 import yaml
 
-from lkca.config.load import experiment, merged, read_config
+from lkca.config.load import deep_merge, parse_config, read_config
 from lkca.core.files import read_json, sha256
 from lkca.data.catalog import CUBES
 from lkca.errors import LkcaError
@@ -193,7 +193,7 @@ def rehearse(name: str, folder: Path) -> list[dict[str, Any]]:
     """
     case, paper = CASES[name], read_config([REPOSITORY / "config.yaml"])
     scene = paper.scenes[case.scene]
-    cube = scene.described().model_dump(mode="json")
+    cube = scene.resolve_cube().model_dump(mode="json")
     file = cube["files"][0] if case.form is None else cube["forms"][case.form]
     place = re.sub(r"(?<=\.zip)/.*", "", file["path"])
     work, source = folder / "work", folder / "served" / Path(place).name
@@ -235,8 +235,8 @@ def rehearse(name: str, folder: Path) -> list[dict[str, Any]]:
         cube |= {"files": [file], "forms": []}
         overlay = {"experiment": "rehearsal", "scenes": {case.scene: {"cube": cube}}}
         (work / "overlay.yaml").write_text(json.dumps(overlay))  # YAML holds JSON
-        config = merged(yaml.safe_load((REPOSITORY / "config.yaml").read_text(encoding="utf-8")), overlay)
-        (work / "experiment.json").write_text(experiment(config).model_dump_json())
+        config = deep_merge(yaml.safe_load((REPOSITORY / "config.yaml").read_text(encoding="utf-8")), overlay)
+        (work / "experiment.json").write_text(parse_config(config).model_dump_json())
         terms = ["--accept-terms"] if cube["confirm"] else []
         files = ["--config", str(REPOSITORY / "config.yaml"), "overlay.yaml"]
         show(step("fetch", ["fetch", case.scene, *files, *terms]))

@@ -23,7 +23,7 @@ import yaml
 from networks import ending, facts_of, file_name, ready, write
 from rehearsal import memory
 
-from lkca.config.load import experiment, merged
+from lkca.config.load import deep_merge, parse_config
 from lkca.config.schema import Experiment
 from lkca.core.files import json_digest, read_json, sha256, write_json
 from lkca.errors import LkcaError
@@ -54,7 +54,7 @@ def make_up(root: Path, e: Experiment) -> int:
         rng = np.random.default_rng([seed, scale, *scene.encode(), *model.encode()])
         trained = e.models[model].train is not None
         test = e.scenes[scene].test
-        count = test.rows * test.columns // (test.sides()[0] * test.sides()[1])
+        count = test.rows * test.columns // (test.tile_shape()[0] * test.tile_shape()[1])
         scores = {
             name: (float(like[name] or made_up.SCORES[name]) * (1 + rng.normal(0, 1e-3, count) * trained)).tolist()
             for name in made_up.SCORES
@@ -73,7 +73,7 @@ def make_up(root: Path, e: Experiment) -> int:
         )
         picture = path.with_name("image.npz")
         if (scene, scale, model) not in pictures:
-            paint(picture, test.sides()[0], e.scenes[scene].bands, rng)
+            paint(picture, test.tile_shape()[0], e.scenes[scene].bands, rng)
             pictures[scene, scale, model] = picture
         else:  # other seeds' pictures are in no figure
             picture.unlink()
@@ -185,7 +185,7 @@ def main() -> None:
             (work / name).symlink_to(REPOSITORY / name)
         (work / "seeds.yaml").write_text(yaml.safe_dump({"seeds": SEEDS}))
         config = yaml.safe_load((work / "config.yaml").read_text())
-        e = experiment(merged(config, {"seeds": SEEDS}))
+        e = parse_config(deep_merge(config, {"seeds": SEEDS}))
         runs = make_up(work / "results/paper", e)
         with chdir(work):
             record(Results(e))

@@ -19,7 +19,6 @@ look. Networks and settings are those of config.yaml, at 128 bands, x4 and HR pa
 
 import argparse
 import csv
-import json
 import multiprocessing
 import os
 import signal
@@ -45,11 +44,13 @@ from scipy.io import loadmat, savemat
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, RandomSampler, default_collate
 
+from lkca.config import run as run_files
 from lkca.config.load import read_config
-from lkca.config.run import read_run, settings
-from lkca.config.schema import Experiment, Run
+from lkca.config.run import read_run
+from lkca.config.schema import Experiment, RunConfig
 from lkca.config.settings import RunSettings
 from lkca.core.files import read_json, sha256, write_json
+from lkca.core.paths import RunGroup
 from lkca.data import splits
 from lkca.data.resize import resize
 from lkca.data.settings import SplitSettings, TestTiles
@@ -193,7 +194,7 @@ class Stored(Dataset):
         return torch.from_numpy(image.transpose(2, 0, 1).copy())
 
 
-def plain_network(run: Run) -> nn.Module:
+def plain_network(run: RunConfig) -> nn.Module:
     return getattr(published, MODELS[run.arch].class_name)(run.bands, run.scale, **run.args, **run.upsampler)
 
 
@@ -281,11 +282,12 @@ def prepare(folder: Path, e: Experiment) -> None:
 
 def write_run(folder: Path, name: str, e: Experiment, model: str, split: dict, changes: dict, **args: float) -> None:
     """Write split.json and run.json in folder/name: config.yaml's with changes of `train` and of the network's args."""
-    run, place = RunSettings.of(e, "chikusei", SCALE, model).model_dump(), folder / name
+    run, place = RunSettings.of(e, RunGroup("chikusei", SCALE, model)).model_dump(), folder / name
     run |= {"train": run["train"] | changes, "args": run["args"] | args}
     write_json(place / "split.json", split)
     teacher = folder / TEACHER / "run.json" if run["distill"] else None
-    settings(json.dumps(run), 0, folder / "scene.json", place / "split.json", teacher, place / "run.json")
+    settings = RunSettings.model_validate(run)
+    run_files.write_run(settings, 0, folder / "scene.json", place / "split.json", teacher, place / "run.json")
 
 
 def measure(folder: Path, e: Experiment, name: str, changes: dict[str, Any], device: str) -> dict[str, Any]:

@@ -76,7 +76,7 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument("--manifest", type=Path, required=True)
     c.add_argument("--out", type=Path, required=True)
 
-    c = command("lkca.config.run:settings", "write the run.json of a run")
+    c = command("lkca.config.run:write_run", "write the run.json of a run", "settings")
     c.add_argument("--settings", type=Path, required=True)
     c.add_argument("--seed", type=int, required=True)
     c.add_argument("--scene", type=Path, required=True)

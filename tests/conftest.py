@@ -95,7 +95,8 @@ def rng():
 @pytest.fixture
 def tiny(tmp_path, rng):
     """A smooth random scene of 8 bands with its manifest, split at x4 and a run.json for a small LKCA-LR."""
-    from lkca.config.run import settings
+    from lkca.config.run import write_run
+    from lkca.config.settings import RunSettings
     from lkca.core.files import sha256
     from lkca.data.splits import split
 
@@ -123,7 +124,8 @@ def tiny(tmp_path, rng):
             "distill": None,
         }
         path = tmp_path / name / "run.json"
-        settings(json.dumps(usual | changes), changes.get("seed", 0), manifest, files.split, teacher, path)
+        seed = changes.pop("seed", 0)
+        write_run(RunSettings.model_validate(usual | changes), seed, manifest, files.split, teacher, path)
         return path
 
     files.run = run

@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from lkca.config import load
+from lkca.core.paths import RunGroup
 from lkca.errors import LkcaError
 from tests.conftest import REPOSITORY
 
@@ -13,7 +14,7 @@ CONFIG = yaml.safe_load((REPOSITORY / "config.yaml").read_text())
 
 
 def with_overlay(**overlay):
-    return load.experiment(load.merged(copy.deepcopy(CONFIG), overlay))
+    return load.parse_config(load.deep_merge(copy.deepcopy(CONFIG), overlay))
 
 
 def test_the_papers_tables_need_66_trainings(paper):
@@ -38,8 +39,9 @@ def test_a_variant_follows_its_base_through_an_overlay():
 def test_an_override_is_for_its_runs_alone():
     override = {"scene": "chikusei", "scale": 4, "models": ["lkca"], "train": {"epochs": 7}}
     e = with_overlay(overrides=[override])
-    assert e.train_of("chikusei", 4, "lkca").epochs == 7
-    assert e.train_of("chikusei", 8, "lkca") == e.train_of("chikusei", 4, "vdsr") == e.models["lkca"].train
+    assert e.train_settings(RunGroup("chikusei", 4, "lkca")).epochs == 7
+    others = RunGroup("chikusei", 8, "lkca"), RunGroup("chikusei", 4, "vdsr")
+    assert all(e.train_settings(other) == e.models["lkca"].train for other in others)
 
 
 def own(used="both", axes="rows columns bands", sha=None, twice=False, **changes):
@@ -162,7 +164,7 @@ def test_a_wrong_setting_stops_with_the_key_and_the_nearest_valid_one(overlay, t
 
 def test_a_missing_setting_is_named():
     with pytest.raises(LkcaError, match="train.batch is missing"):
-        load.experiment({**CONFIG, "train": {k: v for k, v in CONFIG["train"].items() if k != "batch"}})
+        load.parse_config({**CONFIG, "train": {k: v for k, v in CONFIG["train"].items() if k != "batch"}})
 
 
 def test_a_file_that_is_no_yaml_is_named(tmp_path):
@@ -181,7 +183,7 @@ def test_the_overlays_of_the_repository_are_valid():
 
 
 def test_figures_that_show_how_sure_a_number_is_show_every_seed(paper):
-    shown = {figure.kind: figure.seeds([3, 1, 2]) for figure in paper.figures.values()}
+    shown = {figure.kind: figure.shown_seeds([3, 1, 2]) for figure in paper.figures.values()}
     every = {kind for kind, seeds in shown.items() if seeds == [3, 1, 2]}
     assert every == {"speed", "curves", "differences"}
     assert all(shown[kind] == [3] for kind in ("share", "spectrum", "composite", "bands", "pixels"))

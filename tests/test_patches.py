@@ -104,7 +104,7 @@ def test_several_files_are_split_one_by_one(tmp_path):
 def make_split(folder, size, scale, patches, validation, test, **more):
     manifest, out = folder / "scene.json", folder / "split.json"
     manifest.write_text(json.dumps(manifest_of((2, *size))))
-    area = {"rows": test.rows, "columns": test.columns, "tile": test.sides()}
+    area = {"rows": test.rows, "columns": test.columns, "tile": test.tile_shape()}
     settings = {"size": patches.size, "stride": patches.stride, "validation": validation, "test": area, **more}
     split(split_settings(scale=scale, **settings), manifest, out)
     return json.loads(out.read_text())

@@ -20,6 +20,7 @@ from lkca.core import environment, gpus
 from lkca.core.files import sha256, write_json
 from lkca.core.fingerprint import of_step
 from lkca.core.locks import exclusive_lock
+from lkca.core.paths import RunKey
 from lkca.errors import LkcaError
 from lkca.models.cost import macs, parameters
 from lkca.models.registry import MODELS, build, class_path
@@ -33,7 +34,7 @@ COLUMNS = ["network", "settings", "batch", "samples_per_second", "peak_GiB", "de
 
 
 def with_overlay(**overlay):
-    return load.experiment(load.merged(CONFIG, overlay))
+    return load.parse_config(load.deep_merge(CONFIG, overlay))
 
 
 @pytest.fixture(autouse=True)
@@ -201,7 +202,7 @@ def test_the_measurements_are_of_this_kind_of_machine(paper, monkeypatch, tmp_pa
 def made_run(e, run, **changes):
     path = plan.file_of(e, run, "run.json")
     files = {"seed": run[3], "scene_sha256": "0", "split_sha256": "0", "teacher_sha256": None}
-    write_json(path, RunSettings.of(e, *run[:3]).model_dump() | files | changes)
+    write_json(path, RunSettings.of(e, RunKey(*run).group).model_dump() | files | changes)
     return path
 
 
@@ -212,7 +213,7 @@ def made_weights(e, run, steps=226_800, seconds=7200.0, **changes):
     path.with_name("history.csv").write_text(f"epoch,steps,seconds\n1,3,2.5\n300,{steps},{seconds}\n")
     results = Results(e)
     for step in ("settings", "train"):
-        job = results.jobs.of(step, dict(zip(("scene", "scale", "model", "seed"), run, strict=True)))
+        job = results.jobs.get(step, RunKey(*run)._asdict())
         results.write(job, job.code(), [])
     record = results.folder / f"{job.name}.json"
     write_json(record, json.loads(record.read_text()) | changes)

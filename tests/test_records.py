@@ -151,7 +151,7 @@ def test_a_job_that_reads_what_changes_meanwhile_is_refused(tmp_path, monkeypatc
     records.step(*words)
     record = read_record(Path("results/tiny/records/splits/chikusei_x4.json"))
     assert record.reads[str(manifest)][0] == sha256(manifest)
-    job = Results(e).jobs.named("splits/chikusei_x4")
+    job = Results(e).jobs.by_name("splits/chikusei_x4")
     assert Results(e).reason(job) is None
     from lkca.data import splits
 
@@ -179,12 +179,14 @@ def test_a_job_that_does_not_exist_is_one_sentence(tmp_path):
         records.step("claims", tmp_path / "none.json", [], 0)
 
 
-def test_every_job_of_the_paper_names_its_needs_and_they_make_what_it_reads(paper):
-    """What a job reads of the workflow is written by the jobs that it needs, and nothing is needed for nothing."""
-    jobs = {job.name: job for job in Results(paper).jobs.all}
-    assert len([job for job in jobs.values() if job.step == "train"]) == 75
-    for job in jobs.values():
-        made = {path: name for name in job.needs for path in jobs[name].outputs.values()}
-        read = [path for path in job.reads() if path.startswith("results/")]
-        assert set(read) <= made.keys(), job.name
-        assert {made[path] for path in read} == set(job.needs), job.name
+def test_needed_jobs_write_what_a_job_reads(paper):
+    jobs = Results(paper).jobs
+    assert len([job for job in jobs.all if job.step == "train"]) == 75
+    for job in jobs.all:
+        written = {path for needed in jobs.needs(job) for path in needed.outputs.values()}
+        assert {path for path in job.reads() if path.startswith("results/")} <= written, job.name
+
+
+def test_every_job_is_found_by_its_name(paper):
+    jobs = Results(paper).jobs
+    assert all(jobs.by_name(job.name) is job for job in jobs.all)

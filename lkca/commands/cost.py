@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from lkca.config.load import read_config
-from lkca.config.schema import MOST_SCALE
+from lkca.config.schema import MAX_SCALE
 from lkca.errors import LkcaError
 from lkca.models.cost import macs, parameters
 from lkca.models.registry import build
@@ -28,7 +28,7 @@ def cost(config: list[Path], model: str | None, bands: int | None, scale: int | 
     e = read_config(config)
     if model is not None and model not in e.models:
         raise LkcaError(f"--model {model} does not exist: choose one of {', '.join(e.models)}.")
-    for option, value, most in (("--bands", bands, MOST_BANDS), ("--scale", scale, MOST_SCALE)):
+    for option, value, most in (("--bands", bands, MOST_BANDS), ("--scale", scale, MAX_SCALE)):
         if value is not None and not 2 <= value <= most:
             raise LkcaError(f"{option} {value} is out of range: choose from 2 to {most}.")
     sizes = [bands] if bands else list(dict.fromkeys(scene.bands for scene in e.scenes.values()))

@@ -69,7 +69,7 @@ def named(scene: str, config: list[Path]) -> Cube:
     scenes = read_config(config).scenes
     if scene not in scenes:
         raise LkcaError(f"there is no scene {scene}: choose one of {', '.join(sorted(scenes))}.")
-    return scenes[scene].described()
+    return scenes[scene].resolve_cube()
 
 
 def _form(cube: Cube, path: Path) -> File:

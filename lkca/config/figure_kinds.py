@@ -5,12 +5,14 @@ The module of the same name in `lkca.report.figures` draws it.
 
 from typing import Literal, NamedTuple
 
+from lkca.core.paths import HISTORY_FILE, IMAGE_FILE, SCORES_FILE, SPECTRUM_FILE
+
 RunFile = Literal["scores", "spectra", "images", "histories"]
 RUN_FILES: dict[RunFile, str] = {
-    "scores": "scores.json",
-    "spectra": "spectrum.json",
-    "images": "image.npz",
-    "histories": "history.csv",
+    "scores": SCORES_FILE,
+    "spectra": SPECTRUM_FILE,
+    "images": IMAGE_FILE,
+    "histories": HISTORY_FILE,
 }
 
 

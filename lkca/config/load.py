@@ -30,11 +30,11 @@ def read_config(paths: Sequence[Path]) -> Experiment:
             raise LkcaError(f"{path} is no YAML ({' '.join(str(error).split())}): correct it.") from error
         if not isinstance(layer, Mapping):
             raise LkcaError(f"{path} holds no settings: write a map of them, like config.yaml's.")
-        config = merged(config, layer)
-    return experiment(config)
+        config = deep_merge(config, layer)
+    return parse_config(config)
 
 
-def read_frozen(path: Path) -> Experiment:
+def read_snapshot(path: Path) -> Experiment:
     """Read a checked configuration, as Experiment.model_dump_json() gives it.
 
     Raises:
@@ -48,7 +48,7 @@ def read_frozen(path: Path) -> Experiment:
         raise LkcaError(f"{path} is no configuration that the workflow has written: run snakemake again.") from None
 
 
-def experiment(config: Mapping[str, Any]) -> Experiment:
+def parse_config(config: Mapping[str, Any]) -> Experiment:
     """Check a whole configuration.
 
     Args:
@@ -63,37 +63,39 @@ def experiment(config: Mapping[str, Any]) -> Experiment:
         for name, model in models.items():
             if not isinstance(model, Mapping):
                 fail(f"models.{name}", f"{model!r} is no map of settings: write one, or base: and what differs.")
-        resolved = {name: _resolve(name, models, ()) for name in models}
+        resolved = {name: _resolve_base(name, models, ()) for name in models}
         shared = config.get("train")
         for model in resolved.values():
             if isinstance(model.get("train"), Mapping) and isinstance(shared, Mapping):
-                model["train"] = merged(shared, model["train"])
+                model["train"] = deep_merge(shared, model["train"])
         config["models"] = resolved
     scenes = config.get("scenes")
     if isinstance(scenes, Mapping):
-        config["scenes"] = {name: _own(f"config.yaml: scenes.{name}.cube", scene) for name, scene in scenes.items()}
+        config["scenes"] = {
+            name: _parse_inline_cube(f"config.yaml: scenes.{name}.cube", scene) for name, scene in scenes.items()
+        }
     checked = validate(Experiment, config, "config.yaml")
     check_references(checked)
     return checked
 
 
-def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+def deep_merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     """`over` laid over `base`: maps are merged, everything else is replaced."""
     result = dict(base)
     for key, value in over.items():
         both = isinstance(value, Mapping) and isinstance(result.get(key), Mapping)
-        result[key] = merged(result[key], value) if both else value
+        result[key] = deep_merge(result[key], value) if both else value
     return result
 
 
-def _own(where: str, scene: Any) -> Any:
+def _parse_inline_cube(where: str, scene: Any) -> Any:
     """A scene whose cube is described by config.yaml itself, with that description checked."""
     if not isinstance(scene, Mapping) or not isinstance(scene.get("cube"), Mapping):
         return scene
     return {**scene, "cube": validate(Cube, scene["cube"], where)}
 
 
-def _resolve(name: str, models: Mapping[str, Any], seen: tuple[str, ...]) -> dict[str, Any]:
+def _resolve_base(name: str, models: Mapping[str, Any], seen: tuple[str, ...]) -> dict[str, Any]:
     """A model's settings with those of its `base`, and of that one's, underneath."""
     model = dict(models[name])
     base = model.pop("base", None)
@@ -102,4 +104,4 @@ def _resolve(name: str, models: Mapping[str, Any], seen: tuple[str, ...]) -> dic
     require_known(base, models, f"models.{name}.base")
     if base in (*seen, name):
         fail(f"models.{name}.base", f"{base} leads back to {name}: name a model that does not.")
-    return merged(_resolve(base, models, (*seen, name)), model)
+    return deep_merge(_resolve_base(base, models, (*seen, name)), model)

@@ -1,37 +1,39 @@
-"""run.json: all that one training depends on."""
+"""Read and write run.json, which holds all that one training depends on."""
 
-import json
 from pathlib import Path
 
 from lkca.config.messages import validate
-from lkca.config.schema import Run
+from lkca.config.schema import RunConfig
+from lkca.config.settings import RunSettings
 from lkca.core.files import read_json, sha256, write_json
 
 
-def read_run(path: Path) -> Run:
+def read_run(path: Path) -> RunConfig:
     """Read a run.json.
 
     Raises:
-        LkcaError: If it is missing or no run.
+        DataError: If the file is missing or is no JSON.
+        ConfigError: If its content is not that of a run.json.
     """
-    return validate(Run, read_json(path), str(path))
+    return validate(RunConfig, read_json(path), str(path))
 
 
-def settings(settings: str, seed: int, scene: Path, split: Path, teacher: Path | None, out: Path) -> None:
-    """Write a run.json: all that a training depends on, and nothing else.
+def write_run(settings: RunSettings, seed: int, scene: Path, split: Path, teacher: Path | None, out: Path) -> None:
+    """Write the run.json of a run.
 
     Args:
-        settings: What `jobs.run_settings` says, as JSON.
-        seed: Of the run.
-        scene: The scene's manifest.
+        settings: What config.yaml says of the run.
+        seed: The seed of the run.
+        scene: The manifest of the scene.
         split: The split of the scene.
-        teacher: The teacher's run.json if the run distils.
+        teacher: The run.json of the teacher, if the run has one.
         out: The run.json to write.
     """
-    run = json.loads(settings) | {
-        "seed": seed,
-        "scene_sha256": read_json(scene)["sha256"],
-        "split_sha256": sha256(split),
-        "teacher_sha256": sha256(teacher) if teacher else None,
-    }
-    write_json(out, validate(Run, run, "run.json").model_dump())
+    run = RunConfig(
+        **dict(settings),
+        seed=seed,
+        scene_sha256=read_json(scene)["sha256"],
+        split_sha256=sha256(split),
+        teacher_sha256=sha256(teacher) if teacher else None,
+    )
+    write_json(out, run.model_dump())

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from lkca.config.figure_kinds import FIGURE_KINDS
+from lkca.core.paths import ExperimentPaths, RunGroup, RunKey
 from lkca.data.catalog import CUBES, Cube
 
 Count = Annotated[int, Field(ge=1)]
@@ -15,20 +16,20 @@ Index = Annotated[int, Field(ge=0)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Key = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]+$")]  # keys become folders
-MOST_SCALE = 16
-Scale = Annotated[int, Field(ge=2, le=MOST_SCALE)]
+MAX_SCALE = 16
+Scale = Annotated[int, Field(ge=2, le=MAX_SCALE)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
-def _once(values: list) -> list:
+def _unique(values: list) -> list:
     twice = next((value for i, value in enumerate(values) if value in values[:i]), None)
     if twice is not None:
         raise ValueError(f"{twice} stands there twice: once is enough")
     return values
 
 
-Names = Annotated[list[str], AfterValidator(_once)]
-Scales = Annotated[list[Scale], Field(min_length=1), AfterValidator(_once)]
+Names = Annotated[list[str], AfterValidator(_unique)]
+Scales = Annotated[list[Scale], Field(min_length=1), AfterValidator(_unique)]
 Rows = Annotated[dict[str, str | None], Field(min_length=1)]  # label -> model, "not possible: why", None: not run
 NOT_POSSIBLE = "not possible: "
 
@@ -56,13 +57,13 @@ class TestArea(Settings):
     columns: Count
     tile: Side | Annotated[list[Side], Field(min_length=2, max_length=2)]
 
-    def sides(self) -> list[int]:
+    def tile_shape(self) -> list[int]:
         """Rows and columns of a tile."""
         return [self.tile, self.tile] if isinstance(self.tile, int) else self.tile
 
     @model_validator(mode="after")
     def _tiles(self) -> Self:
-        if self.rows % self.sides()[0] or self.columns % self.sides()[1]:
+        if self.rows % self.tile_shape()[0] or self.columns % self.tile_shape()[1]:
             raise ValueError(f"tile {self.tile} must divide rows {self.rows} and columns {self.columns}")
         return self
 
@@ -81,11 +82,11 @@ class Scene(Settings):
     title: str
     cube: str | Cube
     bands: Annotated[int, Field(ge=2)]
-    mirror: Annotated[list[Literal["rows", "columns"]], AfterValidator(_once)]
+    mirror: Annotated[list[Literal["rows", "columns"]], AfterValidator(_unique)]
     test: TestArea
     composite: Composite
 
-    def described(self) -> Cube:
+    def resolve_cube(self) -> Cube:
         """Its cube."""
         return CUBES[self.cube] if isinstance(self.cube, str) else self.cube
 
@@ -172,9 +173,10 @@ class Table(Settings):
     scales: Scales
     rows: Rows
 
-    def runs(self) -> list[tuple[str, int, str]]:
-        """Its (scene, scale, model), of each seed."""
-        return [(self.scene, scale, model) for scale in self.scales for model in models_of_rows(self.rows).values()]
+    def groups(self) -> list[RunGroup]:
+        """Return the runs that it shows, each with all seeds."""
+        models = models_in_rows(self.rows).values()
+        return [RunGroup(self.scene, scale, model) for scale in self.scales for model in models]
 
 
 class Figure(Settings):
@@ -188,29 +190,30 @@ class Figure(Settings):
 
     @model_validator(mode="after")
     def _check_kind(self) -> Self:
-        kind, models = FIGURE_KINDS[self.kind], models_of_rows(self.rows)
+        kind, models = FIGURE_KINDS[self.kind], models_in_rows(self.rows)
         if kind.one_scene and len(self.scenes) > 1:
             raise ValueError(f"a {self.kind} figure shows one scene: make a figure for each")
         if kind.compares_rows and (len(models) < 2 or next(iter(self.rows)) not in models):
             raise ValueError(f"a {self.kind} figure compares with the first row: give it and another row a model")
         return self
 
-    def seeds(self, seeds: list[int]) -> list[int]:
-        """Which of the experiment's seeds it shows."""
+    def shown_seeds(self, seeds: list[int]) -> list[int]:
+        """Return those of the experiment's seeds that it shows."""
         return seeds if FIGURE_KINDS[self.kind].all_seeds else seeds[:1]
 
-    def runs(self) -> list[tuple[str, int, str]]:
-        """Its (scene, scale, model), of the seeds that it shows."""
-        return [(scene, self.scale, model) for scene in self.scenes for model in models_of_rows(self.rows).values()]
+    def groups(self) -> list[RunGroup]:
+        """Return the runs that it shows, each with the seeds of `shown_seeds`."""
+        models = models_in_rows(self.rows).values()
+        return [RunGroup(scene, self.scale, model) for scene in self.scenes for model in models]
 
 
-def models_of_rows(rows: Rows) -> dict[str, str]:
-    """The rows that are run, label -> model."""
+def models_in_rows(rows: Rows) -> dict[str, str]:
+    """Return the rows that are run, label -> model."""
     return {label: model for label, model in rows.items() if model and not model.startswith(NOT_POSSIBLE)}
 
 
-class Run(Settings):
-    """Everything that one training depends on: the content of run.json."""
+class RunConfig(Settings):
+    """The content of run.json: everything that one training depends on."""
 
     experiment: str
     scene: str
@@ -234,7 +237,7 @@ class Experiment(Settings):
     experiment: Key
     title: str
     stand_in: str | None
-    seeds: Annotated[list[Seed], Field(min_length=1), AfterValidator(_once)]
+    seeds: Annotated[list[Seed], Field(min_length=1), AfterValidator(_unique)]
     report: Report
     scenes: dict[Key, Scene]
     patches: dict[Annotated[str, StringConstraints(pattern=r"^x([2-9]|1[0-6])$")], Patches]
@@ -246,18 +249,33 @@ class Experiment(Settings):
     tables: dict[Key, Table]
     figures: dict[Key, Figure]
 
-    def train_of(self, scene: str, scale: int, model: str) -> Train | None:
-        """The training settings of a run: the model's, with the overrides for this scene and scale laid over them."""
-        train = self.models[model].train
+    @property
+    def paths(self) -> ExperimentPaths:
+        """Where the results of the experiment are."""
+        return ExperimentPaths.of(self.experiment)
+
+    def is_trained(self, model: str) -> bool:
+        """Return whether a model is a network, not a method without training."""
+        return self.models[model].train is not None
+
+    def train_settings(self, group: RunGroup) -> Train | None:
+        """Return the training settings of runs: the model's, with the overrides for this scene and scale laid over."""
+        train = self.models[group.model].train
         for override in self.overrides:
-            if train and (override.scene, override.scale) == (scene, scale) and model in override.models:
+            applies = (override.scene, override.scale) == (group.scene, group.scale) and group.model in override.models
+            if train and applies:
                 train = Train.model_validate(train.model_dump() | override.train)
         return train
 
-    def runs(self) -> list[tuple[str, int, str, int]]:
-        """All (scene, scale, model, seed) that the tables, figures and teachers need, in a stable order."""
-        wanted = {run for name in self.report.tables for run in self.tables[name].runs()}
-        wanted |= {run for name in self.report.figures for run in self.figures[name].runs()}
-        distilled = [(scene, scale, self.models[model].distill) for scene, scale, model in wanted]
-        wanted |= {(scene, scale, distill.teacher) for scene, scale, distill in distilled if distill}
-        return [(*run, seed) for run in sorted(wanted) for seed in self.seeds]
+    def teacher(self, run: RunKey) -> RunKey | None:
+        """Return the run whose network teaches the network of a run; None without distillation."""
+        distill = self.models[run.model].distill
+        return run._replace(model=distill.teacher) if distill else None
+
+    def runs(self) -> list[RunKey]:
+        """Return all runs that the tables, the figures and the students need, sorted by scene, scale and model."""
+        groups = {group for name in self.report.tables for group in self.tables[name].groups()}
+        groups |= {group for name in self.report.figures for group in self.figures[name].groups()}
+        distilled = [(group, self.models[group.model].distill) for group in groups]
+        groups |= {group._replace(model=distill.teacher) for group, distill in distilled if distill}
+        return [group.with_seed(seed) for group in sorted(groups) for seed in self.seeds]

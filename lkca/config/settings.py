@@ -19,6 +19,7 @@ from lkca.config.schema import (
     Table,
     Train,
 )
+from lkca.core.paths import RunGroup
 from lkca.data.settings import SceneSettings, SplitSettings, TestTiles
 from lkca.models.registry import MODELS
 
@@ -27,7 +28,7 @@ def make_scene_settings(experiment: Experiment, scene: str) -> SceneSettings:
     """Return how a scene is cut from its cube."""
     s = experiment.scenes[scene]
     cube_name = s.cube if isinstance(s.cube, str) else None
-    return SceneSettings(name=scene, cube_name=cube_name, cube=s.described(), bands=s.bands, mirror=s.mirror)
+    return SceneSettings(name=scene, cube_name=cube_name, cube=s.resolve_cube(), bands=s.bands, mirror=s.mirror)
 
 
 def make_split_settings(experiment: Experiment, scene: str, scale: int) -> SplitSettings:
@@ -39,7 +40,7 @@ def make_split_settings(experiment: Experiment, scene: str, scale: int) -> Split
         stride=patches.stride,
         sampling=experiment.sampling,
         validation=experiment.validation,
-        test=TestTiles(rows=test.rows, columns=test.columns, tile=test.sides()),
+        test=TestTiles(rows=test.rows, columns=test.columns, tile=test.tile_shape()),
     )
 
 
@@ -58,19 +59,19 @@ class RunSettings(Settings):
     distill: Distill | None
 
     @classmethod
-    def of(cls, experiment: Experiment, scene: str, scale: int, model: str) -> Self:
-        """Return the settings of a run."""
-        m = experiment.models[model]
+    def of(cls, experiment: Experiment, group: RunGroup) -> Self:
+        """Return the settings of the runs of a group."""
+        m = experiment.models[group.model]
         return cls(
             experiment=experiment.experiment,
-            scene=scene,
-            scale=scale,
-            model=model,
-            bands=experiment.scenes[scene].bands,
+            scene=group.scene,
+            scale=group.scale,
+            model=group.model,
+            bands=experiment.scenes[group.scene].bands,
             arch=m.arch,
             args=m.args,
             upsampler=m.upsampler.model_dump() if m.upsampler else None,
-            train=experiment.train_of(scene, scale, model),
+            train=experiment.train_settings(group),
             distill=m.distill,
         )
 
@@ -214,11 +215,11 @@ class FigureSettings(Settings):
             rows=f.rows,
             scenes={
                 name: FigureScene(
-                    title=scene.title, nanometres=scene.described().nanometres, **scene.composite.model_dump()
+                    title=scene.title, nanometres=scene.resolve_cube().nanometres, **scene.composite.model_dump()
                 )
                 for name, scene in scenes.items()
             },
-            seeds=f.seeds(experiment.seeds),
+            seeds=f.shown_seeds(experiment.seeds),
             looks={label: models.index(model) for label, model in f.rows.items() if model in models},
             stand_in=experiment.stand_in,
         )
@@ -260,7 +261,7 @@ class ReportScene(Settings):
     def of(cls, experiment: Experiment, scene: str) -> Self:
         """Return what the report says of a scene."""
         s = experiment.scenes[scene]
-        cube = s.described()
+        cube = s.resolve_cube()
         cited = {name: getattr(cube, name) for name in cls.model_fields.keys() & type(cube).model_fields.keys()}
         return cls(title=s.title, image=s.composite.image, **cited)
 

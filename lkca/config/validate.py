@@ -4,7 +4,8 @@ from pydantic import ValidationError
 
 from lkca.config.figure_kinds import FIGURE_KINDS
 from lkca.config.messages import fail, format_error, require_known
-from lkca.config.schema import Experiment, Model, Scene, Train, models_of_rows
+from lkca.config.schema import Experiment, Model, Scene, Train, models_in_rows
+from lkca.core.paths import RunGroup
 from lkca.data.catalog import CUBES
 from lkca.errors import ConfigError, LkcaError
 from lkca.models.registry import MODELS, check_arguments, check_entry, check_sizes
@@ -35,7 +36,7 @@ def check_references(e: Experiment) -> None:
         for model in override.models:
             require_known(model, [name for name in e.models if e.models[name].train], f"overrides.{i}.models")
             try:
-                e.train_of(override.scene, override.scale, model)
+                e.train_settings(RunGroup(override.scene, override.scale, model))
             except ValidationError as error:
                 where = f"overrides for {override.scene} x{override.scale} {model}, train"
                 raise LkcaError(format_error(Train, error.errors()[0], where)) from None
@@ -52,7 +53,7 @@ def check_references(e: Experiment) -> None:
 def _check_scene(where: str, scene: Scene) -> None:
     if isinstance(scene.cube, str):
         require_known(scene.cube, CUBES, f"{where}.cube")
-    cube = scene.described()
+    cube = scene.resolve_cube()
     most = len(cube.band_numbers())
     if scene.bands > most:
         fail(f"{where}.bands", f"{scene.bands} is more than the cube's {most}: choose {most} or fewer.")
@@ -65,7 +66,7 @@ def _check_scene(where: str, scene: Scene) -> None:
     if scene.test.rows > rows - ("both" in uses) or scene.test.columns > columns:
         told = f"{scene.test.rows} x {scene.test.columns} leave no room in {rows} x {columns} pixels"
         fail(f"{where}.test", f"{told}: choose less.")
-    height, width = scene.test.sides()
+    height, width = scene.test.tile_shape()
     if scene.composite.zoom:
         row, column, side = scene.composite.zoom
         if side < 1 or row + side > height or column + side > width:
@@ -80,14 +81,14 @@ def _check_scene(where: str, scene: Scene) -> None:
 
 def _check_rows(e: Experiment, where: str, scenes: list[str], scales: list[int], rows: dict[str, str | None]) -> None:
     """The rows of a table or a figure and what they are of."""
-    models = models_of_rows(rows)
+    models = models_in_rows(rows)
     for label, model in models.items():
         require_known(model, e.models, f"{where}.rows.{label}")
     for scene in scenes:
         require_known(scene, e.scenes, f"{where}.scene")
         for scale in scales:
             require_known(f"x{scale}", e.patches, f"{where}.scale")
-            sizes = [(f"scenes.{scene}.test.tile", side) for side in e.scenes[scene].test.sides()]
+            sizes = [(f"scenes.{scene}.test.tile", side) for side in e.scenes[scene].test.tile_shape()]
             for key, side in [(f"patches.x{scale}.size", e.patches[f"x{scale}"].size), *sizes]:
                 if side % scale:
                     fail(key, f"{side} is no multiple of the scale {scale}: choose {side // scale * scale or scale}.")

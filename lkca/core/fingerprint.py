@@ -26,7 +26,7 @@ STEPS = {
     "fetch": "lkca.data.scenes:fetch_files",
     "scene": "lkca.data.scenes:scene",
     "split": "lkca.data.splits:split",
-    "settings": "lkca.config.run:settings",
+    "settings": "lkca.config.run:write_run",
     "train": "lkca.training.train:train",
     "evaluate": "lkca.scoring.evaluate:evaluate",
     "spectrum": "lkca.scoring.singular_values:spectrum",
@@ -45,7 +45,21 @@ PLUMBING = {
     *(f"lkca.core.files:{name}" for name in ("atomic_write", "sha256", "json_digest", "read_json", "write_json")),
     "lkca.data.sandbox",
     "lkca.models.registry",  # the class of the network is a root of its own
-    *(f"lkca.config.{name}" for name in ("figure_kinds", "jobs", "load", "messages", "run", "schema", "validate")),
+    *(
+        f"lkca.config.{name}"
+        for name in (
+            "figure_kinds",
+            "job",
+            "jobs",
+            "load",
+            "messages",
+            "report_jobs",
+            "run",
+            "run_jobs",
+            "schema",
+            "validate",
+        )
+    ),
     *(f"lkca.training.{name}" for name in ("checkpoint", "progress", "resume")),
     "lkca.pipeline.records",
 }

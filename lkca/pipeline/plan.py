@@ -26,7 +26,7 @@ from lkca.config.settings import RunSettings, make_split_settings
 from lkca.core import gpus
 from lkca.core.files import read_csv, read_json, sha256
 from lkca.core.locks import lock_path, try_lock
-from lkca.core.paths import STATE_PATTERN, WEIGHTS_FILE
+from lkca.core.paths import STATE_PATTERN, WEIGHTS_FILE, RunGroup, RunKey
 from lkca.data import patches, splits
 from lkca.errors import LkcaError
 from lkca.models.registry import MODELS, CostEstimate, estimate_cost
@@ -61,7 +61,7 @@ def work(e: Experiment, run: Run) -> float:
     student = network_cost(e, run)
     teacher = network_cost(e, (*run[:2], m.distill.teacher)) if m.distill else CostEstimate(0, 0, 0)
     passes = 3 * (student.macs + KEPT * student.activations) + teacher.macs + KEPT * teacher.activations
-    return passes * pixels(e, run) * e.train_of(*run[:3]).batch
+    return passes * pixels(e, run) * e.train_settings(RunGroup(*run[:3])).batch
 
 
 def counted(e: Experiment, scene: str, scale: int) -> dict[str, int] | None:
@@ -70,7 +70,7 @@ def counted(e: Experiment, scene: str, scale: int) -> dict[str, int] | None:
     Raises:
         LkcaError: If the scene is too small for the split.
     """
-    cube, manifest = e.scenes[scene].described(), Path(f"results/{e.experiment}/scenes/{scene}.json")
+    cube, manifest = e.scenes[scene].resolve_cube(), Path(f"results/{e.experiment}/scenes/{scene}.json")
     if crop := cube.crop or (cube.shape and (0, cube.shape[0], 0, cube.shape[1])):
         rows, columns = crop[1] - crop[0], crop[3] - crop[2]
         uses = [file.use for file in cube.files]
@@ -131,7 +131,7 @@ class Estimates:
 
     def pace(self, run: Run) -> float:
         """Multiply-accumulates a second: as runs of this model reached, or as measured of the network most like it."""
-        m, recipe = self.e.models[run[2]], self.e.train_of(*run[:3])
+        m, recipe = self.e.models[run[2]], self.e.train_settings(RunGroup(*run[:3]))
         if not self.rows or (run[2], run[1]) in self.seen:
             return self.seen.get((run[2], run[1]), ASSUMED)
 
@@ -149,7 +149,7 @@ class Estimates:
 
         row = min(self.rows, key=unlike)
         same = "chikusei", 4, row["network"]  # what was measured: 128 bands, x4, LR patches of 16 x 16
-        a_sample = work(self.measured, same) / self.measured.train_of(*same).batch
+        a_sample = work(self.measured, same) / self.measured.train_settings(RunGroup(*same)).batch
         return float(row["samples_per_second"]) * a_sample / (1 if self.of_gpu else int(row["threads"]))
 
     def scene(self, run: Run) -> dict[str, int] | None:
@@ -163,12 +163,12 @@ class Estimates:
 
     def steps(self, run: Run) -> int | None:
         """Steps of an epoch; None where they are not known yet."""
-        recipe, scene = self.e.train_of(*run[:3]), self.scene(run)
+        recipe, scene = self.e.train_settings(RunGroup(*run[:3])), self.scene(run)
         return scene and min(recipe.steps or inf, ceil(scene["train"] * patches.ORIENTATIONS / recipe.batch))
 
     def training(self, run: Run) -> Estimate:
         """Of a whole training."""
-        recipe, steps, own = self.e.train_of(*run[:3]), self.steps(run), network_cost(self.e, run)
+        recipe, steps, own = self.e.train_settings(RunGroup(*run[:3])), self.steps(run), network_cost(self.e, run)
         images = recipe.batch if self.gpu else min(recipe.batch, patches.CPU_MICRO_BATCH)
         activations = images * pixels(self.e, run) * own.activations
         needs = 4 * activations + 16 * own.parameters  # with gradient and Adam's moments
@@ -181,7 +181,10 @@ class Estimates:
     def evaluation(self, run: Run) -> Estimate:
         """Of the reconstruction and the scores of all test images."""
         m, own, scene = self.e.models[run[2]], network_cost(self.e, run), self.e.scenes[run[0]]
-        image, images = scene.test.sides()[0] * scene.test.sides()[1], (self.scene(run) or {"test": 1})["test"]
+        image, images = (
+            scene.test.tile_shape()[0] * scene.test.tile_shape()[1],
+            (self.scene(run) or {"test": 1})["test"],
+        )
         wide = 6 * m.args["width"] if MODELS[m.arch].power_of_two_only else 0  # channels as large as the result
         needs = 4 * image * (5 * scene.bands + wide) + 4 * own.parameters
         forward = (own.macs + KEPT * own.activations) / run[1] ** 2 / (self.pace(run) if m.train else ASSUMED)
@@ -212,9 +215,9 @@ class Training:
 
 def trainings(results: Results, estimates: Estimates) -> list[Training]:
     """All trainings of an experiment with what results/ tells of them, ordered by state."""
-    e, found = results.jobs.e, {}
+    e, found = results.experiment, {}
     for run in e.runs():
-        if recipe := e.train_of(*run[:3]):
+        if recipe := e.train_settings(RunGroup(*run[:3])):
             state, done, spent = _state(results, run)
             found[run] = Training(run, state, recipe.epochs, estimates.steps(run), done, spent)
     begun = [each for each in found.values() if each.done and each.spent]
@@ -242,11 +245,14 @@ def file_of(e: Experiment, run: Run, name: str) -> Path:
 
 def _state(results: Results, run: Run) -> tuple[str, int, float]:
     """State, steps and seconds of a training; of files that belong to other settings or other code nothing counts."""
-    e = results.jobs.e
+    e = results.experiment
     settings, history = file_of(e, run, "run.json"), file_of(e, run, "history.csv")
-    if not settings.exists() or not RunSettings.of(e, *run[:3]).model_dump().items() <= read_json(settings).items():
+    if (
+        not settings.exists()
+        or not RunSettings.of(e, RunGroup(*run[:3])).model_dump().items() <= read_json(settings).items()
+    ):
         return "waiting", 0, 0.0
-    job = results.jobs.of("train", dict(zip(("scene", "scale", "model", "seed"), run, strict=True)))
+    job = results.jobs.get("train", RunKey(*run)._asdict())
     if results.reason(job) is None and not results.changed(job):
         last = read_csv(history)[-1]
         return "done", int(last["steps"]), float(last["seconds"])
@@ -288,7 +294,7 @@ def plan(config: list[Path]) -> None:
     from rich.table import Table
 
     results, total = Results(read_config(config)), len(gpus.visible_gpus())
-    e = results.jobs.e
+    e = results.experiment
     for scene, scale in sorted({run[:2] for run in e.runs()}):
         counted(e, scene, scale)
     estimates = Estimates(e, gpu=total > 0)
@@ -358,7 +364,7 @@ def _disk(e: Experiment, estimates: Estimates, runs: list[Run]) -> str:
     """What is still to come, and the room for it."""
     downloads, unknown, cut = 0, [], 0
     for scene, scale in {run[0]: run[1] for run in e.runs()}.items():
-        cube, of = e.scenes[scene].described(), estimates.scene((scene, scale))
+        cube, of = e.scenes[scene].resolve_cube(), estimates.scene((scene, scale))
         if of and not Path(f"results/{e.experiment}/scenes/{scene}.npy").exists():
             cut += 4 * e.scenes[scene].bands * of["pixels"]
         try:

@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from rich.filesize import decimal
 from safetensors import SafetensorError, safe_open
 
-from lkca.config.schema import Run
+from lkca.config.schema import RunConfig
 from lkca.core.files import json_digest, sha256
 from lkca.core.fingerprint import of_step
 from lkca.data.catalog import CUBES, File
@@ -173,7 +173,7 @@ class Check:
         self.strange: list[str] = []  # folders of runs that hold another run
         self.records: dict[str, list[Record]] = defaultdict(list)  # of each file
         self.headers: dict[str, str] = {}  # of weights: the run.json that they are of
-        self.runs: dict[str, Run] = {}  # by folder
+        self.runs: dict[str, RunConfig] = {}  # by folder
         self.scores: dict[str, Scores] = {}
         self.jobs: dict[str, JobRecord] = {}  # the records of jobs, by file
         listed = self._report()
@@ -346,7 +346,7 @@ class Check:
 
     def _run(self, folder: str) -> None:
         """Note what the files of a run record."""
-        run, scores = self._read(f"{folder}/{RUN}", Run), self._read(f"{folder}/{SCORES}", Scores)
+        run, scores = self._read(f"{folder}/{RUN}", RunConfig), self._read(f"{folder}/{SCORES}", Scores)
         of = {RUN: run, SCORES: scores, "spectrum.json": self._read(f"{folder}/spectrum.json", OfRun)}
         strangers = {name: _folder(made) for name, made in of.items() if made and _folder(made) != folder}
         if strangers:
@@ -483,7 +483,7 @@ class Check:
             told = _names(f"{name} ({number})" if number > 1 else name for name, number in left_out.items())
             self.notes.append(f"Not here, so not checked: {told}.")
 
-    def _one_experiment(self, runs: Mapping[str, Run]) -> None:
+    def _one_experiment(self, runs: Mapping[str, RunConfig]) -> None:
         """Compare settings and code of runs."""
         again = "have snakemake -R settings set all runs again; it trains those again whose settings change"
         self._one("The runs are of several experiments", {f: run.experiment for f, run in runs.items()}, again)
@@ -538,7 +538,7 @@ class Check:
             self._find(f"{what}, {_shares(values)}", todo)
 
 
-def _folder(made: Run | OfRun, model: str | None = None) -> str:
+def _folder(made: RunConfig | OfRun, model: str | None = None) -> str:
     """The folder of a run, or of another model's beside it."""
     return f"runs/{made.scene}_x{made.scale}/{model or made.model}/seed{made.seed}"
 

@@ -18,8 +18,9 @@ from typing import Annotated, Any, NamedTuple, get_type_hints
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from lkca.config.jobs import Job, Jobs
-from lkca.config.load import read_config, read_frozen
+from lkca.config.job import Job
+from lkca.config.jobs import Jobs
+from lkca.config.load import read_config, read_snapshot
 from lkca.config.schema import Experiment
 from lkca.core.files import atomic_write, sha256, write_json
 from lkca.core.fingerprint import PACKAGE, STEPS, Code, sources
@@ -195,6 +196,7 @@ class Results:
                 for digest, *numbers in (*record.reads.values(), *record.writes.values()):
                     if numbers:
                         self.hashes.know(digest, numbers)
+        self.experiment = experiment
         self.jobs = Jobs(experiment, self.adoptions())
         self._reasons: dict[str, Reason | None] = {}
         self._changed: dict[str, bool] = {}
@@ -229,7 +231,7 @@ class Results:
             for label, digest in now.items()
             if digest and digest != read.get(label) and (label in read or digest not in renamed)
         ]
-        headers = [label for label in gone if job.raw and label.lower().endswith(".hdr")]  # their files are there
+        headers = [label for label in gone if job.raw_files and label.lower().endswith(".hdr")]  # their files are there
         changed += [label for label in gone if label in headers or self.hashes.of(label)]
         if changed:
             return Reason(CHANGED, _listed(_change(label, read, now) for label in changed))
@@ -249,7 +251,7 @@ class Results:
         if job.name not in self._changed:
             reason = self.reason(job)
             own = self.is_forced(job) or reason is not None and reason.kind == CHANGED
-            self._changed[job.name] = own or any(self.changed(self.jobs.named(name)) for name in job.needs)
+            self._changed[job.name] = own or any(self.changed(needed) for needed in self.jobs.needs(job))
         return self._changed[job.name]
 
     def is_forced(self, job: Job) -> bool:
@@ -260,8 +262,7 @@ class Results:
         """Why a job runs, where it does: its own reason, or the first job that it needs and that runs."""
         if own := self.reason(job):
             return own.text
-        needed = map(self.jobs.named, job.needs)
-        again = (each.name for each in needed if self.reason(each) or self.changed(each))
+        again = (each.name for each in self.jobs.needs(job) if self.reason(each) or self.changed(each))
         return next((f"{name} runs again" for name in again), "it was asked for")
 
     def pending(self) -> dict[str, str]:
@@ -273,8 +274,8 @@ class Results:
         jobs = {job.name: job for job in self.jobs.all}
         users: dict[str, list[Job]] = {name: [] for name in jobs}
         for job in jobs.values():
-            for need in job.needs:
-                users[need].append(job)
+            for needed in self.jobs.needs(job):
+                users[needed.name].append(job)
         wanted = {*self.jobs.targets()}
         waiting = [job for job in jobs.values() if self.changed(job) or self._gone(job) & wanted]
         running: set[str] = set()
@@ -284,7 +285,7 @@ class Results:
                 continue
             running.add(job.name)
             waiting += [user for user in users[job.name] if self._gone(job) & user.reads().keys()]
-            waiting += [jobs[name] for name in job.needs if self._gone(jobs[name]) & job.reads().keys()]
+            waiting += [needed for needed in self.jobs.needs(job) if self._gone(needed) & job.reads().keys()]
         return {name: self.why(job) for name, job in jobs.items() if name in running}
 
     def _gone(self, job: Job) -> set[str]:
@@ -386,8 +387,8 @@ def step(name: str, experiment: Path, outputs: list[Path], gpus: int) -> None:
     Raises:
         LkcaError: If the job refuses its input, or a file that it reads is changed meanwhile.
     """
-    results = Results(read_frozen(experiment))
-    job, record = results.jobs.named(name), results.records.get(name)
+    results = Results(read_snapshot(experiment))
+    job, record = results.jobs.by_name(name), results.records.get(name)
     if len(outputs) != len(job.outputs):
         raise LkcaError(f"--outputs: {name} writes {len(job.outputs)} files, not {len(outputs)}: name each of them.")
     files, code = sources(), job.code()
@@ -408,7 +409,7 @@ def step(name: str, experiment: Path, outputs: list[Path], gpus: int) -> None:
         raise LkcaError(f"the code of lkca was changed while {name} started: run snakemake again.")
     with failing_once(name, {"settings": job.decided_by(), "code": code.digest, "reads": before}):
         run(**options)
-    job = Jobs(results.jobs.e, results.jobs.adopted).named(name)  # files that were downloaded are there now
+    job = Jobs(results.experiment, results.jobs.adoptions).by_name(name)  # files that were downloaded are there now
     results.hashes.by_path.clear()
     for path, digest in before.items():
         if digest and results.hashes.of(path) != digest:
@@ -445,7 +446,9 @@ def adopt(config: list[Path], because: str, jobs: list[str]) -> int:
     every = [job for job in results.jobs.all if job.step != "report"]  # which is made again, to show what was adopted
     for name in jobs:
         if not any(_is_below(job, name) for job in every):
-            raise LkcaError(f"{name} is no job of {results.jobs.e.experiment}, nor the folder of one: see lkca plan.")
+            raise LkcaError(
+                f"{name} is no job of {results.experiment.experiment}, nor the folder of one: see lkca plan."
+            )
     every = [job for job in every if not jobs or any(_is_below(job, name) for name in jobs)]
     found = {job.name: (job, reason) for job in every if (reason := results.reason(job))}
     results.hashes.save()

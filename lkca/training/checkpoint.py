@@ -8,7 +8,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from lkca.config.schema import Run
+from lkca.config.schema import RunConfig
 from lkca.core.files import atomic_write
 from lkca.errors import LkcaError
 
@@ -61,6 +61,6 @@ def load(path: Path, network: nn.Module, run_sha256: str) -> int:
     return made["epoch"]
 
 
-def reads(run: Run) -> str:
+def reads(run: RunConfig) -> str:
     """What a run is called in a log: scene, scale, model and seed."""
     return f"{run.scene} x{run.scale} {run.model} seed {run.seed}"

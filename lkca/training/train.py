@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, distributed, nn
 
 from lkca.config.run import read_run
-from lkca.config.schema import Distill, Run, Train
+from lkca.config.schema import Distill, RunConfig, Train
 from lkca.core.environment import default_device, die_with_parent, disable_malloc_trim
 from lkca.core.files import atomic_write, read_json, sha256
 from lkca.core.fingerprint import of_step
@@ -123,7 +123,7 @@ def train(
         distributed.destroy_process_group()
 
 
-def training_code(settings: Run, teacher: Path | None) -> str:
+def training_code(settings: RunConfig, teacher: Path | None) -> str:
     """The digest of the code that this training runs through, its teacher's network included."""
     of_teacher = [read_run(teacher.with_name("run.json")).arch] if teacher else []
     return of_step("train", map(class_path, [settings.arch, *of_teacher])).digest
@@ -172,18 +172,18 @@ def prepare(recipe: Train, ranks: int) -> str:
     return on
 
 
-def network(settings: Run) -> nn.Module:
+def network(settings: RunConfig) -> nn.Module:
     """The network of a run, with fresh weights."""
     return build(settings.arch, settings.bands, settings.scale, settings.args, settings.upsampler)
 
 
-def seeded(settings: Run) -> nn.Module:
+def seeded(settings: RunConfig) -> nn.Module:
     """The network of a run at its start: the same seed gives the same weights."""
     torch.manual_seed(settings.seed)
     return network(settings)
 
 
-def guiding(settings: Run, teacher: Path | None) -> nn.Module:
+def guiding(settings: RunConfig, teacher: Path | None) -> nn.Module:
     """The teacher of a run, frozen and in evaluation mode."""
     if teacher is None:
         raise LkcaError(
@@ -227,7 +227,7 @@ def parts(batch: np.ndarray, rank: int, ranks: int, on: str) -> Iterator[tuple[n
         yield part, len(part) / whole
 
 
-def objective(net: nn.Module, guide: nn.Module | None, hr: Tensor, settings: Run, epoch: int) -> Tensor:
+def objective(net: nn.Module, guide: nn.Module | None, hr: Tensor, settings: RunConfig, epoch: int) -> Tensor:
     """The losses of one batch (n, bands, size, size), a tensor of three: all (Eq. 21), L_H (Eq. 17), L_KD (Eq. 19)."""
     lr = resize(hr, 1 / settings.scale)
     with torch.autocast(hr.device.type, torch.bfloat16, settings.train.precision == "bfloat16"):

@@ -11,7 +11,7 @@ from snakemake.settings.types import DeploymentMethod
 
 sys.path.insert(0, workflow.basedir)
 from lkca.core.gpus import visible_gpus
-from lkca.config.load import experiment
+from lkca.config.load import parse_config
 from lkca.errors import LkcaError
 from lkca.core.files import atomic_write
 from lkca.core.environment import total_memory
@@ -24,7 +24,7 @@ from lkca.pipeline.records import Results
 shell.prefix(f"set -euo pipefail; export PYTHONPATH={shlex.quote(str(workflow.basedir))}; ")
 
 try:
-    EXPERIMENT = experiment(config)
+    EXPERIMENT = parse_config(config)
     RESULTS = Results(EXPERIMENT)
 except LkcaError as error:
     sys.exit(f"lkca: {error}")
@@ -83,7 +83,7 @@ def files(step):
     """
 
     def read(wildcards):
-        job, changed = JOBS.of(step, wildcards), True
+        job, changed = JOBS.get(step, wildcards), True
         if workflow.is_main_process:
             RESULTS.forced |= {*workflow.dag_settings.forcerun}  # which is not there yet when this file is read
             try:
@@ -93,7 +93,7 @@ def files(step):
             if changed:
                 stored = workflow.modifier.path_modifier.apply_default_storage  # where a profile names one
                 workflow.dag.forcefiles.update(map(stored, job.outputs.values()))
-        named = {name: paths for name, paths in {**job.inputs, "beside": list(job.beside)}.items() if paths}
+        named = {name: paths for name, paths in {**job.inputs, "beside": list(job.other_inputs)}.items() if paths}
         return named if changed else {name: ancient(paths) for name, paths in named.items()}
 
     return read
@@ -101,7 +101,7 @@ def files(step):
 
 def name_of(step):
     """A function for params: what the job is called."""
-    return lambda wildcards, input: JOBS.of(step, wildcards).name
+    return lambda wildcards, input: JOBS.get(step, wildcards).name
 
 
 def command(step):
@@ -110,12 +110,12 @@ def command(step):
     Snakemake leaves out of its own records what is made from `input`.
     """
     words = f"{PYTHON} -m lkca step {{}} --experiment {CONFIGURATION}"
-    return lambda wildcards, input: words.format(shlex.quote(JOBS.of(step, wildcards).name))
+    return lambda wildcards, input: words.format(shlex.quote(JOBS.get(step, wildcards).name))
 
 
 def why(step):
     """A function for params: why the job runs."""
-    return lambda wildcards, input: RESULTS.why(JOBS.of(step, wildcards))
+    return lambda wildcards, input: RESULTS.why(JOBS.get(step, wildcards))
 
 
 def run_of(wildcards):

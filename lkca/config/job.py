@@ -1,0 +1,71 @@
+"""A job of the workflow: what it reads and writes, and the settings and the code that decide its result."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import BaseModel
+
+from lkca.core.fingerprint import Code, of_step
+from lkca.models.registry import class_path
+
+ORDERED_MAPS = {"rows", "scenes"}  # settings whose order a reader sees; the order of all other maps has no meaning
+
+Paths = str | list[str] | None
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job of the workflow. Paths of its files are relative to the checkout.
+
+    Args:
+        step: A key of `lkca.core.fingerprint.STEPS`; also the name of the rule.
+        name: The path of its record below results/{experiment}/records, without suffix.
+        arguments: The arguments of its function that are not paths.
+        inputs: The arguments of its function that are paths of files to read.
+        outputs: The arguments of its function that are paths of files to write.
+        other_inputs: Further files of the workflow or of the checkout that it reads.
+        raw_files: Files from outside of the checkout that it reads: label -> path.
+        archs: The architectures of the networks that it uses.
+        settings: What decides its result besides files and code; the arguments where it is None.
+    """
+
+    step: str
+    name: str
+    inputs: dict[str, Paths]
+    outputs: dict[str, str]
+    arguments: dict[str, Any] = field(default_factory=dict)
+    other_inputs: tuple[str, ...] = ()
+    raw_files: dict[str, str] = field(default_factory=dict)
+    archs: tuple[str, ...] = ()
+    settings: dict[str, Any] | None = None
+
+    def workflow_files(self) -> list[str]:
+        """Return the files of the workflow and of the checkout that it reads."""
+        listed = [[paths] if isinstance(paths, str) else paths or [] for paths in self.inputs.values()]
+        return [path for paths in listed for path in paths] + [*self.other_inputs]
+
+    def reads(self) -> dict[str, str]:
+        """Return all files that it reads: label -> path; the label of a file of the workflow is its path."""
+        return {path: path for path in self.workflow_files()} | self.raw_files
+
+    def decided_by(self) -> dict[str, Any]:
+        """Return the settings that decide its result, as JSON values; a map whose order counts becomes a list."""
+        settings = self.arguments if self.settings is None else self.settings
+        canonical: dict[str, Any] = json.loads(json.dumps(_canonical(settings)))
+        return canonical
+
+    def code(self) -> Code:
+        """Return the code that decides its result."""
+        return of_step(self.step, map(class_path, self.archs))
+
+
+def _canonical(value: Any, key: str = "") -> Any:
+    """Return a value with models as maps, and maps whose order counts as lists of pairs."""
+    if isinstance(value, BaseModel):
+        value = value.model_dump(mode="json")
+    if isinstance(value, Mapping):
+        pairs = [[name, _canonical(item, name)] for name, item in value.items()]
+        return pairs if key in ORDERED_MAPS else dict(pairs)
+    return [_canonical(item) for item in value] if isinstance(value, list | tuple) else value
