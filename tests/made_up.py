@@ -9,10 +9,13 @@ import numpy as np
 
 from lkca.config.settings import FigureSettings, TableSettings
 from lkca.core.files import json_digest, sha256
+from lkca.scoring import metrics
 
-SCORES = {"MPSNR": 40.0, "MSSIM": 0.95, "SAM": 2.0, "CC": 0.96, "RMSE": 0.01, "ERGAS": 5.0}
+PRINTED_SCORES = {"MPSNR": 40.0, "MSSIM": 0.95, "SAM": 2.0, "CC": 0.96, "RMSE": 0.01, "ERGAS": 5.0}
+SCORES = dict.fromkeys(metrics.SCORES, 0.5) | PRINTED_SCORES
 ABSOLUTE = {"mae": 0.008, "mae_edges": 0.02}
 SPREAD = {"MPSNR": 1.0, "MSSIM": 0.01, "SAM": 0.25, "CC": 0.01, "RMSE": 0.001, "ERGAS": 0.5}
+SPREAD = dict.fromkeys(SCORES, 0.1) | SPREAD
 SPREAD |= {"mae": 0.001, "mae_edges": 0.002}  # how far images, blocks and bands lie about their mean
 BANDS, BLOCKS = 128, 16
 TABLE_FILES = ("csv", "md", "tex", "html", "verdicts.csv", "comparisons.csv")
