@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lkca.config.settings import FigureSettings, TableSettings
+from lkca.config.settings import FigureSettings, ReportSettings, TableSettings
 from lkca.core.files import json_digest, sha256
 from lkca.scoring import metrics
 
@@ -357,7 +357,7 @@ def report(root: Path, *, stand_in: str | None = None, word: str | None = None, 
         "image": 0,
         "sensor": "Headwall Hyperspec-VNIR-C",
         "gsd_m": 2.5,
-        "nanometres": [363, 1018],
+        "nanometres": (363, 1018),
         "source": f"https://example.org/{name}",
         "citation": f"N. Yokoya and A. Iwasaki, {name}",
         "terms": "CC BY 3.0",
@@ -373,7 +373,7 @@ def report(root: Path, *, stand_in: str | None = None, word: str | None = None, 
         "figures": [{"name": key, **chosen} for key, chosen in figures.items()],
     }
     report(
-        json.dumps(settings),
+        ReportSettings(**settings),
         [scene(root, name)],
         [split(root, name)],
         [path.with_name("run.json") for path in (*scores, teacher)],

@@ -1,4 +1,4 @@
-"""Pictures of the page: figures, and of a test image pictures, error maps and spectra, small enough to travel in it."""
+"""Images of the figures and of the page: how they are stretched and coloured, and how the page stores them."""
 
 import io
 from base64 import b64encode
@@ -11,51 +11,9 @@ import numpy as np
 from matplotlib import colormaps
 from PIL import Image
 
-MIN_RANGE = 1e-6  # of a stretch: a constant band stays finite
-COLOURS = colormaps["magma"](np.linspace(0, 1, 17))[:, :3].round(3).tolist()  # of errors, as in the figures
-
-
-def view(images: Mapping[str, Path], untrained: Collection[str]) -> dict[str, Any]:
-    """One test image, its ground truth and what every method makes of it, for the page's script.
-
-    Args:
-        images: Method -> its image.npz, all of one test image.
-        untrained: The methods whose errors do not set the colours of the error maps.
-
-    Returns:
-        {"shape": [rows, columns], "rows", "columns": the pixels that have spectra, from 0, "limit": the error that is
-        white, "truth" and "methods" by name: {"picture", "error" (grey): WebP as a data URL,
-        "spectra": {"low", "high", "values": (rows, columns, bands) as 16-bit integers from low to high, little-endian,
-        base64}}}. Pictures have one stretch, from 2 to 98 % of the truth's values in each of the three bands.
-    """
-    arrays = {name: np.load(path) for name, path in images.items()}
-    first = next(iter(arrays.values()))
-    hr, errors = first["hr"], {name: array["error"] for name, array in arrays.items()}
-    limits, limit = stretch_limits(hr), error_limit(errors, untrained)
-
-    def shown(picture: np.ndarray, error: np.ndarray, spectra: np.ndarray) -> dict[str, Any]:
-        grey = np.repeat(error[..., None] / max(limit, 1e-12), 3, -1)  # since WebP halves the resolution of colours
-        return {"picture": _webp(stretch(picture, limits), 90), "error": _webp(grey, 80), "spectra": _packed(spectra)}
-
-    def method(name: str) -> dict[str, Any]:
-        return shown(arrays[name]["sr"], errors[name], arrays[name]["spectra_sr"])
-
-    with ThreadPoolExecutor() as pool:  # WebP's encoder lets other threads run
-        methods = dict(zip(arrays, pool.map(method, arrays), strict=True))
-    return {
-        "shape": hr.shape[:2],
-        "rows": first["rows"].tolist(),
-        "columns": first["columns"].tolist(),
-        "limit": limit,
-        "truth": shown(hr, np.zeros_like(hr[..., 0]), first["spectra_hr"]),
-        "methods": methods,
-    }
-
-
-def figure(path: Path) -> str:
-    """A figure's PNG as a data URL, a third smaller and the same pixel for pixel."""
-    with Image.open(path) as image:
-        return _url(image.convert("RGB"), lossless=True, quality=0, method=2)
+MIN_RANGE = 1e-6  # of a stretch, so that a constant band stays finite
+# Colours of error maps from 0 to the error limit, those of the figures: (17, 3)
+ERROR_COLOURS = colormaps["magma"](np.linspace(0, 1, 17))[:, :3].round(3).tolist()
 
 
 def stretch_limits(hr: np.ndarray) -> np.ndarray:
@@ -84,20 +42,67 @@ def error_limit(errors: Mapping[str, np.ndarray], untrained: Collection[str]) ->
     return max(float(np.quantile(errors[name], 0.995)) for name in names)
 
 
-def _webp(image: np.ndarray, quality: int) -> str:
-    """(rows, columns, 3), shown from 0 to 1, as a data URL."""
+def encode_test_image(images: Mapping[str, Path], untrained: Collection[str]) -> dict[str, Any]:
+    """Return one test image, its ground truth and every method's reconstruction, for the page's script.
+
+    Args:
+        images: Method -> its image.npz, all of one test image.
+        untrained: The methods whose errors do not set the colour scale of the error maps.
+
+    Returns:
+        {"shape": [rows, columns], "rows", "columns": the pixels that have spectra, from 0, "limit": the error at the
+        end of the colour scale, "truth" and "methods" by name: {"picture", "error" (grey): WebP as a data URL,
+        "spectra": {"low", "high", "values": (rows, columns, bands) as 16-bit integers from low to high, little-endian,
+        base64}}}.
+    """
+    arrays = {name: np.load(path) for name, path in images.items()}
+    first = next(iter(arrays.values()))
+    hr, errors = first["hr"], {name: of_method["error"] for name, of_method in arrays.items()}
+    limits, max_error = stretch_limits(hr), error_limit(errors, untrained)
+
+    def encode(composite: np.ndarray, error: np.ndarray, spectra: np.ndarray) -> dict[str, Any]:
+        grey = np.repeat(error[..., None] / max(max_error, 1e-12), 3, -1)  # WebP halves the resolution of colours
+        return {
+            "picture": _encode_webp(stretch(composite, limits), 90),
+            "error": _encode_webp(grey, 80),
+            "spectra": _pack_spectra(spectra),
+        }
+
+    def encode_method(name: str) -> dict[str, Any]:
+        return encode(arrays[name]["sr"], errors[name], arrays[name]["spectra_sr"])
+
+    with ThreadPoolExecutor() as pool:  # the WebP encoder releases the interpreter lock
+        methods = dict(zip(arrays, pool.map(encode_method, arrays), strict=True))
+    return {
+        "shape": hr.shape[:2],
+        "rows": first["rows"].tolist(),
+        "columns": first["columns"].tolist(),
+        "limit": max_error,
+        "truth": encode(hr, np.zeros_like(hr[..., 0]), first["spectra_hr"]),
+        "methods": methods,
+    }
+
+
+def encode_png(path: Path) -> str:
+    """Return the pixels of a PNG file as a data URL of lossless WebP, which is a third smaller."""
+    with Image.open(path) as image:
+        return _data_url(image.convert("RGB"), lossless=True, quality=0, method=2)
+
+
+def _encode_webp(image: np.ndarray, quality: int) -> str:
+    """Return an image (rows, columns, 3) with values in [0, 1] as a data URL."""
     levels = np.round(np.clip(image, 0, 1) * 255).astype(np.uint8)
-    return _url(Image.fromarray(levels), quality=quality, method=2)  # slower methods save nothing here
+    return _data_url(Image.fromarray(levels), quality=quality, method=2)  # slower methods save nothing here
 
 
-def _url(image: Image.Image, **how: Any) -> str:
+def _data_url(image: Image.Image, **options: Any) -> str:
     file = io.BytesIO()
-    image.save(file, "webp", **how)
+    image.save(file, "webp", **options)
     return f"data:image/webp;base64,{b64encode(file.getvalue()).decode()}"
 
 
-def _packed(spectra: np.ndarray) -> dict[str, Any]:
-    """(bands, rows, columns) as 16-bit integers."""
+def _pack_spectra(spectra: np.ndarray) -> dict[str, Any]:
+    """Return spectra (bands, rows, columns) as 16-bit integers, base64."""
     low, high = float(spectra.min()), float(spectra.max())
-    steps = np.round((spectra.transpose(1, 2, 0) - low) / max(high - low, 1e-12) * 65535).astype("<u2")
-    return {"low": low, "high": high, "values": b64encode(steps.tobytes()).decode()}
+    levels = np.round((spectra.transpose(1, 2, 0) - low) / max(high - low, 1e-12) * 65535).astype("<u2")
+    return {"low": low, "high": high, "values": b64encode(levels.tobytes()).decode()}

@@ -259,8 +259,10 @@ def test_time_and_macs_stand_side_by_side(made):
     assert [row[2] for row in lines[1:]] == ["Bicubic", "LKCA-LR", "LKCA-Net", "SSPSR"]  # 32 is LKCA-LR's network
     assert rows["LKCA-Net"][3:] == ["0.001", "0.867", "× 2.57", "× 2", "4 3.6 to 4.8", "1,000", "512", "–", "8"]
     assert rows["Bicubic"][5:7] == ["–", "× 0.5"]
-    most = "The most MACs: SSPSR on chikusei ×4, 129 times those of LKCA-LR; its latency is 4 times LKCA-LR's."
-    assert most in made().page.words
+    sentence = (
+        "The most MACs: SSPSR on chikusei ×4, 129 times those of LKCA-LR; its latency is 4 times that of LKCA-LR."
+    )
+    assert sentence in made().page.words
     assert "speed" not in {a.get("id") for _, a in made(stand_in=made_up.STAND_IN, measured=False).page.tags}
 
 

@@ -1,0 +1,106 @@
+"""Comparisons below each table of the page: how all methods differ from the one that the reader chooses."""
+
+from collections.abc import Mapping
+from math import floor, log10
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from lkca.core.files import read_csv
+from lkca.scoring.metrics import SCORES
+
+NUMBERS = ["difference", "low", "high", "low_blocks", "high_blocks"]
+
+
+class ScoreDifference(NamedTuple):
+    """A method's score less that of the reference, as text."""
+
+    value: str
+    interval: str  # over test images and seeds; empty if there is none
+    block_interval: str  # over spatial blocks of the test images; empty if there is none
+    outcome: str  # of the method: better, worse, not resolved
+    why: str
+
+
+Differences = dict[str, dict[str, ScoreDifference]]  # method -> score -> difference
+
+
+class ScaleDifferences(NamedTuple):
+    """The differences at one scale, and the sentence about those that are not resolved; empty if all are."""
+
+    rows: Differences
+    unresolved: str
+
+
+class MethodDifferences(NamedTuple):
+    """The differences of the other methods from a reference, by scale."""
+
+    reference: str
+    scales: dict[str, ScaleDifferences]
+
+
+def read_differences(path: Path, labels: list[str]) -> list[MethodDifferences]:
+    """Return the comparisons of a table, with each method as the reference.
+
+    Args:
+        path: A *.comparisons.csv.
+        labels: The labels of the table, in its order.
+    """
+    pairs = pd.DataFrame(read_csv(path), columns=["scale", "a", "b", "score", *NUMBERS, "outcome", "why"])
+    both = pd.concat(
+        [
+            pairs.assign(method=pairs["a"], reference=pairs["b"], sign=1),
+            pairs.assign(method=pairs["b"], reference=pairs["a"], sign=-1),
+        ]
+    )
+    result = []
+    for label in labels:
+        scales = {}
+        for scale, lines in both[both["reference"] == label].groupby("scale", sort=False):
+            by_method: Differences = {}
+            for line in lines.to_dict("records"):
+                by_method.setdefault(line["method"], {})[line["score"]] = _difference(line)
+            rows = {method: by_method[method] for method in labels if method in by_method}
+            scales[str(scale)] = ScaleDifferences(rows, _unresolved_sentence(rows))
+        if scales:
+            result.append(MethodDifferences(label, scales))
+    return result
+
+
+def _difference(line: Mapping[Any, Any]) -> ScoreDifference:
+    """Return a line of comparisons.csv as text; with the sign -1 the difference is that of b from a."""
+    numbers = {name: line["sign"] * float(line[name]) for name in NUMBERS if line[name]}
+    largest = max(1e-9, *map(abs, numbers.values()))
+    digits = min(7, max(0, 2 - floor(log10(largest))))  # three significant digits of the largest
+
+    def interval(*names: str) -> str:
+        ends = sorted(numbers[name] for name in names if name in numbers)
+        return " to ".join(_signed(end, digits) for end in ends)
+
+    direction = {"a better": 1, "b better": -1, "not resolved": 0}[line["outcome"]] * line["sign"]
+    return ScoreDifference(
+        value=_signed(numbers["difference"], digits),
+        interval=interval("low", "high"),
+        block_interval=interval("low_blocks", "high_blocks"),
+        outcome={1: "better", -1: "worse", 0: "not resolved"}[direction],
+        why=line["why"],
+    )
+
+
+def _signed(value: float, digits: int) -> str:
+    text = f"{value:+.{digits}f}"
+    return text.replace("-", "−") if float(text) else text[1:]
+
+
+def _unresolved_sentence(rows: Differences) -> str:
+    methods, reasons = [], []
+    for method, scores in rows.items():
+        unresolved = {name: score for name, score in scores.items() if score.outcome == "not resolved"}
+        if unresolved:
+            names = "all scores" if len(unresolved) == len(SCORES) else ", ".join(unresolved)
+            methods.append(f"{method} ({names})")
+            reasons += [score.why for score in unresolved.values()]
+    if not methods:
+        return ""
+    return f"The test images do not decide: {', '.join(methods)}; {' or '.join(dict.fromkeys(reasons))}."

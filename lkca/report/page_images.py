@@ -1,0 +1,51 @@
+"""The images of the page's viewer: one test image of each scene and scale, as every method reconstructs it."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from lkca.config.settings import ReportSettings
+from lkca.report.images import encode_test_image
+from lkca.report.page_runs import ReportRun, RowLabels
+
+
+def encode_images(
+    settings: ReportSettings, labels: RowLabels, manifests: Mapping[str, Mapping[str, Any]], runs: Iterable[ReportRun]
+) -> Iterator[dict[str, Any]]:
+    """Yield what the viewer shows of each scene and scale: the methods of its largest table, with the first seed.
+
+    Args:
+        settings: The report.
+        labels: What each model is called.
+        manifests: Scene -> its manifest.
+        runs: All runs.
+    """
+    first_seed = {(run.scene, run.scale, run.model): run for run in runs if run.seed == settings.seeds[0]}
+    for (scene, scale), of_models in labels.items():
+        main_source = next(iter(of_models.values())).source
+        shown = {
+            model: first_seed[scene, scale, model]
+            for model, row in of_models.items()
+            if row.source == main_source and (scene, scale, model) in first_seed
+        }
+        if not shown:
+            continue
+        facts, bands = settings.scenes[scene], manifests[scene]["bands"]
+        untrained = {model for model, run in shown.items() if run.scores["untrained"]}
+        image = encode_test_image({model: run.path.with_name("image.npz") for model, run in shown.items()}, untrained)
+        yield {
+            **image,
+            "title": f"{facts.title} ×{scale}",
+            "image": facts.image + 1,
+            "nanometres": np.interp(bands, (bands[0], bands[-1]), facts.nanometres).round(1).tolist(),
+            "methods": [
+                {
+                    **image["methods"][model],
+                    "label": of_models[model].label,
+                    "psnr": run.scores["images"][facts.image]["scores"]["MPSNR"],
+                    "untrained": run.scores["steps"] if model in untrained else None,
+                }
+                for model, run in shown.items()
+            ],
+        }

@@ -1,0 +1,172 @@
+"""The runs of the page: what their files hold, their lines of the table of runs, and the data of the run window."""
+
+import gzip
+import json
+from base64 import b64encode
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from lkca.config.settings import ReportSettings
+from lkca.core.files import read_csv, read_json, sha256
+
+UNKNOWN = "–"
+IMAGE_FIELDS = ("window", "scores", "mae", "mae_edges")  # without numbers of bands and blocks, which are many
+
+
+class RowLabel(NamedTuple):
+    """What a model is called: its label, and the table or figure that has it."""
+
+    label: str
+    source: str
+
+
+RowLabels = dict[tuple[str, int], dict[str, RowLabel]]  # scene and scale -> model -> what it is called
+
+
+class ReportRun:
+    """A run with the files next to its run.json.
+
+    Args:
+        path: Its run.json.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.settings: dict[str, Any] = read_json(path)
+        self.scores: dict[str, Any] = read_json(path.with_name("scores.json"))
+        self.scores["images"] = [{name: image[name] for name in IMAGE_FIELDS} for image in self.scores["images"]]
+        self.scene, self.scale, self.model, self.seed = (
+            self.settings[name] for name in ("scene", "scale", "model", "seed")
+        )
+
+    @cached_property
+    def history(self) -> pd.DataFrame | None:
+        """The history of the training, as texts; None for a method without training."""
+        path = self.path.with_name("history.csv")
+        return pd.read_csv(path, dtype=str, keep_default_na=False) if path.exists() else None
+
+    def hashes(self) -> dict[Path, str]:
+        """Return the SHA-256 of its files; those that scores.json records are not computed again."""
+        hashes = {path: sha256(path) for path in (self.path, self.path.with_name("scores.json"))}
+        for name, key in (("weights.safetensors", "weights"), ("history.csv", "history"), ("image.npz", "image")):
+            if digest := self.scores[f"{key}_sha256"]:
+                hashes[self.path.with_name(name)] = digest
+        return hashes
+
+    def table_line(self) -> dict[str, Any]:
+        """Return its line of the table of runs."""
+        seconds = self.scores["seconds"]
+        return {
+            "scene": self.scene,
+            "scale": self.scale,
+            "model": self.model,
+            "seed": self.seed,
+            **self._training(),
+            "evaluation": format_duration(seconds["evaluation"]),
+            "seconds": seconds,
+            "memory": self._peak_memory(),
+        }
+
+    def _training(self) -> dict[str, str]:
+        if self.history is None:
+            return dict.fromkeys(("steps", "epoch", "loss", "mpsnr", "training"), UNKNOWN)
+        first, last = self.history.iloc[0], self.history.iloc[-1]
+        return {
+            "steps": f"{int(last['steps']):,}",
+            "epoch": f"{self.scores['epoch']} of {len(self.history)}",
+            "loss": f"{float(first['loss']):.4f} → {float(last['loss']):.4f}",
+            "mpsnr": f"{float(last['val_mpsnr']):.2f}",
+            "training": format_duration(float(last["seconds"])),
+        }
+
+    def _peak_memory(self) -> str:
+        """Return the highest resident memory that Snakemake measured."""
+        peaks = [
+            float(line["max_rss"])
+            for job in ("train", "evaluate")
+            for line in read_csv_if_exists(self.path.with_name(f"{job}.benchmark.tsv"), "\t")
+            if line["max_rss"] not in ("-", "NA")  # the job was too short to be measured
+        ]
+        return f"{max(peaks) / 1024:.2f} GiB" if peaks else UNKNOWN
+
+    def window_data(self) -> dict[str, Any]:
+        """Return what the run window shows of this seed: settings, scores, the curve of its training and last lines."""
+        history = None
+        if self.history is not None:
+            history = {
+                "steps": self.history["steps"].astype(int).tolist(),
+                "mpsnr": self.history["val_mpsnr"].astype(float).round(4).tolist(),
+                "last": self.history.tail(3).to_csv(index=False, lineterminator="\n").rstrip(),
+            }
+        return {"run": self.settings, "scores": self.scores, "history": history}
+
+
+def label_rows(settings: ReportSettings) -> RowLabels:
+    """Return what each model is called: by the table with most cells, else by a figure; in the order of their rows."""
+    labels: RowLabels = {}
+    for table in sorted(settings.tables, key=lambda table: -len(table.scales) * len(table.rows)):
+        for scale in table.scales:
+            of_models = labels.setdefault((table.scene, scale), {})
+            for label, model in table.rows.items():
+                of_models.setdefault(model or "", RowLabel(label, f"Table {table.name}"))
+    for figure in settings.figures:
+        for scene in figure.scenes:
+            of_models = labels.setdefault((scene, figure.scale), {})
+            for label, model in figure.rows.items():
+                of_models.setdefault(model or "", RowLabel(label, f"Figure {figure.name}"))
+    return labels
+
+
+def pack_run_windows(
+    settings: ReportSettings, labels: RowLabels, runs: Iterable[ReportRun], verdicts: Iterable[Mapping[str, str]]
+) -> str:
+    """Return the data of the run windows, by the anchor of the run's line: JSON, gzip, base64.
+
+    Args:
+        settings: The report.
+        labels: What each model is called.
+        runs: All runs; the seeds of a model share a window.
+        verdicts: Lines of all *.verdicts.csv.
+    """
+    rows = {table.name: table.rows for table in settings.tables}
+    printed: dict[tuple[str, int, str | None], list[dict[str, str]]] = {}
+    for line in verdicts:
+        key = line["scene"], int(line["scale"]), rows[line["table"]].get(line["row"])
+        shown = {name: line[name] for name in ("table", "column", "printed", "verdict", "why")}
+        printed.setdefault(key, []).append(shown)
+    windows: dict[str, dict[str, Any]] = {}
+    for run in runs:
+        row = labels.get((run.scene, run.scale), {}).get(run.model)
+        window = windows.setdefault(
+            f"run-{run.scene}-{run.scale}-{run.model}",
+            {
+                "title": f"{run.model} on {settings.scenes[run.scene].title} ×{run.scale}",
+                "label": f"{row.label}, {row.source}" if row else "",
+                "printed": printed.get((run.scene, run.scale, run.model), []),
+                "seeds": [],
+            },
+        )
+        window["seeds"].append(run.window_data())
+    return b64encode(gzip.compress(json.dumps(windows).encode(), 6, mtime=0)).decode()
+
+
+def read_csv_if_exists(path: Path, delimiter: str = ",") -> list[dict[str, str]]:
+    """Return the lines of a CSV file; none if the file is missing."""
+    return read_csv(path, delimiter) if path.exists() else []
+
+
+def format_duration(seconds: float) -> str:
+    """Return a duration in words.
+
+    Example:
+        >>> format_duration(12.34), format_duration(200), format_duration(3725)
+        ('12.3 s', '3 min 20 s', '1 h 02 min')
+    """
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{minutes} min {rest:02d} s"

@@ -1,0 +1,101 @@
+"""The measured speed on the page: MACs next to time, also as multiples of those of a reference network."""
+
+import json
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from lkca.config.settings import ReportSettings
+from lkca.report.page_runs import RowLabels
+
+REFERENCE = "lkca_lr"  # the model whose cost the paper compares the others' with
+
+
+class SpeedRow(NamedTuple):
+    """A network on one scene at one scale."""
+
+    label: str
+    model: str
+    cost: dict[str, Any]  # as in efficiency/*.json
+    macs_ratio: float  # to the reference; 0 without one
+    time_ratio: float
+
+
+class SpeedGroup(NamedTuple):
+    """The networks on one scene at one scale."""
+
+    scene: str
+    title: str
+    scale: int
+    rows: list[SpeedRow]
+
+
+class DeviceSpeed(NamedTuple):
+    """What was measured on a device."""
+
+    name: str
+    groups: list[SpeedGroup]
+
+    @property
+    def costliest(self) -> tuple[SpeedGroup, SpeedRow] | None:
+        """The network with the highest ratio of MACs; None without a reference."""
+        rows = [(group, row) for group in self.groups for row in group.rows if row.macs_ratio]
+        return max(rows, key=lambda pair: pair[1].macs_ratio) if rows else None
+
+
+def collect_speed(
+    settings: ReportSettings, labels: RowLabels, measurements: Iterable[dict[str, Any]]
+) -> list[DeviceSpeed]:
+    """Return the measured time and memory by device.
+
+    Args:
+        settings: The report.
+        labels: What each model is called.
+        measurements: Contents of efficiency/*.json.
+    """
+    devices: dict[str, DeviceSpeed] = {}
+    for content in measurements:
+        scene, scale = content["scene"], content["scale"]
+        for measured in content["measured"]:
+            name = measured["name"]
+            if measured["device"] == "cpu":
+                name += f", {format_threads(measured['threads'])}"
+            device = devices.setdefault(name, DeviceSpeed(name, []))
+            rows = _rows(labels, scene, scale, measured["models"])
+            device.groups.append(SpeedGroup(scene, settings.scenes[scene].title, scale, rows))
+    return list(devices.values())
+
+
+def reference_label(labels: RowLabels) -> str:
+    """Return what the reference is called."""
+    names = (of_models[REFERENCE].label for of_models in labels.values() if REFERENCE in of_models)
+    return next(names, REFERENCE)
+
+
+def format_threads(number: int) -> str:
+    """Return a number of threads in words."""
+    return f"{number} thread{'' if number == 1 else 's'}"
+
+
+def _rows(labels: RowLabels, scene: str, scale: int, costs: dict[str, dict[str, Any]]) -> list[SpeedRow]:
+    """Return a row for each network; models that are the same network, with the same numbers, share a row."""
+    of_models = labels[scene, scale]
+    main_source = next(iter(of_models.values())).source
+    networks: dict[str, list[str]] = {}
+    for model in of_models:
+        if model in costs:
+            networks.setdefault(json.dumps(costs[model]), []).append(model)
+    reference = costs[REFERENCE] if REFERENCE in of_models and REFERENCE in costs else None
+    rows = []
+    for first, *others in networks.values():
+        cost, row = costs[first], of_models[first]
+        main = [of_models[model].label for model in (first, *others) if of_models[model].source == main_source]
+        rows.append(
+            SpeedRow(
+                label=", ".join(main) or f"{row.label} ({row.source})",
+                model=first,
+                cost=cost,
+                macs_ratio=cost["macs"] / reference["macs"] if reference else 0,
+                time_ratio=cost["latency_s"] / reference["latency_s"] if reference else 0,
+            )
+        )
+    return rows
