@@ -128,13 +128,13 @@ def test_a_damaged_file_is_refused(save, command, damage):
     damaged = damage(path.read_bytes())
     assert damaged != path.read_bytes()
     path.write_bytes(damaged)
-    with pytest.raises(LkcaError, match=f"{path} is no whole .npy file"):
+    with pytest.raises(LkcaError, match=f"{path} is not a complete .npy file"):
         command(path)
 
 
 def test_a_npz_archive_is_refused(command, tmp_path):
     np.savez(tmp_path / "several.npz", PLAIN)
-    with pytest.raises(LkcaError, match="several.npz is no whole .npy file"):
+    with pytest.raises(LkcaError, match="several.npz is not a complete .npy file"):
         command(tmp_path / "several.npz")
 
 

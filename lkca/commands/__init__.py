@@ -1,1 +1,1 @@
-"""Commands that combine the packages: scenes, costs, arrays."""
+"""Commands that combine several packages: files of a scene, costs of networks, arrays."""

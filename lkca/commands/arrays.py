@@ -1,4 +1,4 @@
-"""Two commands for arrays of one's own, kept as .npy files: score an image, resize an image."""
+"""`lkca score` and `lkca resize`: commands for the user's own arrays, in .npy files."""
 
 import json
 import math
@@ -10,30 +10,31 @@ import numpy as np
 from lkca.core.files import atomic_write
 from lkca.data.resize import resize as resize_array
 from lkca.data.resize import resized_length
-from lkca.errors import LkcaError
+from lkca.errors import ConfigError, DataError
 from lkca.scoring.metrics import scores
 
-FACTOR = 16  # the most that `resize` enlarges or shrinks by
-SIDE = 16384  # pixels, before and after: n become m by an m x n matrix of float64
-BYTES = 2**33  # the largest array that `resize` writes
+MAX_FACTOR = 16  # of enlarging and of shrinking
+MAX_SIDE = 16384  # pixels, before and after: n pixels become m by an m x n matrix of float64
+MAX_BYTES = 2**33  # of the resized array
 
 
 def score(reference: Path, estimate: Path, scale: int) -> None:
     """Print the six scores of an image as one JSON object: MPSNR, MSSIM, SAM, CC, RMSE, ERGAS.
 
     Args:
-        reference: .npy file of the ground truth: floats (bands, rows, columns), scaled so that the peak is 1.0.
-        estimate: .npy file of the reconstruction, of the same shape.
-        scale: Upsampling factor, a whole number from 1; only ERGAS depends on it.
+        reference: .npy file of the ground truth: floats (bands, rows, columns), divided by the scene's maximum.
+        estimate: .npy file of the reconstruction, same shape.
+        scale: Upsampling factor, at least 1; only ERGAS depends on it.
 
     Raises:
-        LkcaError: If a file is not such an array, or a score is undefined for the two (see `lkca.scoring.metrics`).
+        DataError: If a file is missing or is not such an array, or a score is not defined for the two arrays (see
+            `lkca.scoring.metrics`).
     """
     hr, sr = _read(reference), _read(estimate)
     try:
         result = scores(sr, hr, scale)["scores"]
     except ValueError as error:
-        raise LkcaError(f"{estimate} cannot be scored against {reference}: {error}.") from error
+        raise DataError(f"{estimate} cannot be scored against {reference}: {error}.") from error
     print(json.dumps(result, indent=1))
 
 
@@ -43,48 +44,56 @@ def resize(input: Path, factor: float, output: Path) -> None:
     Args:
         input: .npy file: floats (bands, rows, columns).
         factor: From 1/16 to 16; above 1 enlarges, below 1 shrinks.
-        output: .npy file to write, with the input's type; it may be the input, which is replaced when all went well.
+        output: .npy file to write, of the input's dtype; may be the input file, which is replaced if there is no error.
 
     Raises:
-        LkcaError: If the input is not such an array, the factor is out of range, a side is or would be longer than
-            16384 pixels, the result would be larger than 8 GiB, or the output cannot be written.
+        ConfigError: If the factor is out of range or the output is not named .npy.
+        DataError: If the input is missing or is not such an array, a side is or would be longer than 16384 pixels, or
+            the result would be larger than 8 GiB.
+        ResourceError: If the output cannot be written.
     """
-    if not 1 / FACTOR <= factor <= FACTOR:
-        raise LkcaError(f"{input} cannot be resized by {factor}: choose a factor from 1/{FACTOR} to {FACTOR}.")
+    if not 1 / MAX_FACTOR <= factor <= MAX_FACTOR:
+        raise ConfigError(f"{input}: the factor {factor} is out of range: choose from 1/{MAX_FACTOR} to {MAX_FACTOR}.")
     if output.suffix != ".npy":
-        raise LkcaError(f"{output} does not end in .npy: name a .npy file to write.")
+        raise ConfigError(f"{output} does not end in .npy: name a .npy file to write.")
     image = _read(input)
     bands, *sides = image.shape
     shape = (bands, *(resized_length(n, factor) for n in sides))
-    if max(*sides, *shape[1:]) > SIDE or math.prod(shape) * image.itemsize > BYTES:
-        raise LkcaError(
+    if max(*sides, *shape[1:]) > MAX_SIDE or math.prod(shape) * image.itemsize > MAX_BYTES:
+        raise DataError(
             f"{input} is too large to be resized from {image.shape} to {shape}: "
-            f"crop it to sides of at most {SIDE} pixels and a result of at most {BYTES // 2**30} GiB."
+            f"crop it to sides of at most {MAX_SIDE} pixels and a result of at most {MAX_BYTES // 2**30} GiB."
         )
     result = resize_array(image, factor)
     if not np.isfinite(result).all():
-        raise LkcaError(f"{input} holds values too large for the overshoot of bicubic: divide it by its largest value.")
+        raise DataError(
+            f"{input} holds values so large that bicubic resizing overflows {image.dtype}: divide it by its maximum."
+        )
     with atomic_write(output) as part:
         np.save(part, result)
 
 
 def _read(path: Path) -> np.ndarray:
-    """Read an image: finite floats (bands, rows, columns)."""
+    """Read an image: finite floats (bands, rows, columns).
+
+    Raises:
+        DataError: If the file is missing, damaged, or holds something else.
+    """
     try:
-        image = np.lib.format.open_memmap(path, mode="r")  # the header is checked before any memory is taken
+        image = np.lib.format.open_memmap(path, mode="r")  # checks the header before it allocates memory
     except FileNotFoundError:
-        raise LkcaError(f"{path} does not exist: name a .npy file.") from None
+        raise DataError(f"{path} does not exist: name a .npy file.") from None
     except OSError as error:
-        raise LkcaError(f"{path} cannot be read ({error.strerror or error}): name a .npy file.") from error
-    except (ValueError, OverflowError, TokenError) as error:  # what numpy lets through from a broken header
-        raise LkcaError(f"{path} is no whole .npy file of numbers ({error}): write it with numpy.save.") from error
+        raise DataError(f"{path} cannot be read ({error.strerror or error}): name a .npy file.") from error
+    except (ValueError, OverflowError, TokenError) as error:  # numpy raises all of them for a damaged header
+        raise DataError(f"{path} is not a complete .npy file ({error}): write it with numpy.save.") from error
     if image.dtype.kind != "f" or image.dtype.itemsize > 8:
-        raise LkcaError(
+        raise DataError(
             f"{path} holds {image.dtype}, not float16, float32 or float64: "
-            "save it as float32, divided by the scene's largest value."
+            "save it as float32, divided by the scene's maximum."
         )
     if image.ndim != 3 or not image.size:
-        raise LkcaError(f"{path} has the shape {image.shape}: save a non-empty image as (bands, rows, columns).")
+        raise DataError(f"{path} has the shape {image.shape}: save a non-empty image as (bands, rows, columns).")
     if not np.isfinite(image).all():
-        raise LkcaError(f"{path} holds NaN or infinite values: replace them or crop them away.")
+        raise DataError(f"{path} holds NaN or infinite values: replace them or crop them away.")
     return np.array(image, order="C")

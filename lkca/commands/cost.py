@@ -3,53 +3,65 @@
 import csv
 import sys
 from pathlib import Path
+from typing import Any
 
 from lkca.config.load import read_config
-from lkca.config.schema import MAX_SCALE
-from lkca.errors import LkcaError
+from lkca.config.schema import MAX_SCALE, Model
+from lkca.errors import ConfigError
 from lkca.models.cost import macs, parameters
 from lkca.models.registry import build
 
-MOST_BANDS = 4096  # of `cost`; no sensor has more
+MAX_BANDS = 4096  # no sensor has more
+HEADER = ["model", "bands", "scale", "params", "macs"]
+NOT_POSSIBLE = "not possible"  # instead of both numbers
+
+Network = tuple[str, int, int, dict[str, Any], dict[str, int] | None]  # arguments of `build`
 
 
 def cost(config: list[Path], model: str | None, bands: int | None, scale: int | None) -> None:
-    """Print model,bands,scale,params,macs as CSV; "not possible" where an architecture does not allow a size.
+    """Print a CSV table of parameters and multiply-accumulates; "not possible" where a network does not allow a size.
 
     Args:
         config: config.yaml and overlays.
-        model: A key of its models; None is all of them.
-        bands: Spectral bands; None is each scene's.
-        scale: Upsampling factor; None is each that has patches.
+        model: Key of a model; None for all models.
+        bands: Spectral bands; None for those of each scene.
+        scale: Upsampling factor; None for each that has patches.
 
     Raises:
-        LkcaError: If the model does not exist or allows none of these sizes.
+        ConfigError: If the model does not exist or allows none of these sizes.
     """
     e = read_config(config)
     if model is not None and model not in e.models:
-        raise LkcaError(f"--model {model} does not exist: choose one of {', '.join(e.models)}.")
-    for option, value, most in (("--bands", bands, MOST_BANDS), ("--scale", scale, MAX_SCALE)):
-        if value is not None and not 2 <= value <= most:
-            raise LkcaError(f"{option} {value} is out of range: choose from 2 to {most}.")
-    sizes = [bands] if bands else list(dict.fromkeys(scene.bands for scene in e.scenes.values()))
+        raise ConfigError(f"--model {model} does not exist: choose one of {', '.join(e.models)}.")
+    for option, value, limit in (("--bands", bands, MAX_BANDS), ("--scale", scale, MAX_SCALE)):
+        if value is not None and not 2 <= value <= limit:
+            raise ConfigError(f"{option} {value} is out of range: choose from 2 to {limit}.")
+    all_bands = [bands] if bands else list(dict.fromkeys(scene.bands for scene in e.scenes.values()))
     scales = [scale] if scale else [int(name.removeprefix("x")) for name in e.patches]
-    rows: list[list] = [["model", "bands", "scale", "params", "macs"]]
-    refused = None
-    known: dict[str, tuple[int | str, int | str]] = {}  # variants that differ in training alone cost the same
+    rows: list[list[str | int]] = []
+    reason = ""
+    costs: dict[str, tuple[int, int]] = {}  # models that differ only in their training have the same cost
     for name in [model] if model else e.models:
-        chosen = e.models[name]
-        groups = chosen.upsampler.model_dump() if chosen.upsampler else None
-        for size in sizes:
+        for num_bands in all_bands:
             for factor in scales:
-                network = (chosen.arch, size, factor, chosen.args, groups)
-                if repr(network) not in known:
+                network = _network(e.models[name], num_bands, factor)
+                if repr(network) not in costs:
                     try:
-                        built = build(*network)
-                    except LkcaError as error:
-                        known[repr(network)], refused = ("not possible", "not possible"), (name, error)
-                    else:
-                        known[repr(network)] = parameters(built), macs(built, size)
-                rows.append([name, size, factor, *known[repr(network)]])
-    if refused and all(row[-1] == "not possible" for row in rows[1:]):
-        raise LkcaError("models.{}: {}".format(*refused))
-    csv.writer(sys.stdout, lineterminator="\n").writerows(rows)
+                        costs[repr(network)] = _count(network)
+                    except ConfigError as error:
+                        reason = reason or f"models.{name}: {error}"
+                numbers = costs.get(repr(network), (NOT_POSSIBLE, NOT_POSSIBLE))
+                rows.append([name, num_bands, factor, *numbers])
+    if reason and not costs:
+        raise ConfigError(reason)
+    csv.writer(sys.stdout, lineterminator="\n").writerows([HEADER, *rows])
+
+
+def _network(model: Model, bands: int, scale: int) -> Network:
+    return model.arch, bands, scale, model.args, model.upsampler.model_dump() if model.upsampler else None
+
+
+def _count(network: Network) -> tuple[int, int]:
+    """Return parameters and multiply-accumulates of a network."""
+    built = build(*network)
+    return parameters(built), macs(built, bands=network[1])
