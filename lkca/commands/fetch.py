@@ -5,7 +5,7 @@ from pathlib import Path
 from lkca.config.load import read_config
 from lkca.core.files import sha256
 from lkca.data.catalog import CUBES, Cube, File
-from lkca.data.download import verify_file
+from lkca.data.checksums import verify_file
 from lkca.data.inspection import inspect_file
 from lkca.data.sandbox import run_sandboxed
 from lkca.data.scenes import fetch_cube

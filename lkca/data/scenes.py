@@ -12,7 +12,8 @@ from rich.filesize import decimal
 from lkca.core.files import atomic_write, sha256, write_json
 from lkca.core.locks import exclusive_lock
 from lkca.data.catalog import Cube, File
-from lkca.data.download import download_cube, verify_file
+from lkca.data.checksums import verify_file
+from lkca.data.download import download_cube
 from lkca.data.inspection import (
     BLOCK_BYTES,
     find_problems,

@@ -1,0 +1,131 @@
+"""The partial download of a file: `.NAME.part`, and `.NAME.part.json`, which says what it is a part of."""
+
+import hashlib
+import io
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict
+from rich.filesize import decimal
+
+from lkca.core.locks import try_lock
+from lkca.errors import ResourceError
+
+
+class Origin(BaseModel):
+    """What a partial file is a part of.
+
+    Args:
+        url: Where it is downloaded from.
+        validator: What tells its version there: an ETag or a date; None if the server sends neither.
+        length: Bytes of the whole file, None if unknown.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    url: str
+    validator: str | None
+    length: int | None
+
+
+class PartialFile:
+    """The partial download of a file, which one process at a time may open.
+
+    Args:
+        path: Where the whole file will be.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.part = path.with_name(f".{path.name}.part")
+        self.note = path.with_name(f".{path.name}.part.json")
+        self.data: io.FileIO
+
+    @contextmanager
+    def open(self) -> Iterator[Self]:
+        """Open the partial file for this process only; delete it afterwards if it is empty.
+
+        Raises:
+            ResourceError: If another process has it open, or it cannot be written.
+        """
+        with self._disk_errors():
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.data = self.part.open("a+b", buffering=0)  # unbuffered: a kill loses nothing that has arrived
+        with self.data:
+            if not try_lock(self.data, self.part):
+                raise ResourceError(
+                    f"{self.path} is being downloaded by another process: wait until that process ends."
+                )
+            try:
+                yield self
+            finally:
+                if not self.size():
+                    for path in (self.part, self.note):
+                        with suppress(OSError):  # it does not exist, or its folder was removed
+                            path.unlink()
+
+    @contextmanager
+    def _disk_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise ResourceError(
+                f"{self.part} cannot be written ({error.strerror}): free disk space or make its folder writable, then "
+                "try again; the download resumes."
+            ) from error
+
+    def size(self) -> int:
+        """Return the bytes downloaded so far."""
+        return os.fstat(self.data.fileno()).st_size
+
+    def read_origin(self, url: str) -> Origin | None:
+        """Return what the partial file is a part of; None if that is unknown or another URL."""
+        try:
+            origin = Origin.model_validate_json(self.note.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        return origin if origin.url == url else None
+
+    def restart(self, origin: Origin) -> None:
+        """Delete all content and set what the new content is a part of."""
+        self.clear()  # first: a kill in between must not leave old content with a new origin
+        with self._disk_errors():
+            self.note.write_text(origin.model_dump_json(), encoding="utf-8")
+
+    def clear(self) -> None:
+        """Delete all content."""
+        with self._disk_errors():
+            self.data.truncate(0)
+
+    def append(self, block: bytes) -> None:
+        """Write bytes at the end; if the disk becomes full, those before are kept."""
+        with self._disk_errors():
+            rest = memoryview(block)
+            while rest:
+                rest = rest[self.data.write(rest) :]
+
+    def check_space(self, needed: int) -> None:
+        """Raise ResourceError if the disk has less than `needed` bytes free."""
+        with self._disk_errors():
+            free = shutil.disk_usage(self.part.parent).free
+        if needed > free:
+            raise ResourceError(
+                f"{self.path} needs {decimal(needed)} more, but its disk has {decimal(free)} free: free disk space."
+            )
+
+    def sha256(self) -> str:
+        """Return the SHA-256 of the content."""
+        with self._disk_errors():
+            self.data.seek(0)
+            return hashlib.file_digest(self.data, "sha256").hexdigest()
+
+    def finish(self) -> None:
+        """Rename the partial file to its final name, after all data are on the disk."""
+        with self._disk_errors():
+            os.fsync(self.data.fileno())
+            os.replace(self.part, self.path)
+            self.note.unlink(missing_ok=True)
