@@ -3,9 +3,11 @@
 import platform
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from lkca.config.run import read_run
 from lkca.core.environment import default_device, git_commit, package_versions
@@ -13,14 +15,14 @@ from lkca.core.files import atomic_write, json_digest, read_csv, read_json, sha2
 from lkca.core.gpus import acquire_gpus
 from lkca.data import patches
 from lkca.data.resize import resize
-from lkca.errors import LkcaError
+from lkca.errors import ConfigError, StaleInput
 from lkca.models.cost import macs, parameters
 from lkca.models.layers import upsamplers
 from lkca.scoring.metrics import absolute_error, edges, scores
 from lkca.training import checkpoint
 from lkca.training.train import network, steps_of_all_patches
 
-SPECTRA = 12  # a side of the grid of pixels whose spectra are kept
+GRID_SIDE = 12  # pixels whose spectra are stored, on a side of their grid
 
 
 @acquire_gpus(1)
@@ -36,62 +38,46 @@ def evaluate(
     out: Path,
     picture: Path,
 ) -> None:
-    """Reconstruct every test image whole, score it, and keep of one image what the figures show.
+    """Reconstruct every test image, score it, and store what the figures show of one image.
 
     Args:
-        run: Its run.json.
-        scene: (bands, rows, columns), .npy.
-        split: The test windows.
-        weights: Trained weights; None for a method without training.
-        history: What training wrote beside them.
-        image: The test image of the figures, from 0.
-        composite: Its three bands for red, green and blue, from 1.
-        out: The scores.json to write: who, sizes, times, hashes, `mean`, the six scores over all images, and `images`,
-            of each what `lkca.scoring.metrics.scores` returns, `mae`, the mean over bands and pixels of the absolute error, and
-            `mae_edges`, the same over the pixels that `lkca.scoring.metrics.edges` chooses. `digest`, of all else, shows edits.
-        picture: The image.npz to write: `hr`, `sr` (rows, columns, 3), `error` (rows, columns), the mean over bands of
-            the absolute error; `spectra_hr`, `spectra_sr` (bands, 12, 12) of the pixels `rows` x `columns`, (12,) each:
-            the centres of a grid of equal cells, fewer where a side is shorter; float32, pixels as integers from 0.
+        run: The run.json.
+        scene: The scene, (bands, rows, columns), .npy.
+        split: The split of the scene, with the windows of the test images.
+        weights: The trained weights; None for a method without training.
+        history: The history.csv of the training; None for a method without training.
+        image: Number of the test image that the figures show, from 0.
+        composite: Its bands for red, green and blue, from 1.
+        out: The scores.json to write: the run, its sizes, times and hashes; `mean`, each score's mean over the images;
+            `images`, for each image its `window` and what `score_image` returns; and `digest`, a hash of all this,
+            which reveals edits.
+        picture: The image.npz to write, see `write_picture`.
 
     Raises:
-        LkcaError: If the files do not belong together, or there is no such image.
+        ConfigError: If the options do not suit the run, or there is no such image.
+        StaleInput: If the split is not that of the run.
     """
-    settings, places, on, began = read_run(run), read_json(split), default_device(), monotonic()
-    if (settings.train is None) != (weights is None):
-        raise LkcaError(f"{run}: --weights and --history are for trained models, all of them and no others.")
+    settings, windows, start = read_run(run), read_json(split), monotonic()
+    if (settings.train is None) != (weights is None) or (weights is None) != (history is None):
+        raise ConfigError(f"{run}: give --weights and --history for a trained model, and only for a trained model.")
     if settings.split_sha256 != sha256(split):
-        raise LkcaError(f"{split} is not the split that {run} was made for: run snakemake again.")
-    if not 0 <= image < len(places["test"]):
-        raise LkcaError(f"--image {image}: {split} has no such test image, choose from 0 to {len(places['test']) - 1}.")
-    net, epoch, lines = network(settings).to(on).eval(), None, []
+        raise StaleInput(f"{split} is not the split that {run} was made for: run snakemake again.")
+    if not 0 <= image < len(windows["test"]):
+        raise ConfigError(f"--image {image}: {split} has no such test image: use 0 to {len(windows['test']) - 1}.")
+    device = default_device()
+    net, epoch = network(settings).to(device).eval(), None
     if weights:
         epoch = checkpoint.load(weights, net, sha256(run))
-        lines = read_csv(history)
-    cube = patches.load_scene(scene, settings.scene_sha256, on)
+    epochs = read_csv(history) if history else []
+    steps = int(epochs[-1]["steps"]) if epochs else 0
+    cube = patches.load_scene(scene, settings.scene_sha256, device)
     images = []
-    for i, (row, column, height, width) in enumerate(places["test"]):
-        hr = cube[:, row : row + height, column : column + width].to(on)
-        sr = net(resize(hr[None], 1 / settings.scale))[0].cpu().numpy()
-        hr = hr.cpu().numpy()
-        error = absolute_error(sr, hr)
-        absolute = {"mae": float(error.mean()), "mae_edges": float(error[edges(hr)].mean())}
-        images.append({"window": [row, column, height, width], **scores(sr, hr, settings.scale), **absolute})
+    for i, window in enumerate(windows["test"]):
+        sr, hr = reconstruct(net, cube, window, settings.scale, device)
+        images.append({"window": list(window), **score_image(sr, hr, settings.scale)})
         if i == image:
-            rgb = [band - 1 for band in composite]
-            rows, columns = centres(height), centres(width)
-            with atomic_write(picture) as part:
-                np.savez(
-                    part,
-                    hr=hr[rgb].transpose(1, 2, 0),
-                    sr=sr[rgb].transpose(1, 2, 0),
-                    error=np.float32(error),
-                    rows=rows,
-                    columns=columns,
-                    spectra_hr=hr[:, rows[:, None], columns],
-                    spectra_sr=sr[:, rows[:, None], columns],
-                )
-    names = images[0]["scores"]
-    made = {
+            write_picture(picture, sr, hr, composite)
+    content: dict[str, Any] = {
         "experiment": settings.experiment,
         "scene": settings.scene,
         "scale": settings.scale,
@@ -100,25 +86,81 @@ def evaluate(
         "params": parameters(net),
         "upsampler_params": sum(map(parameters, upsamplers(net).values())),
         "macs": macs(net, settings.bands),
-        "steps": int(lines[-1]["steps"]) if lines else 0,
-        "untrained": bool(lines) and int(lines[-1]["steps"]) < steps_of_all_patches(settings.train, places),
+        "steps": steps,
+        "untrained": settings.train is not None and steps < steps_of_all_patches(settings.train, windows),
         "epoch": epoch,
-        "seconds": {"training": float(lines[-1]["seconds"]) if lines else 0, "evaluation": monotonic() - began},
-        "mean": {name: float(np.mean([each["scores"][name] for each in images])) for name in names},
+        "seconds": {"training": float(epochs[-1]["seconds"]) if epochs else 0, "evaluation": monotonic() - start},
+        "mean": {name: float(np.mean([each["scores"][name] for each in images])) for name in images[0]["scores"]},
         "images": images,
-        "device": torch.cuda.get_device_name() if on == "cuda" else platform.processor() or platform.machine(),
+        "device": torch.cuda.get_device_name() if device == "cuda" else platform.processor() or platform.machine(),
         "threads": torch.get_num_threads(),
         "commit": git_commit(),
         "versions": package_versions(),
         "run_sha256": sha256(run),
         "weights_sha256": sha256(weights) if weights else None,
-        "history_sha256": sha256(history) if weights else None,
+        "history_sha256": sha256(history) if history else None,
         "image_sha256": sha256(picture),
     }
-    write_json(out, made | {"digest": json_digest(made)})
+    write_json(out, content | {"digest": json_digest(content)})
 
 
-def centres(side: int) -> np.ndarray:
-    """The pixels in the middle of SPECTRA equal parts of a side, or all of a shorter one."""
-    parts = min(SPECTRA, side)
+def reconstruct(
+    net: nn.Module, cube: torch.Tensor, window: list[int], scale: int, device: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the reconstruction of a test image from its degraded version, and the test image.
+
+    Args:
+        net: The network.
+        cube: The scene, (bands, rows, columns).
+        window: First row, first column, number of rows and number of columns of the test image.
+        scale: Upsampling factor.
+        device: Where the network is.
+    """
+    row, column, rows, columns = window
+    hr = cube[:, row : row + rows, column : column + columns].to(device)
+    sr = net(resize(hr[None], 1 / scale))[0]
+    return sr.cpu().numpy(), hr.cpu().numpy()
+
+
+def score_image(sr: np.ndarray, hr: np.ndarray, scale: int) -> dict[str, Any]:
+    """Return the scores of an image.
+
+    Returns:
+        What `lkca.scoring.metrics.scores` returns, with `mae`, the mean absolute error, and `mae_edges`, the same over
+        the pixels of `lkca.scoring.metrics.edges`.
+    """
+    error = absolute_error(sr, hr)
+    mean_errors = {"mae": float(error.mean()), "mae_edges": float(error[edges(hr)].mean())}
+    return {**scores(sr, hr, scale), **mean_errors}
+
+
+def write_picture(path: Path, sr: np.ndarray, hr: np.ndarray, composite: list[int]) -> None:
+    """Write what the figures show of an image as .npz.
+
+    Args:
+        path: The .npz to write: `hr` and `sr` (rows, columns, 3), the composites; `error` (rows, columns), the mean
+            over bands of the absolute error; `spectra_hr` and `spectra_sr` (bands, 12, 12), the spectra of the pixels
+            `rows` x `columns`, (12,) each, counted from 0. All are float32 but the pixels, which are integers.
+        sr: (bands, rows, columns), the reconstruction.
+        hr: (bands, rows, columns), the ground truth.
+        composite: The bands for red, green and blue, from 1.
+    """
+    rgb = [band - 1 for band in composite]
+    rows, columns = cell_centres(hr.shape[1]), cell_centres(hr.shape[2])
+    with atomic_write(path) as part:
+        np.savez(
+            part,
+            hr=hr[rgb].transpose(1, 2, 0),
+            sr=sr[rgb].transpose(1, 2, 0),
+            error=np.float32(absolute_error(sr, hr)),
+            rows=rows,
+            columns=columns,
+            spectra_hr=hr[:, rows[:, None], columns],
+            spectra_sr=sr[:, rows[:, None], columns],
+        )
+
+
+def cell_centres(side: int) -> np.ndarray:
+    """Return the middle pixels of GRID_SIDE equal parts of a side, or all pixels of a shorter side."""
+    parts = min(GRID_SIDE, side)
     return (2 * np.arange(parts) + 1) * side // (2 * parts)
