@@ -329,7 +329,9 @@ CHANGES = {
     "another loss": in_file("lkca/training/losses.py", "1 - 1e-6", "1 - 1e-5"),
     "another degradation": in_file("lkca/data/resize.py", "-0.5 * x + 2.5", "-0.6 * x + 2.5"),
     "another score": in_file("lkca/scoring/metrics.py", "SSIM_WINDOW = 7", "SSIM_WINDOW = 5"),
-    "another rank of a layer": in_file("lkca/scoring/singular_values.py", "rank(v, 0.9) for", "rank(v, 0.8) for"),
+    "another rank of a layer": in_file(
+        "lkca/scoring/singular_values.py", "effective_rank(values, 0.9)", "effective_rank(values, 0.8)"
+    ),
     "another direction of a score": in_file("lkca/scoring/metrics.py", '"degrees", 4, -1', '"degrees", 4, 1'),
     "another interval": in_file("lkca/paper/statistics.py", "LEVEL = 0.95", "LEVEL = 0.9"),
     "another parser of bands": in_file(

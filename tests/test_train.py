@@ -1,7 +1,6 @@
 """Training, evaluation and the spectrum on a tiny scene."""
 
 import csv
-import hashlib
 import json
 import shutil
 from itertools import groupby
@@ -12,14 +11,11 @@ import torch
 from safetensors.torch import load_file
 
 from lkca.config.run import read_run
-from lkca.core.files import json_digest, sha256
 from lkca.data.patches import gather
 from lkca.data.resize import resize
 from lkca.errors import LkcaError
-from lkca.scoring.evaluate import centres, evaluate
+from lkca.scoring.evaluate import evaluate
 from lkca.scoring.metrics import SCORES
-from lkca.scoring.singular_values import rank, singular_values, spectrum
-from lkca.training import checkpoint
 from lkca.training.train import learning_rate, shuffled, train
 from tests.conftest import RECIPE
 
@@ -178,93 +174,6 @@ def test_a_diverging_run_says_so_and_writes_nothing(tiny):
     assert sorted(path.name for path in run.parent.iterdir()) == ["run.json"]
 
 
-def test_bicubic_needs_no_weights_and_scores_as_resizing_does(tiny):
-    run = tiny.run("bicubic", arch="bicubic", args={}, upsampler=None, train=None)
-    scores = scored(tiny, run, weights=False)
-    assert (scores["params"], scores["macs"], scores["steps"], scores["epoch"]) == (0, 0, 0, None)
-    assert (scores["weights_sha256"], scores["history_sha256"]) == (None, None)
-    cube = np.load(tiny.scene)
-    values = [SCORES["MPSNR"](resize(resize(hr, 1 / 4), 4), hr) for hr in (cube[:, :32, :32], cube[:, :32, 32:])]
-    assert scores["mean"]["MPSNR"] == pytest.approx(np.mean(values), abs=1e-4)
-    assert [image["window"] for image in scores["images"]] == [[0, 0, 32, 32], [0, 32, 32, 32]]
-
-
-def test_the_picture_holds_the_chosen_image_and_bands(tiny):
-    run = tiny.run("bicubic", arch="bicubic", args={}, upsampler=None, train=None)
-    scored(tiny, run, weights=False)
-    with np.load(run.with_name("image.npz")) as picture:
-        hr = np.load(tiny.scene)[:, :32, 32:]
-        assert np.array_equal(picture["hr"], np.stack([hr[7], hr[3], hr[0]], -1))
-        sr = resize(resize(hr, 1 / 4), 4)
-        assert picture["sr"] == pytest.approx(np.stack([sr[7], sr[3], sr[0]], -1), abs=1e-6)
-        assert picture["error"] == pytest.approx(np.abs(sr - hr).mean(0), abs=1e-6)
-        middle = [1, 4, 6, 9, 12, 14, 17, 20, 22, 25, 28, 30]  # of twelve parts of 2 2/3 pixels
-        assert picture["rows"].tolist() == picture["columns"].tolist() == middle
-        assert np.array_equal(picture["spectra_hr"], hr[:, middle][:, :, middle])
-        assert picture["spectra_sr"] == pytest.approx(sr[:, middle][:, :, middle], abs=1e-6)
-        assert {picture[name].dtype for name in ("hr", "sr", "error", "spectra_hr", "spectra_sr")} == {np.dtype("f4")}
-
-
-def test_a_short_side_has_fewer_pixels_in_the_grid():
-    assert centres(7).tolist() == list(range(7))
-    assert centres(512).tolist() == [21, 64, 106, 149, 192, 234, 277, 320, 362, 405, 448, 490]
-
-
-def test_a_test_image_that_is_not_there_is_refused(tiny):
-    run = tiny.run("bicubic", arch="bicubic", args={}, upsampler=None, train=None)
-    with pytest.raises(LkcaError, match="image 2: .*split.json has no such test image, choose from 0 to 1"):
-        evaluate(run, tiny.scene, tiny.split, None, None, 2, [1, 2, 3], run.with_name("s.json"), run.with_name("i.npz"))
-
-
-def test_absolute_errors_are_over_all_pixels_and_over_the_strongest_edges(tiny):
-    run = tiny.run("bicubic", arch="bicubic", args={}, upsampler=None, train=None)
-    hr = torch.from_numpy(np.load(tiny.scene)[:, :32, :32])
-    error = (torch.from_numpy(resize(resize(hr.numpy(), 1 / 4), 4)) - hr).abs().mean(0)
-    strength = torch.stack(torch.gradient(hr.double(), dim=(1, 2))).square().sum((0, 1))
-    strongest = error.flatten()[strength.flatten().topk(103).indices]  # of 32 x 32 pixels
-    image = scored(tiny, run, weights=False)["images"][0]
-    assert image["mae"] == pytest.approx(float(error.mean()), rel=1e-5)
-    assert image["mae_edges"] == pytest.approx(float(strongest.mean()), rel=1e-5)
-
-
-def test_scores_tell_the_files_they_are_of_and_show_every_edit(tiny):
-    folder = trained(tiny, tiny.run("net", train=RECIPE | {"epochs": 1}))
-    scores = scored(tiny, folder / "run.json")
-    files = {"run": "run.json", "weights": "weights.safetensors", "history": "history.csv", "image": "image.npz"}
-    for name, file in files.items():
-        assert scores[f"{name}_sha256"] == hashlib.sha256((folder / file).read_bytes()).hexdigest()
-    assert list(scores)[-1] == "digest"
-    assert scores["digest"] == json_digest(scores)
-    assert (
-        json_digest({"b": [1, 2.5], "a": None, "digest": ""}) == hashlib.sha256(b'{"a":null,"b":[1,2.5]}').hexdigest()
-    )
-    scores["images"][1]["without_block"]["SAM"][7] += 1e-12
-    assert scores["digest"] != json_digest(scores)
-
-
-def test_weights_of_another_run_are_refused(tiny):
-    a = trained(tiny, tiny.run("a"))
-    b = tiny.run("b", seed=1)
-    for name in ("weights.safetensors", "history.csv"):
-        (a / name).rename(b.with_name(name))
-    with pytest.raises(LkcaError, match="trained with other settings"):
-        scored(tiny, b)
-    b.with_name("weights.safetensors").write_bytes(b"no weights")
-    with pytest.raises(LkcaError, match="cannot be read as safetensors"):
-        scored(tiny, b)
-    checkpoint.save(b.with_name("weights.safetensors"), {"x": torch.ones(1)}, sha256(b), 1)
-    with pytest.raises(LkcaError, match="weights of another network"):
-        scored(tiny, b)
-    assert not b.with_name("scores.json").exists()
-
-
-def test_another_split_is_refused(tiny):
-    run = tiny.run("bicubic", arch="bicubic", args={}, upsampler=None, train=None)
-    tiny.split.write_text(tiny.split.read_text() + "\n")
-    with pytest.raises(LkcaError, match="is not the split that"):
-        scored(tiny, run, weights=False)
-
-
 def test_another_split_is_not_trained_on(tiny):
     run = tiny.run("net")
     tiny.split.write_text(tiny.split.read_text() + "\n")
@@ -284,44 +193,3 @@ def test_a_damaged_run_is_refused(tiny):
     run.write_text(run.read_text().replace('"seed": 0', '"seed": 0, "sead": 1'))
     with pytest.raises(LkcaError, match="run.json: sead is no setting: did you mean seed"):
         read_run(run)
-
-
-def test_singular_values_of_a_matrix_that_was_built_from_them(rng):
-    left, right = (np.linalg.qr(rng.normal(size=(n, 4)))[0] for n in (9, 6))
-    matrix = torch.from_numpy(left @ np.diag([8.0, 4, 2, 1]) @ right.T)
-    assert singular_values(matrix)[:4] == pytest.approx([8, 4, 2, 1])
-
-
-def test_the_rank_that_holds_a_share():
-    assert rank(np.ones(10), 0.9) == 9
-    assert rank(np.ones(10), 0.91) == 10
-    assert rank(np.array([1.0, 0.0, 0.0]), 0.9) == 1
-
-
-def test_the_spectrum_compares_trained_with_a_default_start(tiny):
-    folder = trained(tiny, tiny.run("net", upsampler={"groups": 1}))
-    spectrum(folder / "run.json", folder / "weights.safetensors", folder / "spectrum.json")
-    made = json.loads((folder / "spectrum.json").read_text())
-    (layer,) = made["layers"]
-    assert layer["shape"] == [8 * 16, 16 * 9]
-    for values in (layer["trained"], layer["start"]):
-        assert len(values) == 128 and values == sorted(values, reverse=True) and values[-1] >= 0
-    # A uniform matrix on +-1/sqrt(fan) has the variance 1/(3 fan): the squares of the singular values sum to its size.
-    assert sum(v * v for v in layer["start"]) == pytest.approx(128 * 144 / (3 * 144), rel=0.05)
-
-
-def test_the_spectrum_has_every_upsampling_layer_of_a_network(tiny):
-    """SSPSR at x4 doubles once in its branch and once in its trunk; of 3DFCNN's kernel only the living third counts."""
-    for arch, args, shapes in (
-        ("sspsr", {"width": 16, "blocks": 1}, [[64, 16 * 9]] * 2),
-        ("fcnn3d", {"width": 9}, [[8 * 16, 9 * 25]]),
-    ):
-        recipe = RECIPE | {"epochs": 1, "steps": 1}
-        folder = trained(tiny, tiny.run(arch, arch=arch, args=args, upsampler={"groups": 1}, train=recipe))
-        spectrum(folder / "run.json", folder / "weights.safetensors", folder / "spectrum.json")
-        made = json.loads((folder / "spectrum.json").read_text())
-        assert [layer["shape"] for layer in made["layers"]] == shapes
-        for layer in made["layers"]:
-            fan = layer["shape"][1]
-            expected = layer["shape"][0] / 3 * (1 if arch == "sspsr" else 1 / 3)  # fan counts the dead weights too
-            assert sum(v * v for v in layer["start"]) == pytest.approx(expected, rel=0.08), fan

@@ -1,4 +1,4 @@
-"""Singular values of learnable upsampling layers: Sec. III-C and Fig. 4."""
+"""Singular values of learnable upsampling layers: Sec. III-C and Fig. 4 of the paper."""
 
 from pathlib import Path
 
@@ -7,14 +7,52 @@ import torch
 
 from lkca.config.run import read_run
 from lkca.core.files import sha256, write_json
-from lkca.errors import LkcaError
+from lkca.errors import ConfigError
 from lkca.models.layers import upsamplers
 from lkca.training import checkpoint
 from lkca.training.train import network
 
 
+def spectrum(run: Path, weights: Path, out: Path) -> None:
+    """Write the singular values of the upsampling layers of a run, of the trained layers and of untrained ones.
+
+    The untrained layers have PyTorch's default initialisation, drawn with the run's seed. They need not be those that
+    the training started with: some networks start with layers of zeros, whose singular values are all zero.
+
+    Args:
+        run: The run.json.
+        weights: The trained weights.
+        out: The JSON to write: scene, scale, model, seed and `layers`; for each layer its name, the shape of its
+            matrix, the singular values `trained` and `start`, and `rank90`, the effective rank of both for 90 %.
+
+    Raises:
+        ConfigError: If the network has no learnable upsampling layer.
+    """
+    settings = read_run(run)
+    if settings.upsampler is None:
+        raise ConfigError(f"{run}: {settings.arch} has no learnable upsampling layer: use another model in the figure.")
+    net = network(settings)
+    checkpoint.load(weights, net, sha256(run))
+    torch.manual_seed(settings.seed)
+    layers = []
+    for name, layer in upsamplers(net).items():
+        trained = singular_values(layer.matrix())
+        layer.reset()
+        spectra = {"trained": trained, "start": singular_values(layer.matrix())}
+        layers.append(
+            {
+                "name": name,
+                "shape": list(layer.matrix().shape),
+                **{kind: values.tolist() for kind, values in spectra.items()},
+                "rank90": {kind: effective_rank(values, 0.9) for kind, values in spectra.items()},
+            }
+        )
+    identity = {name: getattr(settings, name) for name in ("scene", "scale", "model", "seed")}
+    write_json(out, {**identity, "layers": layers})
+
+
 def singular_values(matrix: torch.Tensor) -> np.ndarray:
-    """Singular values, descending, float64.
+    """Return the singular values of a matrix, descending, float64.
 
     Args:
         matrix: (outputs, inputs * kernel size), the layer's weights as the paper reshapes them.
@@ -22,55 +60,16 @@ def singular_values(matrix: torch.Tensor) -> np.ndarray:
     return torch.linalg.svdvals(matrix.detach().double()).cpu().numpy()
 
 
-def rank(values: np.ndarray, share: float) -> int:
-    """How many of the largest singular values hold a share of the sum of all.
+def effective_rank(values: np.ndarray, fraction: float) -> int:
+    """Return how many of the largest singular values are needed for a fraction of the sum of all.
 
     Args:
         values: Singular values, descending.
-        share: In (0, 1].
+        fraction: In (0, 1].
 
     Example:
-        >>> rank(np.array([6.0, 3.0, 1.0]), 0.9)
+        >>> effective_rank(np.array([6.0, 3.0, 1.0]), 0.9)
         2
     """
     cumulative = np.cumsum(values) / values.sum()
-    return int(np.searchsorted(cumulative, share * (1 - 1e-12)) + 1)
-
-
-def spectrum(run: Path, weights: Path, out: Path) -> None:
-    """Write the singular values of a run's upsampling layers, trained and at a default start.
-
-    The control is the same layer with PyTorch's default initialisation, drawn with the run's seed: some networks start
-    with a layer of zeros, which has no singular values.
-
-    Args:
-        run: Its run.json.
-        weights: Its trained weights.
-        out: The JSON to write.
-
-    Raises:
-        LkcaError: If the network has no learnable upsampling layer.
-    """
-    settings = read_run(run)
-    net = network(settings)
-    if settings.upsampler is None:
-        raise LkcaError(
-            f"{run}: {settings.arch} has no learnable upsampling layer: choose another model for the figure."
-        )
-    checkpoint.load(weights, net, sha256(run))
-    torch.manual_seed(settings.seed)
-    layers = []
-    for name, layer in upsamplers(net).items():
-        trained = singular_values(layer.matrix())
-        layer.reset()
-        values = {"trained": trained, "start": singular_values(layer.matrix())}
-        layers.append(
-            {
-                "name": name,
-                "shape": list(layer.matrix().shape),
-                **{kind: v.tolist() for kind, v in values.items()},
-                "rank90": {kind: rank(v, 0.9) for kind, v in values.items()},
-            }
-        )
-    facts = {name: getattr(settings, name) for name in ("scene", "scale", "model", "seed")}
-    write_json(out, {**facts, "layers": layers})
+    return int(np.searchsorted(cumulative, fraction * (1 - 1e-12)) + 1)
