@@ -12,7 +12,7 @@ import pytest
 
 from tests.conftest import REPOSITORY, copy_checkout
 
-STEP = re.compile(r"^\d+\. `([^`]+)`, ([^:]+):.*?^   ```\w+\n(.*?)^   ```", re.MULTILINE | re.DOTALL)
+STEP = re.compile(r"^\d+\. `([^`]+)`, (a new file|[a-z ]+ `[^`]+`):.*?^   ```\w+\n(.*?)^   ```", re.MULTILINE | re.DOTALL)
 
 
 @pytest.fixture
@@ -85,3 +85,15 @@ files = made_up.table(Path(sys.argv[1]), scores, seeds=[1, 2], rows={"Bicubic": 
     others = comparisons[1][comparisons[1]["score"] != "MAE"].reset_index(drop=True)
     assert len(others) < len(comparisons[1])
     pd.testing.assert_frame_equal(others, comparisons[0])
+
+
+def test_network(checkout):
+    follow(checkout, "Add a network")
+    output = run(checkout, "-m", "pytest", "-q", "tests/test_models.py", "tests/test_registry.py", "-k", "espcn")
+    assert re.search(r"\d+ passed", output)
+    (line,) = run(checkout, "-m", "lkca", "cost", "--model", "espcn", "--bands", "31", "--scale", "4").splitlines()[1:]
+    weights = 25 * 31 * 64 + 9 * 64 * 64 + 9 * 64 * 31 * 16
+    assert line == f"espcn,31,4,{weights + 64 + 64 + 31 * 16},{weights * 256}"
+    table = "{tables: {V: {rows: {ESPCN: espcn}}}, report: {tables: [V], figures: []}}"
+    (checkout / "overlay.yaml").write_text(table)
+    assert "espcn" in run(checkout, "-m", "lkca", "plan", "--config", "config.yaml", "overlay.yaml")

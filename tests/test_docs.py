@@ -183,10 +183,12 @@ def test_another_python_is_first_on_the_path(checkout):
     assert result.returncode == 3 and "not this Python" in result.stderr
 
 
-SNIPPETS = [block for block in read_blocks("python") if block[0] != "CONTRIBUTING.md"]  # test_contributing.py has those
+def read_snippets(language: str) -> list[tuple[str, str]]:
+    """Return the code blocks of a language, except for those that test_contributing.py uses."""
+    return [block for block in read_blocks(language) if block[0] != "CONTRIBUTING.md"]
 
 
-@pytest.mark.parametrize(("page", "code"), SNIPPETS, ids=lambda text: text[:40])
+@pytest.mark.parametrize(("page", "code"), read_snippets("python"), ids=lambda text: text[:40])
 def test_python_snippet_runs(checkout, page, code):
     python = checkout / ".venv/bin/python"
     result = subprocess.run([python, "-W", "error", "-c", code], cwd=checkout, capture_output=True, text=True)
@@ -194,7 +196,7 @@ def test_python_snippet_runs(checkout, page, code):
     assert result.stdout, "a snippet shows its result"
 
 
-@pytest.mark.parametrize(("page", "code"), read_blocks("yaml"), ids=lambda text: text[:40])
+@pytest.mark.parametrize(("page", "code"), read_snippets("yaml"), ids=lambda text: text[:40])
 def test_printed_settings_are_valid(tmp_path, page, code):
     (tmp_path / "overlay.yaml").write_text(code)
     read_config([REPOSITORY / "config.yaml", tmp_path / "overlay.yaml"])
