@@ -64,7 +64,7 @@ def last_digit_difference(ours: float, printed: str) -> int:
     """Return our number, rounded as in print, minus the printed one, in units of the last printed digit.
 
     Example:
-        >>> last_digits(37.63784, "37.6377")
+        >>> last_digit_difference(37.63784, "37.6377")
         1
     """
     return int((Decimal(f"{ours:.{decimals(printed)}f}") - Decimal(printed)).scaleb(decimals(printed)))
