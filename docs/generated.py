@@ -1,7 +1,7 @@
 """Sphinx directives that generate the reference of settings and commands from the code.
 
 The description of a setting is its line under `Args:` in the docstring of its class (`lkca.config.schema` and
-`lkca.data.catalog`).
+`lkca.data.catalog`); the build fails if a setting has none.
 """
 
 import argparse
@@ -14,6 +14,7 @@ from docutils import nodes
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from sphinx.application import Sphinx
+from sphinx.errors import ExtensionError
 from sphinx.util.docutils import SphinxDirective
 
 from lkca.cli import parser
@@ -82,9 +83,12 @@ def write_settings(model: type[BaseModel], seen: set[type[BaseModel]]) -> Iterat
     summary = re.split(r"\n\s*\n", model.__doc__ or "")[0]
     yield from (f"(settings-{model.__name__.lower()})=", f"## {model.__name__}", "", " ".join(summary.split()), "")
     for name, field in model.model_fields.items():
+        if name not in descriptions:
+            raise ExtensionError(f"{model.__module__}.{model.__name__}: describe {name} under Args in the docstring")
+        description = re.sub(r"\bNone\b", "null", descriptions[name])
         kind = describe_type(field.annotation, tuple(field.metadata))
         default = "" if field.is_required() else f" Default: `{write_yaml(field.default)}`."
-        yield from (f"`{name}`", f": *{kind}.* {descriptions.get(name, '')}{default}", "")
+        yield from (f"`{name}`", f": *{kind}.* {description}{default}", "")
     for field in model.model_fields.values():
         for nested in nested_models(field.annotation):
             if nested not in seen:

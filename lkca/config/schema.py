@@ -41,7 +41,12 @@ class Settings(BaseModel):
 
 
 class Report(Settings):
-    """What the experiment makes."""
+    """The tables and figures that the experiment makes; they decide which networks are trained.
+
+    Args:
+        tables: Keys of `tables`.
+        figures: Keys of `figures`.
+    """
 
     tables: Names
     figures: Names
@@ -51,7 +56,13 @@ Side = Annotated[int, Field(ge=7)]  # SSIM's window
 
 
 class TestArea(Settings):
-    """The top-left rows x columns of a scene, cut into tiles: squares, or [rows, columns]."""
+    """The area at the top left of a scene that is cut into test images.
+
+    Args:
+        rows: Height, pixels; a multiple of the tile's.
+        columns: Width, pixels; a multiple of the tile's.
+        tile: Side of a square test image, pixels, or its [rows, columns].
+    """
 
     rows: Count
     columns: Count
@@ -69,7 +80,13 @@ class TestArea(Settings):
 
 
 class Composite(Settings):
-    """What a scene's pictures show."""
+    """What the pictures of a scene show.
+
+    Args:
+        image: Number of the test image, from 0.
+        bands: Bands shown as red, green and blue, numbered from 1.
+        zoom: Row, column and side of a detail, pixels; None for where the first method errs most.
+    """
 
     image: Index
     bands: Annotated[list[Count], Field(min_length=3, max_length=3)]
@@ -77,7 +94,16 @@ class Composite(Settings):
 
 
 class Scene(Settings):
-    """A cube, cut and divided."""
+    """A cube, cut and divided by its maximum.
+
+    Args:
+        title: Name in tables and figures.
+        cube: Key of the catalog (`lkca.data.catalog.CUBES`), or a description of a cube.
+        bands: How many of the cube's bands are used, evenly spaced.
+        mirror: Axes that are reversed.
+        test: The area of the test images.
+        composite: What pictures show.
+    """
 
     title: str
     cube: str | Cube
@@ -92,14 +118,36 @@ class Scene(Settings):
 
 
 class Patches(Settings):
-    """The grid of HR patches at one scale."""
+    """The grid of HR patches at one scale.
+
+    Args:
+        size: Side of a patch, HR pixels; a multiple of the scale.
+        stride: Distance from one patch to the next, HR pixels.
+    """
 
     size: Count
     stride: Count
 
 
 class Train(Settings):
-    """How a network is trained (Sec. IV-B, Eq. 17); either the cosine or the steps are null."""
+    """How a network is trained (Sec. IV-B, Eq. 17); either the cosine or the steps are null.
+
+    Args:
+        epochs: An epoch shows every patch in its 8 orientations.
+        steps: Steps of an epoch that ends early; None for all patches.
+        batch: Patches of a step.
+        learning_rate: Adam's learning rate at the start.
+        cosine_to: Learning rate at the end of a cosine; None for steps.
+        step_epochs: Epochs, counted from 1, between changes by `step_factor`; None for a cosine.
+        step_factor: Factor of each change; None for a cosine.
+        sam: Weight of the spectral angle, lambda_1 of Eq. 17; L1 has weight 1.
+        grad: Weight of the gradient, lambda_2 of Eq. 17.
+        spatial_tv: Weight of SSPSR's spatial total variation.
+        spectral_tv: Weight of SSPSR's spectral total variation.
+        precision: Number format of convolutions and matrix products in training.
+        compile: Whether torch.compile is used; it needs a C++ compiler.
+        deterministic: Whether a training that is repeated on a GPU gives the same bits.
+    """
 
     epochs: Count
     steps: Count | None
@@ -127,7 +175,18 @@ class Train(Settings):
 
 
 class Distill(Settings):
-    """How a network learns from its teacher (Eqs. 18-21)."""
+    """How a network learns from its teacher (Eqs. 18-21).
+
+    Args:
+        teacher: Key of `models`.
+        features: What the losses of teacher and student compare.
+        alpha: Initial share of the distillation loss (Eq. 21).
+        decay: Factor of its decay, d of Eq. 20.
+        every: Epochs between decays, f of Eq. 20.
+        cos: Weight of the cosine loss, lambda_3 of Eq. 19.
+        sam: Weight of the spectral angle, lambda_4 of Eq. 19.
+        grad: Weight of the gradient, lambda_5 of Eq. 19.
+    """
 
     teacher: str
     features: Literal["reconstruction", "upsampler"]
@@ -140,13 +199,25 @@ class Distill(Settings):
 
 
 class Upsampler(Settings):
-    """The option that every network with a learnable upsampling layer takes."""
+    """The option of every network with a learnable upsampling layer.
+
+    Args:
+        groups: Groups g of the layer's convolution; 1 is the dense layer.
+    """
 
     groups: Count
 
 
 class Model(Settings):
-    """A network with all that its training needs; `train: null` is a method without training."""
+    """A network with all that its training needs.
+
+    Args:
+        arch: Key of the registry (`lkca.models.registry.MODELS`).
+        args: The network's own arguments.
+        upsampler: Option of the upsampling layer; None for a network without one.
+        train: Training settings; None for a method without training.
+        distill: Distillation; None for a network without a teacher.
+    """
 
     arch: str
     args: dict[str, int | float]
@@ -156,7 +227,14 @@ class Model(Settings):
 
 
 class Override(Settings):
-    """Training settings of single runs."""
+    """Training settings of single runs, laid over those of the model.
+
+    Args:
+        scene: Key of `scenes`.
+        scale: Upsampling factor.
+        models: Keys of `models`.
+        train: The settings that differ (see Train).
+    """
 
     scene: str
     scale: Scale
@@ -165,7 +243,16 @@ class Override(Settings):
 
 
 class Table(Settings):
-    """Rows of one scene at some scales."""
+    """Rows of one scene at some scales.
+
+    Args:
+        title: Title in the caption.
+        header: Heading of the first column.
+        scene: Key of `scenes`.
+        scales: Upsampling factors; each has patches.
+        rows: Label -> key of `models`; `not possible: why` or None, which means "not run". A label that the paper
+            prints is compared with its row.
+    """
 
     title: str
     header: str
@@ -180,7 +267,15 @@ class Table(Settings):
 
 
 class Figure(Settings):
-    """A picture of some rows."""
+    """A picture of some rows.
+
+    Args:
+        kind: What is drawn (`lkca.config.figure_kinds`).
+        title: Title in the caption.
+        scenes: Keys of `scenes`.
+        scale: Upsampling factor.
+        rows: Label -> key of `models`, as in a table.
+    """
 
     kind: Literal[*FIGURE_KINDS]
     title: str
@@ -232,7 +327,25 @@ class RunConfig(Settings):
 
 
 class Experiment(Settings):
-    """The whole of config.yaml."""
+    """The whole of config.yaml.
+
+    Args:
+        experiment: Name of the folder in results/; letters, digits and underscores.
+        title: Title of the report.
+        stand_in: A sentence for every table, figure and page if the numbers must not be compared with the paper's; else
+            None.
+        seeds: Seeds; everything is trained once with each.
+        report: What is made.
+        scenes: Key -> scene.
+        patches: Scale, such as x4 -> its patches.
+        sampling: Patches on a grid, or as many at random positions in the same rows.
+        validation: Share of the grid's rows that is for validation, at the bottom.
+        train: Training settings of every model that does not set its own.
+        overrides: Training settings of single runs.
+        models: Key -> model.
+        tables: Key -> table.
+        figures: Key -> figure.
+    """
 
     experiment: Key
     title: str

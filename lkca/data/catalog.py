@@ -143,8 +143,12 @@ class Cube(_Description):
         shape: Rows, columns and bands of the file, if known.
         least_maximum: The published file's maximum is at least this; below, the file was already divided.
         not_this: Shapes (rows, columns, bands) of other files that are mistaken for it, and what those files are.
+        sensor: Name of the sensor.
         gsd_m: Ground sampling distance, metres.
         nanometres: Wavelengths of the first and the last of `bands`.
+        source: Where the files can be got.
+        citation: What to cite.
+        terms: Terms of use.
         confirm: Whether the user has to confirm the terms before a download.
     """
 
