@@ -1,4 +1,4 @@
-# lkca and what it needs, for Kubernetes: README.md, "On a cluster". PyPI's torch brings CUDA with it, and the node its
+# lkca and what it needs, for Kubernetes: docs/howto/cluster.md. PyPI's torch brings CUDA with it, and the node its
 # driver, by NVIDIA's container runtime; without a GPU it computes on the CPU.
 FROM python:3.12-slim
 

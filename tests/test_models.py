@@ -33,7 +33,7 @@ PRINTED = [row for row in csv.DictReader((REPOSITORY / "lkca/paper/paper_tables.
 )
 def test_cost_equals_printed(paper, row):
     """Parameters in M and MACs in G, at the printed three decimals."""
-    # The paper exchanged the cost cells of VDSR and 3DFCNN in this table; NOTES.md says why this is certain.
+    # The paper exchanged the cost cells of VDSR and 3DFCNN in this table: docs/explanation/errata.md.
     swapped = {("VI", "4", "VDSR"): ("1.134", "0.290"), ("VI", "4", "3DFCNN"): ("1.268", "0.324")}
     printed = swapped.get((row["table"], row["scale"], row["row"]), (row["Param_M"], row["MACs_G"]))
     model, bands = paper.models[paper.tables[row["table"]].rows[row["row"]]], paper.scenes[row["scene"]].bands

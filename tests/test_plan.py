@@ -57,7 +57,7 @@ def printed():
         rows = list(csv.DictReader(file))
     for row in rows:
         model = CONFIG["tables"][row["table"]]["rows"].get(row["row"]) if row["table"] in CONFIG["tables"] else None
-        if row["scene"] == "houston2018" and row["scale"] == "4":  # each other's row in print: NOTES.md
+        if row["scene"] == "houston2018" and row["scale"] == "4":  # exchanged: docs/explanation/errata.md
             model = {"vdsr": "fcnn3d", "fcnn3d": "vdsr"}.get(model, model)
         if model and row["MACs_G"]:
             yield row["scene"], int(row["scale"]), model, float(row["Param_M"]), float(row["MACs_G"])

@@ -6,7 +6,7 @@ and the syntax tree is written out in a form of our own, which is the same under
 
 What does not count: comments, docstrings, annotations (but for those of the fields of a class, which pydantic obeys),
 formatting, the order and the place of definitions, names of local variables, functions, classes and constants, and the
-texts of messages: what is raised, printed or given to an exception. What the digest cannot see: docs/reruns.md.
+texts of messages: what is raised, printed or given to an exception. What the digest cannot see: docs/howto/reruns.md.
 
 Needs the standard library only.
 """

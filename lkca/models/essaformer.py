@@ -1,7 +1,7 @@
 """ESSAformer: attention that is linear in pixels, on the LR and the HR grid in turn.
 
 Source: Zhang et al., "ESSAformer: Efficient Transformer for Hyperspectral Image Super-resolution", ICCV 2023. Written
-from a description; sizes are those printed in all six rows. Readings: NOTES.md.
+from a description; sizes are those printed in all six rows. Readings: docs/explanation/networks.md.
 """
 
 from math import log2, sqrt

@@ -1,7 +1,8 @@
 """3DFCNN as the paper measured it: bands are channels and the spectral axis has length one.
 
 Source: Mei et al., "Hyperspectral Image Spatial Super-Resolution via 3D Full Convolutional Neural Network", Remote
-Sensing 2017. The variant is derived from the printed sizes, which it meets in all six rows. Readings: NOTES.md.
+Sensing 2017. The variant is derived from the printed sizes, which it meets in all six rows. Readings:
+docs/explanation/networks.md.
 """
 
 from torch import Tensor, nn

@@ -14,7 +14,7 @@ def centred(lr: Tensor) -> Tensor:
     """An image without its mean spectrum, (n, bands, h, w), for networks whose bicubic shortcut carries that already.
 
     Reflectance is nearly constant against its detail; Adam's steps then all point the constant's way and a network that
-    starts as bicubic stays there for thousands of steps. Measured: NOTES.md.
+    starts as bicubic stays there for thousands of steps. Measured: docs/explanation/networks.md.
     """
     return lr - lr.mean((-2, -1), keepdim=True)
 

@@ -2,7 +2,7 @@
 
 Source: Shi, Zhou, Sun & Han, "Rethinking the Upsampling Layer in Hyperspectral Image Super Resolution"; equation
 numbers are the paper's. Written from the paper and its ancestor, the Visual Attention Network (Guo et al. 2023); what
-the printed sizes decide and what had to be inferred: NOTES.md.
+the printed sizes decide and what had to be inferred: docs/explanation/networks.md.
 """
 
 from functools import lru_cache

@@ -2,7 +2,7 @@
 
 Source: Chen, Zhang & Zhang, "MSDformer: Multiscale Deformable Transformer for Hyperspectral Image Super-Resolution",
 IEEE TGRS 2023. Written from a description; sizes are those printed in all six rows, which hold one convolution that is
-never called and a third of a projection that is never used. Readings: NOTES.md.
+never called and a third of a projection that is never used. Readings: docs/explanation/networks.md.
 """
 
 from itertools import product

@@ -1,7 +1,7 @@
 """SSPSR: spatial-spectral priors, first of groups of neighbouring bands, then of all.
 
 Source: Jiang, Sun, Liu & Ma, "Learning Spatial-Spectral Prior for Super-Resolution of Hyperspectral Imagery", IEEE TCI
-2020. Written from a description; sizes are those printed in all six rows. Readings: NOTES.md.
+2020. Written from a description; sizes are those printed in all six rows. Readings: docs/explanation/networks.md.
 """
 
 import torch

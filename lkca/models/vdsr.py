@@ -1,7 +1,8 @@
 """VDSR as the paper measured it: twenty bias-free layers on the LR grid, PixelShuffle at the end.
 
 Source: Kim, Lee & Lee, "Accurate Image Super-Resolution Using Very Deep Convolutional Networks", CVPR 2016. The variant
-is derived from the printed sizes, which it meets in all six rows; the shortcut from its scores. Readings: NOTES.md.
+is derived from the printed sizes, which it meets in all six rows; the shortcut from its scores. Readings:
+docs/explanation/networks.md.
 """
 
 from math import sqrt
