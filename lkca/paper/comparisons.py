@@ -1,4 +1,4 @@
-"""Comparisons: which of two methods is better, in each score, and how sure that is."""
+"""Comparisons: which of two methods is better by each score, and how sure that is."""
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from lkca.errors import LkcaError
-from lkca.paper.statistics import block_intervals, estimate_score, pseudovalues
+from lkca.errors import StaleInput
+from lkca.paper.statistics import Run, Uncertain, block_intervals, estimate_score, pseudovalues
 from lkca.scoring.metrics import SCORES
 
 COMPARISON_FIELDS = [
@@ -22,54 +22,81 @@ COMPARISON_FIELDS = [
     "high_blocks",
     "images",
     "seeds",
+    "outcome",
+    "why",
 ]
-COMPARISON_FIELDS += ["outcome", "why"]
 
 
-def compare(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
-    """Compare each method with each other, at one scale of one scene.
+def compare(rows: Mapping[str, Sequence[Run]]) -> list[dict[str, Any]]:
+    """Compare each method with each other method, at one scale of one scene.
 
     Intervals are not widened for the number of comparisons: of twenty pairs of equal methods one may look different.
 
     Args:
-        rows: label -> its scores.json, one for each seed.
+        rows: Label -> its scores.json, one for each seed.
 
     Returns:
-        A line for each pair and score, without its scale. `difference` is the score of `a` less that of `b`; low and
-        high are its interval over test images and seeds, by which the outcome goes, low_blocks and high_blocks the one
-        over spatial blocks of these images.
+        COMPARISON_FIELDS without the scale, for each pair and score. `difference` is the score of `a` minus that of
+        `b`; `low` and `high` are its interval over test images and seeds, which decides the outcome; `low_blocks` and
+        `high_blocks` are its interval over the spatial blocks of these images.
 
     Raises:
-        LkcaError: If two methods have different test images.
+        StaleInput: If two methods have different test images.
     """
     windows = {label: [image["window"] for image in runs[0]["images"]] for label, runs in rows.items()}
     for a, b in combinations(rows, 2):
         if windows[a] != windows[b]:
-            raise LkcaError(f"{a!r} and {b!r} have different test images: run snakemake again.")
-    scores = {(label, name): estimate_score(runs, name) for label, runs in rows.items() for name in SCORES}
+            raise StaleInput(f"{a!r} and {b!r} have different test images: run snakemake again.")
+    estimates = {(label, name): estimate_score(runs, name) for label, runs in rows.items() for name in SCORES}
     blocks = {(label, name): pseudovalues(runs, name) for label, runs in rows.items() for name in SCORES}
     pairs = [(a, b, name) for a, b in combinations(rows, 2) for name in SCORES]
     if not pairs:
         return []
-    by_blocks = block_intervals(np.stack([blocks[a, name] - blocks[b, name] for a, b, name in pairs]))
-    by_blocks = np.where(np.isnan(by_blocks), None, by_blocks)  # of an image too small to have blocks
+    intervals = block_intervals(np.stack([blocks[a, name] - blocks[b, name] for a, b, name in pairs]))
     lines = []
-    for (a, b, name), (low_blocks, high_blocks) in zip(pairs, by_blocks, strict=True):
-        difference = scores[a, name] - scores[b, name]
+    for (a, b, name), block_interval in zip(pairs, intervals, strict=True):
+        difference = estimates[a, name] - estimates[b, name]
         low, high = difference.interval() or (None, None)
-        if untrained := [label for label in (a, b) if rows[label][0]["untrained"]]:
-            outcome, why = "not resolved", f"the training of {' and '.join(untrained)} did not see all patches once"
-        elif low is None:
-            outcome, why = (
-                "not resolved",
-                f"{' and '.join(sorted(difference.missing_reasons))} cannot carry an interval",
-            )
-        elif low <= 0 <= high:
-            outcome, why = "not resolved", "the interval holds 0"
-        else:
-            outcome = "a better" if (low > 0) == (SCORES[name].direction > 0) else "b better"
-            why = f"the interval lies {'above' if low > 0 else 'below'} 0"
-        seeds = dict.fromkeys(run["seed"] for label in (a, b) for run in rows[label])
-        found = [a, b, name, difference.value, low, high, low_blocks, high_blocks, len(windows[a])]
-        lines.append(dict(zip(COMPARISON_FIELDS[1:], [*found, " ".join(map(str, seeds)), outcome, why], strict=True)))
+        low_blocks, high_blocks = (None if np.isnan(end) else float(end) for end in block_interval)
+        untrained = [label for label in (a, b) if rows[label][0]["untrained"]]
+        outcome, why = decide_outcome(difference, SCORES[name].direction, untrained)
+        lines.append(
+            {
+                "a": a,
+                "b": b,
+                "score": name,
+                "difference": difference.value,
+                "low": low,
+                "high": high,
+                "low_blocks": low_blocks,  # None for an image that is too small for blocks
+                "high_blocks": high_blocks,
+                "images": len(windows[a]),
+                "seeds": " ".join(dict.fromkeys(str(run["seed"]) for label in (a, b) for run in rows[label])),
+                "outcome": outcome,
+                "why": why,
+            }
+        )
     return lines
+
+
+def decide_outcome(difference: Uncertain, direction: int, untrained: Sequence[str]) -> tuple[str, str]:
+    """Return which of two methods is better, and why.
+
+    Args:
+        difference: The score of `a` minus that of `b`.
+        direction: 1 if a higher score is better, -1 if a lower one is.
+        untrained: The labels of those of the two whose training was too short.
+
+    Returns:
+        "a better", "b better" or "not resolved"; and the reason.
+    """
+    if untrained:
+        return "not resolved", f"the training of {' and '.join(untrained)} did not see all patches once"
+    interval = difference.interval()
+    if interval is None:
+        return "not resolved", f"{' and '.join(sorted(difference.missing_reasons))} cannot carry an interval"
+    low, high = interval
+    if low <= 0 <= high:
+        return "not resolved", "the interval holds 0"
+    better = "a better" if (low > 0) == (direction > 0) else "b better"
+    return better, f"the interval lies {'above' if low > 0 else 'below'} 0"
