@@ -627,7 +627,7 @@ def disguised() -> HostileFiles:
     yield HostileFile("npy", pickle.dumps(pixels()), "cannot be read")
     yield HostileFile("mat5", gzip.compress(valid("mat5"), mtime=0), "cannot be read")
     yield HostileFile("tiff", valid("zip-envi"), "it is a zip archive")
-    yield HostileFile("zip-envi", valid("tiff"), "it is no zip archive")
+    yield HostileFile("zip-envi", valid("tiff"), "it is not a zip archive")
     yield HostileFile("npy", make_zip([("cube.npy", valid("npy"))]), "it is a zip archive")
 
 

@@ -338,7 +338,7 @@ CHANGES = {
         "lkca/data/catalog.py", "range(int(first), ", "range(int(first) + (',' in text), "
     ),
     "another reader": in_file(
-        "lkca/data/readers.py",
+        "lkca/data/readers/raster.py",
         "raster.read(list(range(first + 1, last + 1)),",
         "raster.read(list(range(last, first, -1)),",
     ),

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lkca.data.catalog import Cube, File
-from lkca.data.readers import Source, opened
+from lkca.data.readers import CubeReader, open_cube
 from lkca.data.sandbox import heartbeat, set_current_file
 from lkca.errors import DataError, LkcaError, WrongFile
 
@@ -72,7 +72,7 @@ def spread_bands(cube: Cube, number: int) -> list[int]:
     return [numbers[int(i)] for i in np.linspace(0, len(numbers) - 1, number).round()]
 
 
-def open_source(stack: ExitStack, cube: Cube, file: File) -> Source:
+def open_source(stack: ExitStack, cube: Cube, file: File) -> CubeReader:
     """Open a file of a cube until the stack is closed.
 
     Raises:
@@ -81,11 +81,11 @@ def open_source(stack: ExitStack, cube: Cube, file: File) -> Source:
     """
     path = file.local_path()
     try:
-        source = stack.enter_context(opened(path, file.archive_member(), file.variable, file.axes))
+        source = stack.enter_context(open_cube(path, file.archive_member(), file.variable, file.axes))
     except LkcaError as error:  # maybe because the lookalike names its array differently
         with ExitStack() as other:
             try:
-                shape = other.enter_context(opened(path, file.archive_member(), None, file.axes)).shape
+                shape = other.enter_context(open_cube(path, file.archive_member(), None, file.axes)).shape
             except LkcaError:
                 raise error from None
         if problem := _find_lookalike(cube, shape):
@@ -120,7 +120,7 @@ def _check_shape(cube: Cube, shape: tuple[int, int, int]) -> WrongFile | None:
     )
 
 
-def resolve_crop(cube: Cube, file: File, source: Source) -> Crop:
+def resolve_crop(cube: Cube, file: File, source: CubeReader) -> Crop:
     """Return the valid part of a file: the crop of the cube, or the whole file.
 
     Raises:
@@ -133,7 +133,7 @@ def resolve_crop(cube: Cube, file: File, source: Source) -> Crop:
     return crop
 
 
-def read_bands(file: File, source: Source, crop: Crop, bands: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
+def read_bands(file: File, source: CubeReader, crop: Crop, bands: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
     """Yield the index in `bands` and the image (rows, columns) of each band; delete the image before asking for more.
 
     Args:
@@ -144,7 +144,7 @@ def read_bands(file: File, source: Source, crop: Crop, bands: Sequence[int]) -> 
     """
     set_current_file(file.local_path())
     rows, columns = slice(*crop[:2]), slice(*crop[2:])
-    together = source.together
+    together = source.bands_per_chunk
     per_read = max(1, BLOCK_BYTES // (4 * (crop[1] - crop[0]) * (crop[3] - crop[2])))
     # Bands that are stored together are read together, even if that takes more memory.
     per_read = max(per_read // together * together, min(together, 4 * per_read))
@@ -175,7 +175,7 @@ def measure_band(image: np.ndarray) -> BandStatistics:
 
 
 def find_problems(
-    cube: Cube, source: Source, bands: Sequence[int], statistics: Sequence[BandStatistics]
+    cube: Cube, source: CubeReader, bands: Sequence[int], statistics: Sequence[BandStatistics]
 ) -> list[WrongFile]:
     """Return what is wrong with the values and the wavelengths of a file."""
     problems = []

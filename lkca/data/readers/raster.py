@@ -1,0 +1,118 @@
+"""Rasters that GDAL reads: ENVI, GeoTIFF and PCIDSK."""
+
+import math
+import os
+import warnings
+from contextlib import ExitStack
+from typing import IO
+
+import numpy as np
+
+from lkca.data.readers.base import NUMBER_KINDS, CubeReader, UnreadableError, check_claimed_size
+
+MAX_BLOCK_BYTES = 2**28  # GDAL holds a whole block in memory
+MAX_HEADER_BYTES = 2**22  # of an ENVI header, which GDAL parses
+CACHE_BYTES = 2**25  # of GDAL
+
+
+def open_raster(
+    stack: ExitStack,
+    driver: str,
+    name: str,
+    size: int,
+    axes: list[str],
+    offset: int | None = None,
+    line_multiple: int = 1,
+) -> CubeReader:
+    """Open a raster until the stack closes.
+
+    Args:
+        stack: What closes it.
+        driver: GDAL's name of the format.
+        name: GDAL's name of the file.
+        size: Bytes of the file.
+        axes: `bands rows columns`, or `bands columns rows` if the lines of the raster are columns of the cube.
+        offset: Bytes before the pixels, None if unknown; ENVI headers contain it.
+        line_multiple: Each line but the last is padded to a multiple of this many bytes.
+    """
+    import rasterio
+    from rasterio.errors import NotGeoreferencedWarning
+
+    # No .aux.xml files, which could change the values; GDAL's messages become exceptions only.
+    stack.enter_context(rasterio.Env(GDAL_PAM_ENABLED="NO", GDAL_CACHEMAX=CACHE_BYTES, CPL_LOG=os.devnull))
+    stack.enter_context(warnings.catch_warnings())
+    warnings.simplefilter("ignore", NotGeoreferencedWarning)
+    if axes[0] != "bands":
+        raise UnreadableError(
+            f"a raster has the axes 'bands rows columns' or 'bands columns rows', not '{' '.join(axes)}'"
+        )
+    raster = stack.enter_context(rasterio.open(name, driver=driver))
+    dtypes = set(raster.dtypes)
+    dtype = np.dtype(raster.dtypes[0])
+    if len(dtypes) > 1 or dtype.kind not in NUMBER_KINDS:
+        raise UnreadableError(f"its bands hold {', '.join(sorted(dtypes))} instead of one kind of real numbers")
+    if max(math.prod(shape) for shape in raster.block_shapes) * dtype.itemsize > MAX_BLOCK_BYTES:
+        raise UnreadableError("its blocks are too large to be read one by one")
+    tags = raster.tags(ns="ENVI")
+    if driver == "ENVI":
+        offset = int(tags.get("header_offset", 0))
+        if tags.get("file_compression", "0") != "0":
+            raise UnreadableError("it is compressed")
+    line = raster.count * raster.width * dtype.itemsize
+    if offset is None:
+        check_claimed_size("its header", raster.height * line, size)
+    elif size < (needed := offset + raster.height * line + (raster.height - 1) * (-line % line_multiple)):
+        raise UnreadableError(f"it ends after {size} of {needed} bytes")  # GDAL would read zeros
+    transposed = axes[1] == "columns"
+
+    def read(first: int, last: int, rows: slice, columns: slice) -> np.ndarray:
+        lines, samples = (columns, rows) if transposed else (rows, columns)
+        window = ((lines.start, lines.stop), (samples.start, samples.stop))
+        bands = raster.read(list(range(first + 1, last + 1)), window=window, out_dtype=np.float32)
+        return bands.transpose(0, 2, 1) if transposed else bands
+
+    lines, samples = raster.shape
+    shape = (samples, lines, raster.count) if transposed else (lines, samples, raster.count)
+    return CubeReader(shape, dtype, _read_wavelengths(tags, raster.count), raster.nodata, 1, read)
+
+
+def _read_wavelengths(tags: dict[str, str], bands: int) -> list[float] | None:
+    """Return the wavelengths of an ENVI header in nanometres, None if it does not contain one for each band."""
+    unit = {"nanometers": 1, "micrometers": 1000}.get(tags.get("wavelength_units", "").lower())
+    try:
+        values = [float(value) for value in tags.get("wavelength", "").strip("{} ").split(",")]
+    except ValueError:
+        return None
+    return [value * unit for value in values] if unit and len(values) == bands else None
+
+
+def open_pcidsk(stack: ExitStack, file: IO[bytes], name: str, size: int, axes: list[str]) -> CubeReader:
+    """Open a PCIDSK raster until the stack closes; refuse one that refers to other files.
+
+    Args:
+        stack: What closes it.
+        file: The file at its start, for its header.
+        name: GDAL's name of the file.
+        size: Its bytes.
+        axes: As `open_raster`.
+    """
+    header = file.read(512)
+
+    def number(first: int, last: int) -> int:
+        if not (text := header[first:last].strip()).isdigit():
+            raise UnreadableError("its header has letters instead of numbers")
+        return int(text)
+
+    interleaving = header[360:368]
+    offset = None if interleaving == b"FILE    " else 512 * (number(304, 320) - 1)
+    if interleaving == b"PIXEL   ":  # then GDAL ignores the names in the headers of the channels
+        return open_raster(stack, "PCIDSK", name, size, axes, offset, line_multiple=512)
+    file.seek(512 * (number(336, 352) - 1))
+    for _ in range(number(376, 384)):
+        channel_file = file.read(1024)[64:128]
+        if len(channel_file) < 64:
+            raise UnreadableError("it ends before its pixels")
+        # Tiled channels name a part of this file; others have no name.
+        if not channel_file.startswith(b"/SIS=") if offset is None else channel_file.strip(b" \0"):
+            raise UnreadableError("it refers to other files")
+    return open_raster(stack, "PCIDSK", name, size, axes, offset)
