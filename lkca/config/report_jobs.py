@@ -47,7 +47,7 @@ def table(experiment: Experiment, table: str) -> Job:
         name=f"tables/{table}",
         arguments={"settings": TableSettings.of(experiment, table)},
         inputs={"scores": _run_files(experiment, runs, SCORES_FILE), "printed": PRINTED},
-        other_inputs=(f"{TEMPLATES}/table.html.j2",),
+        other_inputs=tuple(f"{TEMPLATES}/table.{suffix}.j2" for suffix in ("html", "md", "tex")),
         outputs={argument: experiment.paths.table(table, suffix) for argument, suffix in TABLE_SUFFIXES.items()},
     )
 
