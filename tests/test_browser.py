@@ -73,7 +73,7 @@ def test_the_report_loads_whole_and_never_scrolls_sideways(visit, width):
         summary.click()
     assert page.evaluate("document.documentElement.scrollWidth") == width
     cut = "e => e.scrollWidth > e.clientWidth && getComputedStyle(e).overflowX === 'visible'"
-    assert page.evaluate(f"[...document.querySelectorAll('h1, h2, h3, p, dd, .stay, figcaption')].filter({cut})") == []
+    assert page.evaluate(f"[...document.querySelectorAll('h1, h2, h3, p, dd, .sticky, figcaption')].filter({cut})") == []
 
 
 def test_wide_tables_scroll_in_their_own_box_and_their_caption_and_names_stay(visit):
@@ -83,7 +83,7 @@ def test_wide_tables_scroll_in_their_own_box_and_their_caption_and_names_stay(vi
             const box = document.querySelector('#table-1 .scroll');
             box.scrollLeft = 200;
             const at = selector => Math.round(box.querySelector(selector).getBoundingClientRect().left);
-            return [box.scrollLeft, at('table'), at('.stay'), at('tbody th')];
+            return [box.scrollLeft, at('table'), at('.sticky'), at('tbody th')];
         }"""
     )
     assert left[0] == 200 and left[1] < 0 < left[2] and left[3] >= 0
@@ -91,14 +91,14 @@ def test_wide_tables_scroll_in_their_own_box_and_their_caption_and_names_stay(vi
 
 def test_it_reads_without_its_script(visit):
     page = visit(java_script_enabled=False)
-    assert page.locator("#look-tools, .tools select, button:visible").filter(visible=True).count() == 0
+    assert page.locator("#viewer-tools, .tools select, button:visible").filter(visible=True).count() == 0
     assert page.get_by_text("This part needs JavaScript").is_visible()
     page.locator("#table-1 tbody a").first.click()
     assert page.url.endswith("#run-chikusei-4-bicubic")
     line = page.locator("tr:target")
     assert line.inner_text().split()[:4] == ["chikusei", "×4", "bicubic", "3000"]
     page.locator("#table-1 summary").click()
-    assert page.locator("#table-1 .against:visible").count() == 4
+    assert page.locator("#table-1 .differences-from:visible").count() == 4
     with page.expect_download() as download:
         page.get_by_role("link", name="LaTeX").first.click()
     assert download.value.suggested_filename == "V.tex"
@@ -140,7 +140,7 @@ def test_outcomes_are_told_by_words_and_not_only_by_colours(visit):
     verdicts = re.findall(r"(stand-in|not run); paper: ", snapshot)
     assert set(verdicts) == {"stand-in"} and len(verdicts) > 20
     page.locator("#table-1 summary").click()
-    shown = page.locator("#table-1 .against:visible")
+    shown = page.locator("#table-1 .differences-from:visible")
     assert {sign.get_attribute("aria-label") for sign in shown.get_by_role("img").all()} == {
         "better",
         "worse",
@@ -151,7 +151,7 @@ def test_outcomes_are_told_by_words_and_not_only_by_colours(visit):
 def test_on_paper_there_are_whole_tables_and_figures_and_no_controls(visit):
     page = visit(width=680)  # an A4 page between margins of 15 mm
     page.emulate_media(media="print")
-    controls = ["button:not(.sort)", ".order", "select", "input", "nav", "dialog", ".downloads", "#look"]
+    controls = ["button:not(.sort)", ".order", "select", "input", "nav", "dialog", ".downloads", "#viewer"]
     assert page.locator(", ".join(f"{each}:visible" for each in controls)).count() == 0
     assert page.locator(".scores th:visible", has_text="MPSNR").count() == 2
     assert page.locator("img:visible").count() == 3
@@ -170,10 +170,10 @@ def test_hostile_names_stay_text(visit, hostile):
     alarms = []
     page.on("dialog", lambda dialog: (alarms.append(dialog.message), dialog.dismiss()))
     for name in ("left", "right"):
-        page.locator(f"#look-{name}").select_option(label=made_up.HOSTILE)
+        page.locator(f"#viewer-{name}").select_option(label=made_up.HOSTILE)
     page.locator("#table-1 summary").click()
     page.locator("#table-1 .comparisons select").select_option(label=made_up.HOSTILE)
-    assert page.locator("#look-left-name").inner_text().startswith(made_up.HOSTILE)
+    assert page.locator("#viewer-left-name").inner_text().startswith(made_up.HOSTILE)
     page.locator("#table-1 tbody tr", has_text=made_up.HOSTILE).locator("a").first.click()
     page.locator("#run summary").first.click()
     assert page.locator("#run h2").inner_text() == f"{made_up.HOSTILE} on {made_up.HOSTILE} ×4"
@@ -221,12 +221,12 @@ def test_every_row_is_compared_with_the_one_chosen(visit):
         (LKCA, [BICUBIC, LKCA_LR, SSPSR], {BICUBIC: "−2.00"}),
     ):
         page.locator("#table-1 .comparisons select").select_option(label=chosen)
-        assert page.locator("#table-1 .against:visible h3").inner_text() == f"Compared with {chosen}"
-        names = column(page, "#table-1 .against:visible", 1)
+        assert page.locator("#table-1 .differences-from:visible h3").inner_text() == f"Compared with {chosen}"
+        names = column(page, "#table-1 .differences-from:visible", 1)
         assert sorted(names) == sorted(others)
-        numbers = dict(zip(names, column(page, "#table-1 .against:visible", 2), strict=True))
+        numbers = dict(zip(names, column(page, "#table-1 .differences-from:visible", 2), strict=True))
         assert {name: numbers[name].split()[0] for name in difference} == difference
-    undecided = page.locator("#table-1 .against:visible .undecided").inner_text()
+    undecided = page.locator("#table-1 .differences-from:visible .undecided").inner_text()
     assert undecided.startswith("×4: The test images do not decide: Bicubic (MSSIM, SAM, CC, RMSE, ERGAS)")
 
 
@@ -263,7 +263,7 @@ def test_claims_are_filtered_and_sorted(visit):
     assert column(page, ".claims", 0) == ["A1", "C10", "C9"]  # holds, fails, cannot be told
 
 
-# Look closer ------------------------------------------------------------------------------------------------------
+# Image viewer ----------------------------------------------------------------------------------------------------
 
 
 def pixels(page) -> np.ndarray:
@@ -274,9 +274,9 @@ def pixels(page) -> np.ndarray:
 def test_the_divider_moves_by_keyboard_and_by_mouse(visit):
     """LKCA-Net is 0.5 too bright in rows 8 to 16, columns 40 to 48 of 64."""
     page = visit()
-    page.locator("#look-left").select_option(label="Ground truth")
-    page.locator("#look-right").select_option(label=LKCA)
-    divider, box = page.get_by_label("Where the right one begins"), page.locator("#compare")
+    page.locator("#viewer-left").select_option(label="Ground truth")
+    page.locator("#viewer-right").select_option(label=LKCA)
+    divider, box = page.get_by_label("Position of the divider"), page.locator("#compare")
     page.wait_for_function("[...document.querySelectorAll('#compare img')].every((i) => i.complete)")
     divider.focus()
     page.keyboard.press("End")
@@ -304,16 +304,16 @@ def test_error_maps_have_one_scale_and_its_colours(visit):
     from matplotlib import colormaps
 
     page = visit()
-    page.locator("#look-right").select_option(label=LKCA)
-    page.locator("#look-left").select_option(label="Ground truth")
-    page.locator("#look-kind").select_option(label="error maps")
-    page.locator("#look-divider").fill("50")
+    page.locator("#viewer-right").select_option(label=LKCA)
+    page.locator("#viewer-left").select_option(label="Ground truth")
+    page.locator("#viewer-kind").select_option(label="error maps")
+    page.locator("#viewer-divider").fill("50")
     page.wait_for_function("[...document.querySelectorAll('#compare img')].every((i) => i.complete)")
     seen, magma = pixels(page), 255 * np.array(colormaps["magma"]([0, 0.09 / 0.5, 1.0]))[:, :3]
     for place, expected in zip((np.s_[300, 100], np.s_[300, 400], np.s_[96, 352]), magma, strict=True):
         assert np.abs(seen[place] - expected).max() < 12
-    assert page.locator("#look-limit").inner_text().startswith("0.50 and more")
-    assert "error map of test image 1" in page.locator("#look-right-picture").get_attribute("alt")
+    assert page.locator("#viewer-limit").inner_text().startswith("0.50 and more")
+    assert "error map of test image 1" in page.locator("#viewer-right-picture").get_attribute("alt")
 
 
 def spectrum_of(page, stroke: str) -> tuple[np.ndarray, np.ndarray]:
@@ -338,10 +338,10 @@ def spectrum_of(page, stroke: str) -> tuple[np.ndarray, np.ndarray]:
 
 def test_the_spectrum_of_a_pixel_is_the_one_in_the_files(visit, report):
     page = visit()
-    page.locator("#pick [role=gridcell]").nth(2 * 12 + 8).click()  # row 13, column 45: in the square
+    page.locator("#picker [role=gridcell]").nth(2 * 12 + 8).click()  # row 13, column 45: in the square
     image = np.load(report.parent / "runs/chikusei_x4/lkca/seed3000/image.npz")
     assert (image["rows"][2], image["columns"][8]) == (13, 45)
-    said = page.locator("#pixel-said")
+    said = page.locator("#pixel-summary")
     assert said.inner_text().startswith("The pixel in row 14, column 46.")
     assert said.get_attribute("aria-live") == "polite"
     wavelengths, truth = spectrum_of(page, "#1f2328")
@@ -357,7 +357,7 @@ def test_the_spectrum_of_a_pixel_is_the_one_in_the_files(visit, report):
 
 def test_pixels_are_chosen_by_arrow_keys_and_methods_by_their_boxes(visit):
     page = visit()
-    said, grid = page.locator("#pixel-said"), page.get_by_role("grid")
+    said, grid = page.locator("#pixel-summary"), page.get_by_role("grid")
     assert grid.get_by_role("row").count() == 12 and grid.locator("[tabindex='0']").count() == 1
     grid.locator("[tabindex='0']").focus()
     for key in ("Home", "ArrowRight", "ArrowUp", "ArrowUp", "ArrowDown"):

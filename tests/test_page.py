@@ -154,7 +154,7 @@ def test_what_is_tolerated_is_said_once(made):
 
 def test_comparisons_are_the_differences_of_the_means_in_both_directions(made):
     """LKCA-Net's three images are on average 40 dB, bicubic's 38 and LKCA-LR's, of two seeds, 9.25."""
-    blocks = re.split('<div class="against">', made().text)[1:]
+    blocks = re.split('<div class="differences-from">', made().text)[1:]
     names = [re.search("<h3>Compared with (.*?)</h3>", block)[1] for block in blocks[:4]]
     against = {name: Page(block.split("</table>")[0]) for name, block in zip(names, blocks, strict=False)}
     assert list(against) == ["Bicubic", "LKCA-LR", "LKCA-Net", "SSPSR"]
@@ -198,7 +198,7 @@ def decoded(url: str) -> np.ndarray:
 
 
 def test_pictures_and_error_maps_are_those_of_the_runs(made):
-    (view,) = json.loads(script(made().text, "look-data"))
+    (view,) = json.loads(script(made().text, "viewer-data"))
     assert view["title"] == "chikusei ×4" and view["shape"] == [64, 64]
     assert [(m["label"], m["untrained"], m["psnr"]) for m in view["methods"]] == [
         ("Bicubic", None, 37.0),
@@ -221,7 +221,7 @@ def test_pictures_and_error_maps_are_those_of_the_runs(made):
 
 
 def test_spectra_are_those_of_the_runs_at_their_wavelengths(made):
-    (view,) = json.loads(script(made().text, "look-data"))
+    (view,) = json.loads(script(made().text, "viewer-data"))
     assert (view["nanometres"][0], view["nanometres"][-1], len(view["nanometres"])) == (363, 1018, 128)
     assert np.ptp(np.diff(view["nanometres"])) < 0.2  # rounded to 0.1 nm
     for model, entry in (("bicubic", view["methods"][0]), ("lkca", view["methods"][2]), ("lkca", view["truth"])):
@@ -295,7 +295,7 @@ def test_names_are_text_and_never_markup(made):
     assert hostile.page.words.count(made_up.HOSTILE) > 20
     assert [made_up.HOSTILE, "×4", made_up.HOSTILE, "3000"] in [row[:4] for row in hostile.page.rows]
     assert [len(page.of("script")) for page in (hostile.page, plain.page)] == [3, 3]
-    for name in ("look-data", "runs-data"):
+    for name in ("viewer-data", "runs-data"):
         assert not {"<", ">", "&"} & {*script(hostile.text, name)}
     assert not [name for _, attributes in hostile.page.tags for name in attributes if name.startswith("on")]
 

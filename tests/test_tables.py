@@ -187,7 +187,7 @@ def test_intervals_are_student_s_over_test_images_and_stand_beside_the_mean(tmp_
     assert cells["Bicubic"].split()[:4] == ["40.0000", "35.0", "to", "45.0"]
     assert "to" not in cells["LKCA-Net"].split()
     for suffix in ("csv", "html"):
-        told = "95 % interval of the mean over test images and seeds; where there is none, one seed cannot carry it."
+        told = "95 % interval of the mean over test images and seeds, except where there are too few data (one seed)."
         assert told in text[suffix]
     assert all("interval" not in text[suffix] and "45.0" not in text[suffix] for suffix in ("md", "tex"))
 
@@ -195,7 +195,7 @@ def test_intervals_are_student_s_over_test_images_and_stand_beside_the_mean(tmp_
 def test_two_images_carry_no_interval_and_the_caption_says_so(tmp_path):
     text = write(tmp_path, [made_up.run(tmp_path, "bicubic", steps=0)])
     assert lines(text["csv"])["4", "Bicubic"]["MPSNR_high"] == ""
-    assert all("No intervals: 2 test images cannot carry one." in text[suffix] for suffix in ("csv", "html"))
+    assert all("No intervals: too few data (2 test images)." in text[suffix] for suffix in ("csv", "html"))
     assert 'class="interval"' not in text["html"]
 
 

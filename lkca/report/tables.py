@@ -144,8 +144,8 @@ def _intervals_note(rows: list[Row], where: str) -> str:
     if not gaps:
         return note if run else ""
     if all(row.missing_reasons for row in run):
-        return f"No intervals: {gaps} cannot carry one"
-    return f"{note}; where there is none, {gaps} cannot carry it"
+        return f"No intervals: too few data ({gaps})"
+    return f"{note}, except where there are too few data ({gaps})"
 
 
 def _in_paper(rows: list[Row]) -> bool:
@@ -195,7 +195,7 @@ def _fill_html(settings: TableSettings, rows: list[Row], counts: Mapping[str, in
     caption = _caption(
         settings,
         rows,
-        "Small, last in a cell: what the paper prints",
+        "Small, at the end of a cell: what the paper prints",
         "Marked: the best of ours at that scale",
         _intervals_note(rows, "Small, low to high"),
     )

@@ -1,10 +1,10 @@
-// What the page can do beyond being read. Names from files reach it as text only: nothing here writes HTML.
+// The interactive parts of the page. Names from files are inserted as text only; nothing here writes HTML.
 
 const find = (selector, within = document) => within.querySelector(selector);
 const findAll = (selector, within = document) => [...within.querySelectorAll(selector)];
 
-/** An element with properties, attributes where it has no such property, and children: elements or text. */
-function make(tag, properties = {}, ...children) {
+/** Create an element with properties (attributes where it has no such property) and children: elements or texts. */
+function create(tag, properties = {}, ...children) {
   const svg = ["svg", "path", "line", "text", "g"].includes(tag);
   const element = svg ? document.createElementNS("http://www.w3.org/2000/svg", tag) : document.createElement(tag);
   for (const [name, value] of Object.entries(properties)) {
@@ -17,7 +17,7 @@ function make(tag, properties = {}, ...children) {
 
 // Tables ------------------------------------------------------------------------------------------------------------
 
-/** What a cell is sorted by: a number where it is one; nothing where it has no value. */
+/** Return the value by which a cell is sorted: a number if its text is one, null if it is empty. */
 function valueOf(row, column) {
   const cell = row.cells[column];
   if (!cell || cell.matches(".not-run, :has(.verdict):not([data-value])")) return null;
@@ -27,19 +27,19 @@ function valueOf(row, column) {
 }
 
 function compare(a, b, direction) {
-  if (a === null || b === null) return (a === null) - (b === null); // what has no value stays at the end
+  if (a === null || b === null) return (a === null) - (b === null); // empty cells stay at the end
   if (typeof a === "number" && typeof b === "number") return direction * (a - b);
   return direction * String(a).localeCompare(String(b), "en", { numeric: true });
 }
 
-/** Buttons in the header: rising, falling, and back to the order of the page; each body is sorted by itself. */
-function sortable(table) {
+/** Add sort buttons to the header: ascending, descending, and back to the original order, within each table body. */
+function makeSortable(table) {
   const headers = [...table.tHead.rows[0].cells];
   headers.forEach((header, column) => {
     const differs = (body) => new Set([...body.rows].map((row) => valueOf(row, column))).size > 1;
-    if (![...table.tBodies].some(differs)) return; // there is nothing to sort
-    const button = make("button", { type: "button", className: "sort" }, ...header.childNodes);
-    button.insertBefore(make("span", { className: "order", ariaHidden: "true" }), find(".unit", button));
+    if (![...table.tBodies].some(differs)) return; // all values are equal
+    const button = create("button", { type: "button", className: "sort" }, ...header.childNodes);
+    button.insertBefore(create("span", { className: "order", ariaHidden: "true" }), find(".unit", button));
     header.append(button);
     button.addEventListener("click", () => {
       const next = { none: "ascending", ascending: "descending", descending: "none" }[header.ariaSort ?? "none"];
@@ -57,14 +57,14 @@ function sortable(table) {
   });
 }
 
-function tableTools(block) {
+function addTableTools(block) {
   const tools = find(".tools", block);
   const table = find("table.scores", block);
   tools.addEventListener("submit", (event) => event.preventDefault());
   tools.addEventListener("input", () => {
-    const wanted = tools.elements.method.value.trim().toLowerCase();
+    const searched = tools.elements.method.value.trim().toLowerCase();
     for (const row of findAll("tbody tr", table)) {
-      row.hidden = !find("th", row).textContent.toLowerCase().includes(wanted);
+      row.hidden = !find("th", row).textContent.toLowerCase().includes(searched);
     }
     const rows = findAll("tbody tr", table);
     const shown = rows.filter((row) => !row.hidden).length;
@@ -73,33 +73,33 @@ function tableTools(block) {
   });
   const choice = find(".comparisons select", block);
   if (!choice) return; // fewer than two rows were run
-  const parts = findAll(".against", block);
-  const show = () => parts.forEach((part, i) => (part.hidden = String(i) !== choice.value));
+  const tables = findAll(".differences-from", block);
+  const show = () => tables.forEach((each, i) => (each.hidden = String(i) !== choice.value));
   choice.addEventListener("input", show);
   show();
 }
 
 // Claims ------------------------------------------------------------------------------------------------------------
 
-function claimsTools() {
+function addClaimsTools() {
   const tools = find("#claims-tools");
   const rows = findAll(".claims tbody tr");
   const { outcome, section, text, count } = tools.elements;
   const update = () => {
     const [which, ...kind] = outcome.value.split(" ");
-    const wanted = text.value.trim().toLowerCase();
+    const searched = text.value.trim().toLowerCase();
     for (const row of rows) {
       row.hidden =
         (which !== "" && row.dataset[which] !== kind.join(" ")) ||
         (section.value !== "" && row.dataset.section !== section.value) ||
-        !row.textContent.toLowerCase().includes(wanted);
+        !row.textContent.toLowerCase().includes(searched);
     }
     count.value = `${rows.filter((row) => !row.hidden).length} of ${rows.length} claims`;
   };
   tools.addEventListener("submit", (event) => event.preventDefault());
   tools.addEventListener("input", update);
   for (const link of findAll("#contradictions ~ ul a")) {
-    link.addEventListener("click", () => { // a claim that is filtered away cannot be jumped to
+    link.addEventListener("click", () => { // show all claims, so that the linked one is visible
       tools.reset();
       update();
     });
@@ -111,20 +111,20 @@ function claimsTools() {
 
 const COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]; // Okabe & Ito 2008
 const DASHES = ["", "6 3", "2 2", "8 2 2 2"];
-/** How the line of number i looks; -1 is the ground truth. */
+/** Return the style of line number i; -1 is the ground truth. */
 const styleOf = (i) => ({
   stroke: COLOURS[i % COLOURS.length] ?? "#1f2328",
   "stroke-width": i < 0 ? 3 : 1.4,
   "stroke-dasharray": DASHES[Math.floor(i / COLOURS.length) % DASHES.length] ?? "",
 });
 
-/** A piece of such a line, for a key. */
+/** Create a short line of this style, for a legend. */
 function swatch(i) {
-  const line = make("line", { x1: 0, x2: 28, y1: 5, y2: 5, ...styleOf(i) });
-  return make("svg", { class: "swatch", viewBox: "0 0 28 10", "aria-hidden": "true" }, line);
+  const line = create("line", { x1: 0, x2: 28, y1: 5, y2: 5, ...styleOf(i) });
+  return create("svg", { class: "swatch", viewBox: "0 0 28 10", "aria-hidden": "true" }, line);
 }
 
-/** Round numbers between two: at most about `count`. */
+/** Return about `count` round numbers between two limits. */
 function ticks(low, high, count) {
   const rough = (high - low || 1) / count;
   const power = 10 ** Math.floor(Math.log10(rough));
@@ -134,8 +134,8 @@ function ticks(low, high, count) {
   return Array.from({ length: last - first + 1 }, (_, i) => Number(((first + i) * step).toPrecision(12)));
 }
 
-/** Draw lines, each {x, y, style}, with both axes, into a box. */
-function draw(box, lines, xLabel, yLabel, told) {
+/** Draw lines, each {x, y, style}, with both axes into a box; the description is for screen readers. */
+function drawChart(box, lines, xLabel, yLabel, description) {
   const [width, height] = [Math.max(box.clientWidth, 280), 260];
   const [left, right, top, bottom] = [56, 26, 22, 42];
   const range = (values) => [Math.min(...values), Math.max(...values)];
@@ -145,34 +145,34 @@ function draw(box, lines, xLabel, yLabel, told) {
   [y0, y1] = [y0 - margin, y1 + margin];
   const px = (x) => left + ((x - x0) / (x1 - x0 || 1)) * (width - left - right);
   const py = (y) => height - bottom - ((y - y0) / (y1 - y0)) * (height - top - bottom);
-  const svg = make("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": told });
+  const svg = create("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": description });
   for (const x of ticks(x0, x1, width / 90)) {
-    svg.append(make("line", { class: "tick", x1: px(x), x2: px(x), y1: height - bottom, y2: height - bottom + 4 }));
-    svg.append(make("text", { x: px(x), y: height - bottom + 18, "text-anchor": "middle" }, x.toLocaleString("en")));
+    svg.append(create("line", { class: "tick", x1: px(x), x2: px(x), y1: height - bottom, y2: height - bottom + 4 }));
+    svg.append(create("text", { x: px(x), y: height - bottom + 18, "text-anchor": "middle" }, x.toLocaleString("en")));
   }
   for (const y of ticks(y0, y1, 5)) {
-    svg.append(make("line", { class: "grid", x1: left, x2: width - right, y1: py(y), y2: py(y) }));
-    svg.append(make("text", { x: left - 7, y: py(y) + 4, "text-anchor": "end" }, String(y)));
+    svg.append(create("line", { class: "grid", x1: left, x2: width - right, y1: py(y), y2: py(y) }));
+    svg.append(create("text", { x: left - 7, y: py(y) + 4, "text-anchor": "end" }, String(y)));
   }
-  svg.append(make("line", { class: "tick", x1: left, x2: width - right, y1: height - bottom, y2: height - bottom }));
-  svg.append(make("text", { x: width - right, y: height - 6, "text-anchor": "end" }, xLabel));
-  svg.append(make("text", { x: 0, y: 12 }, yLabel));
+  svg.append(create("line", { class: "tick", x1: left, x2: width - right, y1: height - bottom, y2: height - bottom }));
+  svg.append(create("text", { x: width - right, y: height - 6, "text-anchor": "end" }, xLabel));
+  svg.append(create("text", { x: 0, y: 12 }, yLabel));
   for (const { x, y, style } of lines) {
     const d = x.map((each, i) => `${i ? "L" : "M"}${px(each).toFixed(1)} ${py(y[i]).toFixed(1)}`).join("");
-    svg.append(make("path", { d, fill: "none", "stroke-linejoin": "round", ...style }));
+    svg.append(create("path", { d, fill: "none", "stroke-linejoin": "round", ...style }));
   }
   box.replaceChildren(svg);
 }
 
-// Look closer -------------------------------------------------------------------------------------------------------
+// Image viewer ------------------------------------------------------------------------------------------------------
 
-function bytesOf(base64) {
+function decodeBase64(base64) {
   return Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
 }
 
-/** 16-bit integers from low to high as numbers. */
-function unpack({ low, high, values }) {
-  const bytes = new DataView(bytesOf(values).buffer);
+/** Return the numbers that are stored as 16-bit integers from low to high. */
+function unpackSpectra({ low, high, values }) {
+  const bytes = new DataView(decodeBase64(values).buffer);
   return Array.from(
     { length: bytes.byteLength / 2 },
     (_, i) => low + ((high - low) * bytes.getUint16(2 * i, true)) / 65535,
@@ -180,56 +180,57 @@ function unpack({ low, high, values }) {
 }
 
 const dot = (a, b) => a.reduce((sum, each, i) => sum + each * b[i], 0);
-const absoluteError = (a, b) => a.reduce((sum, each, i) => sum + Math.abs(each - b[i]), 0) / a.length;
+const meanAbsoluteError = (a, b) => a.reduce((sum, each, i) => sum + Math.abs(each - b[i]), 0) / a.length;
 
-/** The angle between two spectra in degrees; not a number where one is all zero. */
-function angle(a, b) {
+/** Return the angle between two spectra in degrees; NaN if one is zero in all bands. */
+function spectralAngle(a, b) {
   const cosine = dot(a, b) / Math.sqrt(dot(a, a) * dot(b, b));
   return (Math.acos(Math.min(1, Math.max(-1, cosine))) * 180) / Math.PI;
 }
 
-function lookCloser(views) {
+function startViewer(testImages) {
   find(".no-script").remove();
-  const [viewChoice, left, right, kind, divider] = ["view", "left", "right", "kind", "divider"].map((name) =>
-    find(`#look-${name}`),
+  const [imageChoice, left, right, kind, divider] = ["view", "left", "right", "kind", "divider"].map((name) =>
+    find(`#viewer-${name}`),
   );
-  const [box, grid, legend] = ["#compare", "#pick", "#legend tbody"].map((name) => find(name));
-  // What is shown: a view, the spectra of all its pixels (the truth's first), the methods drawn, the pixel in the grid.
-  let view, spectra, drawn, row, column;
+  const [box, grid, legend] = ["#compare", "#picker", "#legend tbody"].map((name) => find(name));
+  // The state: the test image, the spectra of its pixels (the ground truth's first), the methods that are drawn, and
+  // the row and column of the chosen pixel in the grid.
+  let shown, spectra, drawn, row, column;
 
   const label = (i) => {
     if (i < 0) return "Ground truth";
-    return view.methods[i].label + (view.methods[i].untrained === null ? "" : " (untrained)");
+    return shown.methods[i].label + (shown.methods[i].untrained === null ? "" : " (untrained)");
   };
 
-  function chooseView() {
+  function chooseImage() {
     const before = [left, right].map((select) => select.selectedOptions[0]?.textContent);
-    view = views[viewChoice.value];
-    const methods = [...view.methods.keys()];
-    const trained = methods.filter((i) => view.methods[i].untrained === null);
+    shown = testImages[imageChoice.value];
+    const methods = [...shown.methods.keys()];
+    const trained = methods.filter((i) => shown.methods[i].untrained === null);
     for (const [side, select] of [left, right].entries()) {
       const all = [-1, ...methods];
-      select.replaceChildren(...all.map((i) => make("option", { value: i }, label(i))));
-      select.value = all.find((i) => label(i) === before[side]) ?? trained.at(-side) ?? -1; // the first and the last one
+      select.replaceChildren(...all.map((i) => create("option", { value: i }, label(i))));
+      select.value = all.find((i) => label(i) === before[side]) ?? trained.at(-side) ?? -1; // first and last method
     }
     drawn = new Set(trained);
-    spectra = [view.truth, ...view.methods].map((each) => unpack(each.spectra));
-    [row, column] = [view.rows, view.columns].map((all) => Math.floor(all.length / 2));
-    const [rows, columns] = view.shape;
+    spectra = [shown.truth, ...shown.methods].map((each) => unpackSpectra(each.spectra));
+    [row, column] = [shown.rows, shown.columns].map((all) => Math.floor(all.length / 2));
+    const [rows, columns] = shown.shape;
     box.style.width = `${columns * Math.max(1, Math.floor(512 / columns))}px`;
-    for (const each of findAll(".compare, .pick")) each.style.aspectRatio = `${columns} / ${rows}`;
-    find("#look-limit").textContent = `${view.limit.toPrecision(2)} and more: absolute error, mean over all bands`;
-    find("#pick-picture").src = view.truth.picture;
+    for (const each of findAll(".compare, .picker")) each.style.aspectRatio = `${columns} / ${rows}`;
+    find("#viewer-limit").textContent = `${shown.limit.toPrecision(2)} and more: absolute error, mean over all bands`;
+    find("#picker-image").src = shown.truth.picture;
     const cell = (i, j) => {
-      const [y, x] = [view.rows[i], view.columns[j]];
-      const button = make("button", { type: "button", role: "gridcell", ariaLabel: `row ${y + 1}, column ${x + 1}` });
+      const [y, x] = [shown.rows[i], shown.columns[j]];
+      const button = create("button", { type: "button", role: "gridcell", ariaLabel: `row ${y + 1}, column ${x + 1}` });
       button.style.top = `${(100 * (y + 0.5)) / rows}%`;
       button.style.left = `${(100 * (x + 0.5)) / columns}%`;
       button.addEventListener("click", () => choosePixel(i, j));
       return button;
     };
     grid.replaceChildren(
-      ...view.rows.map((_, i) => make("div", { role: "row" }, ...view.columns.map((_, j) => cell(i, j)))),
+      ...shown.rows.map((_, i) => create("div", { role: "row" }, ...shown.columns.map((_, j) => cell(i, j)))),
     );
     listMethods();
     showPictures();
@@ -240,16 +241,16 @@ function lookCloser(views) {
     const errors = kind.value === "error";
     for (const select of [left, right]) {
       const i = Number(select.value);
-      const method = i < 0 ? view.truth : view.methods[i];
+      const method = i < 0 ? shown.truth : shown.methods[i];
       const picture = find(`#${select.id}-picture`);
       picture.src = errors ? method.error : method.picture;
-      picture.alt = `${label(i)}: ${errors ? "error map" : "picture"} of test image ${view.image}, ${view.title}`;
+      picture.alt = `${label(i)}: ${errors ? "error map" : "picture"} of test image ${shown.image}, ${shown.title}`;
       find(`#${select.id}-name`).textContent = label(i) + (i < 0 ? "" : `, ${method.psnr.toFixed(2)} dB`);
     }
-    find("#look-colours").hidden = !errors;
+    find("#viewer-colours").hidden = !errors;
     box.classList.toggle("errors", errors);
-    find("#look-caption").textContent =
-      `${view.title}, test image ${view.image}. ` +
+    find("#viewer-caption").textContent =
+      `${shown.title}, test image ${shown.image}. ` +
       (errors ? "All error maps have one scale." : "All have one stretch, from 2 to 98 % of the ground truth.") +
       " The pictures are compressed for this page; no number comes from them.";
     slide();
@@ -262,15 +263,16 @@ function lookCloser(views) {
 
   function listMethods() {
     const line = (i) => {
-      const check = make("input", { type: "checkbox", checked: i < 0 || drawn.has(i), disabled: i < 0 });
+      const check = create("input", { type: "checkbox", checked: i < 0 || drawn.has(i), disabled: i < 0 });
       check.addEventListener("input", () => {
         drawn[check.checked ? "add" : "delete"](i);
         showPixel();
       });
-      const cells = [view.methods[i]?.psnr.toFixed(2) ?? "–", "–", "–"].map((text) => make("td", {}, text));
-      return make("tr", {}, make("th", { scope: "row" }, make("label", {}, check, swatch(i), label(i))), ...cells);
+      const cells = [shown.methods[i]?.psnr.toFixed(2) ?? "–", "–", "–"].map((text) => create("td", {}, text));
+      const name = create("label", {}, check, swatch(i), label(i));
+      return create("tr", {}, create("th", { scope: "row" }, name), ...cells);
     };
-    legend.replaceChildren(line(-1), ...view.methods.map((_, i) => line(i)));
+    legend.replaceChildren(line(-1), ...shown.methods.map((_, i) => line(i)));
   }
 
   function choosePixel(i, j) {
@@ -286,34 +288,34 @@ function lookCloser(views) {
   }
 
   function showPixel() {
-    const bands = view.nanometres.length;
-    const start = (row * view.columns.length + column) * bands;
+    const bands = shown.nanometres.length;
+    const start = (row * shown.columns.length + column) * bands;
     const [truth, ...own] = spectra.map((all) => all.slice(start, start + bands));
-    const angles = own.map((spectrum) => angle(spectrum, truth));
-    const errors = own.map((spectrum) => absoluteError(spectrum, truth));
+    const angles = own.map((spectrum) => spectralAngle(spectrum, truth));
+    const errors = own.map((spectrum) => meanAbsoluteError(spectrum, truth));
     for (const i of own.keys()) {
       const [, degrees, error] = legend.rows[i + 1].querySelectorAll("td");
       degrees.textContent = Number.isNaN(angles[i]) ? "–" : angles[i].toFixed(2);
       error.textContent = errors[i].toPrecision(3);
     }
-    const where = `row ${view.rows[row] + 1}, column ${view.columns[column] + 1}`;
-    const shown = [...own.keys()].filter((i) => drawn.has(i));
-    const least = (values) => shown.reduce((best, i) => (values[i] < values[best] ? i : best), shown[0]);
-    const [byAngle, byError] = [least(angles), least(errors)];
-    find("#pixel-said").textContent =
+    const where = `row ${shown.rows[row] + 1}, column ${shown.columns[column] + 1}`;
+    const visible = [...own.keys()].filter((i) => drawn.has(i));
+    const smallest = (values) => visible.reduce((best, i) => (values[i] < values[best] ? i : best), visible[0]);
+    const [byAngle, byError] = [smallest(angles), smallest(errors)];
+    find("#pixel-summary").textContent =
       `The pixel in ${where}. ` +
-      (shown.length
-        ? `Of the methods drawn, ${label(byAngle)} has the least spectral angle to the ground truth, ` +
-          `${angles[byAngle].toFixed(2)} degrees; ${label(byError)} has the least mean absolute error, ` +
+      (visible.length
+        ? `Of the methods that are drawn, ${label(byAngle)} has the smallest spectral angle to the ground truth, ` +
+          `${angles[byAngle].toFixed(2)} degrees; ${label(byError)} has the smallest mean absolute error, ` +
           `${errors[byError].toPrecision(3)}.`
         : "No method is drawn.");
-    const line = (y, i) => ({ x: view.nanometres, y, style: styleOf(i) });
-    const lines = [line(truth, -1), ...shown.map((i) => line(own[i], i))];
-    draw(find("#spectra"), lines, "nm", "value", `Spectra of the pixel in ${where}`);
+    const line = (y, i) => ({ x: shown.nanometres, y, style: styleOf(i) });
+    const lines = [line(truth, -1), ...visible.map((i) => line(own[i], i))];
+    drawChart(find("#spectra"), lines, "nm", "value", `Spectra of the pixel in ${where}`);
   }
 
-  viewChoice.append(...views.map((each, i) => make("option", { value: i }, each.title)));
-  viewChoice.addEventListener("input", chooseView);
+  imageChoice.append(...testImages.map((each, i) => create("option", { value: i }, each.title)));
+  imageChoice.addEventListener("input", chooseImage);
   for (const select of [left, right, kind]) select.addEventListener("input", showPictures);
   divider.addEventListener("input", slide);
   for (const type of ["pointerdown", "pointermove"]) {
@@ -326,7 +328,7 @@ function lookCloser(views) {
     });
   }
   grid.addEventListener("keydown", (event) => {
-    const [rows, columns] = [view.rows.length - 1, view.columns.length - 1];
+    const [rows, columns] = [shown.rows.length - 1, shown.columns.length - 1];
     const to = {
       ArrowUp: [Math.max(0, row - 1), column],
       ArrowDown: [Math.min(rows, row + 1), column],
@@ -341,64 +343,65 @@ function lookCloser(views) {
     grid.children[row].children[column].focus();
   });
   addEventListener("resize", showPixel);
-  chooseView();
+  chooseImage();
 }
 
 // Runs --------------------------------------------------------------------------------------------------------------
 
-const ABSOLUTE =
-  "MAE: mean absolute error; edges: of the tenth of the pixels where the ground truth has its strongest gradients.";
-let unpacked; // a promise of what is known of all runs, by the anchor of their line
+const ERROR_NOTE =
+  "MAE: mean absolute error; edges: of the 10 % of the pixels with the strongest gradients in the ground truth.";
+let runWindows; // a promise of the data of all run windows, by the anchor of the run's line
 
 async function openRun(anchor) {
-  unpacked ??= new Response(
-    new Blob([bytesOf(find("#runs-data").textContent)]).stream().pipeThrough(new DecompressionStream("gzip")),
+  runWindows ??= new Response(
+    new Blob([decodeBase64(find("#runs-data").textContent)]).stream().pipeThrough(new DecompressionStream("gzip")),
   ).json();
-  const known = (await unpacked)[anchor];
-  if (!known) return; // a link to a run of another report
-  const { title, label, printed, seeds } = known;
+  const data = (await runWindows)[anchor];
+  if (!data) return; // a link to a run of another report
+  const { title, label, printed, seeds } = data;
   const trained = seeds.filter((seed) => seed.history);
   find("#run-title").textContent = title;
   const body = find("#run-body");
   body.replaceChildren();
-  if (label) body.append(make("p", {}, label));
-  body.append(make("h3", {}, "Scores"), scoresTable(seeds), make("p", { className: "hint" }, ABSOLUTE));
-  const chart = make("div", { className: "chart" });
-  const named = trained.flatMap(({ run }, i) => [" ", swatch(i), String(run.seed)]);
-  const first = Math.floor(Math.min(...trained.map(({ history }) => history.steps.length)) / 10); // far below the others
-  const without = first ? ", without the first tenth of the epochs" : "";
-  const key = make("p", {}, `A line for each seed${without}:`, ...named);
-  if (trained.length) body.append(make("h3", {}, "Training"), key, chart);
-  if (printed.length) body.append(make("h3", {}, "Printed numbers"), verdictsTable(printed));
-  for (const seed of seeds) body.append(details(seed));
+  if (label) body.append(create("p", {}, label));
+  body.append(create("h3", {}, "Scores"), createScoresTable(seeds), create("p", { className: "hint" }, ERROR_NOTE));
+  const chart = create("div", { className: "chart" });
+  const seedNames = trained.flatMap(({ run }, i) => [" ", swatch(i), String(run.seed)]);
+  // The first epochs are far below the others and are cut off.
+  const first = Math.floor(Math.min(...trained.map(({ history }) => history.steps.length)) / 10);
+  const cut = first ? ", without the first tenth of the epochs" : "";
+  const legend = create("p", {}, `A line for each seed${cut}:`, ...seedNames);
+  if (trained.length) body.append(create("h3", {}, "Training"), legend, chart);
+  if (printed.length) body.append(create("h3", {}, "Printed numbers"), createVerdictsTable(printed));
+  for (const seed of seeds) body.append(createDetails(seed));
   find("#run").showModal();
   find("#run").scrollTop = 0;
   if (trained.length) {
-    const told = `Validation MPSNR over steps, ${trained.length} seed${trained.length > 1 ? "s" : ""}`;
+    const description = `Validation MPSNR over steps, ${trained.length} seed${trained.length > 1 ? "s" : ""}`;
     const curves = trained.map(({ history }, i) => {
       const [x, y] = [history.steps, history.mpsnr].map((all) => all.slice(first));
       return { x, y, style: styleOf(i) };
     });
-    draw(chart, curves, "steps", "validation MPSNR, dB", told);
+    drawChart(chart, curves, "steps", "validation MPSNR, dB", description);
   }
 }
 
-/** A table of texts: the second cell of a line names it; each body is a list of lines. */
-function tableOf(title, headings, bodies) {
-  const cell = (text, i) => (i === 1 ? make("th", { scope: "row" }, text) : make("td", {}, text));
-  const line = (texts) => make("tr", {}, ...texts.map(cell));
-  const head = make("tr", {}, ...headings.map((text) => make("th", { scope: "col" }, text)));
-  const table = make(
+/** Create a table of texts; bodies are lists of rows, whose second cell is their heading. */
+function createTable(title, headings, bodies) {
+  const cell = (text, i) => (i === 1 ? create("th", { scope: "row" }, text) : create("td", {}, text));
+  const line = (texts) => create("tr", {}, ...texts.map(cell));
+  const head = create("tr", {}, ...headings.map((text) => create("th", { scope: "col" }, text)));
+  const table = create(
     "table",
     { className: "runs" },
-    make("caption", { className: "visually-hidden" }, title),
-    make("thead", {}, head),
-    ...bodies.map((lines) => make("tbody", {}, ...lines.map(line))),
+    create("caption", { className: "visually-hidden" }, title),
+    create("thead", {}, head),
+    ...bodies.map((lines) => create("tbody", {}, ...lines.map(line))),
   );
-  return make("div", { className: "scroll", role: "region", ariaLabel: title, tabIndex: 0 }, table);
+  return create("div", { className: "scroll", role: "region", ariaLabel: title, tabIndex: 0 }, table);
 }
 
-function scoresTable(seeds) {
+function createScoresTable(seeds) {
   const names = Object.keys(seeds[0].scores.mean);
   const headings = names.map((name) => name + ({ MPSNR: ", dB", SAM: ", degrees" }[name] ?? ""));
   const texts = (scores, others) =>
@@ -411,31 +414,32 @@ function scoresTable(seeds) {
     ]),
     [String(seed), "Mean", ...texts(mean, [null, null])],
   ]);
-  return tableOf("Scores of every test image and seed", ["Seed", "Of", ...headings, "MAE", "MAE, edges"], bodies);
+  return createTable("Scores of every test image and seed", ["Seed", "Of", ...headings, "MAE", "MAE, edges"], bodies);
 }
 
-function verdictsTable(printed) {
+function createVerdictsTable(printed) {
   const lines = printed.map((each) => [each.table, each.column, each.printed, each.verdict, each.why]);
-  return tableOf("Printed numbers and their verdicts", ["Table", "Column", "Printed", "Verdict", "Why"], [lines]);
+  return createTable("Printed numbers and their verdicts", ["Table", "Column", "Printed", "Verdict", "Why"], [lines]);
 }
 
-/** One seed: what it took, its settings, its history. */
-function details({ run, scores, history }) {
-  const facts = make("dl", { className: "facts" });
-  const tell = (name, value) => {
+/** Create the details of one seed: facts of its scores.json, its settings, the end of its history. */
+function createDetails({ run, scores, history }) {
+  const facts = create("dl", { className: "facts" });
+  const addFact = (name, value) => {
     if (value !== null && typeof value === "object") {
-      for (const [inner, each] of Object.entries(value)) tell(`${name} ${inner}`, each);
+      for (const [inner, each] of Object.entries(value)) addFact(`${name} ${inner}`, each);
       return;
     }
-    const words = [make("dt", {}, name.replaceAll("_", " ")), make("dd", {}, String(value ?? "–"))];
-    facts.append(make("div", {}, ...words));
+    const terms = [create("dt", {}, name.replaceAll("_", " ")), create("dd", {}, String(value ?? "–"))];
+    facts.append(create("div", {}, ...terms));
   };
-  const known = ["experiment", "scene", "scale", "model", "seed", "mean", "images"];
-  for (const [name, value] of Object.entries(scores)) if (!known.includes(name)) tell(name, value);
-  const part = make("details", {}, make("summary", {}, `Seed ${run.seed}: settings, versions, hashes, history`), facts);
-  part.append(make("h4", {}, "Settings"), make("pre", { tabIndex: 0 }, JSON.stringify(run, null, 1)));
+  const shownElsewhere = ["experiment", "scene", "scale", "model", "seed", "mean", "images"];
+  for (const [name, value] of Object.entries(scores)) if (!shownElsewhere.includes(name)) addFact(name, value);
+  const summary = create("summary", {}, `Seed ${run.seed}: settings, versions, hashes, history`);
+  const part = create("details", {}, summary, facts);
+  part.append(create("h4", {}, "Settings"), create("pre", { tabIndex: 0 }, JSON.stringify(run, null, 1)));
   if (history) {
-    part.append(make("h4", {}, "Last lines of history.csv"), make("pre", { tabIndex: 0 }, history.last));
+    part.append(create("h4", {}, "Last lines of history.csv"), create("pre", { tabIndex: 0 }, history.last));
   }
   return part;
 }
@@ -443,11 +447,11 @@ function details({ run, scores, history }) {
 // Start -------------------------------------------------------------------------------------------------------------
 
 for (const part of findAll("[data-script]")) part.hidden = false;
-for (const table of findAll("table.scores, table[data-sortable]")) sortable(table);
-for (const block of findAll(".one-table")) tableTools(block);
-claimsTools();
-const views = find("#look-data"); // missing where nothing was run
-if (views) lookCloser(JSON.parse(views.textContent));
+for (const table of findAll("table.scores, table[data-sortable]")) makeSortable(table);
+for (const block of findAll(".one-table")) addTableTools(block);
+addClaimsTools();
+const viewerData = find("#viewer-data"); // missing if nothing was run
+if (viewerData) startViewer(JSON.parse(viewerData.textContent));
 document.addEventListener("click", (event) => {
   const link = event.target.closest('a[href^="#run-"]');
   if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
