@@ -61,7 +61,7 @@ lint: $(READY)
 
 # Build the documentation into docs/_build; warnings are errors.
 docs: $(READY)
-	.venv/bin/sphinx-build --fail-on-warning --keep-going --quiet -b html docs docs/_build
+	.venv/bin/sphinx-build --fresh-env --fail-on-warning --keep-going --quiet -b html docs docs/_build
 
 # Forty minutes: a hundred kills of trainings, and five of the demo.
 soak: $(READY)

@@ -37,10 +37,9 @@ def describe_type(annotation: Any, metadata: tuple[Any, ...] = ()) -> str:
     if origin is dict:
         return f"map of names to {describe_type(arguments[1])}"
     if origin in (list, tuple):
-        items = dict.fromkeys(describe_type(argument) for argument in arguments if argument is not ...)
-        fixed = len(arguments) if origin is tuple and ... not in arguments else limits.get("max_length", "")
-        size = f"{fixed} × " if fixed else "one or more × " if limits.get("min_length") else ""
-        return f"list of {size}({'; '.join(items)})"
+        items = " or ".join(dict.fromkeys(describe_type(argument) for argument in arguments if argument is not ...))
+        length = len(arguments) if origin is tuple and ... not in arguments else limits.get("max_length")
+        return f"list of {length} values, each {items}" if length else f"list, each {items}"
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return f"[{annotation.__name__}](#settings-{annotation.__name__.lower()})"
     return " ".join(
@@ -54,7 +53,7 @@ def read_limits(metadata: tuple[Any, ...]) -> dict[str, Any]:
     for constraint in metadata:
         if isinstance(constraint, FieldInfo):
             limits |= read_limits(tuple(constraint.metadata))
-        for name in (*LIMITS, "min_length", "max_length"):
+        for name in (*LIMITS, "max_length"):
             if getattr(constraint, name, None) is not None:
                 limits[name] = getattr(constraint, name)
     return limits
@@ -76,12 +75,22 @@ def nested_models(annotation: Any) -> Iterator[type[BaseModel]]:
         yield from nested_models(argument)
 
 
-def write_settings(model: type[BaseModel], seen: set[type[BaseModel]]) -> Iterator[str]:
-    """Yield the Markdown of a class of settings and of those inside it."""
-    seen.add(model)
+def find_settings(model: type[BaseModel], path: str = "") -> Iterator[tuple[type[BaseModel], str]]:
+    """Yield a class of settings and those inside it, each with its place in config.yaml."""
+    yield model, path
+    for name, field in model.model_fields.items():
+        key = ".*" if re.search(r"\b(dict|list|tuple)\b", str(field.annotation)) else ""
+        for nested in nested_models(field.annotation):
+            yield from find_settings(nested, f"{path}.{name}{key}".lstrip("."))
+
+
+def write_settings(model: type[BaseModel], paths: list[str]) -> Iterator[str]:
+    """Yield the Markdown of a class of settings."""
     descriptions = read_descriptions(model)
     summary = re.split(r"\n\s*\n", model.__doc__ or "")[0]
     yield from (f"(settings-{model.__name__.lower()})=", f"## {model.__name__}", "", " ".join(summary.split()), "")
+    if all(paths):
+        yield from (f"In {', '.join(f'`{path}`' for path in paths)}.", "")
     for name, field in model.model_fields.items():
         if name not in descriptions:
             raise ExtensionError(f"{model.__module__}.{model.__name__}: describe {name} under Args in the docstring")
@@ -89,15 +98,20 @@ def write_settings(model: type[BaseModel], seen: set[type[BaseModel]]) -> Iterat
         kind = describe_type(field.annotation, tuple(field.metadata))
         default = "" if field.is_required() else f" Default: `{write_yaml(field.default)}`."
         yield from (f"`{name}`", f": *{kind}.* {description}{default}", "")
-    for field in model.model_fields.values():
-        for nested in nested_models(field.annotation):
-            if nested not in seen:
-                yield from write_settings(nested, seen)
 
 
 def write_yaml(value: Any) -> str:
     """Return a default as config.yaml would write it."""
     return {None: "null", (): "[]", True: "true", False: "false"}.get(value, str(value))
+
+
+def write_all_settings() -> Iterator[str]:
+    """Yield the Markdown of all settings of config.yaml."""
+    paths: dict[type[BaseModel], list[str]] = {}
+    for model, path in find_settings(Experiment):
+        paths.setdefault(model, []).append(path)
+    for model, places in paths.items():
+        yield from write_settings(model, places)
 
 
 def write_commands() -> Iterator[str]:
@@ -119,7 +133,7 @@ class Generated(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """Return the parsed Markdown."""
-        writers = {"settings": lambda: write_settings(Experiment, set()), "commands": write_commands}
+        writers = {"settings": write_all_settings, "commands": write_commands}
         return self.parse_text_to_nodes("\n".join(writers[self.arguments[0]]()), allow_section_headings=True)
 
 

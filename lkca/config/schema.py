@@ -336,15 +336,15 @@ class Experiment(Settings):
             None.
         seeds: Seeds; everything is trained once with each.
         report: What is made.
-        scenes: Key -> scene.
-        patches: Scale, such as x4 -> its patches.
+        scenes: The scenes, by key.
+        patches: The patches, by scale, such as x4.
         sampling: Patches on a grid, or as many at random positions in the same rows.
         validation: Share of the grid's rows that is for validation, at the bottom.
         train: Training settings of every model that does not set its own.
         overrides: Training settings of single runs.
-        models: Key -> model.
-        tables: Key -> table.
-        figures: Key -> figure.
+        models: The networks and methods, by key.
+        tables: The tables, by key.
+        figures: The figures, by key.
     """
 
     experiment: Key
