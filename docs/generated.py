@@ -42,9 +42,8 @@ def describe_type(annotation: Any, metadata: tuple[Any, ...] = ()) -> str:
         return f"list of {length} values, each {items}" if length else f"list, each {items}"
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return f"[{annotation.__name__}](#settings-{annotation.__name__.lower()})"
-    return " ".join(
-        [PLAIN[annotation], *(LIMITS[name].format(limit) for name, limit in limits.items() if name in LIMITS)]
-    )
+    words = [LIMITS[name].format(limit) for name, limit in limits.items() if name in LIMITS]
+    return f"{PLAIN[annotation]} {' and '.join(words)}".strip()
 
 
 def read_limits(metadata: tuple[Any, ...]) -> dict[str, Any]:
