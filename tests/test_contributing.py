@@ -12,7 +12,9 @@ import pytest
 
 from tests.conftest import REPOSITORY, copy_checkout
 
-STEP = re.compile(r"^\d+\. `([^`]+)`, (a new file|[a-z ]+ `[^`]+`):.*?^   ```\w+\n(.*?)^   ```", re.MULTILINE | re.DOTALL)
+STEP = re.compile(
+    r"^\d+\. `([^`]+)`, (a new file|[a-z ]+ `[^`]+`):.*?^   ```\w+\n(.*?)^   ```", re.MULTILINE | re.DOTALL
+)
 
 
 @pytest.fixture

@@ -1,153 +1,218 @@
-"""The oracle: the paper's bicubic rows need no training, so they tell whether our protocol is the paper's.
+"""Check of the bicubic rows: they need no training, so they show whether our protocol is the paper's.
 
-Crop, degradation, normalisation and scores all enter such a row, and its six scores tell them apart. SAM, CC and ERGAS
-do not depend on what the scene is divided by; CC and ERGAS not even if every band has a divisor of its own; CC not even
-if something is subtracted. 100 RMSE / (r ERGAS) is about the brightness of the images, however good the result.
+Crop, degradation, normalisation and the definitions of the scores all affect such a row. If it differs from print, its
+six scores show which of these differ: SAM, CC and ERGAS do not depend on the divisor of the scene; CC and ERGAS not
+even on a divisor for each band; CC not even on a subtracted constant. 100 RMSE / (r ERGAS) is about the brightness of
+the images, whatever the method.
 """
 
-import json
+from collections.abc import Mapping
 from math import log10, radians, sqrt
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, TypedDict
 
+from lkca.config.settings import BicubicCheckSettings
 from lkca.core.files import atomic_write, read_csv, read_json, write_json
-from lkca.errors import LkcaError
+from lkca.errors import DataError
 from lkca.paper.columns import PRINTED_SCORES, decimals, last_digit_difference
+from lkca.paper.statistics import Run
 
-FREE = ["SAM", "CC", "ERGAS"]  # do not depend on what the scene is divided by
-LOOK_AT = {
-    "MPSNR": "its peak, and whether its MSE is taken band by band",
-    "MSSIM": "SSIM's window, constants and covariance",
+INDEPENDENT_OF_DIVISOR = ["SAM", "CC", "ERGAS"]
+DEFINITION = {  # score -> the part of its definition that most likely differs
+    "MPSNR": "its peak, and whether the MSE is taken band by band",
+    "MSSIM": "the window, the constants and the covariance of SSIM",
     "SAM": "which pixels are left out, and whether angles or cosines are averaged",
     "CC": "whether it is taken band by band and over the whole image",
     "RMSE": "whether it is taken over the whole cube, and how images are averaged",
-    "ERGAS": "the factor before its root, and the means it divides by",
+    "ERGAS": "the factor before the root, and the means that it divides by",
 }
-FINDINGS = {  # kind -> what the numbers show, and what to look at
+FINDINGS = {  # kind -> what the numbers show, and what to check
     "equal": "All six scores are equal in every printed digit: the protocol is the paper's.",
     "rounding": "All six scores agree, but {names} only to 1 in the last digit, which rounding can explain.",
     "stand-in": "The scene is a stand-in: differences say nothing about the protocol.",
-    "normalisation": "{names} agree, which do not depend on the divisor. By MPSNR the paper's is {ratio:.6g} times our "
-    "{ours:.10g}, so {low:.8g} to {high:.8g}; by RMSE {by_rmse:.3g} times. Look at the divisor.",
-    "bands": "CC and ERGAS agree, SAM and what depends on the divisor do not: as if every band had its own divisor in "
-    "the paper. Look at the normalisation.",
-    "offset": "CC agrees, MPSNR and RMSE fit one divisor; SAM, ERGAS and the brightness do not: as if something, say a "
-    "minimum, were subtracted in the paper. Look at the normalisation, then at the crop.",
+    "normalisation": "{names} agree, which do not depend on the divisor. By MPSNR the paper's divisor is {ratio:.6g} "
+    "times our {ours:.10g}, between {low:.8g} and {high:.8g}; by RMSE {by_rmse:.3g} times. Check the divisor.",
+    "bands": "CC and ERGAS agree, but SAM and the scores that depend on the divisor do not, as if every band had a "
+    "divisor of its own in the paper. Check the normalisation.",
+    "offset": "CC agrees, and MPSNR and RMSE fit one divisor, but SAM, ERGAS and the brightness do not, as if a "
+    "constant, such as the minimum, were subtracted in the paper. Check the normalisation, then the crop.",
     "images": "{names} differ, which do not depend on the divisor: other test images or another bicubic. {look}",
-    "definition": "{name} is the paper's if it is taken {how}. Look at {where}.",
-    "unclear": "{name} differs, what depends on the same images agrees: another definition. Look at {where}.",
+    "definition": "{name} is the paper's if it is computed {how}. Check {where}.",
+    "unclear": "{name} differs, but the scores of the same images agree: another definition. Check {where}.",
 }
-SAME_LIGHT = (
-    "The brightness agrees: look at the bicubic (kernel, antialiasing, borders) and for a crop a few pixels off."
+SAME_BRIGHTNESS = (
+    "The brightness agrees: check the bicubic (kernel, antialiasing, borders) and for a crop that is a few pixels off."
 )
-OTHER_LIGHT = (
-    "The brightness differs: look at the crop, its orientation, the bands and the divisor, then at the bicubic."
+OTHER_BRIGHTNESS = (
+    "The brightness differs: check the crop, its orientation, the bands and the divisor, then the bicubic."
 )
+
+Finding = dict[str, Any]  # `kind`, a key of FINDINGS; `says`, its sentence; and the numbers in it
+
+
+class Cell(TypedDict):
+    """One score of a row: as printed, ours in full and as it would be printed, and how far they are apart."""
+
+    printed: str
+    ours: float
+    rounded: str
+    last_digits: int
+    says: str
+
+
+class Brightness(TypedDict):
+    """100 RMSE / (r ERGAS): of the printed numbers, its least and most before rounding, and of ours."""
+
+    printed: float
+    least: float
+    most: float
+    ours: float
+
+
+class Row(TypedDict):
+    """What is known of one row."""
+
+    title: str
+    table: str
+    scene: str
+    scale: int
+    images: int
+    cells: dict[str, Cell]
+    brightness: Brightness
+    findings: list[Finding]
 
 
 def bicubic_check(
-    settings: str, scores: list[Path], manifests: list[Path], printed: Path, out: Path, markdown: Path
+    settings: BicubicCheckSettings, scores: list[Path], manifests: list[Path], printed: Path, out: Path, markdown: Path
 ) -> None:
-    """Compare our bicubic rows with the paper's, digit by digit, and say what a difference points at; also prints it.
+    """Compare our bicubic rows with the paper's, digit by digit, and say what causes a difference; also print it.
 
     Args:
-        settings: JSON text: experiment, scenes (name -> title), absent (name of a scene that is not there -> the
-            sentence that says where to get it) and stand_in, the sentence about stand-in data or null.
-        scores: scores.json of the bicubic runs, in any order; of several seeds, which are all equal, one counts.
-        manifests: The manifests of their scenes.
+        settings: The titles of the scenes, and which scenes are absent or stand-ins.
+        scores: scores.json of the bicubic runs, in any order; of several seeds, which are all equal, one is used.
+        manifests: Manifests of their scenes.
         printed: The paper's numbers, lkca/paper/paper_tables.csv.
-        out: Written: everything, as JSON; a mismatch is a finding, not an error.
-        markdown: Written: the same for people.
+        out: The JSON to write, with everything. A difference is a finding, not an error.
+        markdown: The Markdown to write, with the same.
 
     Raises:
-        LkcaError: If there is nothing to compare.
+        DataError: If there is nothing to compare.
     """
-    chosen = json.loads(settings)
     lines = read_csv(printed)
     paper = {(line["scene"], int(line["scale"])): line for line in lines if line["row"] == "Bicubic"}
-    divisors = {m["scene"]: m["divisor"] for m in map(read_json, manifests)}
+    divisors = {manifest["scene"]: manifest["divisor"] for manifest in map(read_json, manifests)}
     runs = {(run["scene"], run["scale"]): run for run in map(read_json, scores)}
-    rows = [_row(runs[key], line, divisors[key[0]], chosen) for key, line in paper.items() if key in runs]
+    rows = [_compare_row(runs[key], line, divisors[key[0]], settings) for key, line in paper.items() if key in runs]
     if not rows:
-        absent = "; ".join(f"{scene}: {why.strip().rstrip('.')}" for scene, why in chosen["absent"].items())
-        told = f"put a scene in place ({absent})" if absent else "put a table with one into the report"
-        raise LkcaError(f"there are no scores of a bicubic row that the paper prints: {told}.")
-    verdict = _verdict(chosen, rows, [key for key in paper if key not in runs and key[0] in divisors])
-    write_json(out, {**chosen, "verdict": verdict, "rows": rows})
+        absent = "; ".join(f"{scene}: {why.strip().rstrip('.')}" for scene, why in settings.absent.items())
+        remedy = f"get a scene ({absent})" if absent else "add a table with such a row to the report"
+        raise DataError(f"there are no scores of a bicubic row that the paper prints: {remedy}.")
+    not_computed = [key for key in paper if key not in runs and key[0] in divisors]
+    verdict = _describe_verdict(settings, rows, not_computed)
+    write_json(out, {**settings.model_dump(), "verdict": verdict, "rows": rows})
+    text = _format_markdown(settings, verdict, rows)
     with atomic_write(markdown) as part:
-        part.write_text(text := _markdown(chosen, verdict, rows), encoding="utf-8")
+        part.write_text(text, encoding="utf-8")
     print(text, end="")
 
 
-def _row(run: dict[str, Any], line: dict[str, str], divisor: float, chosen: dict[str, Any]) -> dict[str, Any]:
-    """One row of the result: its six cells, its brightness and what they show."""
-    ours, r, cells = run["mean"], run["scale"], {}
-    for name in PRINTED_SCORES:
-        off = last_digit_difference(ours[name], printed := line[name])
-        gap = f"off by {off / 10 ** decimals(printed):+g}"
-        says = {0: "equal", 1: "off by 1 in the last digit"}.get(abs(off), gap)
-        rounded = f"{ours[name]:.{decimals(printed)}f}"
-        cells[name] = {"printed": printed, "ours": ours[name], "rounded": rounded, "last_digits": off, "says": says}
-    rmse, percent = float(line["RMSE"]), 100 / (r * float(line["ERGAS"]))
-    half = 0.5 * 10.0 ** -decimals(line["RMSE"])  # the most that rounding took away
-    light = {"printed": percent * rmse, "least": percent * (rmse - half), "most": percent * (rmse + half)}
-    light["ours"] = 100 * ours["RMSE"] / (r * ours["ERGAS"])
-    findings = [_finding("stand-in")] if chosen["stand_in"] else _findings(run, line, light, divisor)
-    title = f"{chosen['scenes'].get(run['scene'], run['scene'])} ×{r}"
-    row = {"title": title, "table": line["table"], "scene": run["scene"], "scale": r, "images": len(run["images"])}
-    return row | {"cells": cells, "brightness": light, "findings": findings}
+def _compare_row(run: Run, printed: Mapping[str, str], divisor: float, settings: BicubicCheckSettings) -> Row:
+    brightness = _compare_brightness(run, printed)
+    stand_in = [_finding("stand-in")] if settings.stand_in else []
+    return {
+        "title": f"{_title(settings, run['scene'])} ×{run['scale']}",
+        "table": printed["table"],
+        "scene": run["scene"],
+        "scale": run["scale"],
+        "images": len(run["images"]),
+        "cells": {name: _compare_cell(run["mean"][name], printed[name]) for name in PRINTED_SCORES},
+        "brightness": brightness,
+        "findings": stand_in or _find_causes(run, printed, brightness, divisor),
+    }
 
 
-def _agree(ours: float, printed: str) -> bool:
+def _compare_cell(ours: float, printed: str) -> Cell:
+    off, places = last_digit_difference(ours, printed), decimals(printed)
+    says = {0: "equal", 1: "off by 1 in the last digit"}.get(abs(off), f"off by {off / 10**places:+g}")
+    return {"printed": printed, "ours": ours, "rounded": f"{ours:.{places}f}", "last_digits": off, "says": says}
+
+
+def _compare_brightness(run: Run, printed: Mapping[str, str]) -> Brightness:
+    rmse, factor = float(printed["RMSE"]), 100 / (run["scale"] * float(printed["ERGAS"]))
+    half = 0.5 * 10.0 ** -decimals(printed["RMSE"])  # the largest rounding error of the printed RMSE
+    return {
+        "printed": factor * rmse,
+        "least": factor * (rmse - half),
+        "most": factor * (rmse + half),
+        "ours": 100 * run["mean"]["RMSE"] / (run["scale"] * run["mean"]["ERGAS"]),
+    }
+
+
+def _title(settings: BicubicCheckSettings, scene: str) -> str:
+    return settings.scenes.get(scene, scene)
+
+
+def _agrees(ours: float, printed: str) -> bool:
     return abs(last_digit_difference(ours, printed)) <= 1  # 1 may be rounding
 
 
-def _finding(kind: str, **numbers: Any) -> dict[str, Any]:
+def _finding(kind: str, **numbers: Any) -> Finding:
     return {"kind": kind, "says": FINDINGS[kind].format(**numbers), **numbers}
 
 
-def _findings(run: dict[str, Any], line: dict[str, str], light: dict[str, float], divisor: float) -> list[dict]:
-    """What follows from the numbers of one row."""
-    ours, found = run["mean"], []
-    near = [name for name in PRINTED_SCORES if abs(last_digit_difference(ours[name], line[name])) == 1]
-    differ = [name for name in PRINTED_SCORES if not _agree(ours[name], line[name])]
-    if not differ:
-        return [_finding("rounding", names=", ".join(near)) if near else _finding("equal")]
-    same = ", ".join(name for name in FREE if name not in differ)
-    both = {"MPSNR", "RMSE"} if {"MPSNR", "RMSE"} <= set(differ) else set()  # another divisor is the simpler reason
-    for name in [name for name in differ if name not in both]:
-        if how := [how for how, value in _otherwise(name, run).items() if _agree(value, line[name])]:
-            found.append(_finding("definition", name=name, how=" or ".join(how), where=LOOK_AT[name]))
-            differ.remove(name)
-    images, scaled = [name for name in FREE if name in differ], {"MPSNR", "RMSE"} & set(differ)
-    # The paper's divisor over ours: from MPSNR, which has more digits than RMSE; RMSE has to follow.
-    half = 0.5 * 10.0 ** -decimals(line["MPSNR"])
-    low, ratio, high = (10 ** ((float(line["MPSNR"]) + more - ours["MPSNR"]) / 20) for more in (-half, 0, half))
-    one_divisor = _agree(ours["RMSE"] / ratio, line["RMSE"])
-    same_light = light["least"] <= light["ours"] <= light["most"]
-    if (
-        images == ["SAM", "ERGAS"]
-        and not same_light
-        and one_divisor
-        and not last_digit_difference(ours["CC"], line["CC"])
-    ):
-        return [*found, _finding("offset")]
-    if len(images) > 1:
-        look = SAME_LIGHT if same_light else OTHER_LIGHT
-        return [*found, _finding("images", names=", ".join(images), look=look)]
-    if images == ["SAM"] and scaled:
-        return [*found, _finding("bands")]
-    if scaled and one_divisor:
+def _find_causes(run: Run, printed: Mapping[str, str], brightness: Brightness, divisor: float) -> list[Finding]:
+    """Return what the differences of one row point at."""
+    ours = run["mean"]
+    differing = [name for name in PRINTED_SCORES if not _agrees(ours[name], printed[name])]
+    if not differing:
+        rounded = [name for name in PRINTED_SCORES if last_digit_difference(ours[name], printed[name])]
+        return [_finding("rounding", names=", ".join(rounded)) if rounded else _finding("equal")]
+    agreeing = ", ".join(name for name in INDEPENDENT_OF_DIVISOR if name not in differing)
+    findings = _find_definitions(run, printed, differing)
+    explained = [finding["name"] for finding in findings]
+    differing = [name for name in differing if name not in explained]
+    of_images = [name for name in INDEPENDENT_OF_DIVISOR if name in differing]
+    of_divisor = {"MPSNR", "RMSE"} & set(differing)
+
+    # The ratio of the paper's divisor to ours, from MPSNR, because it has more digits than RMSE; RMSE has to agree.
+    half = 0.5 * 10.0 ** -decimals(printed["MPSNR"])
+    low, ratio, high = (
+        10 ** ((float(printed["MPSNR"]) + rounding - ours["MPSNR"]) / 20) for rounding in (-half, 0, half)
+    )
+    one_divisor = _agrees(ours["RMSE"] / ratio, printed["RMSE"])
+    same_brightness = brightness["least"] <= brightness["ours"] <= brightness["most"]
+    same_cc = last_digit_difference(ours["CC"], printed["CC"]) == 0
+
+    if of_images == ["SAM", "ERGAS"] and not same_brightness and one_divisor and same_cc:
+        return [*findings, _finding("offset")]
+    if len(of_images) > 1:
+        look = SAME_BRIGHTNESS if same_brightness else OTHER_BRIGHTNESS
+        return [*findings, _finding("images", names=", ".join(of_images), look=look)]
+    if of_images == ["SAM"] and of_divisor:
+        return [*findings, _finding("bands")]
+    if of_divisor and one_divisor:
         numbers = {"ours": divisor, "ratio": ratio, "low": low * divisor, "high": high * divisor}
-        by_rmse = ours["RMSE"] / float(line["RMSE"])
-        found.append(_finding("normalisation", names=same, by_rmse=by_rmse, **numbers))
-        differ = images  # MSSIM depends on the divisor too
-    return found + [_finding("unclear", name=name, where=LOOK_AT[name]) for name in differ]
+        by_rmse = ours["RMSE"] / float(printed["RMSE"])
+        findings.append(_finding("normalisation", names=agreeing, by_rmse=by_rmse, **numbers))
+        differing = of_images  # MSSIM depends on the divisor too
+    return findings + [_finding("unclear", name=name, where=DEFINITION[name]) for name in differing]
 
 
-def _otherwise(name: str, run: dict[str, Any]) -> dict[str, float]:
-    """A score by other definitions that are in use, as far as scores.json tells."""
+def _find_definitions(run: Run, printed: Mapping[str, str], differing: list[str]) -> list[Finding]:
+    """Return which of the differing scores are the paper's under another definition."""
+    # If MPSNR and RMSE both differ, another divisor explains it more simply than two other definitions.
+    skipped = {"MPSNR", "RMSE"} if {"MPSNR", "RMSE"} <= set(differing) else set()
+    findings = []
+    for name in differing:
+        definitions = _other_definitions(name, run) if name not in skipped else {}
+        if how := [how for how, value in definitions.items() if _agrees(value, printed[name])]:
+            findings.append(_finding("definition", name=name, how=" or ".join(how), where=DEFINITION[name]))
+    return findings
+
+
+def _other_definitions(name: str, run: Run) -> dict[str, float]:
+    """Return a score by other definitions that are in use, as far as scores.json allows."""
     ours, r, errors = run["mean"][name], run["scale"], [image["scores"]["RMSE"] for image in run["images"]]
     if name == "RMSE":
         by_band = fmean(fmean(image["bands"]["RMSE"]) for image in run["images"])
@@ -159,38 +224,39 @@ def _otherwise(name: str, run: dict[str, Any]) -> dict[str, float]:
     }.get(name, {})
 
 
-def _verdict(chosen: dict[str, Any], rows: list[dict[str, Any]], without: list[tuple[str, int]]) -> str:
-    """The sentences on top."""
+def _describe_verdict(settings: BicubicCheckSettings, rows: list[Row], not_computed: list[tuple[str, int]]) -> str:
+    """Return the sentences at the top: which rows agree, and which are missing."""
     kinds = {row["title"]: " and ".join(dict.fromkeys(f["kind"] for f in row["findings"])) for row in rows}
-    near = [title for title, kind in kinds.items() if kind == "rounding"]
-    off = [f"{title} ({kind})" for title, kind in kinds.items() if kind not in ("equal", "rounding")]
-    absent = [chosen["scenes"].get(scene, scene) for scene in chosen["absent"]]
-    left = [f"{chosen['scenes'].get(scene, scene)} ×{r}" for scene, r in without if scene not in chosen["absent"]]
-    said = [f"The protocol is the paper's in {[*kinds.values()].count('equal')} of {len(rows)} rows present."]
-    said += [f"To 1 in the last digit also in: {', '.join(near)}."] * bool(near)
-    said += [f"It is NOT in: {', '.join(off)}."] * bool(off)
-    if chosen["stand_in"]:
-        several = "s" * (len(rows) > 1)
-        said = [
-            f"No verdict on {len(rows)} row{several}: the scenes are stand-ins, whose scores cannot match the paper's."
-        ]
-    said += [f"Missing scenes, {len(absent)}: {', '.join(absent)}."] * bool(absent)
-    return " ".join(said + [f"Not computed: {', '.join(left)}."] * bool(left))
+    if settings.stand_in:
+        rows_text = f"{len(rows)} row{'s' * (len(rows) > 1)}"
+        sentences = [f"No verdict on {rows_text}: the scenes are stand-ins, whose scores cannot match the paper's."]
+    else:
+        rounded = [title for title, kind in kinds.items() if kind == "rounding"]
+        different = [f"{title} ({kind})" for title, kind in kinds.items() if kind not in ("equal", "rounding")]
+        equal = [*kinds.values()].count("equal")
+        sentences = [f"The protocol is the paper's in {equal} of {len(rows)} rows present."]
+        sentences += [f"To 1 in the last digit also in: {', '.join(rounded)}."] * bool(rounded)
+        sentences += [f"It is NOT in: {', '.join(different)}."] * bool(different)
+    absent = [_title(settings, scene) for scene in settings.absent]
+    missing = [f"{_title(settings, scene)} ×{r}" for scene, r in not_computed if scene not in settings.absent]
+    sentences += [f"Missing scenes, {len(absent)}: {', '.join(absent)}."] * bool(absent)
+    sentences += [f"Not computed: {', '.join(missing)}."] * bool(missing)
+    return " ".join(sentences)
 
 
-def _markdown(chosen: dict[str, Any], verdict: str, rows: list[dict[str, Any]]) -> str:
-    lines = ["# Bicubic check", f"**{verdict}**"]
-    lines += [f"> Stand-in data: {chosen['stand_in']}"] * bool(chosen["stand_in"])
-    lines += [f"- {chosen['scenes'].get(scene, scene)}: {why}" for scene, why in chosen["absent"].items()]
+def _format_markdown(settings: BicubicCheckSettings, verdict: str, rows: list[Row]) -> str:
+    blocks = ["# Bicubic check", f"**{verdict}**"]
+    blocks += [f"> Stand-in data: {settings.stand_in}"] * bool(settings.stand_in)
+    blocks += [f"- {_title(settings, scene)}: {why}" for scene, why in settings.absent.items()]
     for row in rows:
+        blocks.append(f"## {row['title']} (Table {row['table']}, {row['images']} test images)")
         table = [["Score", "Paper", "Ours", "Ours in full", "Ours is"], ["---"] * 5]
         for name, cell in row["cells"].items():
             table.append([name, cell["printed"], cell["rounded"], repr(cell["ours"]), cell["says"]])
         widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-        said = [f"- **{finding['kind']}**: {finding['says']}" for finding in row["findings"]]
-        light = "{ours:.4f}; the paper's {printed:.4f} ({least:.4f} to {most:.4f} before rounding)"
-        said.append(f"- Brightness, 100 RMSE / (r ERGAS): {light.format(**row['brightness'])}.")
-        lines.append(f"## {row['title']} (Table {row['table']}, {row['images']} test images)")
-        drawn = ["| " + " | ".join(map(str.ljust, texts, widths)) + " |" for texts in table]
-        lines += ["\n".join(drawn), "\n".join(said)]
-    return "\n\n".join(lines) + "\n"
+        blocks.append("\n".join("| " + " | ".join(map(str.ljust, cells, widths)) + " |" for cells in table))
+        items = [f"- **{finding['kind']}**: {finding['says']}" for finding in row["findings"]]
+        numbers = "{ours:.4f}; the paper's {printed:.4f} ({least:.4f} to {most:.4f} before rounding)"
+        items.append(f"- Brightness, 100 RMSE / (r ERGAS): {numbers.format(**row['brightness'])}.")
+        blocks.append("\n".join(items))
+    return "\n\n".join(blocks) + "\n"

@@ -1,7 +1,6 @@
-"""The oracle: it names what was put between our bicubic rows and print, and calls the paper's own numbers equal."""
+"""The check of the bicubic rows: it names each change that a test makes, and calls the paper's own numbers equal."""
 
 import csv
-import json
 from math import radians
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,9 +12,10 @@ import torch
 from scipy.ndimage import gaussian_filter
 from skimage.metrics import structural_similarity
 
+from lkca.config.settings import BicubicCheckSettings
 from lkca.core.files import read_json, write_json
 from lkca.data.resize import resize
-from lkca.errors import LkcaError
+from lkca.errors import DataError
 from lkca.paper.bicubic_check import bicubic_check
 from lkca.paper.columns import PRINTED_SCORES
 from lkca.scoring.metrics import scores as score
@@ -27,7 +27,7 @@ OURS, THEIRS = 5000.0, 8000.0  # divisors
 
 @pytest.fixture(scope="module")
 def cube() -> np.ndarray:
-    """(6, 136, 264), about 500 to 4500: smooth, brighter to the right, bands of unlike contrast."""
+    """(6, 136, 264), values about 500 to 4500: smooth, brighter to the right, bands of different contrast."""
     rng = np.random.default_rng(7)
     fine, coarse = (gaussian_filter(rng.standard_normal((6, 136, 264)), (0.5, s, s)) for s in (1.2, 8))
     fine, coarse = fine / np.abs(fine).max(), coarse / np.abs(coarse).max()
@@ -35,10 +35,10 @@ def cube() -> np.ndarray:
     return 2200 + contrast * (fine + coarse) + np.linspace(-600, 900, 264) + np.linspace(0, 300, 6)[:, None, None]
 
 
-def run(
+def bicubic_run(
     data: np.ndarray, scale: int = 4, scene: str = "chikusei", scored=score, enlarge=lambda x, scale: resize(x, scale)
 ) -> dict:
-    """scores.json of the bicubic reconstructions of two images, the first 128 x 256 pixels of a divided cube."""
+    """Return scores.json of the bicubic reconstructions of two images, the first 128 x 256 pixels of a scene."""
     images = []
     for i in range(2):
         hr = data[:, :128, 128 * i : 128 * (i + 1)]
@@ -50,30 +50,30 @@ def run(
 def check(
     folder: Path, runs: list[dict], paper: Path = PRINTED, absent: dict | None = None, stand_in: str | None = None
 ):
-    """The result, and its rows by scene and scale."""
+    """Return the verdict, the rows by scene and scale, and the Markdown."""
     paths = [folder / f"{i}/scores.json" for i in range(len(runs))]
-    for path, each in zip(paths, runs, strict=True):
-        write_json(path, each)
-    manifests = [folder / f"{scene}.json" for scene in sorted({each["scene"] for each in runs})]
+    for path, run in zip(paths, runs, strict=True):
+        write_json(path, run)
+    manifests = [folder / f"{scene}.json" for scene in sorted({run["scene"] for run in runs})]
     for path in manifests:
         write_json(path, {"scene": path.stem, "divisor": OURS})
     out, markdown = folder / "check.json", folder / "check.md"
-    chosen = {"experiment": "paper", "scenes": TITLES, "absent": absent or {}, "stand_in": stand_in}
-    bicubic_check(json.dumps(chosen), paths, manifests, paper, out, markdown)
+    settings = BicubicCheckSettings(experiment="paper", scenes=TITLES, stand_in=stand_in, absent=absent or {})
+    bicubic_check(settings, paths, manifests, paper, out, markdown)
     result = read_json(out)
     rows = {(row["scene"], row["scale"]): row for row in result["rows"]}
     return SimpleNamespace(verdict=result["verdict"], rows=rows, markdown=markdown.read_text(encoding="utf-8"))
 
 
 def printed(folder: Path, *runs: dict, **changes: float) -> Path:
-    """A table with what these runs would look like in print, with `changes`."""
+    """Write a table with the scores of these runs as they would be printed, with `changes`."""
     path = folder / "printed.csv"
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, ["table", "scene", "scale", "row", *PRINTED_SCORES])
         writer.writeheader()
-        for each in runs:
-            numbers = {name: f"{value:.4f}" for name, value in (each["mean"] | changes).items()}
-            writer.writerow({"table": "V", "scene": each["scene"], "scale": each["scale"], "row": "Bicubic", **numbers})
+        for run in runs:
+            numbers = {name: f"{value:.4f}" for name, value in (run["mean"] | changes).items()}
+            writer.writerow({"table": "V", "scene": run["scene"], "scale": run["scale"], "row": "Bicubic", **numbers})
     return path
 
 
@@ -81,15 +81,15 @@ def kinds(row: dict) -> list[str]:
     return [finding["kind"] for finding in row["findings"]]
 
 
-def only(folder: Path, ours: dict, paper: Path) -> dict:
-    """The one finding on one row."""
+def single_finding(folder: Path, ours: dict, paper: Path) -> dict:
+    """Return the only finding on the only row."""
     (row,) = check(folder, [ours], paper).rows.values()
     (finding,) = row["findings"]
     return finding
 
 
-def papers() -> list[dict]:
-    """Runs that score exactly what the paper prints."""
+def printed_runs() -> list[dict]:
+    """Return runs that score exactly what the paper prints."""
     with PRINTED.open(encoding="utf-8", newline="") as file:
         lines = [line for line in csv.DictReader(file) if line["row"] == "Bicubic"]
     rows = []
@@ -103,16 +103,16 @@ def papers() -> list[dict]:
 # The paper's own numbers ------------------------------------------------------------------------------------------
 
 
-def test_what_the_paper_prints_is_equal_in_all_six_rows(tmp_path, capsys):
-    done = check(tmp_path, papers())
+def test_printed_numbers_are_equal(tmp_path, capsys):
+    done = check(tmp_path, printed_runs())
     assert done.verdict == "The protocol is the paper's in 6 of 6 rows present."
     assert all(kinds(row) == ["equal"] for row in done.rows.values())
     assert {cell["says"] for row in done.rows.values() for cell in row["cells"].values()} == {"equal"}
     assert capsys.readouterr().out == done.markdown  # the terminal shows what the file holds
 
 
-def test_the_papers_rows_imply_one_brightness_a_scene(tmp_path):
-    rows = check(tmp_path, papers()).rows
+def test_printed_brightness_of_each_scene(tmp_path):
+    rows = check(tmp_path, printed_runs()).rows
     implied = {"chikusei": (0.0574, 0.0577), "houston2018": (0.0739, 0.0742), "pavia_centre": (0.1055, 0.1054)}
     for scene, values in implied.items():
         for scale, value in zip((4, 8), values, strict=True):
@@ -122,9 +122,9 @@ def test_the_papers_rows_imply_one_brightness_a_scene(tmp_path):
             assert light["least"] < light["ours"] < light["most"]
 
 
-def test_a_brightness_is_about_the_mean_of_the_images(tmp_path, cube):
+def test_brightness_is_about_the_mean(tmp_path, cube):
     data = cube / OURS
-    ours = run(data)
+    ours = bicubic_run(data)
     light = check(tmp_path, [ours], printed(tmp_path, ours)).rows["chikusei", 4]["brightness"]
     assert light["ours"] == pytest.approx(data[:, :128, :256].mean(), rel=0.1)
 
@@ -140,8 +140,8 @@ def test_a_brightness_is_about_the_mean_of_the_images(tmp_path, cube):
         (-0.0003, "off by -0.0003"),
     ],
 )
-def test_a_cell_says_how_far_it_is_off(tmp_path, more, says):
-    one = papers()[0]
+def test_cell_says_how_far_it_is_off(tmp_path, more, says):
+    one = printed_runs()[0]
     one["mean"]["MSSIM"] += more
     row = check(tmp_path, [one]).rows["chikusei", 4]
     cell = row["cells"]["MSSIM"]
@@ -150,8 +150,8 @@ def test_a_cell_says_how_far_it_is_off(tmp_path, more, says):
     assert kinds(row) == [{"equal": "equal", "off by 1 in the last digit": "rounding"}.get(says, "unclear")]
 
 
-def test_rounding_is_told_from_equality(tmp_path):
-    rows = papers()
+def test_rounding_is_not_equality(tmp_path):
+    rows = printed_runs()
     rows[0]["mean"]["RMSE"] += 0.0001
     done = check(tmp_path, rows)
     assert (
@@ -164,9 +164,9 @@ def test_rounding_is_told_from_equality(tmp_path):
 # What is there ----------------------------------------------------------------------------------------------------
 
 
-def test_missing_scenes_are_named_with_where_to_get_them(tmp_path):
+def test_missing_scenes_are_named_with_their_source(tmp_path):
     sentence = "data/raw/Pavia.mat is missing: get it from https://somewhere."
-    done = check(tmp_path, papers()[:3], absent={"pavia_centre": sentence})
+    done = check(tmp_path, printed_runs()[:3], absent={"pavia_centre": sentence})
     assert done.verdict.startswith(
         "The protocol is the paper's in 3 of 3 rows present. Missing scenes, 1: Pavia Centre."
     )
@@ -174,22 +174,22 @@ def test_missing_scenes_are_named_with_where_to_get_them(tmp_path):
     assert sentence in done.markdown
 
 
-def test_nothing_to_compare_is_one_sentence_with_where_to_get_the_scenes(tmp_path):
-    with pytest.raises(LkcaError, match=r"^there are no scores .* get it from https://somewhere\)\.$"):
+def test_nothing_to_compare(tmp_path):
+    with pytest.raises(DataError, match=r"^there are no scores .* get it from https://somewhere\)\.$"):
         check(tmp_path, [], absent={"chikusei": "x.mat is missing: get it from https://somewhere."})
-    with pytest.raises(LkcaError, match="put a table with one into the report"):
-        check(tmp_path, [{**papers()[0], "scene": "indian_pines"}])
+    with pytest.raises(DataError, match="add a table with such a row to the report"):
+        check(tmp_path, [{**printed_runs()[0], "scene": "indian_pines"}])
 
 
-def test_several_seeds_are_one_row_and_foreign_scenes_none(tmp_path):
-    one = papers()[0]
+def test_seeds_share_a_row_and_other_scenes_have_none(tmp_path):
+    one = printed_runs()[0]
     done = check(tmp_path, [one, {**one, "seed": 3001}, {**one, "scene": "indian_pines"}])
     assert list(done.rows) == [("chikusei", 4)]
     assert "1 of 1 rows" in done.verdict
 
 
-def test_stand_ins_get_no_verdict_and_no_diagnosis(tmp_path):
-    one = papers()[0]
+def test_stand_ins_get_no_verdict(tmp_path):
+    one = printed_runs()[0]
     one["mean"]["SAM"] *= 2
     done = check(tmp_path, [one], stand_in=made_up.STAND_IN)
     assert done.verdict.startswith("No verdict") and "stand-ins" in done.verdict and "NOT" not in done.verdict
@@ -202,8 +202,10 @@ def test_stand_ins_get_no_verdict_and_no_diagnosis(tmp_path):
 
 
 @pytest.mark.parametrize("scale", [4, 8])
-def test_another_divisor_is_found_and_told(tmp_path, cube, scale):
-    finding = only(tmp_path, run(cube / OURS, scale), printed(tmp_path, run(cube / THEIRS, scale)))
+def test_other_divisor(tmp_path, cube, scale):
+    finding = single_finding(
+        tmp_path, bicubic_run(cube / OURS, scale), printed(tmp_path, bicubic_run(cube / THEIRS, scale))
+    )
     assert finding["kind"] == "normalisation"
     assert finding["low"] < THEIRS < finding["high"]  # the scores know it to 12 parts in a million
     assert finding["high"] - finding["low"] < 0.2
@@ -211,94 +213,100 @@ def test_another_divisor_is_found_and_told(tmp_path, cube, scale):
     assert "SAM, CC, ERGAS agree" in finding["says"]
 
 
-def test_a_divisor_too_near_to_show_in_rmse_is_found_by_mpsnr(tmp_path, cube):
-    finding = only(tmp_path, run(cube / OURS), printed(tmp_path, run(cube / 5005)))
+def test_divisor_too_close_for_rmse(tmp_path, cube):
+    finding = single_finding(tmp_path, bicubic_run(cube / OURS), printed(tmp_path, bicubic_run(cube / 5005)))
     assert finding["kind"] == "normalisation" and finding["low"] < 5005 < finding["high"]
 
 
-def test_scores_that_ask_for_different_divisors_are_not_called_one_divisor(tmp_path):
-    one = papers()[0]
+def test_scores_that_need_two_divisors_are_unclear(tmp_path):
+    one = printed_runs()[0]
     one["mean"] |= {"MPSNR": one["mean"]["MPSNR"] + 6, "RMSE": one["mean"]["RMSE"] * 2}
     assert kinds(check(tmp_path, [one]).rows["chikusei", 4]) == ["unclear", "unclear"]
 
 
-def test_a_divisor_for_each_band_is_told_from_one_for_all(tmp_path, cube):
+def test_divisor_for_each_band(tmp_path, cube):
     own = cube / cube.max(axis=(1, 2), keepdims=True)
-    assert only(tmp_path, run(cube / OURS), printed(tmp_path, run(own)))["kind"] == "bands"
+    assert single_finding(tmp_path, bicubic_run(cube / OURS), printed(tmp_path, bicubic_run(own)))["kind"] == "bands"
 
 
-def test_a_subtracted_minimum_is_told_from_a_divisor(tmp_path, cube):
+def test_subtracted_minimum(tmp_path, cube):
     shifted = (cube - 400) / (OURS - 400)
-    assert only(tmp_path, run(cube / OURS), printed(tmp_path, run(shifted)))["kind"] == "offset"
+    assert (
+        single_finding(tmp_path, bicubic_run(cube / OURS), printed(tmp_path, bicubic_run(shifted)))["kind"] == "offset"
+    )
 
 
 @pytest.mark.parametrize(
     "cut", [lambda x: x[:, 8:, 8:], lambda x: x[:, :, ::-1], lambda x: x[:, ::-1]], ids=["offset", "mirror", "flip"]
 )
-def test_another_crop_is_told_from_another_divisor(tmp_path, cube, cut):
-    finding = only(tmp_path, run(cube / OURS), printed(tmp_path, run(cut(cube) / OURS)))
+def test_other_crop(tmp_path, cube, cut):
+    finding = single_finding(tmp_path, bicubic_run(cube / OURS), printed(tmp_path, bicubic_run(cut(cube) / OURS)))
     assert finding["kind"] == "images" and "crop" in finding["says"]
 
 
-def test_another_place_shows_in_the_brightness(tmp_path, cube):
-    far = np.roll(cube, -128, axis=2)[:, :, :128]  # bright images alone
-    finding = only(tmp_path, run(cube / OURS), printed(tmp_path, run(np.tile(far, 2) / OURS)))
-    assert finding["kind"] == "images" and "The brightness differs: look at the crop" in finding["says"]
+def test_other_place_changes_brightness(tmp_path, cube):
+    far = np.roll(cube, -128, axis=2)[:, :, :128]  # only bright images
+    finding = single_finding(tmp_path, bicubic_run(cube / OURS), printed(tmp_path, bicubic_run(np.tile(far, 2) / OURS)))
+    assert finding["kind"] == "images" and "The brightness differs: check the crop" in finding["says"]
 
 
-def test_another_bicubic_leaves_the_brightness(tmp_path, cube):
+def test_other_bicubic_keeps_brightness(tmp_path, cube):
     def torchs(image, scale):
         return torch.nn.functional.interpolate(torch.tensor(image)[None], scale_factor=scale, mode="bicubic")[0].numpy()
 
-    finding = only(tmp_path, run(cube / OURS), printed(tmp_path, run(cube / OURS, enlarge=torchs)))
-    assert finding["kind"] == "images" and "The brightness agrees: look at the bicubic" in finding["says"]
+    finding = single_finding(
+        tmp_path, bicubic_run(cube / OURS), printed(tmp_path, bicubic_run(cube / OURS, enlarge=torchs))
+    )
+    assert finding["kind"] == "images" and "The brightness agrees: check the bicubic" in finding["says"]
 
 
 # Scores by another definition -------------------------------------------------------------------------------------
 
 
-def test_ergas_with_a_constant_ratio_is_found_at_x8(tmp_path, cube):
-    ours = run(cube / OURS, 8)
-    constant = run(cube / OURS, 8, scored=lambda sr, hr, scale: score(sr, hr, 4))
-    finding = only(tmp_path, ours, printed(tmp_path, constant))
+def test_ergas_with_constant_ratio(tmp_path, cube):
+    ours = bicubic_run(cube / OURS, 8)
+    constant = bicubic_run(cube / OURS, 8, scored=lambda sr, hr, scale: score(sr, hr, 4))
+    finding = single_finding(tmp_path, ours, printed(tmp_path, constant))
     assert (finding["kind"], finding["name"], finding["how"]) == ("definition", "ERGAS", "with 100/4 for 100/r")
 
 
-def test_rmse_band_by_band_is_found(tmp_path, cube):
-    ours = run(cube / OURS)
+def test_rmse_band_by_band(tmp_path, cube):
+    ours = bicubic_run(cube / OURS)
     by_band = np.mean([image["bands"]["RMSE"] for image in ours["images"]])
-    finding = only(tmp_path, ours, printed(tmp_path, ours, RMSE=by_band))
+    finding = single_finding(tmp_path, ours, printed(tmp_path, ours, RMSE=by_band))
     assert (finding["kind"], finding["name"]) == ("definition", "RMSE") and "band by band" in finding["how"]
 
 
-def test_mpsnr_of_the_whole_cube_is_found(tmp_path, cube):
-    ours = run(cube / OURS)
+def test_mpsnr_of_whole_cube(tmp_path, cube):
+    ours = bicubic_run(cube / OURS)
     whole = np.mean([-20 * np.log10(image["scores"]["RMSE"]) for image in ours["images"]])
-    finding = only(tmp_path, ours, printed(tmp_path, ours, MPSNR=whole))
+    finding = single_finding(tmp_path, ours, printed(tmp_path, ours, MPSNR=whole))
     assert (finding["kind"], finding["name"]) == ("definition", "MPSNR") and "over all bands" in finding["how"]
 
 
-def test_sam_in_radians_is_found_beside_another_divisor(tmp_path, cube):
-    theirs = run(cube / THEIRS)
-    row = check(tmp_path, [run(cube / OURS)], printed(tmp_path, theirs, SAM=radians(theirs["mean"]["SAM"])))
+def test_sam_in_radians_with_other_divisor(tmp_path, cube):
+    theirs = bicubic_run(cube / THEIRS)
+    row = check(tmp_path, [bicubic_run(cube / OURS)], printed(tmp_path, theirs, SAM=radians(theirs["mean"]["SAM"])))
     found = row.rows["chikusei", 4]["findings"]
     assert [finding["kind"] for finding in found] == ["definition", "normalisation"]
     assert found[0]["how"] == "in radians" and found[1]["low"] < THEIRS < found[1]["high"]
 
 
-def test_another_ssim_is_found(tmp_path, cube):
+def test_other_ssim(tmp_path, cube):
     def gaussian(sr, hr, scale):
         scored, pairs = score(sr, hr, scale), zip(sr, hr, strict=True)
         mssim = np.mean([structural_similarity(a, b, data_range=1, gaussian_weights=True) for a, b in pairs])
         return {**scored, "scores": {**scored["scores"], "MSSIM": mssim}}
 
-    finding = only(tmp_path, run(cube / OURS), printed(tmp_path, run(cube / OURS, scored=gaussian)))
+    finding = single_finding(
+        tmp_path, bicubic_run(cube / OURS), printed(tmp_path, bicubic_run(cube / OURS, scored=gaussian))
+    )
     assert (finding["kind"], finding["name"]) == ("unclear", "MSSIM") and "window" in finding["says"]
 
 
-def test_the_verdict_names_what_differs(tmp_path, cube):
-    runs = [run(cube / OURS), run(cube / OURS, 8), run(cube / OURS, scene="houston2018")]
-    done = check(tmp_path, runs, printed(tmp_path, runs[0], run(cube / THEIRS, 8), runs[2]))
+def test_verdict_names_what_differs(tmp_path, cube):
+    runs = [bicubic_run(cube / OURS), bicubic_run(cube / OURS, 8), bicubic_run(cube / OURS, scene="houston2018")]
+    done = check(tmp_path, runs, printed(tmp_path, runs[0], bicubic_run(cube / THEIRS, 8), runs[2]))
     assert done.verdict == (
         "The protocol is the paper's in 2 of 3 rows present. It is NOT in: Chikusei ×8 (normalisation)."
     )
