@@ -1,7 +1,7 @@
 rule fetch:
     """Download the files of a scene, or check those that are there. What it downloads is no output: nothing deletes it."""
     input:
-        unpack(files("fetch")),
+        unpack(inputs("fetch")),
     output:
         "results/{exp}/scenes/{scene}.files.json",
     log:
@@ -12,11 +12,11 @@ rule fetch:
     conda:
         "../../environment.yml"
     params:
-        job=name_of("fetch"),
+        job=job_name("fetch"),
         command=command("fetch"),
-        why=why("fetch"),
+        reason=reason("fetch"),
     message:
-        "{params.job}: {params.why}"
+        "{params.job}: {params.reason}"
     shell:
         "{params.command} --outputs {output:q} |& tee {log:q}"
 
@@ -24,7 +24,7 @@ rule fetch:
 rule scene:
     """Cut a scene from its cube and divide it by its one maximum."""
     input:
-        unpack(files("scene")),
+        unpack(inputs("scene")),
     output:
         array="results/{exp}/scenes/{scene}.npy",
         manifest="results/{exp}/scenes/{scene}.json",
@@ -36,11 +36,11 @@ rule scene:
     conda:
         "../../environment.yml"
     params:
-        job=name_of("scene"),
+        job=job_name("scene"),
         command=command("scene"),
-        why=why("scene"),
+        reason=reason("scene"),
     message:
-        "{params.job}: {params.why}"
+        "{params.job}: {params.reason}"
     shell:
         "{params.command} --outputs {output:q} |& tee {log:q}"
 
@@ -48,7 +48,7 @@ rule scene:
 rule split:
     """Divide a scene into test images, training and validation patches."""
     input:
-        unpack(files("split")),
+        unpack(inputs("split")),
     output:
         "results/{exp}/splits/{scene}_x{scale}.json",
     log:
@@ -59,10 +59,10 @@ rule split:
     conda:
         "../../environment.yml"
     params:
-        job=name_of("split"),
+        job=job_name("split"),
         command=command("split"),
-        why=why("split"),
+        reason=reason("split"),
     message:
-        "{params.job}: {params.why}"
+        "{params.job}: {params.reason}"
     shell:
         "{params.command} --outputs {output:q} |& tee {log:q}"

@@ -1,7 +1,7 @@
 rule table:
     """Make a table from its runs' scores and the printed numbers."""
     input:
-        unpack(files("table")),
+        unpack(inputs("table")),
     output:
         csv="results/{exp}/tables/{table}.csv",
         markdown="results/{exp}/tables/{table}.md",
@@ -17,11 +17,11 @@ rule table:
     conda:
         "../../environment.yml"
     params:
-        job=name_of("table"),
+        job=job_name("table"),
         command=command("table"),
-        why=why("table"),
+        reason=reason("table"),
     message:
-        "{params.job}: {params.why}"
+        "{params.job}: {params.reason}"
     shell:
         "{params.command} --outputs {output:q} |& tee {log:q}"
 
@@ -29,7 +29,7 @@ rule table:
 rule bicubic_rows:
     """Compare the bicubic rows of a scene with the paper's."""
     input:
-        unpack(files("bicubic_rows")),
+        unpack(inputs("bicubic_rows")),
     output:
         json="results/{exp}/bicubic_check/{scene}.json",
         markdown="results/{exp}/bicubic_check/{scene}.md",
@@ -39,11 +39,11 @@ rule bicubic_rows:
     conda:
         "../../environment.yml"
     params:
-        job=name_of("bicubic_rows"),
+        job=job_name("bicubic_rows"),
         command=command("bicubic_rows"),
-        why=why("bicubic_rows"),
+        reason=reason("bicubic_rows"),
     message:
-        "{params.job}: {params.why}"
+        "{params.job}: {params.reason}"
     shell:
         "{params.command} --outputs {output:q} |& tee {log:q}"
 
@@ -51,7 +51,7 @@ rule bicubic_rows:
 rule figure:
     """Draw a figure from files that evaluation and analysis wrote."""
     input:
-        unpack(files("figure")),
+        unpack(inputs("figure")),
     output:
         png="results/{exp}/figures/{figure}.png",
         pdf="results/{exp}/figures/{figure}.pdf",
@@ -63,11 +63,11 @@ rule figure:
     conda:
         "../../environment.yml"
     params:
-        job=name_of("figure"),
+        job=job_name("figure"),
         command=command("figure"),
-        why=why("figure"),
+        reason=reason("figure"),
     message:
-        "{params.job}: {params.why}"
+        "{params.job}: {params.reason}"
     shell:
         "{params.command} --outputs {output:q} |& tee {log:q}"
 
@@ -75,7 +75,7 @@ rule figure:
 rule claims:
     """Check what the paper claims, on its own tables and on our results."""
     input:
-        unpack(files("claims")),
+        unpack(inputs("claims")),
     output:
         json="results/{exp}/claims.json",
         csv="results/{exp}/claims.csv",
@@ -85,11 +85,11 @@ rule claims:
     conda:
         "../../environment.yml"
     params:
-        job=name_of("claims"),
+        job=job_name("claims"),
         command=command("claims"),
-        why=why("claims"),
+        reason=reason("claims"),
     message:
-        "{params.job}: {params.why}"
+        "{params.job}: {params.reason}"
     shell:
         "{params.command} --outputs {output:q} |& tee {log:q}"
 
@@ -97,7 +97,7 @@ rule claims:
 rule report:
     """Put verdicts, claims, tables, figures and how they were made on one page."""
     input:
-        unpack(files("report")),
+        unpack(inputs("report")),
     output:
         page="results/{exp}/report.html",
         provenance="results/{exp}/report.json",
@@ -107,10 +107,10 @@ rule report:
     conda:
         "../../environment.yml"
     params:
-        job=name_of("report"),
+        job=job_name("report"),
         command=command("report"),
-        why=why("report"),
+        reason=reason("report"),
     message:
-        "{params.job}: {params.why}"
+        "{params.job}: {params.reason}"
     shell:
         "{params.command} --outputs {output:q} |& tee {log:q}"

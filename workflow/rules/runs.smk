@@ -1,7 +1,7 @@
 rule settings:
     """Write down all settings that a run depends on, and the hashes of its scene, its split and its teacher."""
     input:
-        unpack(files("settings")),
+        unpack(inputs("settings")),
     output:
         f"{RUN}/run.json",
     log:
@@ -10,11 +10,11 @@ rule settings:
     conda:
         "../../environment.yml"
     params:
-        job=name_of("settings"),
+        job=job_name("settings"),
         command=command("settings"),
-        why=why("settings"),
+        reason=reason("settings"),
     message:
-        "{params.job}: {params.why}"
+        "{params.job}: {params.reason}"
     shell:
         "{params.command} --outputs {output:q} |& tee {log:q}"
 
@@ -22,7 +22,7 @@ rule settings:
 rule train:
     """Train one network, from its teacher if it has one."""
     input:
-        unpack(files("train")),
+        unpack(inputs("train")),
     output:
         weights=f"{RUN}/weights.safetensors",
         history=f"{RUN}/history.csv",
@@ -35,14 +35,14 @@ rule train:
     threads: 1  # many trainings that wait for nothing: one on each core gets more done than one on all cores
     resources:
         gpu=int(ESTIMATES.gpu),
-        mem_mb=memory_of("training"),
-        runtime=minutes_of("training"),
+        mem_mb=memory("train"),
+        runtime=minutes("train"),
     params:
-        job=name_of("train"),
+        job=job_name("train"),
         command=command("train"),
-        why=why("train"),
+        reason=reason("train"),
     message:
-        "{params.job}: {params.why}"
+        "{params.job}: {params.reason}"
     shell:
         "{params.command} --gpus {resources.gpu:q} --outputs {output:q} |& tee {log:q}"
 
@@ -50,7 +50,7 @@ rule train:
 rule evaluate:
     """Score a run on its test images; a corrected score comes here and trains nothing."""
     input:
-        unpack(files("evaluate")),
+        unpack(inputs("evaluate")),
     output:
         scores=f"{RUN}/scores.json",
         image=f"{RUN}/image.npz",
@@ -62,14 +62,14 @@ rule evaluate:
         "../../environment.yml"
     resources:
         gpu=int(ESTIMATES.gpu),
-        mem_mb=memory_of("evaluation"),
-        runtime=minutes_of("evaluation"),
+        mem_mb=memory("evaluate"),
+        runtime=minutes("evaluate"),
     params:
-        job=name_of("evaluate"),
+        job=job_name("evaluate"),
         command=command("evaluate"),
-        why=why("evaluate"),
+        reason=reason("evaluate"),
     message:
-        "{params.job}: {params.why}"
+        "{params.job}: {params.reason}"
     shell:
         "{params.command} --outputs {output:q} |& tee {log:q}"
 
@@ -77,7 +77,7 @@ rule evaluate:
 rule spectrum:
     """Take the singular values of a trained upsampling layer."""
     input:
-        unpack(files("spectrum")),
+        unpack(inputs("spectrum")),
     output:
         f"{RUN}/spectrum.json",
     log:
@@ -87,11 +87,11 @@ rule spectrum:
     conda:
         "../../environment.yml"
     params:
-        job=name_of("spectrum"),
+        job=job_name("spectrum"),
         command=command("spectrum"),
-        why=why("spectrum"),
+        reason=reason("spectrum"),
     message:
-        "{params.job}: {params.why}"
+        "{params.job}: {params.reason}"
     shell:
         "{params.command} --outputs {output:q} |& tee {log:q}"
 
@@ -99,7 +99,7 @@ rule spectrum:
 rule efficiency:
     """Measure what the networks cost when they run. No other job runs beside it: it takes all cores and a GPU."""
     input:
-        unpack(files("efficiency")),
+        unpack(inputs("efficiency")),
     output:
         "results/{exp}/efficiency/{scene}_x{scale}.json",
     log:
@@ -112,10 +112,10 @@ rule efficiency:
     resources:
         gpu=int(ESTIMATES.gpu),
     params:
-        job=name_of("efficiency"),
+        job=job_name("efficiency"),
         command=command("efficiency"),
-        why=why("efficiency"),
+        reason=reason("efficiency"),
     message:
-        "{params.job}: {params.why}"
+        "{params.job}: {params.reason}"
     shell:
         "{params.command} --outputs {output:q} |& tee {log:q}"

@@ -1,0 +1,233 @@
+"""Estimates of the memory and the time that trainings and evaluations need.
+
+Estimates are coarse, within about a factor of two. Times come from the finished and interrupted trainings of the same
+model and scale, else from benchmarks/training_*.csv, in proportion to the multiply-accumulates (MACs). Nothing here
+needs torch: the Snakefile reads this on every call.
+"""
+
+import csv
+from math import ceil, inf
+from pathlib import Path
+from typing import NamedTuple
+
+import yaml
+
+from lkca.config.load import read_config
+from lkca.config.schema import Experiment, Train
+from lkca.config.settings import make_split_settings
+from lkca.core import gpus
+from lkca.core.files import read_json
+from lkca.core.paths import RunGroup
+from lkca.data import patches, splits
+from lkca.errors import LkcaError
+from lkca.models.registry import MODELS, CostEstimate, estimate_cost
+
+REPOSITORY = Path(__file__).parents[2]
+BENCHMARKS = REPOSITORY / "benchmarks"
+MACS_PER_ACTIVATION = 75  # MACs that take as long as one number that is kept for the gradient; measured
+ASSUMED_THROUGHPUT = 4e10  # MACs a second of a core, if nothing was measured
+SPEED_SETTINGS = ("precision", "compile", "deterministic")  # training settings that change the speed of a step
+MAX_MINUTES = 24 * 60  # that a job asks for at first; a longer training continues in its retries
+START_MINUTES = 15  # that every job asks for in addition to twice its estimate
+UNKNOWN_SCENE_PIXELS = 10**7
+
+
+class SplitCounts(NamedTuple):
+    """Numbers of patches and test images of a scene, and pixels of the scene."""
+
+    train: int
+    validation: int
+    test: int
+    pixels: int
+
+
+class Estimate(NamedTuple):
+    """What a job needs: memory in bytes, and seconds of one GPU or of one core; inf if they are unknown."""
+
+    memory: float
+    gpu_memory: float
+    seconds: float
+
+    @property
+    def mem_mb(self) -> int:
+        """The memory to ask for, megabytes."""
+        return ceil(self.memory / 1e6)
+
+    @property
+    def minutes(self) -> int:
+        """The minutes to ask for: twice the estimate and START_MINUTES, but no more than MAX_MINUTES."""
+        return ceil(min(MAX_MINUTES, START_MINUTES + 2 * self.seconds / 60))
+
+
+def network_cost(experiment: Experiment, group: RunGroup) -> CostEstimate:
+    """Return the approximate cost of the network of a run."""
+    model, bands = experiment.models[group.model], experiment.scenes[group.scene].bands
+    upsampler = model.upsampler.model_dump() if model.upsampler else None
+    return estimate_cost(model.arch, bands, group.scale, model.args, upsampler)
+
+
+def sample_macs(experiment: Experiment, group: RunGroup) -> float:
+    """Return the cost of one patch in a training step: forward, backward as twice that, and forward of the teacher."""
+    distill = experiment.models[group.model].distill
+    macs = 3 * _pass_macs(network_cost(experiment, group))
+    if distill:
+        macs += _pass_macs(network_cost(experiment, group._replace(model=distill.teacher)))
+    return macs * _patch_pixels(experiment, group.scale)
+
+
+def _pass_macs(cost: CostEstimate) -> float:
+    """Return the MACs of a forward pass for one LR pixel, with the time of the kept numbers expressed in MACs."""
+    return cost.macs + MACS_PER_ACTIVATION * cost.activations
+
+
+def _patch_pixels(experiment: Experiment, scale: int) -> int:
+    """Return the number of LR pixels of a patch."""
+    return (experiment.patches[f"x{scale}"].size // scale) ** 2
+
+
+def count_split(experiment: Experiment, scene: str, scale: int) -> SplitCounts | None:
+    """Return the size of a scene and of its split; None if they are unknown until the scene is cut from its files.
+
+    Raises:
+        ConfigError: If the scene is too small for the split.
+    """
+    cube, manifest = experiment.scenes[scene].resolve_cube(), Path(experiment.paths.manifest(scene))
+    areas: list[splits.Area]
+    if crop := cube.crop or (cube.shape and (0, cube.shape[0], 0, cube.shape[1])):
+        rows, columns = crop[1] - crop[0], crop[3] - crop[2]
+        areas = [
+            {"use": file.use, "row": i * rows, "rows": rows, "columns": columns} for i, file in enumerate(cube.files)
+        ]
+    elif manifest.exists():
+        areas = read_json(manifest)["areas"]
+    else:
+        return None
+    split = splits.make_split(make_split_settings(experiment, scene, scale), areas, f"scenes.{scene}")
+    pixels = sum(area["rows"] for area in areas) * max(area["columns"] for area in areas)
+    return SplitCounts(len(split.train), len(split.validation), len(split.test), pixels)
+
+
+class Estimates:
+    """Estimates for the jobs of an experiment on one kind of machine.
+
+    Args:
+        experiment: The experiment.
+        gpu: Whether the jobs run on GPUs.
+        folder: The folder of the measurements, training_*.csv.
+
+    Attributes:
+        per_gpu: Whether seconds are those of a GPU; otherwise of a core, also if no GPU was measured.
+        source: Where the times come from, in words.
+        observed_throughput: (model, scale) -> MACs a second that runs reached; preferred to the measurements.
+    """
+
+    def __init__(self, experiment: Experiment, gpu: bool, folder: Path = BENCHMARKS) -> None:
+        self.experiment, self.gpu = experiment, gpu
+        self.observed_throughput: dict[tuple[str, int], float] = {}
+        self._split_counts: dict[tuple[str, int], SplitCounts | None] = {}
+        self._rows: list[dict[str, str]] = []
+        file, self.per_gpu = _find_measurements(folder, gpu)
+        self.source = file.name if file else f"a guess, {ASSUMED_THROUGHPUT:.0e} multiply-accumulates a second and core"
+        if gpu and not self.per_gpu:
+            self.source += ", as no GPU was measured"
+        if file:
+            self._measured = read_config([REPOSITORY / "config.yaml"])
+            with file.open(newline="", encoding="utf-8") as lines:
+                self._rows = [row for row in csv.DictReader(lines) if row["network"] in self._measured.models]
+            if not any(row["network"] == "vdsr" for row in self._rows):
+                self.source += "; vdsr and fcnn3d were not measured and count as lkca"
+
+    def training(self, group: RunGroup) -> Estimate:
+        """Estimate a whole training."""
+        train, steps, cost = self._train(group), self.steps_per_epoch(group), network_cost(self.experiment, group)
+        images = train.batch if self.gpu else min(train.batch, patches.CPU_MICRO_BATCH)
+        activations = images * _patch_pixels(self.experiment, group.scale) * cost.activations
+        tensors = 4 * activations + 16 * cost.parameters  # float32; with the gradient and Adam's two moments
+        return self._estimate(group, tensors, train.epochs * steps * self.step_seconds(group) if steps else inf)
+
+    def evaluation(self, group: RunGroup) -> Estimate:
+        """Estimate the reconstruction and the scores of all test images."""
+        model, scene = self.experiment.models[group.model], self.experiment.scenes[group.scene]
+        cost, counts = network_cost(self.experiment, group), self.split_counts(group)
+        rows, columns = scene.test.tile_shape()
+        pixels = rows * columns  # of a test image
+        full_size_channels = 6 * model.args["width"] if MODELS[model.arch].power_of_two_only else 0
+        tensors = 4 * pixels * (5 * scene.bands + full_size_channels) + 4 * cost.parameters
+        throughput = self.throughput(group) if model.train else ASSUMED_THROUGHPUT
+        reconstruction = _pass_macs(cost) / group.scale**2 / throughput  # seconds for an HR pixel
+        scores = 2e-7 * scene.bands
+        images = counts.test if counts else 1
+        return self._estimate(group, tensors, 15 + images * pixels * (reconstruction + scores))
+
+    def _estimate(self, group: RunGroup, tensors: float, seconds: float) -> Estimate:
+        counts = self.split_counts(group)
+        scene = 4 * self.experiment.scenes[group.scene].bands * (counts.pixels if counts else UNKNOWN_SCENE_PIXELS)
+        if self.gpu:  # the GPU holds the scene, and its allocator needs half as much again; the host has CUDA's context
+            return Estimate(4e9 + scene, 1e9 + scene + 1.5 * tensors, seconds)
+        return Estimate(5e8 + tensors, 0, seconds)  # the scene is mapped from its file
+
+    def step_seconds(self, group: RunGroup) -> float:
+        """Return the seconds of a training step."""
+        return sample_macs(self.experiment, group) * self._train(group).batch / self.throughput(group)
+
+    def steps_per_epoch(self, group: RunGroup) -> int | None:
+        """Return the steps of an epoch; None if they are unknown until the scene is cut from its files."""
+        train, counts = self._train(group), self.split_counts(group)
+        if counts is None:
+            return None
+        steps = ceil(counts.train * patches.ORIENTATIONS / train.batch)
+        return min(train.steps, steps) if train.steps else steps
+
+    def split_counts(self, group: RunGroup) -> SplitCounts | None:
+        """Return the size of the scene and of its split; None if it is unknown, or too small for the split."""
+        key = group.scene, group.scale
+        if key not in self._split_counts:
+            try:
+                self._split_counts[key] = count_split(self.experiment, *key)
+            except LkcaError:  # the job that splits the scene reports it
+                self._split_counts[key] = None
+        return self._split_counts[key]
+
+    def throughput(self, group: RunGroup) -> float:
+        """Return the MACs a second that runs of this model reached, or that the most similar network reached."""
+        observed = self.observed_throughput.get((group.model, group.scale))
+        if observed or not self._rows:
+            return observed or ASSUMED_THROUGHPUT
+        row = min(self._rows, key=lambda row: self._dissimilarity(group, row))
+        measured = RunGroup("chikusei", 4, row["network"])  # the benchmark has 128 bands, x4, LR patches of 16 x 16
+        macs = sample_macs(self._measured, measured)
+        return float(row["samples_per_second"]) * macs / (1 if self.per_gpu else int(row["threads"]))
+
+    def _dissimilarity(self, group: RunGroup, row: dict[str, str]) -> tuple[int, ...]:
+        """Return how a measured network differs from that of a run, the most important difference first."""
+        model, train = self.experiment.models[group.model], self._train(group)
+        measured = self._measured.models[row["network"]]
+        changes = dict(word.split("=", 1) for word in row["settings"].split())
+        settings = measured.train.model_dump() if measured.train else {}
+        settings |= {name: yaml.safe_load(value) for name, value in changes.items()}
+        return (
+            (model.arch != measured.arch) * (1 + (measured.arch != "lkca")),
+            sum(settings.get(name) != getattr(train, name) for name in SPEED_SETTINGS),
+            row["network"] != group.model,
+            (model.distill is None) != (measured.distill is None),
+            model.upsampler != measured.upsampler,
+        )
+
+    def _train(self, group: RunGroup) -> Train:
+        train = self.experiment.train_settings(group)
+        if train is None:
+            raise ValueError(f"{group.model} is not trained")
+        return train
+
+
+def _find_measurements(folder: Path, gpu: bool) -> tuple[Path | None, bool]:
+    """Return the measurements that suit this machine, and whether they are of a GPU.
+
+    The files of the GPUs that are installed come first, then in the order of their names.
+    """
+    installed = ["-".join(name.lower().split()) for _, name in gpus.installed_gpus()] if gpu else []
+    files = sorted(folder.glob("training_*.csv"), key=lambda f: (not any(name in f.stem for name in installed), f))
+    gpu_files = [file for file in files if file.stem.startswith("training_nvidia")]
+    if gpu and gpu_files:
+        return gpu_files[0], True
+    return next((file for file in files if file not in gpu_files), None), False

@@ -1,0 +1,113 @@
+"""What the rules of the workflow need of Python, apart from Snakemake's own objects (workflow/rules/common.smk).
+
+Snakemake calls a function in `params` with the wildcards and the input of a job, and a function in `resources` with the
+wildcards and the number of the attempt. Texts of users must come from such functions: in a plain text Snakemake takes
+`{...}` for a wildcard.
+"""
+
+import hashlib
+import shlex
+import shutil
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from lkca.config.job import Job
+from lkca.config.schema import Experiment
+from lkca.core.environment import total_memory
+from lkca.core.files import atomic_write
+from lkca.core.gpus import visible_gpus
+from lkca.core.paths import WORKFLOW_CACHE, RunGroup
+from lkca.errors import ResourceError
+from lkca.pipeline.estimates import MAX_MINUTES, Estimate, Estimates
+from lkca.pipeline.records import Results
+
+Wildcards = Mapping[str, Any]
+Param = Callable[[Wildcards, Any], str]
+Resource = Callable[[Wildcards, int], int]
+
+
+def write_snapshot(experiment: Experiment) -> Path:
+    """Write a checked configuration for the jobs of this call, so that later edits of config.yaml do not reach them.
+
+    Returns:
+        The path of the file; equal configurations have the same file.
+    """
+    text = experiment.model_dump_json()
+    path = WORKFLOW_CACHE / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
+    if not path.exists():
+        with atomic_write(path) as part:
+            part.write_text(text, encoding="utf-8")
+    return path
+
+
+def python_command(conda: bool) -> str:
+    """Return the words that start Python: those of the conda environment, or the interpreter that runs Snakemake.
+
+    Raises:
+        ResourceError: If conda is wanted but not installed.
+    """
+    if not conda:
+        return shlex.quote(sys.executable)
+    if not shutil.which("conda"):
+        raise ResourceError(
+            "--use-conda needs the program conda, which is not on the PATH: install Miniforge "
+            "(https://conda-forge.org/download), or omit --use-conda to run in the environment that make sets up."
+        )
+    return "python"
+
+
+def machine_limits() -> dict[str, int]:
+    """Return the resources of this machine: GPUs, and memory in megabytes."""
+    return {"gpu": len(visible_gpus()), "mem_mb": total_memory() // 10**6}
+
+
+def named_inputs(job: Job) -> dict[str, Any]:
+    """Return the files of the workflow that a job reads, by the names of its function's arguments."""
+    inputs = {**job.inputs, "other_inputs": list(job.other_inputs)}
+    return {name: paths for name, paths in inputs.items() if paths}
+
+
+class RuleFunctions:
+    """Functions for the `params` and `resources` of rules; each method returns one for the rule of a step.
+
+    Args:
+        results: The jobs of the experiment and their records.
+        estimates: Estimates for its trainings and evaluations.
+        python: The words that start Python.
+        snapshot: The checked configuration that jobs read.
+    """
+
+    def __init__(self, results: Results, estimates: Estimates, python: str, snapshot: Path) -> None:
+        self.results, self.estimates, self.python, self.snapshot = results, estimates, python, snapshot
+
+    def job_name(self, step: str) -> Param:
+        """Return a function for the name of a job."""
+        return lambda wildcards, input: self.results.jobs.get(step, wildcards).name
+
+    def command(self, step: str) -> Param:
+        """Return a function for the command that runs a job; the rule adds --outputs."""
+
+        def command(wildcards: Wildcards, input: Any) -> str:
+            name = shlex.quote(self.results.jobs.get(step, wildcards).name)
+            return f"{self.python} -m lkca step {name} --experiment {self.snapshot}"
+
+        return command
+
+    def reason(self, step: str) -> Param:
+        """Return a function for the reason why a job runs."""
+        return lambda wildcards, input: self.results.why(self.results.jobs.get(step, wildcards))
+
+    def memory(self, step: str) -> Resource:
+        """Return a function for the megabytes that a training or an evaluation asks for; a retry asks for more."""
+        return lambda wildcards, attempt: attempt * self._estimate(step, wildcards).mem_mb
+
+    def minutes(self, step: str) -> Resource:
+        """Return a function for the minutes that a training or an evaluation asks for; a retry asks for more."""
+        return lambda wildcards, attempt: min(MAX_MINUTES, attempt * self._estimate(step, wildcards).minutes)
+
+    def _estimate(self, step: str, wildcards: Wildcards) -> Estimate:
+        group = RunGroup(str(wildcards["scene"]), int(wildcards["scale"]), str(wildcards["model"]))
+        estimate = {"train": self.estimates.training, "evaluate": self.estimates.evaluation}[step]
+        return estimate(group)

@@ -1,0 +1,128 @@
+"""How far the trainings of an experiment are, read from results/."""
+
+import json
+from collections import defaultdict
+from dataclasses import dataclass
+from math import inf
+from pathlib import Path
+from statistics import median
+from typing import NamedTuple
+
+from safetensors import SafetensorError, safe_open
+
+from lkca.config.settings import RunSettings
+from lkca.core.files import read_csv, read_json, sha256
+from lkca.core.locks import lock_path, try_lock
+from lkca.core.paths import HISTORY_FILE, RUN_FILE, STATE_PATTERN, WEIGHTS_FILE, RunKey
+from lkca.pipeline.estimates import Estimates, sample_macs
+from lkca.pipeline.records import Results
+
+STATES = ["running", "interrupted", "waiting", "needs teacher", "done"]
+
+
+@dataclass
+class Training:
+    """A training and how far it is.
+
+    Args:
+        run: The run.
+        state: One of STATES.
+        epochs: All epochs of the training.
+        steps_per_epoch: None if it is unknown until the scene is cut from its files.
+        steps_done: Steps that are done.
+        seconds_spent: What these took.
+        seconds_left: Estimate for the rest; inf if unknown.
+    """
+
+    run: RunKey
+    state: str
+    epochs: int
+    steps_per_epoch: int | None
+    steps_done: int
+    seconds_spent: float
+    seconds_left: float = 0.0
+
+
+class Status(NamedTuple):
+    """What results/ says about a training."""
+
+    state: str
+    steps_done: int
+    seconds_spent: float
+
+
+def list_trainings(results: Results, estimates: Estimates) -> list[Training]:
+    """Return all trainings of an experiment, ordered by state.
+
+    The throughput of those that have begun goes into the estimates of the others.
+    """
+    experiment = results.experiment
+    trainings = {}
+    for run in experiment.runs():
+        if train := experiment.train_settings(run.group):
+            status = _read_status(results, run)
+            trainings[run] = Training(
+                run, status.state, train.epochs, estimates.steps_per_epoch(run.group), *status[1:]
+            )
+    _observe_throughput(list(trainings.values()), estimates)
+    for training in trainings.values():
+        teacher = experiment.teacher(training.run)
+        if training.state == "waiting" and teacher and trainings[teacher].state != "done":
+            training.state = "needs teacher"
+        if training.state == "done":
+            continue
+        if training.steps_per_epoch is None:
+            training.seconds_left = inf
+        else:
+            steps = max(0, training.epochs * training.steps_per_epoch - training.steps_done)
+            training.seconds_left = steps * estimates.step_seconds(training.run.group)
+    return sorted(trainings.values(), key=lambda training: STATES.index(training.state))
+
+
+def _observe_throughput(trainings: list[Training], estimates: Estimates) -> None:
+    """Set the observed throughput of each model and scale to the median over its trainings that have begun."""
+    experiment, throughputs = estimates.experiment, defaultdict(list)
+    for training in trainings:
+        train = experiment.train_settings(training.run.group)
+        if train and training.steps_done and training.seconds_spent:
+            macs = training.steps_done * train.batch * sample_macs(experiment, training.run.group)
+            throughputs[training.run.model, training.run.scale].append(macs / training.seconds_spent)
+    estimates.observed_throughput |= {key: median(values) for key, values in throughputs.items()}
+
+
+def _read_status(results: Results, run: RunKey) -> Status:
+    """Return how far a training is; files that belong to other settings or to other code are ignored."""
+    experiment = results.experiment
+    run_file = Path(experiment.paths.run_file(run, RUN_FILE))
+    settings = RunSettings.of(experiment, run.group).model_dump()
+    if not run_file.exists() or not settings.items() <= read_json(run_file).items():
+        return Status("waiting", 0, 0.0)
+    job = results.jobs.get("train", run._asdict())
+    if results.reason(job) is None and not results.changed(job):
+        last = read_csv(run_file.with_name(HISTORY_FILE))[-1]
+        return Status("done", int(last["steps"]), float(last["seconds"]))
+    key = {"run_sha256": sha256(run_file), "code": job.code().digest}
+    metadata = [_read_metadata(path) for path in run_file.parent.glob(STATE_PATTERN)]
+    saved = [json.loads(state["facts"]) for state in metadata if key.items() <= state.items()]
+    steps, seconds = max(((s["epoch"] * s["steps"] + s["step"], s["seconds"]) for s in saved), default=(0, 0.0))
+    if _is_locked(lock_path(run_file.with_name(WEIGHTS_FILE))):
+        return Status("running", steps, seconds)
+    return Status("interrupted" if saved else "waiting", steps, seconds)
+
+
+def _read_metadata(path: Path) -> dict[str, str]:
+    """Return the metadata of a safetensors file; none if the file is damaged."""
+    try:
+        with safe_open(path, "numpy") as file:
+            return file.metadata() or {}
+    except (OSError, SafetensorError):
+        return {}
+
+
+def _is_locked(lock: Path) -> bool:
+    """Return whether a process holds a lock, by trying to take it."""
+    try:
+        with lock.open("r+") as file:  # network file systems lock only files that are open for writing
+            return not try_lock(file, lock)
+    except OSError:
+        return False
