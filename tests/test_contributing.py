@@ -13,7 +13,7 @@ import pytest
 from tests.conftest import REPOSITORY, copy_checkout
 
 STEP = re.compile(
-    r"^\d+\. `([^`]+)`, (a new file|[a-z ]+ `[^`]+`):.*?^   ```\w+\n(.*?)^   ```", re.MULTILINE | re.DOTALL
+    r"^\d+\. `([^`]+)`[^,]*, (a new file|the end|[a-z ]+ `[^`]+`):.*?^   ```\w+\n(.*?)^   ```", re.MULTILINE | re.DOTALL
 )
 
 
@@ -29,7 +29,7 @@ def checkout(tmp_path) -> Path:
 def follow(checkout: Path, title: str) -> None:
     """Do the steps of a section of CONTRIBUTING.md: each names a file and a place in it, and shows the lines to add.
 
-    The place is `a new file`, `before` a line that begins with a text, `under` a line, or `at the end of` a dict.
+    The place is `a new file`, `the end` of the file, `before` or `under` a line, or `at the end of` a dict.
     """
     text = (REPOSITORY / "CONTRIBUTING.md").read_text()
     (section,) = re.findall(rf"^## {title}\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
@@ -40,8 +40,11 @@ def follow(checkout: Path, title: str) -> None:
         if place == "a new file":
             (checkout / name).write_text("".join(lines))
             continue
-        where, anchor = re.fullmatch(r"(before|under|at the end of) `(.+)`", place).groups()
         old = (checkout / name).read_text().splitlines(keepends=True)
+        if place == "the end":
+            (checkout / name).write_text("".join([*old, "\n\n", *lines]))
+            continue
+        where, anchor = re.fullmatch(r"(before|under|at the end of) `(.+)`", place).groups()
         first = next(i for i, line in enumerate(old) if line.startswith(anchor))
         last = next(i for i in range(first, len(old)) if old[i] == "}\n") if where == "at the end of" else first
         insert = first + 1 if where == "under" else last
@@ -99,3 +102,13 @@ def test_network(checkout):
     table = "{tables: {V: {rows: {ESPCN: espcn}}}, report: {tables: [V], figures: []}}"
     (checkout / "overlay.yaml").write_text(table)
     assert "espcn" in run(checkout, "-m", "lkca", "plan", "--config", "config.yaml", "overlay.yaml")
+
+
+def test_scene(checkout):
+    """The command looks for the file of the new cube and names its source, since the file is not there."""
+    follow(checkout, "Add a scene")
+    run(checkout, "-m", "lkca", "plan")
+    command = [sys.executable, "-m", "lkca", "verify", "salinas"]
+    result = subprocess.run(command, cwd=checkout, env=os.environ | {"PYTHONPATH": str(checkout)}, capture_output=True)
+    assert result.returncode == 2
+    assert b"data/raw/salinas/Salinas_corrected.mat" in result.stderr and b"https://www.ehu.eus" in result.stderr
