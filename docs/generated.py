@@ -17,7 +17,7 @@ from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 from sphinx.util.docutils import SphinxDirective
 
-from lkca.cli import parser
+from lkca.cli import make_parser
 from lkca.config.schema import Experiment
 
 PLAIN = {int: "whole number", float: "number", str: "text", bool: "`true` or `false`", NoneType: "`null`"}
@@ -115,7 +115,7 @@ def write_all_settings() -> Iterator[str]:
 
 def write_commands() -> Iterator[str]:
     """Yield the Markdown of every command of `lkca.cli.parser`."""
-    commands = next(a for a in parser()._actions if isinstance(a, argparse._SubParsersAction))
+    commands = next(a for a in make_parser()._actions if isinstance(a, argparse._SubParsersAction))
     for name, command in commands.choices.items():
         yield from (f"## lkca {name}", "", command.description or "", "")
         yield from ("```text", command.format_usage().removeprefix("usage: ").strip(), "```", "")

@@ -1,4 +1,4 @@
-"""`python -m lkca COMMAND`."""
+"""`python -m lkca COMMAND` is `lkca COMMAND`."""
 
 import sys
 

@@ -1,195 +1,210 @@
-"""The commands. Each option is a parameter of the function that the command calls."""
+"""The command line: each option is a parameter of the function that its command calls.
+
+A command is imported when it is called, so that `lkca --help` starts without numpy and torch.
+"""
 
 import argparse
 import json
 import os
 import sys
+from collections.abc import Callable, Sequence
+from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, get_type_hints
 
+from lkca import __version__
 from lkca.errors import ConfigError, LkcaError
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
 T = TypeVar("T", bound="BaseModel")
+Add = Callable[..., argparse.ArgumentParser]  # of module:function, description and name of a command
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse, whose errors are one sentence like all others."""
+    """A parser whose error messages are one sentence, like all others of lkca."""
 
     def error(self, message: str) -> NoReturn:
-        print(f"lkca: {message}: {self.prog} --help tells what is possible.", file=sys.stderr)
-        sys.exit(2)
+        """Print the message and exit."""
+        print(f"lkca: {message}: see {self.prog} --help.", file=sys.stderr)
+        sys.exit(ConfigError.exit_code)
 
 
-def parser() -> argparse.ArgumentParser:
-    """The whole command line."""
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line."""
     top = Parser(prog="lkca", description="Hyperspectral super-resolution, reproduced.", allow_abbrev=False)
-    commands = top.add_subparsers(required=True, metavar="COMMAND")
+    top.add_argument("--version", action="version", version=f"lkca {__version__}")
+    subparsers = top.add_subparsers(required=True, title="commands", metavar="COMMAND")
+    jobs: list[str] = []
 
-    def command(function: str, text: str, name: str | None = None) -> argparse.ArgumentParser:
+    def add(function: str, text: str, name: str = "", is_job: bool = False) -> argparse.ArgumentParser:
+        """Add a command that calls `module:function`. Its name is the function's by default; jobs have no help line."""
         name = name or function.rpartition(":")[2]
-        sub = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.", allow_abbrev=False)
-        sub.set_defaults(function=function)
-        return sub
+        options: dict[str, Any] = {} if is_job else {"help": text}
+        jobs.extend([name] if is_job else [])
+        c = subparsers.add_parser(name, description=f"{text[0].upper()}{text[1:]}.", allow_abbrev=False, **options)
+        c.set_defaults(function=function)
+        return c
 
-    c = command("lkca.commands.arrays:score", "print the six scores of one array against another")
+    _add_user_commands(add)
+    _add_jobs(partial(add, is_job=True))
+    top.epilog = f"Each job of the workflow is a command, too: {', '.join(jobs)}."
+    return top
+
+
+def _add_user_commands(add: Add) -> None:
+    """Add the commands that users call."""
+    c = add("lkca.commands.arrays:score", "print the six scores of one array against another")
     c.add_argument(
         "--reference", type=Path, required=True, help="ground truth, .npy, float (bands, rows, columns), peak 1"
     )
     c.add_argument("--estimate", type=Path, required=True, help="reconstruction, .npy, of the same shape")
     c.add_argument("--scale", type=int, required=True, help="upsampling factor (for ERGAS)")
 
-    c = command("lkca.commands.arrays:resize", "resize an array as MATLAB's imresize does (bicubic, antialiased)")
+    c = add("lkca.commands.arrays:resize", "resize an array as MATLAB's imresize does (bicubic, antialiased)")
     c.add_argument("--input", type=Path, required=True, help=".npy, float (bands, rows, columns)")
     c.add_argument("--factor", type=float, required=True, help="above 1 enlarges, below 1 shrinks")
     c.add_argument("--output", type=Path, required=True, help=".npy to write")
 
-    c = command("lkca.commands.cost:cost", "print parameters and multiply-accumulates of the models as CSV")
-    c.add_argument("--config", type=Path, nargs="+", default=[Path("config.yaml")], help="config.yaml and overlays")
-    c.add_argument("--model", help="one key of its models")
-    c.add_argument("--bands", type=int, help="instead of each scene's")
-    c.add_argument("--scale", type=int, help="instead of each that has patches")
+    c = add("lkca.commands.cost:cost", "print parameters and multiply-accumulates of the models as CSV")
+    _add_config(c)
+    c.add_argument("--model", help="a key of models in the configuration; all by default")
+    c.add_argument("--bands", type=int, help="number of bands; those of each scene by default")
+    c.add_argument("--scale", type=int, help="upsampling factor; each that has patches by default")
 
-    c = command("lkca.pipeline.plan:plan", "tell what runs, how far it is, and what the rest will cost")
-    c.add_argument("--config", type=Path, nargs="+", default=[Path("config.yaml")], help="config.yaml and overlays")
+    c = add("lkca.pipeline.plan:plan", "show which jobs run, their progress, and what the rest will cost")
+    _add_config(c)
 
-    c = command("lkca.commands.fetch:fetch", "download the files of a scene, or check those that are there")
-    c.add_argument("scene", metavar="SCENE", help="chikusei, houston2018, pavia_centre, or your own in config.yaml")
-    c.add_argument("--accept-terms", action="store_true", help="confirm the terms of its owner, once")
-    c.add_argument("--config", type=Path, nargs="+", default=[Path("config.yaml")], help="config.yaml and overlays")
+    c = add("lkca.commands.fetch:fetch", "download the missing files of a scene and check all")
+    _add_scene(c)
+    c.add_argument("--accept-terms", action="store_true", help="accept the terms of the scene's owner; asked once")
+    _add_config(c)
 
-    c = command("lkca.commands.fetch:verify", "tell whether a file is the right one for a scene")
-    c.add_argument("scene", metavar="SCENE", help="chikusei, houston2018, pavia_centre, or your own in config.yaml")
-    c.add_argument("file", metavar="FILE", type=Path, nargs="?", help="where it does not lie in its place")
-    c.add_argument("--config", type=Path, nargs="+", default=[Path("config.yaml")], help="config.yaml and overlays")
+    c = add("lkca.commands.fetch:verify", "check whether a file is the right one for a scene")
+    _add_scene(c)
+    c.add_argument("file", metavar="FILE", type=Path, nargs="?", help="the file, if it is in another place")
+    _add_config(c)
 
-    c = command("lkca.data.scenes:scene", "cut a scene from its cube and divide it by its maximum")
-    c.add_argument("--settings", type=Path, required=True)
-    c.add_argument("--out", type=Path, required=True)
-    c.add_argument("--manifest", type=Path, required=True)
+    c = add("lkca.paper.score_tables:score_tables", "check a table of scores, yours or a paper's", "score-tables")
+    c.add_argument("file", metavar="FILE.csv", type=Path, help="with the columns of lkca/paper/paper_tables.csv")
 
-    c = command("lkca.data.splits:split", "divide a scene into test images, training and validation patches")
-    c.add_argument("--settings", type=Path, required=True)
-    c.add_argument("--manifest", type=Path, required=True)
-    c.add_argument("--out", type=Path, required=True)
+    c = add("lkca.pipeline.records:step", "run one job of the workflow and record what it was made from")
+    c.add_argument("name", metavar="JOB", help="as lkca plan names it")
+    c.add_argument("--experiment", type=Path, required=True, help="the checked configuration, from the Snakefile")
+    c.add_argument("--outputs", type=Path, nargs="+", required=True, help="in the order of the rule")
+    c.add_argument("--gpus", type=int, default=1, help="number of GPUs, for a training")
 
-    c = command("lkca.config.run:write_run", "write the run.json of a run", "settings")
-    c.add_argument("--settings", type=Path, required=True)
+    c = add(
+        "lkca.pipeline.records:adopt",
+        "declare that a change of code does not change the numbers of finished jobs",
+    )
+    _add_config(c)
+    c.add_argument("--because", required=True, help="why the numbers stay the same; stored with the results")
+    c.add_argument("jobs", metavar="JOB", nargs="*", help="as lkca plan names it, or its folder; all by default")
+
+    c = add("lkca.pipeline.provenance:check", "verify the checksums of everything that a report depends on")
+    c.add_argument(
+        "folder",
+        metavar="FOLDER",
+        type=Path,
+        nargs="?",
+        default=Path("results"),
+        help="the folder of an experiment, or of all (the default)",
+    )
+
+
+def _add_jobs(add: Add) -> None:
+    """Add the commands that are the jobs of the workflow."""
+    c = add("lkca.data.scenes:scene", "cut a scene from its cube and divide it by its maximum")
+    _add_paths(c, "--settings", "--out", "--manifest")
+
+    c = add("lkca.data.splits:split", "divide a scene into test images, training and validation patches")
+    _add_paths(c, "--settings", "--manifest", "--out")
+
+    c = add("lkca.config.run:write_run", "write the run.json of a run", "settings")
+    _add_paths(c, "--settings")
     c.add_argument("--seed", type=int, required=True)
-    c.add_argument("--scene", type=Path, required=True)
-    c.add_argument("--split", type=Path, required=True)
+    _add_paths(c, "--scene", "--split")
     c.add_argument("--teacher", type=Path, nargs="?")  # no file: no teacher
-    c.add_argument("--out", type=Path, required=True)
+    _add_paths(c, "--out")
 
-    c = command("lkca.training.train:train", "train one network")
-    c.add_argument("--run", type=Path, required=True)
-    c.add_argument("--scene", type=Path, required=True)
-    c.add_argument("--split", type=Path, required=True)
+    c = add("lkca.training.train:train", "train one network")
+    _add_paths(c, "--run", "--scene", "--split")
     c.add_argument("--teacher", type=Path, nargs="?")
-    c.add_argument("--out", type=Path, required=True)
-    c.add_argument("--history", type=Path, required=True)
-    c.add_argument("--gpus", type=int, default=1, help="GPUs; several share each batch")
-    c.add_argument("--adopted", nargs="*", default=[], help="digests of other code whose training goes on")
+    _add_paths(c, "--out", "--history")
+    c.add_argument("--gpus", type=int, default=1, help="number of GPUs; several share each batch")
+    c.add_argument("--adopted", nargs="*", default=[], help="digests of other code whose training is resumed")
 
-    c = command("lkca.scoring.evaluate:evaluate", "score a run on its test images")
-    c.add_argument("--run", type=Path, required=True)
-    c.add_argument("--scene", type=Path, required=True)
-    c.add_argument("--split", type=Path, required=True)
+    c = add("lkca.scoring.evaluate:evaluate", "score a run on its test images")
+    _add_paths(c, "--run", "--scene", "--split")
     c.add_argument("--weights", type=Path, nargs="?")  # no file: a method without training
     c.add_argument("--history", type=Path, nargs="?")
     c.add_argument("--image", type=int, required=True)
     c.add_argument("--composite", type=int, nargs=3, required=True)
-    c.add_argument("--out", type=Path, required=True)
-    c.add_argument("--picture", type=Path, required=True)
+    _add_paths(c, "--out", "--picture")
 
-    c = command("lkca.scoring.singular_values:spectrum", "write the singular values of an upsampling layer")
-    c.add_argument("--run", type=Path, required=True)
-    c.add_argument("--weights", type=Path, required=True)
-    c.add_argument("--out", type=Path, required=True)
+    c = add("lkca.scoring.singular_values:spectrum", "write the singular values of an upsampling layer")
+    _add_paths(c, "--run", "--weights", "--out")
 
-    c = command("lkca.scoring.benchmark:efficiency", "measure time, memory and energy of networks")
-    c.add_argument("--settings", type=Path, required=True)
-    c.add_argument("--out", type=Path, required=True)
+    c = add("lkca.scoring.benchmark:efficiency", "measure time, memory and energy of networks")
+    _add_paths(c, "--settings", "--out")
 
-    c = command("lkca.report.tables:table", "make a table")
-    c.add_argument("--settings", type=Path, required=True)
-    c.add_argument("--scores", type=Path, nargs="*", required=True)
-    c.add_argument("--printed", type=Path, required=True)
-    c.add_argument("--csv", type=Path, required=True)
-    c.add_argument("--markdown", type=Path, required=True)
-    c.add_argument("--latex", type=Path, required=True)
-    c.add_argument("--html", type=Path, required=True)
-    c.add_argument("--verdicts", type=Path, required=True)
-    c.add_argument("--comparisons", type=Path, required=True)
+    c = add("lkca.report.tables:table", "make a table")
+    _add_paths(c, "--settings")
+    _add_path_lists(c, "--scores")
+    _add_paths(c, "--printed", "--csv", "--markdown", "--latex", "--html", "--verdicts", "--comparisons")
 
-    c = command("lkca.paper.bicubic_check:bicubic_check", "compare the bicubic rows with the paper's")
-    c.add_argument("--settings", type=Path, required=True)
-    c.add_argument("--scores", type=Path, nargs="*", required=True)
-    c.add_argument("--manifests", type=Path, nargs="*", required=True)
-    c.add_argument("--printed", type=Path, required=True)
-    c.add_argument("--out", type=Path, required=True)
-    c.add_argument("--markdown", type=Path, required=True)
+    c = add("lkca.paper.bicubic_check:bicubic_check", "compare the bicubic rows with the paper's")
+    _add_paths(c, "--settings")
+    _add_path_lists(c, "--scores", "--manifests")
+    _add_paths(c, "--printed", "--out", "--markdown")
 
-    c = command("lkca.report.figures:figure", "draw a figure")
-    c.add_argument("--settings", type=Path, required=True)
-    c.add_argument("--scores", type=Path, nargs="*", required=True)
-    c.add_argument("--spectra", type=Path, nargs="*", required=True)
-    c.add_argument("--images", type=Path, nargs="*", required=True)
-    c.add_argument("--histories", type=Path, nargs="*", required=True)
-    c.add_argument("--efficiency", type=Path, nargs="*", required=True)
-    c.add_argument("--png", type=Path, required=True)
-    c.add_argument("--pdf", type=Path, required=True)
+    c = add("lkca.report.figures:figure", "draw a figure")
+    _add_paths(c, "--settings")
+    _add_path_lists(c, "--scores", "--spectra", "--images", "--histories", "--efficiency")
+    _add_paths(c, "--png", "--pdf")
 
-    c = command("lkca.paper.claims:claims", "check what the paper claims, on its tables and on our results")
-    c.add_argument("--settings", type=Path, required=True)
-    c.add_argument("--scores", type=Path, nargs="*", required=True)
-    c.add_argument("--spectra", type=Path, nargs="*", required=True)
-    c.add_argument("--printed", type=Path, required=True)
-    c.add_argument("--claims", type=Path, required=True)
-    c.add_argument("--out", type=Path, required=True)
-    c.add_argument("--csv", type=Path, required=True)
+    c = add("lkca.paper.claims:claims", "check what the paper claims, on its tables and on our results")
+    _add_paths(c, "--settings")
+    _add_path_lists(c, "--scores", "--spectra")
+    _add_paths(c, "--printed", "--claims", "--out", "--csv")
 
-    c = command("lkca.paper.score_tables:score_tables", "check a table of scores, yours or a paper's", "score-tables")
-    c.add_argument("file", metavar="FILE.csv", type=Path, help="in the columns of lkca/paper/paper_tables.csv")
+    c = add("lkca.report.page:report", "make the report")
+    _add_paths(c, "--settings")
+    _add_path_lists(c, "--scenes", "--splits", "--runs", "--tables", "--figures", "--spectra", "--efficiency")
+    _add_paths(c, "--claims", "--printed", "--out", "--provenance")
 
-    c = command("lkca.report.page:report", "make the report")
-    c.add_argument("--settings", type=Path, required=True)
-    for option in ("--scenes", "--splits", "--runs", "--tables", "--figures", "--spectra", "--efficiency"):
-        c.add_argument(option, type=Path, nargs="*", required=True)
-    for option in ("--claims", "--printed", "--out", "--provenance"):
+
+def _add_scene(c: argparse.ArgumentParser) -> None:
+    c.add_argument("scene", metavar="SCENE", help="chikusei, houston2018, pavia_centre, or your own in config.yaml")
+
+
+def _add_config(c: argparse.ArgumentParser) -> None:
+    c.add_argument("--config", type=Path, nargs="+", default=[Path("config.yaml")], help="config.yaml and overlays")
+
+
+def _add_paths(c: argparse.ArgumentParser, *options: str) -> None:
+    for option in options:
         c.add_argument(option, type=Path, required=True)
 
-    c = command("lkca.pipeline.records:step", "run one job of the workflow and write down what it was made from")
-    c.add_argument("name", metavar="JOB", help="as lkca plan names it")
-    c.add_argument("--experiment", type=Path, required=True, help="the checked configuration, from the Snakefile")
-    c.add_argument("--outputs", type=Path, nargs="+", required=True, help="in the order of the rule")
-    c.add_argument("--gpus", type=int, default=1, help="GPUs, for a training")
 
-    c = command(
-        "lkca.pipeline.records:adopt", "declare that a change of code does not change the numbers of finished jobs"
-    )
-    c.add_argument("--config", type=Path, nargs="+", default=[Path("config.yaml")], help="config.yaml and overlays")
-    c.add_argument("--because", required=True, help="why the numbers stay the same; the results keep it")
-    c.add_argument("jobs", metavar="JOB", nargs="*", help="as lkca plan names it, or its folder; else all")
-
-    c = command(
-        "lkca.pipeline.provenance:check", "hash again what a report stands on, and tell what does not belong together"
-    )
-    c.add_argument(
-        "folder", metavar="FOLDER", type=Path, nargs="?", default=Path("results"), help="or one experiment's"
-    )
-    return top
+def _add_path_lists(c: argparse.ArgumentParser, *options: str) -> None:
+    for option in options:
+        c.add_argument(option, type=Path, nargs="*", required=True)
 
 
-def main(words: list[str] | None = None) -> int:
-    """Run a command; `words` are its arguments, the process's own by default. Returns the exit code.
+def main(words: Sequence[str] | None = None) -> int:
+    """Run a command.
 
-    A command returns its own, or nothing for 0.
+    Args:
+        words: The arguments; those of the process by default.
+
+    Returns:
+        The exit code: the command's own, or 0 if it has none.
     """
-    options = vars(parser().parse_args(words))
+    options = vars(make_parser().parse_args(words))
     module, _, function = options.pop("function").partition(":")
     try:
         call = getattr(import_module(module), function)
@@ -201,21 +216,21 @@ def main(words: list[str] | None = None) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:  # whoever reads has read enough: lkca ... | head
+    except BrokenPipeError:  # the reader has closed the pipe, as in: lkca ... | head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
 
 
 def _read_settings(path: Path, kind: type[T]) -> T:
-    """Read the settings of a command from a JSON file.
+    """Read the settings of a job from a JSON file.
 
     Args:
         path: The file.
-        kind: The pydantic model of the settings.
+        kind: The pydantic model that the function takes.
 
     Raises:
         ConfigError: If the file does not fit the model.
-        LkcaError: If it is missing or no JSON file.
+        DataError: If it is missing or is not JSON.
     """
     from pydantic import ValidationError
 

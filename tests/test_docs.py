@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lkca.cli import parser
+from lkca.cli import make_parser
 from lkca.config.load import read_config
 from lkca.scoring.metrics import SCORES
 from tests.conftest import REPOSITORY, clean_shell, copy_checkout
@@ -118,11 +118,11 @@ def test_linked_files_exist(page):
 
 def test_printed_lkca_commands_are_accepted():
     """Of blocks with all their options; of inline code the name of the command, where options may be missing."""
-    commands = next(a for a in parser()._actions if isinstance(a, argparse._SubParsersAction)).choices
+    commands = next(a for a in make_parser()._actions if isinstance(a, argparse._SubParsersAction)).choices
     in_blocks = [shlex.split(line)[1:] for _, line in read_commands() if line.startswith("lkca ")]
     assert len(in_blocks) > 10
     for words in in_blocks:
-        parser().parse_args(words)  # exits with an error if it does not accept them
+        make_parser().parse_args(words)  # exits with an error if it does not accept them
     inline = {name for page in PAGES for name in re.findall(r"`lkca ([^` ]+)", page.read_text())}
     assert inline <= set(commands)
 
