@@ -73,7 +73,9 @@ def test_the_report_loads_whole_and_never_scrolls_sideways(visit, width):
         summary.click()
     assert page.evaluate("document.documentElement.scrollWidth") == width
     cut = "e => e.scrollWidth > e.clientWidth && getComputedStyle(e).overflowX === 'visible'"
-    assert page.evaluate(f"[...document.querySelectorAll('h1, h2, h3, p, dd, .sticky, figcaption')].filter({cut})") == []
+    assert (
+        page.evaluate(f"[...document.querySelectorAll('h1, h2, h3, p, dd, .sticky, figcaption')].filter({cut})") == []
+    )
 
 
 def test_wide_tables_scroll_in_their_own_box_and_their_caption_and_names_stay(visit):

@@ -11,7 +11,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from lkca.config.load import read_config
-from lkca.paper.columns import PRINTED_COLUMNS, PRINTED_SCORES
+from lkca.paper.columns import PRINTED_SCORES
 from lkca.paper.verdicts import RULES, SIGNS, tolerance
 from lkca.scoring.metrics import scores as score
 
@@ -217,8 +217,3 @@ def test_stand_in_data_get_no_verdict(tmp_path):
 @pytest.mark.parametrize("changes", [{"name": "S9"}, {"scene": "houston2018"}])
 def test_a_table_that_the_paper_does_not_have_gets_no_verdicts(tmp_path, changes):
     assert verdicts(tmp_path, [made_up.run(tmp_path, "lkca", scene=changes.get("scene", "chikusei"))], **changes) == {}
-
-
-def test_columns_are_the_papers():
-    header = (REPOSITORY / "lkca/paper/paper_tables.csv").read_text().splitlines()[0].split(",")
-    assert [name for name in header if name in PRINTED_COLUMNS] == list(PRINTED_COLUMNS) == header[4:-1]
