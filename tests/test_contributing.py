@@ -12,6 +12,7 @@ import pytest
 
 from tests.conftest import REPOSITORY, copy_checkout
 
+pytestmark = pytest.mark.slow
 STEP = re.compile(
     r"^\d+\. `([^`]+)`[^,]*, (a new file|the end|[a-z ]+ `[^`]+`):.*?^   ```\w+\n(.*?)^   ```", re.MULTILINE | re.DOTALL
 )

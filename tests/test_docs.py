@@ -55,13 +55,6 @@ def read_commands() -> list[tuple[str, str]]:
     return [(page, line) for page, line in lines if line]
 
 
-def list_commands() -> list:
-    """Return parameters for each distinct command; those that start Snakemake or try a download again are slow."""
-    commands = dict.fromkeys(command for _, command in read_commands() if command not in NOT_RUN)
-    slow = {command for command in commands if re.search(r"snakemake|lkca fetch", command)}
-    return [pytest.param(c, marks=pytest.mark.slow if c in slow else (), id=c[:70]) for c in commands]
-
-
 def read_file_reference() -> dict[str, set[str]]:
     """Return what docs/reference/results.md says of results/{experiment}/: pattern of the path -> names of fields."""
     sections = (REPOSITORY / "docs/reference/results.md").read_text().split("\n## ")[1:]
@@ -158,7 +151,11 @@ def checkout(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("command", list_commands())
+COMMANDS = dict.fromkeys(command for _, command in read_commands() if command not in NOT_RUN)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[:70])
 def test_command_runs_as_printed(checkout, command):
     """In a shell in which another Python is first on the PATH; the environment is activated if the command needs it.
 
@@ -188,6 +185,7 @@ def read_snippets(language: str) -> list[tuple[str, str]]:
     return [block for block in read_blocks(language) if block[0] != "CONTRIBUTING.md"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("page", "code"), read_snippets("python"), ids=lambda text: text[:40])
 def test_python_snippet_runs(checkout, page, code):
     python = checkout / ".venv/bin/python"
