@@ -166,10 +166,10 @@ def _add_jobs(add: Add) -> None:
     _add_path_lists(c, "--scores", "--spectra", "--images", "--histories", "--efficiency")
     _add_paths(c, "--png", "--pdf")
 
-    c = add("lkca.paper.claims:claims", "check what the paper claims, on its tables and on our results")
+    c = add("lkca.paper.claims.check:claims", "check what the paper claims, on its tables and on our results")
     _add_paths(c, "--settings")
     _add_path_lists(c, "--scores", "--spectra")
-    _add_paths(c, "--printed", "--claims", "--out", "--csv")
+    _add_paths(c, "--printed", "--out", "--csv")
 
     c = add("lkca.report.page:report", "make the report")
     _add_paths(c, "--settings")

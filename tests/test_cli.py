@@ -45,7 +45,7 @@ FLAGS = {
     "table": "--settings --scores --printed --csv --markdown --latex --html --verdicts --comparisons",
     "bicubic_check": "--settings --scores --manifests --printed --out --markdown",
     "figure": "--settings --scores --spectra --images --histories --efficiency --png --pdf",
-    "claims": "--settings --scores --spectra --printed --claims --out --csv",
+    "claims": "--settings --scores --spectra --printed --out --csv",
     "report": "--settings --scenes --splits --runs --tables --figures --spectra --efficiency "
     "--claims --printed --out --provenance",
 }

@@ -25,7 +25,6 @@ from lkca.core.paths import (
 from lkca.errors import LkcaError
 
 PRINTED = "lkca/paper/paper_tables.csv"
-CLAIMS = "lkca/paper/claims.yaml"
 TEMPLATES = "lkca/report/templates"
 TABLE_SUFFIXES = {  # argument of `lkca.report.tables.table` -> suffix of the file that it writes
     "csv": "csv",
@@ -108,7 +107,6 @@ def claims(experiment: Experiment) -> Job:
             "scores": _run_files(experiment, experiment.runs(), SCORES_FILE),
             "spectra": _run_files(experiment, claims_spectra(experiment), SPECTRUM_FILE),
             "printed": PRINTED,
-            "claims": CLAIMS,
         },
         outputs={"out": experiment.paths.claims("json"), "csv": experiment.paths.claims("csv")},
     )

@@ -229,20 +229,17 @@ class ClaimsSettings(Settings):
     """What the claims are checked on.
 
     Args:
-        rows: Table of the report -> label -> model; None: not run.
         models: Model -> its settings.
         stand_in: The sentence about stand-in data, or None.
     """
 
-    rows: dict[str, Rows]
     models: dict[str, Model]
     stand_in: str | None
 
     @classmethod
     def of(cls, experiment: Experiment) -> Self:
         """Return the settings of the claims."""
-        rows = {name: experiment.tables[name].rows for name in experiment.report.tables}
-        return cls(rows=rows, models=experiment.models, stand_in=experiment.stand_in)
+        return cls(models=experiment.models, stand_in=experiment.stand_in)
 
 
 class ReportScene(Settings):

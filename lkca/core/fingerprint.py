@@ -34,7 +34,7 @@ STEPS = {
     "table": "lkca.report.tables:table",
     "bicubic_rows": "lkca.paper.bicubic_check:bicubic_check",
     "figure": "lkca.report.figures:figure",
-    "claims": "lkca.paper.claims:claims",
+    "claims": "lkca.paper.claims.check:claims",
     "report": "lkca.report.page:report",
 }
 # Code that moves values about and computes none of them: what it decides is in the settings, which are compared

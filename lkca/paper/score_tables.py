@@ -17,7 +17,8 @@ from statistics import median
 from typing import NamedTuple
 
 from lkca.errors import LkcaError
-from lkca.paper.claims import MAIN, of_table, on_table, read_claims
+from lkca.paper.claims.check import check_on_table, read_claims
+from lkca.paper.claims.numbers import COMPARISON_TABLES, PrintedNumbers
 from lkca.paper.columns import PRINTED_COLUMNS, decimals
 
 PRINTED = Path(__file__).parent / "paper_tables.csv"
@@ -58,9 +59,9 @@ def score_tables(file: Path) -> None:
         for finding in found:
             if finding.kind == kind:
                 print(f"- {kind}: {finding.says}")
-    functions = of_table(lines)
-    of_tables = [claim for claim in read_claims().claims if claim.needs == "tables"]
-    told = [(claim, on_table(claim, functions)) for claim in of_tables]
+    numbers_of_claims = PrintedNumbers(lines)
+    of_tables = [claim for claim in read_claims() if claim.needs == "tables"]
+    told = [(claim, check_on_table(claim, numbers_of_claims)) for claim in of_tables]
     count = {outcome: sum(each["outcome"] == outcome for _, each in told) for outcome in ("fails", "holds")}
     print(
         f"\nThe paper's claims: {count['holds']} hold on this table, {count['fails']} fail, "
@@ -105,7 +106,7 @@ def read(file: Path) -> list[Line]:
         if not line["scale"].isdecimal() or not 2 <= int(line["scale"]) <= 16:
             raise LkcaError(f"{where}: the scale {line['scale']!r} is no whole number from 2 to 16: correct it.")
         line["scale"] = str(int(line["scale"]))
-        line["table"] = line.get("table") or MAIN.get(line["scene"], "")
+        line["table"] = line.get("table") or COMPARISON_TABLES.get(line["scene"], "")
         key = tuple(line[name] for name in ("table", *NEEDED))
         if key in seen:
             raise LkcaError(f"{where}: {_name(line)} stands there twice: take one out.")
@@ -210,7 +211,7 @@ def _growth(lines: list[Line]) -> list[Finding]:
 def _light(lines: list[Line], paper: list[Line]) -> list[Finding]:
     """Brightness of the paper's scenes, which tells their normalisation and ERGAS's factor at one scale."""
     found = []
-    for scene in MAIN:
+    for scene in COMPARISON_TABLES:
         light = {
             kind: [
                 100 * float(x["RMSE"]) / (int(x["scale"]) * float(x["ERGAS"]))
@@ -230,7 +231,7 @@ def _light(lines: list[Line], paper: list[Line]) -> list[Finding]:
 
 
 def _radians(lines: list[Line], paper: list[Line]) -> list[Finding]:
-    least = {scene: min(float(x["SAM"]) for x in paper if x["scene"] == scene) for scene in MAIN}
+    least = {scene: min(float(x["SAM"]) for x in paper if x["scene"] == scene) for scene in COMPARISON_TABLES}
     return [
         Finding(
             "doubtful",

@@ -106,12 +106,15 @@ class Uncertain:
         return -self + other
 
     def __rtruediv__(self, other: float) -> Uncertain:
-        return self**-1 * other
+        return Uncertain(other) / self
 
     __radd__, __rmul__ = __add__, __mul__
 
     def __abs__(self) -> Uncertain:
         return self if self.value >= 0 else -self
+
+    def __format__(self, spec: str) -> str:
+        return format(self.value, spec)
 
     def log10(self) -> Uncertain:
         """Return the decimal logarithm."""
