@@ -1,4 +1,4 @@
-"""The six scores against scikit-image and torchmetrics, closed forms, and the cases the formulas leave undefined."""
+"""The six scores, compared with scikit-image, torchmetrics and closed forms, and the cases where they are undefined."""
 
 import json
 import tracemalloc
@@ -20,7 +20,7 @@ EACH = pytest.mark.parametrize("score", SCORES.values(), ids=SCORES.keys())
 
 
 def pair():
-    """A smooth image whose bands differ in brightness, and the same with noise that differs from band to band."""
+    """Return an image with noise that differs between the bands, and the smooth image, whose bands differ in brightness."""
     rng = np.random.default_rng(0)
     hr = gaussian_filter(rng.random((6, 40, 32)), (1, 3, 3)) * np.linspace(0.4, 1.6, 6)[:, None, None]
     sr = hr + rng.normal(size=hr.shape) * np.linspace(0.01, 0.05, 6)[:, None, None]
@@ -74,7 +74,7 @@ def test_ergas_equals_torchmetrics(scale):
     assert ergas(*pair(), scale) == pytest.approx(float(expected), abs=1e-6)
 
 
-def test_scores_hold_the_six_in_the_order_of_the_tables_and_are_json():
+def test_scores_are_in_the_order_of_the_registry_and_are_json():
     sr, hr = (image.astype(np.float32) for image in pair())
     result = json.loads(json.dumps(scores(sr, hr, 4), allow_nan=False))
     assert list(result["scores"].items()) == [(name, score(sr, hr, 4)) for name, score in SCORES.items()]
@@ -87,48 +87,48 @@ def test_scores_hold_the_six_in_the_order_of_the_tables_and_are_json():
 
 
 @EACH
-def test_single_precision_images_are_summed_in_double(score):
+def test_float32_images_are_summed_in_float64(score):
     sr, hr = (image.astype(np.float32) for image in pair())
     assert score(sr, hr) == pytest.approx(score(sr.astype(float), hr.astype(float)), rel=1e-14)
 
 
 @EACH
-def test_flips_of_the_image_and_the_order_of_bands_do_not_matter(score):
+def test_flips_do_not_matter(score):
     sr, hr = pair()
     assert score(sr[::-1, ::-1], hr[::-1, ::-1]) == pytest.approx(score(sr, hr), rel=1e-10)
 
 
-def test_an_image_against_itself_is_best():
+def test_identical_images_have_the_best_scores():
     hr = pair()[1]
     best = {"MPSNR": 100, "MSSIM": 1, "SAM": 0, "CC": 1, "RMSE": 0, "ERGAS": 0}
     assert scores(hr, hr, 4)["scores"] == pytest.approx(best, abs=1e-12)
 
 
 @pytest.mark.parametrize(("offset", "decibels"), [(0.1, 20), (0.01, 40), (2e-5, 93.9794), (1e-6, 100), (0, 100)])
-def test_mpsnr_of_an_offset_and_its_limit(offset, decibels):
+def test_mpsnr_of_offset_and_its_maximum(offset, decibels):
     assert mpsnr(np.full((2, 3, 3), offset), np.zeros((2, 3, 3))) == pytest.approx(decibels, abs=1e-4)
 
 
 @pytest.mark.parametrize("radians", [1e-9, 1e-3, 0.5, np.pi / 2, 3, np.pi])
-def test_sam_of_a_known_angle_down_to_the_smallest(radians):
+def test_sam_of_known_angle(radians):
     sr = np.array([np.cos(radians), np.sin(radians)]).reshape(2, 1, 1)
     hr = np.array([7.0, 0.0]).reshape(2, 1, 1)
     assert sam(sr, hr) == pytest.approx(np.degrees(radians), rel=1e-9)
 
 
-def test_sam_does_not_see_brightness():
+def test_sam_ignores_brightness():
     sr, hr = pair()
     assert sam(3 * sr, hr) == pytest.approx(sam(sr, hr), rel=1e-12)
 
 
-def test_sam_leaves_out_pixels_without_a_spectrum():
+def test_sam_leaves_out_zero_spectra():
     sr, hr = pair()
     expected = sam(sr[:, 2:], hr[:, 2:])
     sr[:, 0], hr[:, 1] = 0, 0
     assert sam(sr, hr) == pytest.approx(expected, rel=1e-12)
 
 
-def test_sam_of_nothing_but_zeros_is_refused():
+def test_sam_of_zeros_is_refused():
     hr = pair()[1]
     with pytest.raises(ValueError, match="SAM is undefined"):
         sam(np.zeros_like(hr), hr)
@@ -139,9 +139,9 @@ def test_sam_of_one_band_is_refused():
         sam(np.ones((1, 4, 4)), np.ones((1, 4, 4)))
 
 
-def test_cc_of_constant_bands_is_one_if_they_are_equal_else_zero():
+def test_cc_of_constant_bands():
     ramp = np.linspace(0, 1, 16).reshape(4, 4)
-    flat = np.full((4, 4), 0.1)  # the mean of sixteen 0.1 is not 0.1: rounding must not count as contrast
+    flat = np.full((4, 4), 0.1)  # the mean of sixteen 0.1 is rounded, which must not count as contrast
     sr = np.stack([flat, flat, ramp, flat, 1 - ramp])
     hr = np.stack([flat, flat + 0.1, flat, ramp, ramp])
     result = cc(sr, hr)
@@ -154,14 +154,14 @@ def test_rmse_is_of_the_whole_cube():
     assert rmse(sr, np.zeros_like(sr)) == pytest.approx(0.5**0.5)
 
 
-def test_ergas_leaves_out_bands_of_mean_zero():
+def test_ergas_leaves_out_bands_of_mean_0():
     sr, hr = pair()
     expected = ergas(sr[1:], hr[1:], 4)
     hr[0] = 0
     assert ergas(sr, hr, 4) == pytest.approx(expected, rel=1e-12)
 
 
-def test_ergas_of_a_black_ground_truth_is_refused():
+def test_ergas_of_black_truth_is_refused():
     sr = pair()[0]
     with pytest.raises(ValueError, match="ERGAS is undefined"):
         ergas(sr, np.zeros_like(sr), 4)
@@ -182,21 +182,21 @@ def test_mssim_needs_a_whole_window(shape):
 
 @EACH
 @pytest.mark.parametrize("shape", [(1, 8, 8), (2, 8, 1), (2, 9, 8), (8, 8), (1, 2, 8, 8)])
-def test_shapes_that_differ_are_refused_not_broadcast(score, shape):
+def test_different_shapes_are_not_broadcast(score, shape):
     with pytest.raises(ValueError, match="one shape"):
         score(np.ones(shape), np.ones((2, 8, 8)))
 
 
 @EACH
 @pytest.mark.parametrize("shape", [(8, 8), (1, 2, 8, 8), (0, 8, 8), (2, 0, 8)])
-def test_anything_but_a_cube_is_refused(score, shape):
+def test_other_dimensions_are_refused(score, shape):
     with pytest.raises(ValueError, match="bands, rows, columns"):
         score(np.ones(shape), np.ones(shape))
 
 
 @EACH
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_values_that_are_no_numbers_are_refused(score, value):
+def test_nan_and_infinity_are_refused(score, value):
     good, bad = np.ones((2, 8, 8)), np.ones((2, 8, 8))
     bad[1, 2, 3] = value
     for images in [(good, bad), (bad, good)]:
@@ -204,8 +204,8 @@ def test_values_that_are_no_numbers_are_refused(score, value):
             score(*images)
 
 
-def without(shape, down, across):
-    """Masks (rows, columns) of what is left when one block is out; borders by hand."""
+def masks_without_block(shape, down, across):
+    """Yield masks (rows, columns) of the image without one block, for given borders of the blocks."""
     for top, bottom in pairwise(down):
         for left, right in pairwise(across):
             mask = np.ones(shape[1:], bool)
@@ -213,8 +213,8 @@ def without(shape, down, across):
             yield mask
 
 
-def others(sr, hr, mask):
-    """The six scores of a mask's pixels, MSSIM of the windows around them, by scikit-image and torchmetrics."""
+def reference_scores(sr, hr, mask):
+    """Return the six scores of the pixels of a mask by scikit-image and torchmetrics; MSSIM of the windows around them."""
     x, y = sr[:, mask], hr[:, mask]
     tx, ty = torch.from_numpy(x), torch.from_numpy(y)
     ssim = [structural_similarity(*bands, data_range=1, full=True)[1] for bands in zip(sr, hr, strict=True)]
@@ -237,17 +237,17 @@ def others(sr, hr, mask):
         (38, 29, (0, 10, 19, 28, 38), (0, 7, 14, 22, 29)),  # 9.5, 28.5; 7.25, 14.5, 21.75: halves to even
     ],
 )
-def test_scores_without_a_block_equal_scikit_image_and_torchmetrics(rows, columns, down, across):
+def test_scores_without_block_equal_references(rows, columns, down, across):
     sr, hr = (image[:, :rows, :columns] for image in pair())
     result = scores(sr, hr, 4)["without_block"]
-    expected = [others(sr, hr, mask) for mask in without(hr.shape, down, across)]
+    expected = [reference_scores(sr, hr, mask) for mask in masks_without_block(hr.shape, down, across)]
     assert list(result) == list(SCORES)
     for name, values in result.items():
         assert values == pytest.approx([each[name] for each in expected], rel=1e-6), name
         assert len(set(values)) == 16
 
 
-def test_without_the_block_that_has_all_errors_an_image_is_perfect():
+def test_image_without_its_only_wrong_block_is_perfect():
     hr = pair()[1]
     sr = hr.copy()
     sr[:, 10:20, 24:32] += np.linspace(0.1, 0.5, 6)[:, None, None]
@@ -260,22 +260,22 @@ def test_without_the_block_that_has_all_errors_an_image_is_perfect():
         assert rest == pytest.approx([growth * result["scores"][name]] * 15, rel=1e-12)
 
 
-def test_correlation_without_a_block_that_outshines_the_rest_keeps_its_digits():
+def test_cc_without_dominant_block_is_precise():
     x, y = np.random.default_rng(0).random((2, 2, 32, 32))
     sr, hr = x + 1e9 * (np.indices((32, 32)) < 8).all(0), y + 1e9 * (np.indices((32, 32)) < 8).all(0)
-    (left, *_) = without(hr.shape, (0, 8, 16, 24, 32), (0, 8, 16, 24, 32))
+    (left, *_) = masks_without_block(hr.shape, (0, 8, 16, 24, 32), (0, 8, 16, 24, 32))
     bands = pearson_corrcoef(torch.from_numpy(x[:, left]).T, torch.from_numpy(y[:, left]).T)
     assert scores(sr, hr, 4)["without_block"]["CC"][0] == pytest.approx(float(bands.mean()), rel=1e-9)
 
 
-def test_errors_without_the_block_that_has_nearly_all_keep_their_digits():
+def test_rmse_without_dominant_block_is_precise():
     hr = pair()[1]
     sr = hr + 1e-7
     sr[:, :10, :8] += 1
     assert scores(sr, hr, 4)["without_block"]["RMSE"][0] == pytest.approx(1e-7, rel=1e-6)
 
 
-def test_sam_without_a_block_is_over_the_pixels_with_a_spectrum():
+def test_sam_without_block_counts_pixels_with_spectrum():
     angles = np.kron(np.arange(16.0).reshape(4, 4), np.ones((2, 2)))  # degrees: 0 in the first block, 1 in the second
     sr, hr = np.array([np.cos(np.radians(angles)), np.sin(np.radians(angles))]), np.ones((2, 8, 8))
     hr[1], hr[:, :, 0] = 0, 0
@@ -284,7 +284,7 @@ def test_sam_without_a_block_is_over_the_pixels_with_a_spectrum():
     assert scores(sr, hr, 4)["without_block"]["SAM"] == pytest.approx(expected, rel=1e-12)
 
 
-def test_what_is_constant_without_a_block_correlates_as_a_constant_band():
+def test_cc_of_band_that_is_constant_without_block():
     hr = np.full((2, 16, 16), 0.1)
     hr[:, :4, :4] = np.random.default_rng(0).random((2, 4, 4))
     sr = hr.copy()
@@ -295,7 +295,7 @@ def test_what_is_constant_without_a_block_correlates_as_a_constant_band():
 
 
 @pytest.mark.parametrize(("name", "block"), [("MSSIM", 5), ("SAM", 0), ("ERGAS", 0)])
-def test_what_has_no_score_without_a_block_says_none(name, block):
+def test_undefined_score_without_block_is_none(name, block):
     if name == "MSSIM":  # the only window is around (3, 3), in the second of rows 0-1, 2-3, 4, 5-6
         hr = pair()[1][:, :7, :7]
     else:
@@ -305,27 +305,27 @@ def test_what_has_no_score_without_a_block_says_none(name, block):
     assert [i for i, value in enumerate(result[name]) if value is None] == [block]
 
 
-def test_the_absolute_error_of_a_pixel_is_a_mean_over_bands():
+def test_absolute_error_is_mean_over_bands():
     sr, hr = np.zeros((2, 2, 1, 3), np.float32)
     sr[:, 0, 1], hr[0, 0, 2] = (0.5, -0.25), 0.5
     assert absolute_error(sr, hr).tolist() == [[0, 0.375, 0.25]]
 
 
-def test_edges_are_the_tenth_of_the_pixels_with_the_strongest_gradient():
+def test_edges_are_strongest_tenth_of_gradients():
     hr = pair()[1]
     slopes = torch.stack(torch.gradient(torch.from_numpy(hr), dim=(1, 2)))
     strongest = slopes.square().sum((0, 1)).flatten().topk(128).indices  # of 40 x 32 pixels
     assert np.flatnonzero(edges(hr)).tolist() == sorted(strongest.tolist())
 
 
-def test_pixels_on_equal_edges_are_all_chosen():
+def test_equally_strong_edges_are_all_included():
     step = np.zeros((2, 9, 9))
     step[1, :, 5:] = 1
     assert np.argwhere(edges(step).all(0)).ravel().tolist() == [4, 5] and edges(step).sum() == 18
     assert edges(np.ones((2, 9, 9))).all()
 
 
-def test_scores_need_less_memory_than_another_image():
+def test_scores_need_less_memory_than_an_image():
     hr = np.random.default_rng(0).random((128, 128, 128), dtype=np.float32)
     sr = np.roll(hr, 1)
     tracemalloc.start()

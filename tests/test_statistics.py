@@ -1,15 +1,15 @@
-"""Intervals: against scipy where it has the same, against simulations whose truth is known."""
+"""Intervals, compared with those of scipy where it has them, and with simulations whose truth is known."""
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from lkca.errors import LkcaError
-from lkca.paper.statistics import Uncertain, block_intervals, estimate_mean, estimate_score, pseudovalues
+from lkca.errors import DataError, StaleInput
+from lkca.paper.statistics import Uncertain, block_intervals, estimate_mean, estimate_score, pseudovalues, summarize
 
 
 def runs(table, *, model="lkca", trained=True, windows=None, blocks=None):
-    """scores.json of seeds (rows) on images (columns)."""
+    """Return scores.json of seeds (rows) on images (columns)."""
     return [
         {
             "scene": "chikusei",
@@ -30,7 +30,7 @@ def runs(table, *, model="lkca", trained=True, windows=None, blocks=None):
     ]
 
 
-def test_a_paired_difference_has_the_interval_of_the_paired_t_test():
+def test_difference_on_same_images_is_paired_t_test():
     a, b = [40.1, 38.2, 43.0, 41.5], [39.9, 38.1, 42.6, 41.6]
     difference = estimate_score(runs([a], trained=False), "MPSNR") - estimate_score(runs([b], trained=False), "MPSNR")
     wanted = stats.ttest_rel(a, b)
@@ -38,21 +38,21 @@ def test_a_paired_difference_has_the_interval_of_the_paired_t_test():
     assert difference.p_value_greater() == pytest.approx(stats.ttest_rel(a, b, alternative="greater").pvalue)
 
 
-def test_seeds_alone_have_the_interval_of_welch():
+def test_seeds_only_is_welch_test():
     a, b = np.array([[1.0], [1.2], [1.1]]), np.array([[0.7], [0.75], [0.95], [0.8]])
     difference = estimate_mean(a, None, "a") - estimate_mean(b, None, "b")
     wanted = stats.ttest_ind(a.ravel(), b.ravel(), equal_var=False).confidence_interval(0.95)
     assert difference.interval() == pytest.approx(tuple(wanted))
 
 
-def test_the_variance_over_images_and_seeds_is_that_of_two_way_anova():
-    # a table of pure image and seed effects: nothing is left over, so variances simply add
+def test_variance_over_images_and_seeds_is_anova():
+    # only effects of images and of seeds, without interaction: their variances add
     images, seeds = np.array([0.0, 1.0, 5.0, 2.0]), np.array([[0.0], [0.3], [0.9]])
     error, _ = estimate_mean(40 + images + seeds, "images", "seeds").standard_error_and_df()
     assert error**2 == pytest.approx(images.var(ddof=1) / 4 + seeds.var(ddof=1) / 3)
 
 
-def test_arithmetic_propagates_as_derivatives_do():
+def test_arithmetic_propagates_by_derivatives():
     rng = np.random.default_rng(1)
     table = rng.normal(40, 0.01, (3, 4)), rng.normal(2, 0.01, (3, 4))
     x, y = (estimate_mean(each, "images", name) for each, name in zip(table, "xy", strict=True))
@@ -70,7 +70,7 @@ def test_arithmetic_propagates_as_derivatives_do():
     assert x.log10().standard_error_and_df()[0] == pytest.approx(x.standard_error_and_df()[0] / x.value / np.log(10))
 
 
-def test_what_both_share_cancels():
+def test_shared_randomness_cancels():
     same = estimate_score(runs([[40, 41, 43], [40.2, 41.3, 42.8]]), "MPSNR")
     assert (same - same).interval() == (0, 0)
     one = estimate_score(runs([[40.0, 41.0]]), "MPSNR")  # one seed, two images
@@ -81,13 +81,13 @@ def test_what_both_share_cancels():
 @pytest.mark.parametrize(
     "table, why", [([[40.0, 41.0]] * 2, "2 test images"), ([[40.0]] * 2, "1 test image"), ([[40, 41, 42]], "one seed")]
 )
-def test_data_that_carry_no_interval_say_why(table, why):
+def test_too_few_data_give_reasons(table, why):
     number = estimate_score(runs(table), "MPSNR")
     assert number.missing_reasons == {why} and number.interval() is None and number.p_value_greater() == 1
     assert (number - 3).missing_reasons == (3 - number).missing_reasons == (number * number).missing_reasons == {why}
 
 
-def test_a_number_about_these_images_knows_no_chance_of_images():
+def test_on_these_images_only_seeds_are_random():
     bicubic = estimate_score(runs([[40.0, 41.0]], trained=False), "MPSNR")
     assert bicubic.interval() is None and bicubic.on_these_images().interval() == (40.5, 40.5)
     trained = estimate_score(
@@ -96,7 +96,7 @@ def test_a_number_about_these_images_knows_no_chance_of_images():
     assert trained.interval() == pytest.approx(stats.t.interval(0.95, 2, 41.1, 0.1 / np.sqrt(3)))
 
 
-def test_other_numbers_of_an_image_can_be_asked_for():
+def test_other_numbers_of_an_image():
     of = runs([[40.0, 41.0, 42.0]], trained=False)
     assert estimate_score(of, "mae").value == pytest.approx(0.41)
     assert estimate_score(of, lambda image: image["window"][1]).value == 512
@@ -104,13 +104,13 @@ def test_other_numbers_of_an_image_can_be_asked_for():
 
 def test_seeds_on_other_images_are_refused():
     mixed = runs([[1, 2, 3]]) + runs([[1, 2, 3]], windows=[[0, 0, 9, 9]] * 3)
-    with pytest.raises(LkcaError, match="chikusei x4 lkca have different test images"):
+    with pytest.raises(StaleInput, match="chikusei x4 lkca have different test images"):
         estimate_score(mixed, "MPSNR")
 
 
 @pytest.mark.parametrize("images", [3, 4, 8])
-def test_95_percent_intervals_hold_the_truth_in_93_to_97_percent(images):
-    """Differences of two methods, three seeds each, on the numbers of test images that the paper's scenes have."""
+def test_intervals_have_their_coverage(images):
+    """For differences of two methods with three seeds each, on as many test images as the paper's scenes have."""
     rng, count, hits = np.random.default_rng(images), 1500, 0
     for _ in range(count):
         ground, of_method = rng.normal(40, 3, images), rng.normal(0, 0.1, images)
@@ -120,45 +120,44 @@ def test_95_percent_intervals_hold_the_truth_in_93_to_97_percent(images):
     assert 0.93 <= hits / count <= 0.97
 
 
-def test_a_percentile_bootstrap_of_three_images_would_not_be_honest():
-    """Why Student's t is taken instead."""
-    rng, count = np.random.default_rng(0), 400
-    found = stats.bootstrap(
-        (rng.normal(size=(count, 3)),), np.mean, axis=-1, method="percentile", n_resamples=999, rng=rng
-    ).confidence_interval
-    assert np.mean((found.low <= 0) & (found.high >= 0)) < 0.85
-
-
 @pytest.mark.parametrize("images", [3, 4, 8])
-def test_block_intervals_hold_the_truth_where_blocks_are_independent(images):
+def test_block_intervals_have_their_coverage(images):
     blocks = np.random.default_rng(images).exponential(size=(1000, 16 * images))  # skewed, mean 1
     low, high = block_intervals(blocks).T
     assert 0.92 <= np.mean((low <= 1) & (high >= 1)) <= 0.97
 
 
-def test_block_intervals_are_a_little_too_narrow_where_blocks_are_alike():
-    """Which is why they decide nothing by themselves."""
-    rng = np.random.default_rng(0)
-    blocks = rng.normal(size=(400, 16, 1)) + 0.5 * rng.normal(size=(400, 16, 4))  # each group of four is alike
-    low, high = block_intervals(blocks.reshape(400, 64)).T
-    assert np.mean((low <= 0) & (high >= 0)) < 0.8
-
-
-def test_equal_blocks_have_an_interval_of_no_width():
+def test_equal_blocks_have_interval_of_width_0():
     assert block_intervals(np.full((2, 16), 0.25)).tolist() == [[0.25, 0.25]] * 2
 
 
-def test_influences_of_a_mean_are_the_blocks_themselves():
-    # the score is a mean over 16 blocks, so that leaving one out is known
+def test_pseudovalues_of_a_mean_are_the_blocks():
+    # a score that is the mean of 16 blocks, so that its value without each block is known
     blocks = np.random.default_rng(2).normal(40, 1, (3, 16))
     without = (blocks.sum(1, keepdims=True) - blocks) / 15
     of = runs([blocks.mean(1)], blocks=[without.tolist()])
     np.testing.assert_allclose(pseudovalues(of, "MPSNR"), blocks.ravel())
 
 
-def test_a_plain_quantity_is_certain():
+def test_number_without_components_is_certain():
     assert (
         Uncertain(2.0).interval() == (2, 2)
         and Uncertain(2.0).p_value_greater() == 0
         and Uncertain(-2.0).p_value_greater() == 1
     )
+
+
+def test_summary_has_mean_spread_and_interval():
+    table = [[40.0, 41.0, 43.0], [40.2, 41.3, 42.8]]
+    summary = summarize(runs(table), "MPSNR")
+    means = np.mean(table, 1)
+    assert summary.mean == pytest.approx(means.mean()) and summary.std == pytest.approx(means.std(ddof=1))
+    assert summary.interval == estimate_score(runs(table), "MPSNR").interval()
+    single = summarize(runs(table[:1]), "MPSNR")
+    assert (single.std, single.interval, single.missing_reasons) == (None, None, {"one seed"})
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_score_that_is_not_finite_is_refused(value):
+    with pytest.raises(DataError, match="chikusei x4 lkca is NaN or infinite"):
+        estimate_score(runs([[1, value, 3]]), "MPSNR")

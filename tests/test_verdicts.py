@@ -1,4 +1,4 @@
-"""Verdicts: every number that the paper prints gets one, with its reason, by tolerances that mean what they say."""
+"""Verdicts: each printed number has one with its reason, by tolerances that mean what they say."""
 
 import csv
 from collections import Counter
@@ -20,39 +20,39 @@ MPSNR = 40.3106  # of LKCA-Net in Table V, x4
 T_975 = {2: 12.706205, 3: 4.302653, 5: 2.776445}  # seeds -> Student's t, as printed in tables
 
 
-def verdicts(root: Path, runs: list[Path], **changes) -> dict[tuple[str, str, str], dict[str, str]]:
-    """The lines of verdicts.csv, by scale, row and column."""
+def read_verdicts(root: Path, runs: list[Path], **changes) -> dict[tuple[str, str, str], dict[str, str]]:
+    """Return the lines of verdicts.csv by scale, row and column."""
     text = made_up.table(root, runs, **changes)["verdicts.csv"]
     return {(line["scale"], line["row"], line["column"]): line for line in csv.DictReader(text.splitlines())}
 
 
-def seeds(root: Path, values: list[float]) -> list[Path]:
+def seed_runs(root: Path, values: list[float]) -> list[Path]:
     return [made_up.run(root, "lkca", seed=seed, MPSNR=value) for seed, value in enumerate(values)]
 
 
-def said(line: dict[str, str]) -> tuple[str, str]:
+def verdict_and_reason(line: dict[str, str]) -> tuple[str, str]:
     return line["verdict"], line["why"]
 
 
 # Every number -----------------------------------------------------------------------------------------------------
 
 
-def test_the_tables_of_config_yaml_have_a_line_for_each_of_the_530_printed_numbers(tmp_path):
+def test_config_has_a_verdict_for_each_printed_number(tmp_path):
     tables = read_config([REPOSITORY / "config.yaml"]).tables
-    found = {name: verdicts(tmp_path, [], name=name, **table.model_dump()) for name, table in tables.items()}
-    # rows and columns as they stand in print, six columns of scores and the two costs where they are printed
+    found = {name: read_verdicts(tmp_path, [], name=name, **table.model_dump()) for name, table in tables.items()}
+    # rows times columns in print: six scores, and two costs where they are printed
     printed = {"I": 6 * 8, "II": 4 * 6, "III": 5 * 6, "IV": 2 * 4, **dict.fromkeys(["V", "VI", "VII"], 2 * (9 * 8 - 2))}
     assert {name: len(lines) for name, lines in found.items()} == {**printed, "S1": 0, "S2": 0}
     assert sum(map(len, found.values())) == 530
     for name, lines in found.items():
         for (scale, row, _), line in lines.items():
             model = tables[name].rows[row]
-            assert said(line) == ("not run", f"there are no scores of {model}")
+            assert verdict_and_reason(line) == ("not run", f"there are no scores of {model}")
             assert (line["table"], line["scene"], line["ours"]) == (name, tables[name].scene, "")
             assert int(scale) in tables[name].scales
 
 
-def test_every_cell_of_the_page_shows_its_verdict(tmp_path):
+def test_each_cell_of_html_shows_its_verdict(tmp_path):
     runs = [made_up.run(tmp_path, "lkca"), made_up.run(tmp_path, "bicubic", params=0, macs=0, steps=0)]
     made = made_up.table(tmp_path, runs)
     lines = list(csv.DictReader(made["verdicts.csv"].splitlines()))
@@ -73,21 +73,21 @@ ROWS = ("Bicubic", "VDSR", "SSPSR", "LKCA-Net")
 # What 0.1 dB means ------------------------------------------------------------------------------------------------
 
 
-def test_the_tolerance_of_each_score_is_what_a_tenth_of_a_decibel_does_to_it():
-    """An error that is 0.1 dB stronger, on an image with structure, moves our own scores by the tolerances."""
+def test_tolerance_is_what_a_tenth_of_a_decibel_does():
+    """An error that is 0.1 dB stronger changes the scores of a textured image by the tolerances."""
     rng = np.random.default_rng(0)
     hr = gaussian_filter(rng.random((8, 64, 64)), (1, 2, 2))
     hr = 0.2 + 0.6 * (hr - hr.min()) / np.ptp(hr)
     error = 0.003 * rng.standard_normal(hr.shape)
     weak, strong = (score(hr + factor * error, hr, 4)["scores"] for factor in (1, 10 ** (0.1 / 20)))
     for name in PRINTED_SCORES:
-        printed = f"{weak[name]:.9f}"  # so many digits that rounding does not count
+        printed = f"{weak[name]:.9f}"  # enough digits to make rounding negligible
         assert abs(strong[name] - weak[name]) == pytest.approx(tolerance(name, printed, trained=True), rel=0.03)
     assert tolerance("MPSNR", "40.3106", trained=True) == pytest.approx(0.10005)
     assert tolerance("RMSE", "0.0114", trained=True) == pytest.approx(0.0114 * 0.011579 + 0.00005, rel=1e-4)
 
 
-def test_the_tolerances_are_said_on_the_page():
+def test_rules_state_the_tolerances():
     for part in ("0.1 dB of MPSNR", "1.16 % of RMSE, ERGAS and SAM", "2.33 % of 1 - MSSIM and 1 - CC", "0.12 dB"):
         assert part in " ".join(RULES)
     assert all(f"{sign} {verdict}:" in RULES[-1] for verdict, sign in SIGNS.items())
@@ -112,8 +112,8 @@ def test_the_tolerances_are_said_on_the_page():
         ([MPSNR - 0.06, MPSNR - 0.06, MPSNR, MPSNR + 0.06, MPSNR + 0.06], "match", "within"),  # 2.78 x 0.06 / sqrt(5)
     ],
 )
-def test_student_s_interval_of_the_seeds_against_print_and_tolerance(tmp_path, values, expected, where):
-    line = verdicts(tmp_path, seeds(tmp_path, values))["4", "LKCA-Net", "MPSNR"]
+def test_interval_over_seeds_against_tolerance(tmp_path, values, expected, where):
+    line = read_verdicts(tmp_path, seed_runs(tmp_path, values))["4", "LKCA-Net", "MPSNR"]
     mean, count = sum(values) / len(values), len(values)
     half = T_975[count] * sqrt(sum((value - mean) ** 2 for value in values) / (count - 1) / count)
     assert [float(line[end]) for end in ("low", "high")] == pytest.approx([mean - half, mean + half], abs=1e-6)
@@ -123,15 +123,15 @@ def test_student_s_interval_of_the_seeds_against_print_and_tolerance(tmp_path, v
 
 
 @pytest.mark.parametrize(("off", "where"), [(0.03, "within"), (-0.2, "beyond")])
-def test_one_seed_resolves_nothing_but_says_how_far_it_is_off(tmp_path, off, where):
-    line = verdicts(tmp_path, seeds(tmp_path, [MPSNR + off]))["4", "LKCA-Net", "MPSNR"]
+def test_one_seed_is_not_resolved(tmp_path, off, where):
+    line = read_verdicts(tmp_path, seed_runs(tmp_path, [MPSNR + off]))["4", "LKCA-Net", "MPSNR"]
     told = f"its spread over trainings is not known; off by {off:+.5f} dB, {where} the tolerance of ±0.10005 dB"
-    assert said(line) == ("not resolved", f"one seed: {told}")
+    assert verdict_and_reason(line) == ("not resolved", f"one seed: {told}")
     assert (line["std"], line["low"], line["high"]) == ("", "", "")
 
 
-def test_each_score_is_judged_by_its_own_tolerance(tmp_path):
-    """Twice: all six a little within what 0.1 dB means for a row of print, and a little beyond."""
+def test_each_score_has_its_tolerance(tmp_path):
+    """All six scores first a little within their tolerances, then a little beyond."""
     paper = {"MPSNR": 40.3106, "MSSIM": 0.9438, "SAM": 2.2728, "CC": 0.9561, "RMSE": 0.0114, "ERGAS": 4.9765}
     amplitude = 10 ** (0.1 / 20) - 1
     allowed = {"MPSNR": 0.1, "MSSIM": 0.0562 * 0.02329, "CC": 0.0439 * 0.02329}
@@ -139,7 +139,7 @@ def test_each_score_is_judged_by_its_own_tolerance(tmp_path):
     for more, expected in ((-0.00001, "match"), (0.00001, "outside")):
         values = {name: paper[name] + allowed[name] + 0.00005 + more for name in paper}
         runs = made_up.runs(tmp_path, "lkca", {1: values, 2: values})
-        found = verdicts(tmp_path, runs)
+        found = read_verdicts(tmp_path, runs)
         assert {name: found["4", "LKCA-Net", name]["verdict"] for name in paper} == dict.fromkeys(paper, expected)
 
 
@@ -157,10 +157,10 @@ def test_each_score_is_judged_by_its_own_tolerance(tmp_path):
     ],
 )
 @pytest.mark.parametrize("count", [1, 3])
-def test_bicubic_must_equal_print_to_rounding_with_any_number_of_seeds(tmp_path, ours, expected, count):
+def test_bicubic_must_equal_print_to_rounding(tmp_path, ours, expected, count):
     runs = [made_up.run(tmp_path, "bicubic", seed=seed, steps=0, MPSNR=ours) for seed in range(count)]
-    line = verdicts(tmp_path, runs)["4", "Bicubic", "MPSNR"]
-    assert said(line) == expected
+    line = read_verdicts(tmp_path, runs)["4", "Bicubic", "MPSNR"]
+    assert verdict_and_reason(line) == expected
     assert (line["printed"], float(line["tolerance"])) == ("37.6377", 0.0001)
 
 
@@ -168,52 +168,61 @@ def test_costs_must_equal_print_to_rounding(tmp_path):
     rows = {"VDSR": "vdsr", "LKCA-Net": "lkca"}
     runs = [made_up.run(tmp_path, "lkca", scene="pavia_centre", scale=8, macs=2_184_000_000)]
     runs += [made_up.run(tmp_path, "vdsr", scene="pavia_centre", scale=8, params=1_000_000, macs=2_000_000_000)]
-    found = verdicts(tmp_path, runs, name="VII", scene="pavia_centre", scales=[8], rows=rows)
-    assert said(found["8", "LKCA-Net", "MACs_G"]) == ("match", "equal in every printed digit")  # 2.18: two decimals
+    found = read_verdicts(tmp_path, runs, name="VII", scene="pavia_centre", scales=[8], rows=rows)
+    assert verdict_and_reason(found["8", "LKCA-Net", "MACs_G"]) == (
+        "match",
+        "equal in every printed digit",
+    )  # 2.18: two decimals
     assert found["8", "VDSR", "Param_M"]["verdict"] == "outside"
     assert found["8", "VDSR", "Param_M"]["why"].endswith(" M, more than rounding")
 
 
-def test_the_swapped_costs_of_table_vi_are_outside_and_say_what_print_has_done(tmp_path):
+def test_swapped_costs_of_table_vi_are_outside_and_explained(tmp_path):
     sizes = {"vdsr": (1_134_000, 290_000_000), "fcnn3d": (1_268_000, 324_000_000)}  # by the note of paper_tables.csv
     runs = []
     for model, (params, macs) in sizes.items():
         size = {"scene": "houston2018", "params": params, "macs": macs}
         runs += made_up.runs(tmp_path, model, {1: {}, 2: {}}, **size)
-    found = verdicts(tmp_path, runs, name="VI", scene="houston2018", rows={"VDSR": "vdsr", "3DFCNN": "fcnn3d"})
+    found = read_verdicts(tmp_path, runs, name="VI", scene="houston2018", rows={"VDSR": "vdsr", "3DFCNN": "fcnn3d"})
     for row in ("VDSR", "3DFCNN"):
         for column in ("Param_M", "MACs_G"):
-            verdict, why = said(found["4", row, column])
+            verdict, why = verdict_and_reason(found["4", row, column])
             assert verdict == "outside"
             assert "The paper prints the Param and Flops of VDSR and 3DFCNN in each other's row" in why
-        verdict, why = said(found["4", row, "MPSNR"])  # of which the note says nothing
+        verdict, why = verdict_and_reason(found["4", row, "MPSNR"])  # which the note does not mention
         assert verdict == "outside" and "each other's row" not in why
 
 
 # Nothing to compare -----------------------------------------------------------------------------------------------
 
 
-def test_what_was_not_run_says_why(tmp_path):
+def test_row_that_was_not_run_says_why(tmp_path):
     rows = {"LKCA-Net": "lkca", "VDSR": "vdsr", "SSPSR": None, "3DFCNN": "not possible: 3 does not divide 2048"}
     runs = [made_up.run(tmp_path, "lkca", steps=2, untrained=True)]
-    found = verdicts(tmp_path, runs, rows=rows)
-    assert said(found["4", "VDSR", "MPSNR"]) == ("not run", "there are no scores of vdsr")
-    assert said(found["4", "SSPSR", "SAM"]) == ("not run", "the row has no model")
-    assert said(found["4", "3DFCNN", "CC"]) == ("not run", "not possible: 3 does not divide 2048")
-    assert said(found["4", "LKCA-LR", "RMSE"]) == ("not run", "this experiment has no such row")
-    assert said(found["8", "LKCA-Net", "ERGAS"]) == ("not run", "this experiment has no such row")
-    assert said(found["4", "LKCA-Net", "MPSNR"]) == ("not run", "the training did not see all patches once")
-    assert found["4", "LKCA-Net", "Param_M"]["verdict"] == "match"  # the network is there all the same
+    found = read_verdicts(tmp_path, runs, rows=rows)
+    assert verdict_and_reason(found["4", "VDSR", "MPSNR"]) == ("not run", "there are no scores of vdsr")
+    assert verdict_and_reason(found["4", "SSPSR", "SAM"]) == ("not run", "the row has no model")
+    assert verdict_and_reason(found["4", "3DFCNN", "CC"]) == ("not run", "not possible: 3 does not divide 2048")
+    assert verdict_and_reason(found["4", "LKCA-LR", "RMSE"]) == ("not run", "this experiment has no such row")
+    assert verdict_and_reason(found["8", "LKCA-Net", "ERGAS"]) == ("not run", "this experiment has no such row")
+    assert verdict_and_reason(found["4", "LKCA-Net", "MPSNR"]) == (
+        "not run",
+        "the training did not see all patches once",
+    )
+    assert found["4", "LKCA-Net", "Param_M"]["verdict"] == "match"  # the network can be counted without training
     assert len(found) == 140
 
 
-def test_stand_in_data_get_no_verdict(tmp_path):
+def test_stand_in_data_have_no_verdict(tmp_path):
     runs = [made_up.run(tmp_path, "lkca"), made_up.run(tmp_path, "bicubic", steps=0, MPSNR=37.6377)]
-    found = verdicts(tmp_path, runs, stand_in=made_up.STAND_IN)
-    assert {said(line) for line in found.values()} == {("stand-in", made_up.STAND_IN)}
+    found = read_verdicts(tmp_path, runs, stand_in=made_up.STAND_IN)
+    assert {verdict_and_reason(line) for line in found.values()} == {("stand-in", made_up.STAND_IN)}
     assert float(found["4", "Bicubic", "MPSNR"]["ours"]) == pytest.approx(37.6377)
 
 
 @pytest.mark.parametrize("changes", [{"name": "S9"}, {"scene": "houston2018"}])
-def test_a_table_that_the_paper_does_not_have_gets_no_verdicts(tmp_path, changes):
-    assert verdicts(tmp_path, [made_up.run(tmp_path, "lkca", scene=changes.get("scene", "chikusei"))], **changes) == {}
+def test_own_table_has_no_verdicts(tmp_path, changes):
+    assert (
+        read_verdicts(tmp_path, [made_up.run(tmp_path, "lkca", scene=changes.get("scene", "chikusei"))], **changes)
+        == {}
+    )

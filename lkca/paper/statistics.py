@@ -5,8 +5,9 @@ training. Both are random: a scene has other images, a training other random num
 through arithmetic together with the contribution of each image and each seed, so that the difference of two methods is
 paired over images.
 
-With 3 to 8 images a percentile bootstrap is too narrow (tests/test_statistics.py measures it), so intervals use
-Student's t. The degrees of freedom of several sources of randomness are combined as by Satterthwaite.
+Intervals use Student's t, because a percentile bootstrap is too narrow for 3 to 8 images: for three, its 95 % intervals
+contain the truth in less than 85 % of cases. The degrees of freedom of several sources of randomness are combined as by
+Satterthwaite.
 """
 
 from __future__ import annotations
