@@ -17,6 +17,8 @@ myst_heading_anchors = 3
 autodoc_typehints_format = "short"
 napoleon_custom_sections = [("Source", "notes_style")]
 
+default_role = "code"
+
 html_theme = "furo"
 html_title = "lkca"
 html_show_copyright = False

@@ -1,10 +1,11 @@
-"""Sphinx directives that generate the reference of settings and commands from the code.
+"""A Sphinx directive that generates the reference of settings, commands and Python names from the code.
 
 The description of a setting is its line under `Args:` in the docstring of its class (`lkca.config.schema` and
 `lkca.data.catalog`); the build fails if a setting has none.
 """
 
 import argparse
+import inspect
 import re
 from collections.abc import Iterator
 from types import NoneType, UnionType
@@ -17,6 +18,7 @@ from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 from sphinx.util.docutils import SphinxDirective
 
+import lkca
 from lkca.cli import make_parser
 from lkca.config.schema import Experiment
 
@@ -125,14 +127,36 @@ def write_commands() -> Iterator[str]:
                 yield from (label, f": {action.help[0].upper()}{action.help[1:]}.", "")
 
 
+def write_api() -> Iterator[str]:
+    """Yield the Markdown of the public names of `lkca`."""
+    for name in lkca.__all__:
+        value = getattr(lkca, name)
+        if isinstance(value, dict):
+            entries = {key: describe_entry(name, entry) for key, entry in value.items()}
+            yield from (f"## lkca.{name}", "")
+            yield from (line for key, text in entries.items() for line in (f"`{key}`", f": {text}", ""))
+        else:
+            kind = "autoexception" if isinstance(value, type) else "autofunction"
+            yield from (f"## lkca.{name}", "", "```{eval-rst}", f".. {kind}:: lkca.{name}", "```", "")
+
+
+def describe_entry(registry: str, entry: Any) -> str:
+    """Return one sentence about an entry of a public dict."""
+    if registry == "SCORES":
+        return inspect.getdoc(entry.function).split("\n")[0]
+    if registry == "MODELS":
+        return f"{entry.class_name}. Arguments: {', '.join(f'`{name}`' for name in entry.arguments) or 'none'}."
+    return f"{entry.sensor}, bands {entry.bands}. {entry.citation}. Terms: {entry.terms}."
+
+
 class Generated(SphinxDirective):
-    """Insert generated Markdown: `settings` or `commands`."""
+    """Insert generated Markdown: `settings`, `commands` or `api`."""
 
     required_arguments = 1
 
     def run(self) -> list[nodes.Node]:
         """Return the parsed Markdown."""
-        writers = {"settings": write_all_settings, "commands": write_commands}
+        writers = {"settings": write_all_settings, "commands": write_commands, "api": write_api}
         return self.parse_text_to_nodes("\n".join(writers[self.arguments[0]]()), allow_section_headings=True)
 
 
