@@ -1,0 +1,154 @@
+"""A wrong file is recognised by its shape, values and wavelengths, and named if it is a known one."""
+
+from pathlib import Path
+
+import numpy as np
+import official
+import pytest
+import rasterio
+from cubes import PIXELS, array_file, call_directly, cut_scene, make_cube, save_cube
+from scipy.io import savemat
+
+from lkca.data import scenes
+from lkca.data.catalog import CUBES, File
+from lkca.data.inspection import inspect_file, measure_band, spread_bands
+from lkca.errors import DataError
+
+
+@pytest.fixture(autouse=True)
+def work_folder(tmp_path, monkeypatch):
+    """Paths of cubes are relative to the current folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(scenes, "run_sandboxed", call_directly)
+
+
+def add_nan(pixels: np.ndarray) -> np.ndarray:
+    pixels = pixels.astype(float)
+    pixels[10, 10, 5] = np.nan
+    return pixels
+
+
+def shuffle(pixels: np.ndarray) -> np.ndarray:
+    return np.random.default_rng(0).permuted(pixels.ravel()).reshape(pixels.shape)
+
+
+WRONG = {  # change of the pixels (40 rows, 36 columns, 12 bands) -> message
+    "NaN": (add_nan, "NaN or infinite"),
+    "infinity": (lambda pixels: np.where(np.isnan(add_nan(pixels)), np.inf, pixels), "NaN or infinite"),
+    "constant band": (lambda pixels: pixels * (np.arange(12) != 5), "band 6 has one value everywhere"),
+    "negative": (lambda pixels: -pixels.astype(np.int16), "none of its values is positive"),
+    "byte order": (lambda pixels: pixels.byteswap(), "hardly correlated"),
+    "noise": (shuffle, "hardly correlated"),
+    "divided by its maximum": (lambda pixels: pixels / pixels.max(), "it was divided already"),
+    "bytes": (lambda pixels: (pixels / 5000 * 255).astype(np.uint8), "it was divided already"),
+    "transposed": (lambda pixels: pixels.transpose(2, 0, 1), "another order, 12 x 40 x 36 instead of 40 x 36"),
+    "one row less": (lambda pixels: pixels[1:], "39 x 36 x 12 rows, columns and bands instead of 40 x 36 x 12"),
+    "lookalike": (lambda pixels: pixels[:20], "it is the little one; get the scene from https://x.org/y"),
+    "transposed lookalike": (lambda pixels: pixels[:20].transpose(2, 1, 0), "it is the little one"),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_wrong_file_is_described(wrong, tmp_path):
+    change, message = WRONG[wrong]
+    savemat("cube.mat", {"cube": change(PIXELS)})
+    facts = {"shape": (40, 36, 12), "least_maximum": 1000, "not_this": [((20, 36, 12), "the little one")]}
+    with pytest.raises(DataError, match=f"cube.mat is not what it should be: .*{message}"):
+        cut_scene(make_cube(array_file("cube.mat", "cube"), **facts))
+    assert not list(tmp_path.glob("out/*"))
+
+
+def test_lookalike_is_recognised_by_an_array_of_another_name():
+    savemat("cube.mat", {"other": PIXELS[:20]})
+    cube = make_cube(array_file("cube.mat", "cube"), not_this=[((20, 36, 12), "the little one")])
+    with pytest.raises(DataError, match="it is the little one"):
+        cut_scene(cube)
+
+
+def test_right_file_has_no_problems():
+    cube = save_cube()
+    properties, problems = inspect_file(cube, cube.files[0], cube.band_numbers())
+    assert problems == []
+    crop = PIXELS[2:38, 1:33]
+    assert properties["shape"] == "40 rows, 36 columns, 12 bands"
+    assert properties["values"].startswith(f"uint16, {crop.min()} to {crop.max()}")
+
+
+def test_file_smaller_than_the_crop_is_refused():
+    np.save("a.npy", PIXELS[:30])
+    with pytest.raises(DataError, match=r"a\.npy has 30 x 36 pixels, too few for the crop \[2, 38, 1, 33\]"):
+        cut_scene(make_cube(array_file("a.npy")))
+
+
+def test_too_few_bands_are_refused():
+    with pytest.raises(DataError, match="it has 12 bands, not 20"):
+        cut_scene(save_cube(bands="1-20"))
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_pixels_without_data_are_refused():
+    pixels = PIXELS.copy()
+    pixels[10:12, 10:12] = 65535
+    profile = {"driver": "GTiff", "width": 36, "height": 40, "count": 12, "dtype": "uint16"}
+    with rasterio.open("a.tif", "w", nodata=65535, **profile) as raster:
+        raster.write(pixels.transpose(2, 0, 1))
+    file = File(path="a.tif", axes="bands rows columns")
+    with pytest.raises(DataError, match="it holds 65535, which it declares to be no data"):
+        cut_scene(make_cube(file))
+    assert cut_scene(make_cube(file, crop=(12, 40, 0, 36)))[1]["maximum"] <= 5000
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "message"),
+    [
+        ("houston2018", (601, 2384, 50), "labelled part that phase 1"),
+        ("houston2018", (1202, 4768, 50), "resampled to 0.5 m"),
+        ("houston2018", (601, 2384, 48), "HoustonU"),
+        ("houston2018", (210, 954, 48), "Houston18.mat"),
+        ("houston2018", (349, 1905, 144), "contest of 2013"),
+        ("houston2018", (4172, 1202, 50), "another order"),
+        ("pavia_centre", (610, 340, 103), "Pavia University"),
+        ("pavia_centre", (1096, 1096, 102), "blank strip"),
+        ("pavia_centre", (102, 715, 1096), "another order"),
+        ("chikusei", (2304, 2048, 128), "already cut out"),
+        ("chikusei", (128, 2335, 2517), "another order"),
+    ],
+)
+def test_published_lookalikes_are_named(name, shape, message):
+    """By their shape alone: a file of zeros. The rows of Houston's raster are the scene's columns."""
+    np.lib.format.open_memmap("x.npy", mode="w+", dtype=np.int16, shape=shape)
+    file = File(path="x.npy", axes="columns rows bands" if name == "houston2018" else "rows columns bands")
+    with pytest.raises(DataError, match=f"x.npy is not what it should be: .*{message}"):
+        inspect_file(CUBES[name], file, [1])
+
+
+@pytest.mark.parametrize(("published", "problem"), [((372, 1010), False), ((340, 1018), True), ((363, 1040), True)])
+def test_wavelengths_are_compared(published, problem):
+    """Those of the file are 362.59 to 1018.02 nm; 15 nm of difference are tolerated."""
+    official.chikusei_envi(Path("x.zip"), PIXELS)
+    file = File(path=f"x.zip/{official.CHIKUSEI_FOLDER}/{official.CHIKUSEI}.bsq", axes="bands rows columns")
+    cube = make_cube(file, nanometres=published)
+    properties, problems = inspect_file(cube, file, cube.band_numbers())
+    assert properties["wavelengths"] == "362.59 to 1018.02 nm"
+    assert bool(problems) == problem and all("362.59 to 1018.02 nm instead of" in text for text in problems)
+
+
+def test_correlation_tells_images_from_noise():
+    rng = np.random.default_rng(0)
+    image = np.add.outer(np.sin(np.arange(50) / 9), np.cos(np.arange(60) / 7)).astype(np.float32)
+    assert measure_band(image).correlation > 0.9
+    noise = rng.normal(size=(50, 60)).astype(np.float32)
+    assert abs(measure_band(noise).correlation) < 0.1
+    stripes = np.tile(rng.normal(size=60), (50, 1)).astype(np.float32)  # alike from row to row, not along the rows
+    assert abs(measure_band(stripes).correlation) < 0.3
+
+
+def test_minimum_and_maximum_show_nan():
+    image = np.array([[1, 2], [3, np.nan]], np.float32)
+    assert np.isnan(measure_band(image).minimum) and np.isnan(measure_band(image).maximum)
+    assert measure_band(np.array([[1, 2], [3, 4]], np.float32))[:2] == (1, 4)
+
+
+@pytest.mark.parametrize(("number", "expected"), [(1, [1]), (2, [1, 12]), (4, [1, 5, 8, 12]), (12, [*range(1, 13)])])
+def test_bands_are_spread_evenly(number, expected):
+    assert spread_bands(make_cube(array_file("a.npy")), number) == expected
