@@ -55,9 +55,10 @@ from lkca.data import splits
 from lkca.data.resize import resize
 from lkca.data.settings import SplitSettings, TestTiles
 from lkca.models.registry import MODELS, build
-from lkca.training import checkpoint, losses, train
-from lkca.training import resume as state
-from lkca.training.progress import Steps
+from lkca.training import losses, resume, train
+from lkca.training.checkpoint import load_weights, save_weights
+from lkca.training.networks import build_network
+from lkca.training.progress import ProgressDisplay
 
 NETWORKS = ["lkca", "lkca_lr", "lkca_kd", "sspsr", "msdformer", "essaformer"]
 TEACHER = "lkca_64"
@@ -131,7 +132,7 @@ def undropped() -> Any:
     return patch.object(nn.Dropout2d, "forward", lambda _, x: x)
 
 
-class Silent(Steps):
+class Silent(ProgressDisplay):
     """Shows nothing and tells of each step."""
 
     turns: Turns | None = None
@@ -151,7 +152,10 @@ class Silent(Steps):
 
 def ours(folder: Path, turns: Turns) -> None:
     """Train by lkca.train.train: epochs of one step, whose losses the history tells, and then in turns."""
-    train.Steps, state.EVERY = Silent, inf  # else it would be saved in each turn, as time passes between them
+    train.ProgressDisplay, resume.CHECKPOINT_SECONDS = (
+        Silent,
+        inf,
+    )  # else it would be saved in each turn, as time passes between them
 
     def run(of: Path) -> None:
         teacher = folder.parent / TEACHER / "weights.safetensors" if read_run(of / "run.json").distill else None
@@ -206,7 +210,7 @@ def plain_step(folder: Path, device: str) -> Callable[[Tensor, Tensor], float]:
     if run.distill:
         teacher = folder.parents[1] / TEACHER
         taught, guide = new_network(teacher / "run.json"), plain_network(read_run(teacher / "run.json"))
-        checkpoint.load(teacher / "weights.safetensors", taught, run.teacher_sha256)
+        load_weights(teacher / "weights.safetensors", taught, run.teacher_sha256)
         for theirs, mine in zip(guide.parameters(), taught.parameters(), strict=True):
             theirs.data = mine.data.view_as(theirs)
         guide = guide.to(device).eval()
@@ -220,7 +224,7 @@ def plain_step(folder: Path, device: str) -> Callable[[Tensor, Tensor], float]:
         if guide:
             with torch.no_grad():
                 target = guide(ms)
-            loss = loss + losses.share(run.distill, 0) * published.distillation(sr, target, run.distill)
+            loss = loss + losses.distillation_weight(run.distill, 0) * published.distillation(sr, target, run.distill)
         loss.backward()
         optimiser.step()
         return loss.item()
@@ -277,7 +281,7 @@ def prepare(folder: Path, e: Experiment) -> None:
     torch.manual_seed(1)
     teacher = new_network(run)
     teacher.upsampler.reset()
-    checkpoint.save(weights, teacher.state_dict(), sha256(run), 1)
+    save_weights(weights, teacher.state_dict(), sha256(run), 1)
 
 
 def write_run(folder: Path, name: str, e: Experiment, model: str, split: dict, changes: dict, **args: float) -> None:

@@ -11,8 +11,8 @@ from lkca.scoring.evaluate import evaluate
 from lkca.training.train import train
 from tests.conftest import RECIPE
 from tests.networks import TRAINABLE, build_small, perturb, small_arguments
-from tests.test_resume import stopped
-from tests.test_train import trained
+from tests.test_resume import stop_at_step_10
+from tests.trainings import train_run
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 
@@ -53,17 +53,17 @@ def test_resumed_training_is_bit_identical_on_gpu(arch, tiny, monkeypatch):
         settings = {"arch": arch, "args": small_arguments(arch)[0], "upsampler": {"groups": 1}, "model": arch}
         settings["train"] = RECIPE | {"epochs": 3, "learning_rate": 1e-3, "precision": precision}
         whole, halves = (tiny.run(f"{arch}-{precision}-{name}", **settings) for name in ("whole", "halves"))
-        trained(tiny, whole)
-        stopped(tiny, halves, monkeypatch)
-        trained(tiny, halves)
+        train_run(tiny, whole)
+        stop_at_step_10(tiny, halves, monkeypatch)
+        train_run(tiny, halves)
         assert sha256(whole.with_name("weights.safetensors")) == sha256(halves.with_name("weights.safetensors"))
 
 
 def test_scene_outside_gpu_memory_gives_same_weights(tiny, monkeypatch):
     runs = [tiny.run(name, model="net") for name in ("on", "off")]
-    trained(tiny, runs[0])
+    train_run(tiny, runs[0])
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (0, 0))
-    trained(tiny, runs[1])
+    train_run(tiny, runs[1])
     assert sha256(runs[0].with_name("weights.safetensors")) == sha256(runs[1].with_name("weights.safetensors"))
 
 
@@ -71,7 +71,7 @@ def test_compiled_network_has_same_loss_on_gpu(tiny):
     losses = []
     for flag in (False, True):
         run = tiny.run(f"{flag}", model="net", train=RECIPE | {"epochs": 1, "compile": flag})
-        trained(tiny, run)
+        train_run(tiny, run)
         (line,) = csv.DictReader(run.with_name("history.csv").open())
         losses.append(float(line["loss"]))
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)

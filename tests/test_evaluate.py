@@ -16,8 +16,8 @@ from lkca.errors import ConfigError, LkcaError, StaleInput
 from lkca.scoring import evaluate as evaluation
 from lkca.scoring.evaluate import cell_centres, evaluate
 from lkca.scoring.metrics import SCORES
-from lkca.training import checkpoint
-from lkca.training.train import network
+from lkca.training.checkpoint import save_weights
+from lkca.training.networks import build_network
 
 
 def run_evaluate(tiny, run, weights=False, image=1):
@@ -31,7 +31,7 @@ def run_evaluate(tiny, run, weights=False, image=1):
 def write_training(run):
     """Write untrained weights and a history as if they came from a training."""
     torch.manual_seed(0)
-    checkpoint.save(run.with_name("weights.safetensors"), network(read_run(run)).state_dict(), sha256(run), 3)
+    save_weights(run.with_name("weights.safetensors"), build_network(read_run(run)).state_dict(), sha256(run), 3)
     run.with_name("history.csv").write_text("epoch,steps,seconds\n1,10,1.5\n4,40,6.5\n")
 
 
@@ -142,7 +142,7 @@ def test_wrong_weights_are_refused(tiny):
         if isinstance(weights, bytes):
             b.with_name("weights.safetensors").write_bytes(weights)
         elif weights:
-            checkpoint.save(b.with_name("weights.safetensors"), weights, sha256(b), 1)
+            save_weights(b.with_name("weights.safetensors"), weights, sha256(b), 1)
         with pytest.raises(LkcaError, match=r"weights\.safetensors"):
             run_evaluate(tiny, b, weights=True)
     assert not b.with_name("scores.json").exists()

@@ -1,4 +1,4 @@
-"""The losses, against closed forms and the values measured on the published code that Eq. 17 cites."""
+"""The losses, against closed forms and values measured on the published code that Eq. 17 cites."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from lkca.training import losses
 CUBE = torch.rand(2, 5, 6, 7, generator=torch.manual_seed(0), dtype=torch.float32) + 0.1
 
 
-def test_identical_images_cost_the_floor_that_the_published_loss_has(paper):
+def test_loss_of_equal_images_is_published_minimum(paper):
     assert losses.spectral_angle(CUBE, CUBE).item() == pytest.approx(4.531e-4, rel=1e-3)
     assert losses.supervised(CUBE, CUBE, paper.train).item() == pytest.approx(2.266e-4, rel=1e-3)
 
@@ -19,44 +19,45 @@ def test_zero_and_opposite_spectra():
     assert losses.spectral_angle(-CUBE, CUBE).item() == pytest.approx(0.9995, abs=1e-4)
 
 
-def test_the_angle_of_known_spectra():
+def test_angle_of_known_spectra():
     a = torch.tensor([1.0, 0.0]).view(1, 2, 1, 1)
     b = torch.tensor([1.0, 1.0]).view(1, 2, 1, 1)
     assert losses.spectral_angle(a, b).item() == pytest.approx(0.25)  # 45 degrees of 180
 
 
-def test_gradients_stay_finite_where_angles_do_not_exist(paper):
+def test_gradients_are_finite_where_angles_are_undefined(paper):
     for start in (CUBE, torch.zeros_like(CUBE)):
         sr = start.clone().requires_grad_()
         losses.supervised(sr, CUBE, paper.train).backward()
         assert torch.isfinite(sr.grad).all()
 
 
-def test_their_own_gradients_are_those_of_the_functions(rng):
-    """Against differences of neighbouring values, in float64; all pixels, spectra with zeros among them."""
+def test_custom_gradients_equal_finite_differences(rng):
+    """In float64, for all pixels; a spectrum of zeros has no gradient."""
     a, b = (torch.rand(2, 4, 3, 5, dtype=torch.float64, requires_grad=True) for _ in range(2))
     assert torch.autograd.gradcheck(losses.cosines, (a, b))
     assert torch.autograd.gradcheck(losses.gradient, (a, b))
     with torch.no_grad():
         a[0, :, 1, 2] = 0
     losses.cosines(a, b).sum().backward()
-    assert a.grad[0, :, 1, 2].abs().max() == 0 and b.grad.isfinite().all()
+    assert a.grad[0, :, 1, 2].abs().max() == 0
+    assert b.grad.isfinite().all()
 
 
-def test_gradient_of_a_ramp_against_a_plane():
-    """Slopes 3, 4 and 12 along bands, rows and columns have the magnitude 13; a plane has 0 (and the floor 1e-3)."""
+def test_gradient_of_ramp_and_plane():
+    """Slopes 3, 4 and 12 along bands, rows and columns have magnitude 13; a plane has 1e-3, the root of the constant."""
     b, r, c = torch.meshgrid(*(torch.arange(float(n)) for n in (4, 5, 6)), indexing="ij")
     ramp = (3 * b + 4 * r + 12 * c)[None]
     assert losses.gradient(ramp, torch.zeros_like(ramp)).item() == pytest.approx(13 - 1e-3, rel=1e-5)
 
 
-def test_gradient_does_not_see_a_mirrored_slope():
+def test_gradient_ignores_direction():
     """It compares magnitudes, not components, as the published loss does."""
     ramp = torch.arange(6.0).expand(1, 4, 5, 6)
     assert losses.gradient(ramp, ramp.flip(-1)).item() == pytest.approx(0, abs=1e-6)
 
 
-def test_supervised_is_the_weighted_sum_of_eq_17(paper):
+def test_supervised_is_weighted_sum_of_eq_17(paper):
     sr, hr = CUBE[:1], CUBE[1:]
     parts = losses.l1(sr, hr), losses.spectral_angle(sr, hr), losses.gradient(sr, hr)
     assert losses.supervised(sr, hr, paper.train.model_copy(update={"sam": 0.0, "grad": 0.0})) == parts[0]
@@ -64,7 +65,7 @@ def test_supervised_is_the_weighted_sum_of_eq_17(paper):
     assert whole.item() == pytest.approx(sum(w * p.item() for w, p in zip((1, 0.5, 0.1), parts, strict=True)))
 
 
-def test_total_variations_of_a_ramp():
+def test_total_variations_of_ramp():
     """Slopes of 3, 4 and 12 along bands, rows and columns: 2 * 9 between bands, 16 + 144 in the image."""
     b, r, c = torch.meshgrid(*(torch.arange(float(n)) for n in (4, 5, 6)), indexing="ij")
     ramp = (3 * b + 4 * r + 12 * c)[None]
@@ -72,14 +73,14 @@ def test_total_variations_of_a_ramp():
     assert losses.spatial_variation(ramp).item() == 160
 
 
-def test_the_loss_of_sspsr_is_l1_and_a_thousandth_of_both_variations(paper):
+def test_sspsr_loss_is_l1_plus_variations(paper):
     sr, hr = CUBE[:1], CUBE[1:]
     variations = losses.spatial_variation(sr) + losses.spectral_variation(sr)
     expected = (sr - hr).abs().mean() + 1e-3 * variations
     assert losses.supervised(sr, hr, paper.models["sspsr"].train).item() == pytest.approx(expected.item())
 
 
-def test_distillation_of_a_right_angle():
+def test_distillation_of_right_angle():
     """Orthogonal spectra everywhere, no gradients: L_cos = 1, L_sam = 1/2."""
     a = torch.tensor([1.0, 0.0]).view(1, 2, 1, 1).expand(1, 2, 3, 3)
     b = torch.tensor([0.0, 1.0]).view(1, 2, 1, 1).expand(1, 2, 3, 3)
@@ -87,13 +88,13 @@ def test_distillation_of_a_right_angle():
     assert losses.distillation(a, b, 0.5, 0.5, 0).item() == pytest.approx(0.75)
 
 
-def test_a_student_that_equals_its_teacher_has_nothing_to_learn_from_the_cosine():
+def test_distillation_of_equal_images_is_zero():
     assert losses.distillation(CUBE, CUBE, 0.5, 0, 0).item() == pytest.approx(0, abs=1e-6)
 
 
-def test_the_share_of_distillation_decays_by_steps():
+def test_distillation_weight_decays_in_steps():
     """alpha d^floor(epoch / f): the paper's 0.01 and 0.66 every 10 epochs."""
     kd = Distill(teacher="t", features="reconstruction", alpha=0.01, decay=0.66, every=10, cos=0.5, sam=0.5, grad=0.1)
-    assert [losses.share(kd, epoch) for epoch in (0, 9)] == [0.01, 0.01]
-    assert losses.share(kd, 10) == pytest.approx(0.0066)
-    assert losses.share(kd, 25) == pytest.approx(0.004356)
+    assert [losses.distillation_weight(kd, epoch) for epoch in (0, 9)] == [0.01, 0.01]
+    assert losses.distillation_weight(kd, 10) == pytest.approx(0.0066)
+    assert losses.distillation_weight(kd, 25) == pytest.approx(0.004356)

@@ -219,14 +219,13 @@ def move_module(folder: Path) -> None:
     (folder / "lkca/deep").mkdir()
     (folder / "lkca/deep/__init__.py").touch()
     (folder / "lkca/training/losses.py").rename(folder / "lkca/deep/losses.py")
-    edit(folder / "lkca/training/train.py", "from lkca.training import checkpoint, losses",
-         "from lkca.deep import losses\nfrom lkca.training import checkpoint")  # fmt: skip
+    edit(folder / "lkca/training/train.py", "from lkca.training import losses", "from lkca.deep import losses")
 
 
 def reorder(folder: Path) -> None:
     """Put the last function of a module first, and the methods of a class in another order."""
     path = folder / "lkca/training/losses.py"
-    function = re.search(r"\n\ndef share\(.*", path.read_text(), re.DOTALL)[0]
+    function = re.search(r"\n\ndef distillation_weight\(.*", path.read_text(), re.DOTALL)[0]
     edit(path, function, "", "\n\ndef l1(", f"{function.rstrip()}\n\n\ndef l1(")
 
 

@@ -1,7 +1,7 @@
-"""Trainings that are killed end with the weights of trainings that are not: the same file, byte by byte.
+"""Killed trainings resume and end with the weights of trainings that were not killed: the same file, byte by byte.
 
-Each is killed with SIGKILL again and again, at moments that a seed draws, before it may end. LKCA_KILLS says how many
-times in all: 25 by default, 100 in `make soak`.
+Each training is killed with SIGKILL again and again, at moments drawn by a seed, before it may end. LKCA_KILLS is the
+number of kills in all: 25 by default, 100 in `make soak`.
 """
 
 import csv
@@ -13,7 +13,10 @@ import resource
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -22,66 +25,48 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 import lkca.training.checkpoint
+import lkca.training.losses
+import lkca.training.progress
 import lkca.training.resume
 import lkca.training.train
 from lkca.config.run import read_run
 from lkca.core.files import sha256
-from lkca.errors import LkcaError
+from lkca.errors import Diverged, LkcaError, ResourceError
+from lkca.training.checkpoint import save_weights
+from lkca.training.networks import build_initial_network
 from lkca.training.train import train
 from tests.conftest import RECIPE
-from tests.test_train import DISTILL, trained
+from tests.trainings import DISTILL, FILES, train_run
 
 FORK = multiprocessing.get_context("forkserver")
 FORK.set_forkserver_preload(["tests.test_resume", "torch._dynamo"])
-KINDS = ["first epoch", "middle of an epoch", "validation", "writing", "distillation"]
-KILLS = int(os.environ.get("LKCA_KILLS", 25)) // len(KINDS)
-FILES = ("weights.safetensors", "history.csv")
+MOMENTS = ["first epoch", "middle of an epoch", "validation", "writing", "distillation"]
+KILLS = int(os.environ.get("LKCA_KILLS", 25)) // len(MOMENTS)
 
 
-def die() -> None:
+def die(*_: Any) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def countdown(module, name: str, calls: int, last=die, counts=lambda: True) -> None:
-    """Replace a function of a module so that at its so-manieth call that counts, `last` is called in its place."""
-    function, left = getattr(module, name), [calls]
+def replace_call(
+    owner: Any, name: str, number: int, replacement: Callable = die, counts: Callable[[], bool] = lambda: True
+) -> None:
+    """Patch a function so that its call with this number, from 1, calls `replacement` instead.
+
+    Args:
+        owner: Module or class that has the function.
+        name: Name of the function.
+        number: Which call is replaced.
+        replacement: What is called instead.
+        counts: Whether a call is counted.
+    """
+    function, left = getattr(owner, name), [number]
 
     def counting(*args, **options):
         left[0] -= counts()
-        return last(*args, **options) if left[0] == 0 else function(*args, **options)
+        return replacement(*args, **options) if left[0] == 0 else function(*args, **options)
 
-    setattr(module, name, counting)
-
-
-def attempt(tiny, run: Path, teacher: Path | None, kind: str | None, drawn: int) -> None:
-    """Train in this process, with death at a moment of a kind; without one, to the end."""
-    torch.set_num_threads(1)
-    draw = random.Random(drawn)
-    lkca.training.resume.EVERY = draw.choice([0, 0.02, 0.2])
-    if kind in ("first epoch", "middle of an epoch", "distillation"):
-        countdown(lkca.training.train.Steps, "step", draw.randint(1, 12), lambda _: die())
-    elif kind == "validation":
-        countdown(
-            lkca.training.train.losses, "l1", draw.randint(1, 4), lambda *_: die(), lambda: not torch.is_grad_enabled()
-        )
-    elif kind == "writing":
-        module = draw.choice(
-            [lkca.training.resume, lkca.training.resume, lkca.training.checkpoint]
-        )  # the state, or at the end the weights
-        write = module.write
-
-        def half(tensors, path, metadata):
-            write(tensors, path, metadata)
-            os.truncate(path, draw.randrange(os.path.getsize(path) + 1))
-            die()
-
-        lkca.training.resume.EVERY = 0
-        where = draw.choice(["before", "in", "after"])
-        if where == "in":
-            countdown(module, "write", 1 if module is lkca.training.checkpoint else draw.randint(1, 20), half)
-        else:  # the file is whole, but has not its name yet; or it has, and nothing else was done
-            countdown(os, "replace", draw.randint(1, 20), (lambda *_: die()) if where == "before" else replace_and_die)
-    train(run, tiny["scene"], tiny["split"], teacher, *(run.with_name(name) for name in FILES))
+    setattr(owner, name, counting)
 
 
 def replace_and_die(old, new) -> None:
@@ -89,262 +74,301 @@ def replace_and_die(old, new) -> None:
     die()
 
 
-def ended(tiny, run: Path, teacher: Path | None, kind: str | None, drawn: int) -> int:
-    """The exit code of an attempt in a fresh process."""
-    files = {"scene": tiny.scene, "split": tiny.split}
-    process = FORK.Process(target=attempt, args=(files, run, teacher, kind, drawn))
-    process.start()
+def write_part_and_die(write: Callable, path: Path, *args: Any) -> None:
+    """Write a file, cut it at a random byte, and die."""
+    write(path, *args)
+    os.truncate(path, random.randrange(os.path.getsize(path) + 1))
+    die()
+
+
+def attempt_training(files: dict[str, Path], run: Path, teacher: Path | None, moment: str | None, seed: int) -> None:
+    """Train in this process, which dies at some moment of a kind; without one, train to the end."""
+    torch.set_num_threads(1)
+    random.seed(seed)
+    lkca.training.resume.CHECKPOINT_SECONDS = random.choice([0, 0.02, 0.2])
+    if moment in ("first epoch", "middle of an epoch", "distillation"):
+        replace_call(lkca.training.progress.ProgressDisplay, "step", random.randint(1, 12))
+    elif moment == "validation":
+        replace_call(lkca.training.losses, "l1", random.randint(1, 4), counts=lambda: not torch.is_grad_enabled())
+    elif moment == "writing":
+        lkca.training.resume.CHECKPOINT_SECONDS = 0
+        when = random.choice(["before", "in", "after"])
+        if when == "in":  # of a state, or at the end of the weights
+            module = random.choice([lkca.training.resume, lkca.training.resume, lkca.training.checkpoint])
+            number = 1 if module is lkca.training.checkpoint else random.randint(1, 20)
+            write = module.write_safetensors
+            replace_call(module, "write_safetensors", number, partial(write_part_and_die, write))
+        else:  # the file is whole but does not have its name yet; or it does, and nothing else was done
+            replace_call(os, "replace", random.randint(1, 20), die if when == "before" else replace_and_die)
+    train(run, files["scene"], files["split"], teacher, *(run.with_name(name) for name in FILES))
+
+
+def run_attempt(tiny, run: Path, teacher: Path | None = None, moment: str | None = None, seed: int = 0) -> int:
+    """Return the exit code of an attempt in a fresh process."""
+    process = start_attempt(tiny, run, teacher, moment, seed)
     process.join()
     return process.exitcode
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_killed_trainings_end_with_the_same_weights(tiny, kind):
+def start_attempt(tiny, run: Path, *args: Any) -> multiprocessing.Process:
+    process = FORK.Process(target=attempt_training, args=({"scene": tiny.scene, "split": tiny.split}, run, *args))
+    process.start()
+    return process
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_killed_training_has_same_weights(tiny, moment):
     """Drop path is on, the last batch is smaller, and the best epoch need not be the last."""
-    settings = {"train": RECIPE | {"epochs": 2 * max(1, KILLS // 5) + 2, "batch": 10, "learning_rate": 5e-3}}
-    if kind == "first epoch":
-        settings["train"]["epochs"] = 2
-        settings["train"]["batch"] = 1
+    settings: dict = {"train": RECIPE | {"epochs": 2 * max(1, KILLS // 5) + 2, "batch": 10, "learning_rate": 5e-3}}
+    if moment == "first epoch":
+        settings["train"] |= {"epochs": 2, "batch": 1}
     teacher = None
-    if kind == "distillation":
-        teacher = trained(tiny, tiny.run("big", train=RECIPE | {"epochs": 1})) / "weights.safetensors"
-        settings["distill"] = {**DISTILL, "features": "reconstruction"}
-    runs = [tiny.run(name, teacher and teacher.with_name("run.json"), model="net", **settings) for name in ("a", "b")]
-    assert sha256(runs[0]) == sha256(runs[1])
-    assert ended(tiny, runs[0], teacher, None, 0) == 0
-    kills, drawn = 0, KINDS.index(kind)
+    if moment == "distillation":
+        teacher = train_run(tiny, tiny.run("big", train=RECIPE | {"epochs": 1})) / "weights.safetensors"
+        settings["distill"] = DISTILL
+    whole, killed = (
+        tiny.run(name, teacher and teacher.with_name("run.json"), model="net", **settings) for name in ("a", "b")
+    )
+    assert sha256(whole) == sha256(killed)
+    assert run_attempt(tiny, whole, teacher) == 0
+    kills, seed = 0, MOMENTS.index(moment)
     while kills < KILLS:
-        drawn += len(KINDS)
-        code = ended(tiny, runs[1], teacher, kind, drawn)
+        seed += len(MOMENTS)
+        code = run_attempt(tiny, killed, teacher, moment, seed)
         kills += code == -signal.SIGKILL
-        assert code in (0, -signal.SIGKILL) and drawn < 2000
-        if code == 0:  # it got through: from the start again
-            for path in runs[1].parent.glob("*[!n]"):
+        assert code in (0, -signal.SIGKILL)
+        assert seed < 2000
+        if code == 0:  # it ended before it was killed: start again
+            for path in killed.parent.glob("*[!n]"):
                 path.unlink()
-    assert ended(tiny, runs[1], teacher, None, 0) == 0
-    assert sha256(runs[0].with_name(FILES[0])) == sha256(runs[1].with_name(FILES[0]))
-    histories = [list(csv.DictReader(run.with_name(FILES[1]).open())) for run in runs]
-    assert [line | {"seconds": ""} for line in histories[0]] == [line | {"seconds": ""} for line in histories[1]]
-    assert not [path for path in runs[1].parent.iterdir() if path.name.startswith((".", "refused"))]
+    assert run_attempt(tiny, killed, teacher) == 0
+    assert whole.with_name(FILES[0]).read_bytes() == killed.with_name(FILES[0]).read_bytes()
+    lines, resumed = (list(csv.DictReader(run.with_name(FILES[1]).open())) for run in (whole, killed))
+    assert [line | {"seconds": ""} for line in lines] == [line | {"seconds": ""} for line in resumed]
+    assert not [path for path in killed.parent.iterdir() if path.name.startswith((".", "refused"))]
 
 
-def state_of(run: Path) -> Path:
+def find_state(run: Path) -> Path:
+    """Return the state file of a run, of which there is one."""
     (path,) = run.parent.glob("state-*.safetensors")
     return path
 
 
-def stopped(tiny, run: Path, monkeypatch, teacher: Path | None = None) -> None:
-    """Train a run up to its tenth step and stop it there, with a state of the ninth."""
+class Stop(Exception):
+    pass
 
-    class Stop(Exception):
-        pass
+
+def stop_at_step_10(tiny, run: Path, monkeypatch, teacher: Path | None = None) -> None:
+    """Train until the tenth step and stop there, with a state of the ninth."""
 
     def stop(_):
         raise Stop
 
     with monkeypatch.context() as patch:
-        patch.setattr(lkca.training.resume, "EVERY", 0)
-        countdown_in(patch, lkca.training.train.Steps, "step", 10, stop)
+        patch.setattr(lkca.training.resume, "CHECKPOINT_SECONDS", 0)
+        replace_call_once(patch, lkca.training.progress.ProgressDisplay, "step", 10, stop)
         with pytest.raises(Stop):
-            trained(tiny, run, teacher)
+            train_run(tiny, run, teacher)
 
 
-def countdown_in(patch, module, name, calls, last) -> None:
-    patch.setattr(module, name, getattr(module, name))  # to have it back
-    countdown(module, name, calls, last)
+def replace_call_once(patch, owner, name, number, replacement) -> None:
+    """Call `replace_call`, which `patch` undoes."""
+    patch.setattr(owner, name, getattr(owner, name))
+    replace_call(owner, name, number, replacement)
 
 
-def test_a_stopped_training_goes_on_and_says_so(tiny, monkeypatch, capsys):
+def test_stopped_training_resumes_with_message(tiny, monkeypatch, capsys):
     run = tiny.run("net")
-    stopped(tiny, run, monkeypatch)
-    assert sorted(path.name for path in run.parent.iterdir()) == ["run.json", state_of(run).name]
-    trained(tiny, run)
-    assert "tiny x4 net seed 0: goes on from epoch 1, step 10" in capsys.readouterr().out
+    stop_at_step_10(tiny, run, monkeypatch)
+    assert sorted(path.name for path in run.parent.iterdir()) == ["run.json", find_state(run).name]
+    train_run(tiny, run)
+    assert "tiny x4 net seed 0: resumes from epoch 1, step 10" in capsys.readouterr().out
 
 
-def test_lost_outputs_of_a_finished_training_are_written_again_without_training(tiny, monkeypatch, capsys):
+def test_deleted_outputs_are_written_without_training(tiny, monkeypatch, capsys):
     run = tiny.run("net")
-    trained(tiny, run)
+    train_run(tiny, run)
     before = {name: run.with_name(name).read_bytes() for name in FILES}
     for name in FILES:
         run.with_name(name).unlink()
-    monkeypatch.setattr(lkca.training.train, "objective", None)
-    trained(tiny, run)
+    monkeypatch.setattr(lkca.training.train, "compute_losses", None)
+    train_run(tiny, run)
     assert {name: run.with_name(name).read_bytes() for name in FILES} == before
-    assert f"was trained before; to train it again delete {state_of(run)}" in capsys.readouterr().out
-    weights, state = (path.stat().st_size for path in (run.with_name(FILES[0]), state_of(run)))
-    assert state < 1.2 * weights  # what only goes on is gone
+    assert f"already trained; to train it again, delete {find_state(run)}" in capsys.readouterr().out
+    weights, state = (path.stat().st_size for path in (run.with_name(FILES[0]), find_state(run)))
+    assert state < 1.2 * weights  # without the optimiser
 
 
-def test_other_settings_start_anew_and_the_old_ones_go_on(tiny, monkeypatch, capsys):
+def test_restored_setting_resumes_its_training(tiny, monkeypatch, capsys):
     run = tiny.run("net")
-    stopped(tiny, run, monkeypatch)
-    old = state_of(run)
+    stop_at_step_10(tiny, run, monkeypatch)
+    old = find_state(run)
     tiny.run("net", train=RECIPE | {"learning_rate": 1e-3})
-    stopped(tiny, run, monkeypatch)
-    assert "goes on" not in capsys.readouterr().out
+    stop_at_step_10(tiny, run, monkeypatch)
+    assert "resumes" not in capsys.readouterr().out
     tiny.run("net")
-    trained(tiny, run)
-    assert "goes on from epoch 1, step 10" in capsys.readouterr().out
-    assert state_of(run) == old  # what has become of no use is gone
+    train_run(tiny, run)
+    assert "resumes from epoch 1, step 10" in capsys.readouterr().out
+    assert find_state(run) == old  # the other one is deleted
 
 
-def test_another_teacher_makes_another_student(tiny, monkeypatch, capsys):
-    """Its run.json may be the same: a teacher trained on another machine has other weights."""
-    teacher = trained(tiny, tiny.run("big")) / "weights.safetensors"
-    distill = {**DISTILL, "features": "reconstruction"}
-    run = tiny.run("student", teacher.with_name("run.json"), distill=distill)
-    stopped(tiny, run, monkeypatch, teacher)
+def test_other_teacher_starts_new_training(tiny, monkeypatch, capsys):
+    """The run.json may be the same: a teacher trained on another machine has other weights."""
+    teacher = train_run(tiny, tiny.run("big")) / "weights.safetensors"
+    run = tiny.run("student", teacher.with_name("run.json"), distill=DISTILL)
+    stop_at_step_10(tiny, run, monkeypatch, teacher)
     weights = {name: weight + 1e-3 for name, weight in load_file(teacher).items()}
-    lkca.training.checkpoint.save(teacher, weights, sha256(teacher.with_name("run.json")), 1)
+    save_weights(teacher, weights, sha256(teacher.with_name("run.json")), 1)
     capsys.readouterr()
-    trained(tiny, run, teacher)
-    assert "goes on" not in capsys.readouterr().out
+    train_run(tiny, run, teacher)
+    assert "resumes" not in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("damage", ["short", "one byte", "no state", "of another run", "of another version"])
-def test_a_state_that_is_damaged_or_of_another_run_is_put_aside(tiny, monkeypatch, capsys, damage):
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        ("short", ""),
+        ("one bit", "checksum"),
+        ("no safetensors", ""),
+        ("other run", "another run"),
+        ("other layout", "another version"),
+    ],
+)
+def test_unusable_state_is_moved_away(tiny, monkeypatch, capsys, damage, reason):
     run = tiny.run("net")
-    stopped(tiny, run, monkeypatch)
-    state = state_of(run)
+    stop_at_step_10(tiny, run, monkeypatch)
+    state = find_state(run)
     content = bytearray(state.read_bytes())
     if damage == "short":
         content = content[:-100]
-    elif damage == "one byte":
+    elif damage == "one bit":
         content[-100] ^= 1
-    elif damage == "no state":
-        content = b"nothing"
-    elif damage == "of another version":
-        monkeypatch.setattr(lkca.training.resume, "LAYOUT", "2")
+    elif damage == "no safetensors":
+        content = bytearray(b"nothing")
+    elif damage == "other layout":
+        monkeypatch.setattr(lkca.training.resume, "LAYOUT", "0")
     else:
         other = tiny.run("other", seed=1)
-        stopped(tiny, other, monkeypatch)
-        content = state_of(other).read_bytes()
+        stop_at_step_10(tiny, other, monkeypatch)
+        content = bytearray(find_state(other).read_bytes())
     state.write_bytes(content)
-    trained(tiny, run)
-    said = capsys.readouterr().out
-    assert f"{state} cannot be gone on from" in said and "goes on from" not in said
+    train_run(tiny, run)
+    output = capsys.readouterr().out
+    assert f"cannot resume from {state} (" in output
+    assert reason in output
+    assert "resumes from" not in output
     assert state.with_name(f"refused-{state.name}").read_bytes() == content
-    assert ("another run" in said) == (damage == "of another run")
 
 
-def test_a_network_that_diverges_later_keeps_its_last_good_state(tiny, monkeypatch):
-    """The weights become infinite in step 12; nothing was saved since step 11, and the sentence says where that is."""
+def test_divergence_keeps_last_good_state(tiny, monkeypatch):
+    """The weights become infinite in step 12; the state is of step 11, and the message says where it is."""
     run = tiny.run("net")
-    monkeypatch.setattr(lkca.training.resume, "EVERY", 0)
-    with monkeypatch.context() as patch, pytest.raises(LkcaError) as caught:
-        step = torch.optim.Adam.step
+    monkeypatch.setattr(lkca.training.resume, "CHECKPOINT_SECONDS", 0)
+    step = torch.optim.Adam.step
 
-        def poison(self, *args, **options):
-            step(self, *args, **options)
-            self.param_groups[0]["params"][0].data.fill_(float("inf"))
+    def poison(self, *args, **options):
+        step(self, *args, **options)
+        self.param_groups[0]["params"][0].data.fill_(float("inf"))
 
-        patch.setattr(torch.optim.Adam, "step", step)
-        countdown(torch.optim.Adam, "step", 12, poison)
-        trained(tiny, run)
-    message = (
-        f"{run}: the loss is no number any more in epoch 1, step 12: lower train.learning_rate; the last good state"
-    )
-    assert str(caught.value) == f"{message} is {state_of(run)}."
-    with safe_open(state_of(run), "pt") as file:
-        assert json.loads(file.metadata()["facts"])["step"] == 11
+    with monkeypatch.context() as patch:
+        replace_call_once(patch, torch.optim.Adam, "step", 12, poison)
+        with pytest.raises(Diverged, match="epoch 1, step 12 .*head.weight became infinite") as caught:
+            train_run(tiny, run)
+    assert f"the last good state is {find_state(run)}" in str(caught.value)
+    with safe_open(find_state(run), "pt") as file:
+        assert json.loads(file.metadata()["progress"])["step"] == 11
         assert all(file.get_tensor(name).isfinite().all() for name in file.keys())  # noqa: SIM118
     assert not run.with_name(FILES[0]).exists()
 
 
-def test_reconstructions_that_are_nothing_like_the_truth_end_a_training(tiny, monkeypatch):
-    monkeypatch.setattr(lkca.training.train.losses, "l1", lambda sr, hr: (sr - hr).abs().mean() + 1.5)
-    with pytest.raises(LkcaError, match="further from the truth than white is from black in epoch 1, step"):
-        trained(tiny, tiny.run("net"))
-
-
-def test_two_processes_never_train_the_same_run_together(tiny):
-    """The second waits, finds the first one's result and takes it."""
+@pytest.mark.slow
+def test_two_processes_do_not_train_same_run(tiny):
+    """The second waits and takes the result of the first."""
     run = tiny.run("net", train=RECIPE | {"epochs": 10})
-    files = {"scene": tiny.scene, "split": tiny.split}
-    both = [FORK.Process(target=attempt, args=(files, run, None, None, i)) for i in range(2)]
-    for process in both:
-        process.start()
-    for process in both:
+    processes = [start_attempt(tiny, run, None, None, seed) for seed in range(2)]
+    for process in processes:
         process.join()
         assert process.exitcode == 0
     assert len((run.parent / "history.csv").read_text().splitlines()) == 11
-    assert sorted(path.name for path in run.parent.iterdir()) == sorted([*FILES, "run.json", state_of(run).name])
+    assert sorted(path.name for path in run.parent.iterdir()) == sorted([*FILES, "run.json", find_state(run).name])
 
 
-def test_several_processes_train_the_network_that_one_would(tiny, monkeypatch):
-    """Two share each batch of 33, in two parts each; sums come in another order, so bits differ. Without drop path."""
+@pytest.mark.slow
+def test_two_processes_train_same_network_as_one(tiny, monkeypatch):
+    """They divide each batch of 33, with two micro-batches each. Sums have another order, so the bits differ."""
     args = {"width": 16, "blocks": 2, "drop_path": 0.0}
     runs = [tiny.run(name, model="net", args=args, train=RECIPE | {"batch": 33}) for name in ("one", "two")]
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    for run, cards in zip(runs, (1, 2), strict=True):
-        train(run, tiny.scene, tiny.split, None, *(run.with_name(name) for name in FILES), cards)
+    for run, gpus in zip(runs, (1, 2), strict=True):
+        train_run(tiny, run, gpus=gpus)
     one, two = (load_file(run.with_name(FILES[0])) for run in runs)
-    start = lkca.training.train.seeded(read_run(runs[0])).state_dict()
+    start = build_initial_network(read_run(runs[0])).state_dict()
     for name in one:
         assert torch.allclose(one[name], two[name], rtol=0, atol=0.02 * (one[name] - start[name]).abs().max().item())
     first, second = ([float(line["loss"]) for line in csv.DictReader(run.with_name(FILES[1]).open())] for run in runs)
     assert first == pytest.approx(second, rel=1e-4)
 
 
-def test_a_state_that_cannot_be_read_now_is_left_as_it_is(tiny, monkeypatch):
-    """A file system of a network that is away for a moment must not cost days."""
+def test_unreadable_state_is_kept(tiny, monkeypatch):
+    """A network file system that is away for a moment must not cost days of training."""
     run = tiny.run("net")
-    stopped(tiny, run, monkeypatch)
-    before = state_of(run).read_bytes()
+    stop_at_step_10(tiny, run, monkeypatch)
+    before = find_state(run).read_bytes()
 
-    def away(*_):
+    def fail(*_):
         raise OSError(5, "Input/output error")
 
-    with monkeypatch.context() as patch, pytest.raises(LkcaError, match="cannot be read .*: try again"):
-        patch.setattr(lkca.training.resume, "safe_open", away)
-        trained(tiny, run)
-    assert state_of(run).read_bytes() == before
+    with monkeypatch.context() as patch, pytest.raises(ResourceError, match="cannot be read .*: try again"):
+        patch.setattr(lkca.training.resume, "safe_open", fail)
+        train_run(tiny, run)
+    assert find_state(run).read_bytes() == before
 
 
-def test_a_full_disk_ends_in_one_sentence_and_costs_nothing(tiny, monkeypatch):
+def test_full_disk_keeps_last_state(tiny, monkeypatch):
     run = tiny.run("net")
-    stopped(tiny, run, monkeypatch)
-    before = state_of(run).read_bytes()
+    stop_at_step_10(tiny, run, monkeypatch)
+    before = find_state(run).read_bytes()
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    monkeypatch.setattr(lkca.training.resume, "EVERY", 0)
+    monkeypatch.setattr(lkca.training.resume, "CHECKPOINT_SECONDS", 0)
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, hard))
     try:
-        with pytest.raises(LkcaError, match="cannot be written"):
-            trained(tiny, run)
+        with pytest.raises(LkcaError, match="state-.* cannot be written"):
+            train_run(tiny, run)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert state_of(run).read_bytes() == before
-    assert sorted(path.name for path in run.parent.iterdir()) == ["run.json", state_of(run).name]
+    assert find_state(run).read_bytes() == before
+    assert sorted(path.name for path in run.parent.iterdir()) == ["run.json", find_state(run).name]
 
 
-def test_several_processes_end_with_the_one_that_started_them(tiny):
-    """Killed alone: it held the cards and the lock."""
+@pytest.mark.slow
+def test_processes_end_with_their_parent(tiny):
+    """Only the parent is killed, which holds the GPUs and the lock."""
     run = tiny.run("net", train=RECIPE | {"epochs": 1000})
-    words = ["--run", run, "--scene", tiny.scene, "--split", tiny.split]
-    words += ["--out", run.with_name(FILES[0]), "--history", run.with_name(FILES[1]), "--gpus", "2"]
-    command = [sys.executable, "-m", "lkca", "train", *map(str, words)]
+    options = ["--run", run, "--scene", tiny.scene, "--split", tiny.split]
+    options += ["--out", run.with_name(FILES[0]), "--history", run.with_name(FILES[1]), "--gpus", "2"]
+    command = [sys.executable, "-m", "lkca", "train", *map(str, options)]
     process = subprocess.Popen(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE, text=True)
     assert "epoch 1/1000" in process.stdout.readline()
-    family = psutil.Process(process.pid).children(recursive=True)
-    assert len(family) >= 3
+    children = psutil.Process(process.pid).children(recursive=True)
+    assert len(children) >= 3
     process.kill()
     process.wait()
-    assert not psutil.wait_procs(family, timeout=20)[1]
+    assert not psutil.wait_procs(children, timeout=20)[1]
 
 
-def test_curves_in_tensorboard(tiny, monkeypatch, tmp_path):
-    """A training that was stopped goes on in the same curve."""
+def test_tensorboard_curves_of_resumed_training(tiny, monkeypatch, tmp_path):
+    """They are those of one training."""
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     monkeypatch.setenv("LKCA_TENSORBOARD", str(tmp_path / "board"))
     run = tiny.run("net", train=RECIPE | {"epochs": 3})
-    stopped(tiny, run, monkeypatch)
-    trained(tiny, run)
+    stop_at_step_10(tiny, run, monkeypatch)
+    train_run(tiny, run)
     events = accumulator.EventAccumulator(str(tmp_path / "board/tiny_x4_net_seed_0"))
     events.Reload()
     lines = list(csv.DictReader(run.with_name("history.csv").open()))
     for name in ("loss", "val_mpsnr", "learning_rate"):
-        drawn = events.Scalars(name)
-        assert [event.step for event in drawn] == [1, 2, 3]
-        assert [event.value for event in drawn] == pytest.approx([float(line[name]) for line in lines])
+        curve = events.Scalars(name)
+        assert [event.step for event in curve] == [1, 2, 3]
+        assert [event.value for event in curve] == pytest.approx([float(line[name]) for line in lines])

@@ -10,15 +10,15 @@ from lkca.config.run import read_run
 from lkca.core.files import sha256
 from lkca.errors import ConfigError
 from lkca.scoring.singular_values import effective_rank, singular_values, spectrum
-from lkca.training import checkpoint
-from lkca.training.train import network
+from lkca.training.checkpoint import save_weights
+from lkca.training.networks import build_network
 
 
 def run_spectrum(run):
     """Return the layers of the spectrum of an untrained network."""
     torch.manual_seed(1)
     weights, out = run.with_name("weights.safetensors"), run.with_name("spectrum.json")
-    checkpoint.save(weights, network(read_run(run)).state_dict(), sha256(run), 1)
+    save_weights(weights, build_network(read_run(run)).state_dict(), sha256(run), 1)
     spectrum(run, weights, out)
     return json.loads(out.read_text())["layers"]
 

@@ -211,7 +211,12 @@ def test_a_workflow_killed_five_times_ends_with_the_same_tables(finished, tmp_pa
         overlay, target, root, seconds = TINY[1], "table_IV", "results/tiny", 2.5
         reference, killed = finished, copy_checkout(tmp_path / "killed")
         # It saves after each step, which lasts three seconds: trainings of two steps do not end before five kills.
-        edit(killed, "lkca/training/resume.py", "monotonic() - self.saved >= EVERY", "not __import__('time').sleep(3)")
+        edit(
+            killed,
+            "lkca/training/resume.py",
+            "monotonic() - self.saved_at >= CHECKPOINT_SECONDS",
+            "not __import__('time').sleep(3)",
+        )
     command = ["snakemake", "--cores", "all", "--configfile", "config.yaml", overlay, "--", target]
     quiet = {"env": ENVIRONMENT, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     draw, states = random.Random(4), set()

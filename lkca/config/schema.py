@@ -325,6 +325,11 @@ class RunConfig(Settings):
     split_sha256: str
     teacher_sha256: str | None
 
+    @property
+    def label(self) -> str:
+        """The run in words, for logs."""
+        return RunKey(self.scene, self.scale, self.model, self.seed).label
+
 
 class Experiment(Settings):
     """The whole of config.yaml.

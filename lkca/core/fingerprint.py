@@ -60,7 +60,7 @@ PLUMBING = {
             "validate",
         )
     ),
-    *(f"lkca.training.{name}" for name in ("checkpoint", "progress", "resume")),
+    *(f"lkca.training.{name}" for name in ("checkpoint", "divergence", "progress", "resume")),
     "lkca.pipeline.records",
 }
 # Tables of which a step uses one entry at most, which is among its settings or its roots.

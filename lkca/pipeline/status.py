@@ -103,8 +103,12 @@ def _read_status(results: Results, run: RunKey) -> Status:
         return Status("done", int(last["steps"]), float(last["seconds"]))
     key = {"run_sha256": sha256(run_file), "code": job.code().digest}
     metadata = [_read_metadata(path) for path in run_file.parent.glob(STATE_PATTERN)]
-    saved = [json.loads(state["facts"]) for state in metadata if key.items() <= state.items()]
-    steps, seconds = max(((s["epoch"] * s["steps"] + s["step"], s["seconds"]) for s in saved), default=(0, 0.0))
+    saved = [
+        json.loads(state["progress"])
+        for state in metadata
+        if key.items() <= state.items() and "progress" in state  # else another version of lkca has saved it
+    ]
+    steps, seconds = max(((s["epoch"] * s["steps_per_epoch"] + s["step"], s["seconds"]) for s in saved), default=(0, 0.0))
     if _is_locked(lock_path(run_file.with_name(WEIGHTS_FILE))):
         return Status("running", steps, seconds)
     return Status("interrupted" if saved else "waiting", steps, seconds)

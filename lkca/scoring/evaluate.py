@@ -19,8 +19,9 @@ from lkca.errors import ConfigError, StaleInput
 from lkca.models.cost import macs, parameters
 from lkca.models.layers import upsamplers
 from lkca.scoring.metrics import absolute_error, edges, scores
-from lkca.training import checkpoint
-from lkca.training.train import network, steps_of_all_patches
+from lkca.training.checkpoint import load_weights
+from lkca.training.networks import build_network
+from lkca.training.schedule import steps_for_all_patches
 
 GRID_SIDE = 12  # pixels whose spectra are stored, on a side of their grid
 
@@ -65,9 +66,9 @@ def evaluate(
     if not 0 <= image < len(windows["test"]):
         raise ConfigError(f"--image {image}: {split} has no such test image: use 0 to {len(windows['test']) - 1}.")
     device = default_device()
-    net, epoch = network(settings).to(device).eval(), None
+    net, epoch = build_network(settings).to(device).eval(), None
     if weights:
-        epoch = checkpoint.load(weights, net, sha256(run))
+        epoch = load_weights(weights, net, sha256(run))
     epochs = read_csv(history) if history else []
     steps = int(epochs[-1]["steps"]) if epochs else 0
     cube = patches.load_scene(scene, settings.scene_sha256, device)
@@ -87,7 +88,7 @@ def evaluate(
         "upsampler_params": sum(map(parameters, upsamplers(net).values())),
         "macs": macs(net, settings.bands),
         "steps": steps,
-        "untrained": settings.train is not None and steps < steps_of_all_patches(settings.train, windows),
+        "untrained": settings.train is not None and steps < steps_for_all_patches(settings.train, windows),
         "epoch": epoch,
         "seconds": {"training": float(epochs[-1]["seconds"]) if epochs else 0, "evaluation": monotonic() - start},
         "mean": {name: float(np.mean([each["scores"][name] for each in images])) for name in images[0]["scores"]},

@@ -9,8 +9,8 @@ from lkca.config.run import read_run
 from lkca.core.files import sha256, write_json
 from lkca.errors import ConfigError
 from lkca.models.layers import upsamplers
-from lkca.training import checkpoint
-from lkca.training.train import network
+from lkca.training.checkpoint import load_weights
+from lkca.training.networks import build_network
 
 
 def spectrum(run: Path, weights: Path, out: Path) -> None:
@@ -31,8 +31,8 @@ def spectrum(run: Path, weights: Path, out: Path) -> None:
     settings = read_run(run)
     if settings.upsampler is None:
         raise ConfigError(f"{run}: {settings.arch} has no learnable upsampling layer: use another model in the figure.")
-    net = network(settings)
-    checkpoint.load(weights, net, sha256(run))
+    net = build_network(settings)
+    load_weights(weights, net, sha256(run))
     torch.manual_seed(settings.seed)
     layers = []
     for name, layer in upsamplers(net).items():

@@ -1,29 +1,34 @@
-"""How far a training is: a bar in a terminal, a line an epoch in a log and, if it is wanted, curves in TensorBoard."""
+"""Show the progress of a training: a bar in a terminal, a line an epoch in a log, curves in TensorBoard if wanted."""
 
 import os
 from datetime import timedelta
 from time import monotonic
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from lkca.errors import LkcaError
+from lkca.errors import ConfigError, ResourceError
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+CURVES = ("loss", "loss_h", "loss_kd", "val_l1", "val_mpsnr", "learning_rate")  # columns of history.csv in TensorBoard
 
 
-class Steps:
-    """Counts the steps of a training and tells what its epochs brought.
+class ProgressDisplay:
+    """Shows the steps and epochs of a training.
 
     Args:
-        name: What is trained.
-        epochs: How many epochs.
-        steps: How many steps an epoch has.
-        done: How many steps were done before, in all.
-        shown: Whether this process tells of it; of several that train together one does.
+        label: Label of the run.
+        epochs: Epochs of the whole training.
+        steps_per_epoch: Steps of an epoch.
+        done: Steps that are done already, in all.
+        visible: Whether this process shows anything; of several that train together one does.
     """
 
-    def __init__(self, name: str, epochs: int, steps: int, done: int, shown: bool) -> None:
+    def __init__(self, label: str, epochs: int, steps_per_epoch: int, done: int, visible: bool) -> None:
         self.console = Console()
         self.bar = Progress(
             TextColumn("{task.description}"),
@@ -31,12 +36,13 @@ class Steps:
             TextColumn("{task.completed}/{task.total} steps"),
             TimeRemainingColumn(),
             console=self.console,
-            disable=not (shown and self.console.is_terminal),
+            disable=not (visible and self.console.is_terminal),
         )
-        self.task = self.bar.add_task(name, total=epochs * steps, completed=done)
-        self.name, self.epochs, self.steps, self.shown = name, epochs, steps, shown
-        self.done, self.before, self.began = done, done, monotonic()
-        self.board = _tensorboard(name, done // steps) if shown else None
+        self.total = epochs * steps_per_epoch
+        self.task = self.bar.add_task(label, total=self.total, completed=done)
+        self.label, self.epochs, self.visible = label, epochs, visible
+        self.done, self.done_before, self.started_at = done, done, monotonic()
+        self.writer = _open_tensorboard(label, done // steps_per_epoch) if visible else None
 
     def __enter__(self) -> Self:
         self.bar.start()
@@ -44,35 +50,44 @@ class Steps:
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.bar.stop()
-        if self.board:
-            self.board.close()
+        if self.writer:
+            self.writer.close()
 
     def step(self) -> None:
-        """One step is done."""
+        """Count a step."""
         self.done += 1
         self.bar.advance(self.task)
 
     def epoch(self, line: dict[str, Any]) -> None:
-        """An epoch is done: its line of the history."""
-        number, text = line["epoch"], "loss {loss:.5f}, validation {val_mpsnr:.3f} dB".format(**line)
-        if self.board:
-            for name in ("loss", "loss_h", "loss_kd", "val_l1", "val_mpsnr", "learning_rate"):
+        """Show an epoch.
+
+        Args:
+            line: Its line of history.csv, by column.
+        """
+        number, scores = line["epoch"], "loss {loss:.5f}, validation {val_mpsnr:.3f} dB".format(**line)
+        if self.writer:
+            for name in CURVES:
                 if line[name] != "":
-                    self.board.add_scalar(name, line[name], number)
-            self.board.flush()
+                    self.writer.add_scalar(name, line[name], number)
+            self.writer.flush()
         if self.console.is_terminal:
-            self.bar.update(self.task, description=f"{self.name}: {text}")
-        elif self.shown:
-            pace = (monotonic() - self.began) / max(1, self.done - self.before)
-            left = timedelta(seconds=round(pace * (self.epochs * self.steps - self.done)))
-            print(f"{self.name}: epoch {number}/{self.epochs}, {text}, {left} left", flush=True)
+            self.bar.update(self.task, description=f"{self.label}: {scores}")
+        elif self.visible:
+            seconds_per_step = (monotonic() - self.started_at) / max(1, self.done - self.done_before)
+            left = timedelta(seconds=round(seconds_per_step * (self.total - self.done)))
+            print(f"{self.label}: epoch {number}/{self.epochs}, {scores}, {left} left", flush=True)
 
 
-def _tensorboard(name: str, epochs: int) -> Any:
-    """A writer of curves in a folder of $LKCA_TENSORBOARD, after so many epochs; None where that is not set.
+def _open_tensorboard(label: str, epochs: int) -> "SummaryWriter | None":
+    """Return a writer of curves to a folder in $LKCA_TENSORBOARD; None where that is not set.
+
+    Args:
+        label: Label of the run; names the folder.
+        epochs: Finished epochs. Later points of the curves, which a killed training has written, are removed.
 
     Raises:
-        LkcaError: If TensorBoard is not installed, or nothing can be written there.
+        ConfigError: If TensorBoard is not installed.
+        ResourceError: If the folder cannot be written.
     """
     folder = os.environ.get("LKCA_TENSORBOARD")
     if not folder:
@@ -80,10 +95,12 @@ def _tensorboard(name: str, epochs: int) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
 
-        return SummaryWriter(os.path.join(folder, name.replace(" ", "_")), purge_step=epochs + 1)
+        return SummaryWriter(os.path.join(folder, label.replace(" ", "_")), purge_step=epochs + 1)
     except OSError as error:
-        raise LkcaError(f"LKCA_TENSORBOARD: {folder} cannot be written ({error.strerror}): name a folder.") from error
+        raise ResourceError(
+            f"LKCA_TENSORBOARD: {folder} cannot be written ({error.strerror}): choose another folder."
+        ) from error
     except ImportError as error:
-        raise LkcaError(
-            "LKCA_TENSORBOARD is set and TensorBoard is not installed: give pip install tensorboard, or unset it."
+        raise ConfigError(
+            "LKCA_TENSORBOARD is set and TensorBoard is not installed: run pip install tensorboard, or unset it."
         ) from error

@@ -1,9 +1,9 @@
-"""The state of a training: whoever kills it, at whatever moment, it goes on as if nothing had happened.
+"""The saved state of a training, from which a killed training resumes with the same bits.
 
-It lies beside the outputs of a run and is none of them, since Snakemake deletes outputs before each start. Its name
-holds a hash of what the training depends on: with other settings a run finds no state, and with the old ones its own
-again. Of a finished training weights and history stay, from which lost outputs are made again. Safetensors and JSON: no
-pickle.
+The state file is stored next to the run's outputs but is not declared as one, because Snakemake deletes declared
+outputs before a rerun. Its name contains a hash of everything the training depends on: other settings start a new
+training, and restoring a setting resumes the old one. The state of a finished training keeps its weights and history,
+so that deleted outputs are written again without training. The format is safetensors with JSON metadata, no pickle.
 """
 
 import hashlib
@@ -11,8 +11,8 @@ import json
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from time import monotonic
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -20,165 +20,191 @@ from torch import Tensor, nn
 
 from lkca.core.files import atomic_write, sha256
 from lkca.core.paths import STATE_PATTERN, state_name
-from lkca.errors import LkcaError
-from lkca.training.checkpoint import write
+from lkca.errors import ResourceError
+from lkca.training.checkpoint import write_safetensors
+from lkca.training.distributed import TrainingFiles
 
-LAYOUT = "1"  # of the file; another one where names or meanings of what it holds have changed
-EVERY = 30  # seconds between two savings: what a kill may cost
+LAYOUT = "2"  # version of the file; to be increased when the name or the meaning of anything in it changes
+CHECKPOINT_SECONDS = 30.0  # between two checkpoints: what a kill costs at most
 
 
 @dataclass
-class Progress:
-    """How far a training is, without its tensors."""
-
-    steps: int  # of an epoch
-    epochs: int
-    epoch: int = 0  # epochs that are done
-    step: int = 0  # steps of the next one that are done
-    checked: int = 0  # of its validation patches those that are done, ...
-    val_l1: float = 0.0  # ... and their sums
-    val_mpsnr: float = 0.0
-    least: float | None = None  # the lowest validation L1 of an epoch so far, ...
-    best: int = 0  # ... and which epoch that was, from 1
-    seconds: float = 0.0
-    finished: bool = False
-    rows: list[list] = field(default_factory=list)  # of the history
-
-
-class State:
-    """A training's network and optimiser, its best weights, its sums and its progress, and the file that holds them.
+class TrainingProgress:
+    """How far a training is.
 
     Args:
-        run: Its run.json.
-        teacher: Weights of its teacher, if it has one: another teacher makes another student.
-        codes: Digests of the code that it may be from: that of now, then those that change no numbers.
-        folder: Where the file is to lie.
-        net, optimiser: What is trained; they are changed if there is a file.
-        at: How far that is; where there is a file, its word holds.
+        steps_per_epoch: Optimiser steps of an epoch.
+        epochs: Epochs of the whole training.
+        epoch: Finished epochs.
+        step: Finished steps of the current epoch.
+        num_validated: Validation patches of the current epoch that are done.
+        val_l1_sum: Sum of their L1.
+        val_mpsnr_sum: Sum of their MPSNR, dB.
+        best_val_l1: Lowest validation L1 of an epoch.
+        best_epoch: The epoch that has it, from 1.
+        seconds: Duration of the training up to the last checkpoint, without what kills have cost.
+        finished: Whether all epochs are done.
+        history: Lines of history.csv.
+    """
+
+    steps_per_epoch: int
+    epochs: int
+    epoch: int = 0
+    step: int = 0
+    num_validated: int = 0
+    val_l1_sum: float = 0.0
+    val_mpsnr_sum: float = 0.0
+    best_val_l1: float | None = None
+    best_epoch: int = 0
+    seconds: float = 0.0
+    finished: bool = False
+    history: list[list[Any]] = field(default_factory=list)
+
+
+class TrainingState:
+    """A network in training with everything that its training needs to resume, and the file that holds it.
+
+    Args:
+        files: Files of the training. States are keyed by run.json and the teacher's weights.
+        codes: Digests of the code that may have saved the state: that of now, then others that give the same numbers.
+        network: The network; changed if there is a saved state.
+        optimiser: Its optimiser; likewise.
+        progress: Initial progress; replaced by the saved state, if any.
 
     Attributes:
-        at: How far it is.
-        best: The weights of the best epoch.
-        totals: The sums of the losses over the steps of this epoch, (3,).
+        progress: How far the training is.
+        best_weights: Weights of the best epoch.
+        loss_sums: Sums of the three losses over the steps of the current epoch, (3,).
+        path: The state file.
     """
 
     def __init__(
         self,
-        run: Path,
-        teacher: Path | None,
+        files: TrainingFiles,
         codes: Sequence[str],
-        folder: Path,
-        net: nn.Module,
+        network: nn.Module,
         optimiser: torch.optim.Optimizer,
-        at: Progress,
+        progress: TrainingProgress,
     ) -> None:
-        made_from = {"run_sha256": sha256(run), "teacher_sha256": sha256(teacher) if teacher else ""}
-        every = {folder / _name(whose := made_from | {"code": code}): whose for code in codes}
-        self.path = next((path for path in every if path.exists()), next(iter(every)))
-        self.whose = every[self.path]
-        self.teacher, self.net, self.optimiser, self.at = teacher, net, optimiser, at
-        self.best: dict[str, Tensor] = {}
-        self.totals = torch.zeros(3, device=next(net.parameters()).device)
+        hashes = {"run_sha256": sha256(files.run), "teacher_sha256": sha256(files.teacher) if files.teacher else ""}
+        identities = [hashes | {"code": code} for code in codes]
+        paths = {files.out.with_name(_file_name(identity)): identity for identity in identities}
+        self.path = next((path for path in paths if path.exists()), next(iter(paths)))
+        self.run_identity = paths[self.path]
+        self.network, self.optimiser, self.progress = network, optimiser, progress
+        self.best_weights: dict[str, Tensor] = {}
+        self.loss_sums = torch.zeros(3, device=next(network.parameters()).device)
         if self.path.exists():
             self._load()
-        self.began = self.saved = monotonic()
+        self.resumed_at = self.saved_at = monotonic()
 
-    def due(self) -> bool:
-        """Whether it is time to save."""
-        return monotonic() - self.saved >= EVERY
+    def is_due(self) -> bool:
+        """Return whether it is time for a checkpoint."""
+        return monotonic() - self.saved_at >= CHECKPOINT_SECONDS
 
-    def good(self) -> bool:
-        """Whether losses and weights are numbers."""
-        return bool(self.totals.isfinite().all() and nn.utils.get_total_norm(self.net.parameters()).isfinite())
+    def is_finite(self) -> bool:
+        """Return whether the losses and all weights are finite numbers."""
+        norm = nn.utils.get_total_norm(self.network.parameters())
+        return bool(self.loss_sums.isfinite().all() and norm.isfinite())
 
     def seconds(self) -> float:
-        """The time of the training so far, without what a kill has cost."""
-        return self.at.seconds + monotonic() - self.began
+        """Return the duration of the training so far, without what kills have cost."""
+        return self.progress.seconds + monotonic() - self.resumed_at
 
-    def new_best(self) -> None:
-        """Keep the weights of the epoch that has just ended."""
-        self.best = {name: weight.detach().cpu().clone() for name, weight in self.net.state_dict().items()}
+    def snapshot_best(self) -> None:
+        """Copy the current weights as those of the best epoch."""
+        self.best_weights = {name: weight.detach().cpu().clone() for name, weight in self.network.state_dict().items()}
 
     def save(self) -> None:
-        """Write everything, or of a finished training what its outputs are made of; whole or not at all.
+        """Write the state file atomically. The state of a finished training has the best weights only.
 
         Raises:
             LkcaError: If the file cannot be written.
         """
-        self.at.seconds, self.began = self.seconds(), monotonic()
-        tensors = {f"best.{name}": weight for name, weight in self.best.items()}
-        if not self.at.finished:
-            tensors |= {f"net.{name}": weight for name, weight in self.net.state_dict().items()}
+        self.progress.seconds, self.resumed_at = self.seconds(), monotonic()
+        tensors = {f"best.{name}": weight for name, weight in self.best_weights.items()}
+        if not self.progress.finished:
+            tensors |= {f"net.{name}": weight for name, weight in self.network.state_dict().items()}
             tensors |= {
                 f"optimiser.{i}.{name}": value
                 for i, values in self.optimiser.state_dict()["state"].items()
                 for name, value in values.items()
             }
-            tensors["totals"] = self.totals
+            tensors["loss_sums"] = self.loss_sums
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        facts = json.dumps(asdict(self.at))
+        progress = json.dumps(asdict(self.progress))
+        metadata = {"layout": LAYOUT, "progress": progress, "sha256": _digest(tensors, progress)}
         with atomic_write(self.path, fsync=True) as part:
-            write(tensors, part, self.whose | {"layout": LAYOUT, "facts": facts, "sha256": _digest(tensors, facts)})
+            write_safetensors(part, tensors, self.run_identity | metadata)
 
     def _load(self) -> None:
-        """Take up what was saved last.
-
-        A file that is damaged, of another run or of another version of this class is refused: it is renamed, and a line
-        says so.
+        """Load the state file. A file that is damaged, of another run or of another version is renamed, with a message.
 
         Raises:
-            LkcaError: If the file cannot be read now, which need not be its fault.
+            ResourceError: If the file cannot be read now; a network file system may be away for a moment.
         """
         try:
-            with safe_open(self.path, "pt") as file:
-                metadata = file.metadata() or {}
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
-            if {name: metadata.get(name) for name in self.whose} != self.whose:
-                raise ValueError("it is of another run")
-            if metadata.get("sha256") != _digest(tensors, metadata.get("facts", "")):
-                raise ValueError("it is not what was saved")
-            facts = json.loads(metadata["facts"])
-            if facts.keys() != asdict(self.at).keys() or metadata.get("layout") != LAYOUT:
-                raise ValueError("another version of this program has saved it")
+            tensors, progress = self._read()
         except (SafetensorError, ValueError) as error:
-            aside = self.path.with_name(f"refused-{self.path.name}")
-            with suppress(FileNotFoundError):  # another process that trains with this one was quicker
-                self.path.replace(aside)
-            print(f"{self.path} cannot be gone on from ({error}): it is put aside as {aside.name}.", flush=True)
+            refused = self.path.with_name(f"refused-{self.path.name}")
+            with suppress(FileNotFoundError):  # another process that trains with this one has renamed it
+                self.path.replace(refused)
+            print(f"cannot resume from {self.path} ({error}); moved to {refused.name}", flush=True)
             return
         except OSError as error:
-            raise LkcaError(f"{self.path} cannot be read ({error}): try again, or delete it to start anew.") from error
-        parts: dict[str, dict[str, Tensor]] = {"best": {}, "net": {}, "optimiser": {}}
-        for name, tensor in tensors.items():
-            kind, _, rest = name.partition(".")
-            parts.setdefault(kind, {})[rest] = tensor
-        self.at, self.best = Progress(**facts), parts["best"]
-        if self.at.finished:
+            raise ResourceError(
+                f"{self.path} cannot be read ({error}): try again, or delete it to train from the start."
+            ) from error
+        self.progress = progress
+        self.best_weights = _with_prefix(tensors, "best.")
+        if progress.finished:
             return
-        self.net.load_state_dict(parts["net"])
-        state: dict[int, dict[str, Tensor]] = {}
-        for name, value in parts["optimiser"].items():
-            i, _, of = name.partition(".")
-            state.setdefault(int(i), {})[of] = value
-        self.optimiser.load_state_dict(self.optimiser.state_dict() | {"state": state})
-        self.totals.copy_(tensors["totals"])
+        self.network.load_state_dict(_with_prefix(tensors, "net."))
+        optimiser_state: dict[int, dict[str, Tensor]] = {}
+        for name, value in _with_prefix(tensors, "optimiser.").items():
+            i, _, key = name.partition(".")
+            optimiser_state.setdefault(int(i), {})[key] = value
+        self.optimiser.load_state_dict(self.optimiser.state_dict() | {"state": optimiser_state})
+        self.loss_sums.copy_(tensors["loss_sums"])
 
-    def forget_others(self) -> None:
-        """Delete the states of trainings with other settings, of which this folder no longer holds the outputs."""
-        for pattern in (STATE_PATTERN, f".{STATE_PATTERN}"):  # the latter was being written when a kill came
+    def _read(self) -> tuple[dict[str, Tensor], TrainingProgress]:
+        """Return the tensors and the progress of the state file.
+
+        Raises:
+            ValueError: If the file is damaged, of another run or of another version.
+        """
+        with safe_open(self.path, "pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+        if {name: metadata.get(name) for name in self.run_identity} != self.run_identity:
+            raise ValueError("it belongs to another run")
+        if metadata.get("layout") != LAYOUT:
+            raise ValueError("another version of lkca has saved it")
+        if metadata.get("sha256") != _digest(tensors, metadata.get("progress", "")):
+            raise ValueError("its checksum is wrong")
+        return tensors, TrainingProgress(**json.loads(metadata["progress"]))
+
+    def delete_stale_states(self) -> None:
+        """Delete states of trainings with other settings, and what a kill has left half-written."""
+        for pattern in (STATE_PATTERN, f".{STATE_PATTERN}"):
             for path in self.path.parent.glob(pattern):
                 if path != self.path:
                     path.unlink(missing_ok=True)
 
 
-def _name(whose: dict[str, str]) -> str:
-    """The name of the file of a training that is made from these."""
-    return state_name(hashlib.sha256(json.dumps(whose).encode()).hexdigest())
+def _file_name(run_identity: dict[str, str]) -> str:
+    """Return the name of the state file."""
+    return state_name(hashlib.sha256(json.dumps(run_identity).encode()).hexdigest())
 
 
-def _digest(tensors: dict[str, Tensor], facts: str) -> str:
-    """A hash of all that is saved: safetensors itself notices a short file, not a wrong byte."""
-    digest = hashlib.sha256(facts.encode())
+def _with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Return the tensors whose names have a prefix, by their names without it."""
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def _digest(tensors: dict[str, Tensor], progress: str) -> str:
+    """Return a checksum of tensors and progress; safetensors notices a short file, but not a flipped bit."""
+    digest = hashlib.sha256(progress.encode())
     for name in sorted(tensors):
         digest.update(name.encode())
         digest.update(tensors[name].reshape(-1).view(torch.uint8).numpy())
