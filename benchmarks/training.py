@@ -54,7 +54,7 @@ from lkca.core.paths import RunGroup
 from lkca.data import splits
 from lkca.data.resize import resize
 from lkca.data.settings import SplitSettings, TestTiles
-from lkca.models.registry import MODELS, build
+from lkca.models.registry import MODELS
 from lkca.training import losses, resume, train
 from lkca.training.checkpoint import load_weights, save_weights
 from lkca.training.networks import build_network
@@ -209,7 +209,7 @@ def plain_step(folder: Path, device: str) -> Callable[[Tensor, Tensor], float]:
     net, guide = plain_network(run).to(device), None
     if run.distill:
         teacher = folder.parents[1] / TEACHER
-        taught, guide = new_network(teacher / "run.json"), plain_network(read_run(teacher / "run.json"))
+        taught, guide = build_network(read_run(teacher / "run.json")), plain_network(read_run(teacher / "run.json"))
         load_weights(teacher / "weights.safetensors", taught, run.teacher_sha256)
         for theirs, mine in zip(guide.parameters(), taught.parameters(), strict=True):
             theirs.data = mine.data.view_as(theirs)
@@ -252,12 +252,6 @@ def plain(folder: Path, turns: Turns) -> None:
         turns.step()
 
 
-def new_network(run: Path) -> nn.Module:
-    """Ours of a run.json, with fresh weights."""
-    of = read_run(run)
-    return build(of.arch, of.bands, of.scale, of.args, of.upsampler)
-
-
 def prepare(folder: Path, e: Experiment) -> None:
     """Make up a scene with its split, stored patches and a teacher that is not just bicubic."""
     rows, columns = np.mgrid[0:288, 0:256].astype(np.float32) / 9
@@ -279,7 +273,7 @@ def prepare(folder: Path, e: Experiment) -> None:
     write_run(folder, TEACHER, e, TEACHER, read_json(folder / "split.json"), {})
     run, weights = folder / TEACHER / "run.json", folder / TEACHER / "weights.safetensors"
     torch.manual_seed(1)
-    teacher = new_network(run)
+    teacher = build_network(read_run(run))
     teacher.upsampler.reset()
     save_weights(weights, teacher.state_dict(), sha256(run), 1)
 

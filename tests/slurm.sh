@@ -171,7 +171,7 @@ saved() { # whether this model is being trained and has saved its state
     [ -n "$(job_of "$1")" ] && compgen -G "$runs/$1/seed*/state-*.safetensors" >/dev/null
 }
 went_on() {
-    grep --quiet "goes on from epoch" "$runs/$1"/seed*/train.log 2>/dev/null
+    grep --quiet "resumes from epoch" "$runs/$1"/seed*/train.log 2>/dev/null
 }
 
 one_saved() { # whether one of the two has; whichever Slurm starts first

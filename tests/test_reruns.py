@@ -456,7 +456,7 @@ def test_adoption(checkout):
     weights = checkout / "results/small/runs/chikusei_x4/vdsr/seed3000/weights.safetensors"
     before = weights.read_bytes()
     weights.unlink()
-    assert "was trained before" in call(checkout, "--", str(weights.relative_to(checkout)))
+    assert "already trained" in call(checkout, "--", str(weights.relative_to(checkout)))
     assert weights.read_bytes() == before
     scores = checkout / SCORES
     scores.unlink()
