@@ -146,8 +146,8 @@ for copy in alone cluster; do
     cp --recursive "$repository"/{lkca,workflow,profiles,Snakefile,config.yaml,environment.yml} "$folder/$copy"
     cp "$repository/tests/tiny.yaml" "$folder/$copy/tests"
     # a state each second: these trainings take seconds
-    sed --in-place 's/^EVERY = [0-9]*/EVERY = 1/' "$folder/$copy/lkca/training/resume.py"
-    grep --quiet '^EVERY = 1 ' "$folder/$copy/lkca/training/resume.py" ||
+    sed --in-place 's/^CHECKPOINT_SECONDS = [0-9.]*/CHECKPOINT_SECONDS = 1/' "$folder/$copy/lkca/training/resume.py"
+    grep --quiet '^CHECKPOINT_SECONDS = 1 ' "$folder/$copy/lkca/training/resume.py" ||
         fail "lkca/training/resume.py does not say any more how often it saves"
 done
 what=(--configfile config.yaml tests/tiny.yaml "$folder/overlay.yaml" -- table_T)

@@ -20,7 +20,8 @@ from lkca.models.registry import class_path
 from lkca.pipeline.estimates import Estimates
 from lkca.pipeline.records import Results
 from lkca.pipeline.status import list_trainings
-from lkca.training.resume import Progress, State
+from lkca.training.distributed import TrainingFiles
+from lkca.training.resume import TrainingProgress, TrainingState
 from tests.conftest import REPOSITORY
 
 CONFIG = yaml.safe_load((REPOSITORY / "config.yaml").read_text())
@@ -72,16 +73,8 @@ def write_training(e, run, steps=226_800, seconds=7200.0, **changes):
 
 def write_state(path, digest, name="state-0.safetensors", epoch=2, step=378, seconds=60.0, arch="lkca"):
     made_from = {"run_sha256": digest, "code": of_step("train", [class_path(arch)]).digest}
-    facts = {
-        "steps": 756,
-        "epochs": 300,
-        "epoch": epoch,
-        "step": step,
-        "seconds": seconds,
-        "finished": False,
-        "rows": [],
-    }
-    save_file({"a": np.zeros(1)}, path.with_name(name), made_from | {"facts": json.dumps(facts)})
+    progress = {"steps_per_epoch": 756, "epoch": epoch, "step": step, "seconds": seconds}
+    save_file({"a": np.zeros(1)}, path.with_name(name), made_from | {"progress": json.dumps(progress)})
 
 
 def by_group(e, tmp_path):
@@ -129,9 +122,10 @@ def test_state_file_of_a_training_is_read(paper, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     path = write_run_file(paper, RunKey("chikusei", 4, "lkca", 3000))
     net = torch.nn.Linear(2, 2)
-    at = Progress(756, 300, epoch=3, step=10, seconds=120.0)
+    progress = TrainingProgress(756, 300, epoch=3, step=10, seconds=120.0)
+    files = TrainingFiles(path, path, path, None, path.with_name("weights.safetensors"), path.with_name("history.csv"))
     codes = [of_step("train", [class_path("lkca")]).digest]
-    State(path, None, codes, path.parent, net, torch.optim.Adam(net.parameters()), at).save()
+    TrainingState(files, codes, net, torch.optim.Adam(net.parameters()), progress).save()
     training = by_group(paper, tmp_path)["chikusei", 4, "lkca"]
     assert (training.state, training.steps_done, round(training.seconds_spent)) == ("interrupted", 3 * 756 + 10, 120)
 

@@ -108,7 +108,9 @@ def _read_status(results: Results, run: RunKey) -> Status:
         for state in metadata
         if key.items() <= state.items() and "progress" in state  # else another version of lkca has saved it
     ]
-    steps, seconds = max(((s["epoch"] * s["steps_per_epoch"] + s["step"], s["seconds"]) for s in saved), default=(0, 0.0))
+    steps, seconds = max(
+        ((s["epoch"] * s["steps_per_epoch"] + s["step"], s["seconds"]) for s in saved), default=(0, 0.0)
+    )
     if _is_locked(lock_path(run_file.with_name(WEIGHTS_FILE))):
         return Status("running", steps, seconds)
     return Status("interrupted" if saved else "waiting", steps, seconds)
