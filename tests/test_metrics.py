@@ -20,7 +20,7 @@ EACH = pytest.mark.parametrize("score", SCORES.values(), ids=SCORES.keys())
 
 
 def pair():
-    """Return an image with noise that differs between the bands, and the smooth image, whose bands differ in brightness."""
+    """Return a noisy and a smooth image; the bands differ in noise and in brightness."""
     rng = np.random.default_rng(0)
     hr = gaussian_filter(rng.random((6, 40, 32)), (1, 3, 3)) * np.linspace(0.4, 1.6, 6)[:, None, None]
     sr = hr + rng.normal(size=hr.shape) * np.linspace(0.01, 0.05, 6)[:, None, None]
@@ -214,7 +214,7 @@ def masks_without_block(shape, down, across):
 
 
 def reference_scores(sr, hr, mask):
-    """Return the six scores of the pixels of a mask by scikit-image and torchmetrics; MSSIM of the windows around them."""
+    """Return the six scores of a mask by scikit-image and torchmetrics; MSSIM is that of the windows around it."""
     x, y = sr[:, mask], hr[:, mask]
     tx, ty = torch.from_numpy(x), torch.from_numpy(y)
     ssim = [structural_similarity(*bands, data_range=1, full=True)[1] for bands in zip(sr, hr, strict=True)]
