@@ -28,7 +28,7 @@ from lkca.config.schema import Experiment
 from lkca.core.files import json_digest, read_json, sha256, write_json
 from lkca.errors import LkcaError
 from lkca.pipeline.records import Results
-from tests import made_up
+from tests import fake_results
 
 REPOSITORY = Path(__file__).parents[1]
 CORES, SEEDS, EPOCHS = 2, [3000, 3001, 3002], 300
@@ -46,9 +46,9 @@ def make_up(root: Path, e: Experiment) -> int:
     pictures: dict[tuple[str, int, str], Path] = {}
     sizes: dict[tuple[str, int], dict[str, dict[str, int]]] = {}
     for scene in e.scenes:
-        made_up.scene(root, scene)
+        fake_results.write_scene(root, scene)
     for scene, scale, model, seed in e.runs():
-        made_up.split(root, scene, scale)
+        fake_results.write_split(root, scene, scale)
         names = (model, model.removesuffix("_lr"), "lkca")  # the last for the teacher
         like = next(printed[scene, scale, name] for name in names if (scene, scale, name) in printed)
         rng = np.random.default_rng([seed, scale, *scene.encode(), *model.encode()])
@@ -56,12 +56,12 @@ def make_up(root: Path, e: Experiment) -> int:
         test = e.scenes[scene].test
         count = test.rows * test.columns // (test.tile_shape()[0] * test.tile_shape()[1])
         scores = {
-            name: (float(like[name] or made_up.SCORES[name]) * (1 + rng.normal(0, 1e-3, count) * trained)).tolist()
-            for name in made_up.SCORES
+            name: (float(like[name] or fake_results.SCORES[name]) * (1 + rng.normal(0, 1e-3, count) * trained)).tolist()
+            for name in fake_results.SCORES
         }
         size = {"params": int(1e6 * float(like["Param_M"] or 0)), "macs": int(1e9 * float(like["MACs_G"] or 0))}
         sizes.setdefault((scene, scale), {})[model] = size
-        path = made_up.run(
+        path = fake_results.write_run(
             root,
             model,
             scene=scene,

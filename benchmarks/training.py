@@ -260,7 +260,7 @@ def prepare(folder: Path, e: Experiment) -> None:
     cube += np.random.default_rng(0).normal(0, 0.01, cube.shape).astype(np.float32)
     np.save(folder / "scene.npy", cube)
     area = {"use": "both", "row": 0, "rows": 288, "columns": 256, "crop": [0, 288, 0, 256]}
-    scene = {"scene": "made_up", "divisor": 1, "areas": [area], "sha256": sha256(folder / "scene.npy")}
+    scene = {"scene": "fake_results", "divisor": 1, "areas": [area], "sha256": sha256(folder / "scene.npy")}
     write_json(folder / "scene.json", scene | {"shape": cube.shape})
     test = TestTiles(rows=SIDE, columns=SIDE, tile=[SIDE, SIDE])
     grid = SplitSettings(scale=SCALE, size=SIDE, stride=4, sampling="grid", validation=0.01, test=test)

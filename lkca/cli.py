@@ -151,7 +151,7 @@ def _add_jobs(add: Add) -> None:
     c = add("lkca.scoring.benchmark:efficiency", "measure time, memory and energy of networks")
     _add_paths(c, "--settings", "--out")
 
-    c = add("lkca.report.tables:table", "make a table")
+    c = add("lkca.report.tables:write_table", "make a table", "table")
     _add_paths(c, "--settings")
     _add_path_lists(c, "--scores")
     _add_paths(c, "--printed", "--csv", "--markdown", "--latex", "--html", "--verdicts", "--comparisons")
@@ -161,7 +161,7 @@ def _add_jobs(add: Add) -> None:
     _add_path_lists(c, "--scores", "--manifests")
     _add_paths(c, "--printed", "--out", "--markdown")
 
-    c = add("lkca.report.figures:figure", "draw a figure")
+    c = add("lkca.report.figures:draw_figure", "draw a figure", "figure")
     _add_paths(c, "--settings")
     _add_path_lists(c, "--scores", "--spectra", "--images", "--histories", "--efficiency")
     _add_paths(c, "--png", "--pdf")
@@ -171,7 +171,7 @@ def _add_jobs(add: Add) -> None:
     _add_path_lists(c, "--scores", "--spectra")
     _add_paths(c, "--printed", "--out", "--csv")
 
-    c = add("lkca.report.page:report", "make the report")
+    c = add("lkca.report.page:write_report", "make the report", "report")
     _add_paths(c, "--settings")
     _add_path_lists(c, "--scenes", "--splits", "--runs", "--tables", "--figures", "--spectra", "--efficiency")
     _add_paths(c, "--claims", "--printed", "--out", "--provenance")

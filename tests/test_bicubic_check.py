@@ -5,7 +5,7 @@ from math import radians
 from pathlib import Path
 from types import SimpleNamespace
 
-import made_up
+import fake_results
 import numpy as np
 import pytest
 import torch
@@ -191,10 +191,10 @@ def test_seeds_share_a_row_and_other_scenes_have_none(tmp_path):
 def test_stand_ins_get_no_verdict(tmp_path):
     one = printed_runs()[0]
     one["mean"]["SAM"] *= 2
-    done = check(tmp_path, [one], stand_in=made_up.STAND_IN)
+    done = check(tmp_path, [one], stand_in=fake_results.STAND_IN)
     assert done.verdict.startswith("No verdict") and "stand-ins" in done.verdict and "NOT" not in done.verdict
     assert kinds(done.rows["chikusei", 4]) == ["stand-in"]
-    assert made_up.STAND_IN in done.markdown
+    assert fake_results.STAND_IN in done.markdown
     assert done.rows["chikusei", 4]["cells"]["SAM"]["says"] == "off by +3.404"  # the comparison is there
 
 

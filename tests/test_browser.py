@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
 
-import made_up
+import fake_results
 import numpy as np
 import pytest
 from PIL import Image
@@ -20,7 +20,7 @@ BICUBIC, LKCA_LR, LKCA, SSPSR, NOT_RUN, NOT_POSSIBLE = "Bicubic", "LKCA-LR", "LK
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory) -> Path:
-    return made_up.report(tmp_path_factory.mktemp("report"), stand_in=made_up.STAND_IN)
+    return fake_results.write_report(tmp_path_factory.mktemp("report"), stand_in=fake_results.STAND_IN)
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +67,7 @@ def column(page, table: str, number: int) -> list[str]:
 @pytest.mark.parametrize("width", [1280, 400])
 def test_the_report_loads_whole_and_never_scrolls_sideways(visit, width):
     page = visit(width=width)
-    assert page.title() == "A made-up result"
+    assert page.title() == "A fake result"
     assert min(page.evaluate("[...document.images].map((image) => image.naturalWidth)")) > 0
     for summary in page.locator("summary").all():
         summary.click()
@@ -164,7 +164,7 @@ def test_on_paper_there_are_whole_tables_and_figures_and_no_controls(visit):
 
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory) -> Path:
-    return made_up.report(tmp_path_factory.mktemp("hostile"), word=made_up.HOSTILE)
+    return fake_results.write_report(tmp_path_factory.mktemp("hostile"), word=fake_results.HOSTILE)
 
 
 def test_hostile_names_stay_text(visit, hostile):
@@ -172,14 +172,14 @@ def test_hostile_names_stay_text(visit, hostile):
     alarms = []
     page.on("dialog", lambda dialog: (alarms.append(dialog.message), dialog.dismiss()))
     for name in ("left", "right"):
-        page.locator(f"#viewer-{name}").select_option(label=made_up.HOSTILE)
+        page.locator(f"#viewer-{name}").select_option(label=fake_results.HOSTILE)
     page.locator("#table-1 summary").click()
-    page.locator("#table-1 .comparisons select").select_option(label=made_up.HOSTILE)
-    assert page.locator("#viewer-left-name").inner_text().startswith(made_up.HOSTILE)
-    page.locator("#table-1 tbody tr", has_text=made_up.HOSTILE).locator("a").first.click()
+    page.locator("#table-1 .comparisons select").select_option(label=fake_results.HOSTILE)
+    assert page.locator("#viewer-left-name").inner_text().startswith(fake_results.HOSTILE)
+    page.locator("#table-1 tbody tr", has_text=fake_results.HOSTILE).locator("a").first.click()
     page.locator("#run summary").first.click()
-    assert page.locator("#run h2").inner_text() == f"{made_up.HOSTILE} on {made_up.HOSTILE} ×4"
-    assert made_up.HOSTILE in page.locator("#run pre").first.inner_text()
+    assert page.locator("#run h2").inner_text() == f"{fake_results.HOSTILE} on {fake_results.HOSTILE} ×4"
+    assert fake_results.HOSTILE in page.locator("#run pre").first.inner_text()
     assert page.locator("script").count() == 3 and alarms == []
 
 

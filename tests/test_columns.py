@@ -2,7 +2,7 @@
 
 import json
 
-import made_up
+import fake_results
 import numpy as np
 import pytest
 
@@ -35,7 +35,7 @@ def add_bias(path):
 
 
 def test_printed_columns_are_those_of_the_file():
-    header = made_up.PRINTED.read_text().splitlines()[0].split(",")
+    header = fake_results.PRINTED.read_text().splitlines()[0].split(",")
     assert header == ["table", "scene", "scale", "row", *PRINTED_COLUMNS, "note"]
     assert list(table_columns())[: len(PRINTED_COLUMNS)] == list(PRINTED_COLUMNS)
 
@@ -54,12 +54,12 @@ def test_new_score_is_computed(register_bias):
 
 
 def test_new_score_is_in_every_format_of_a_table(tmp_path, register_bias):
-    runs = [made_up.run(tmp_path, model, seed=seed) for model in ("lkca", "vdsr") for seed in (1, 2)]
-    before = made_up.table(tmp_path, runs, seeds=[1, 2])
+    runs = [fake_results.write_run(tmp_path, model, seed=seed) for model in ("lkca", "vdsr") for seed in (1, 2)]
+    before = fake_results.write_table(tmp_path, runs, seeds=[1, 2])
     register_bias()
     for path in runs:
         add_bias(path)
-    after = made_up.table(tmp_path, runs, seeds=[1, 2])
+    after = fake_results.write_table(tmp_path, runs, seeds=[1, 2])
     for suffix, name in (("md", "Mean bias"), ("tex", "Mean bias"), ("html", "Mean bias"), ("csv", "Bias_low")):
         assert name in after[suffix] and name not in before[suffix]
     assert "0.50" in after["md"]  # two decimals
@@ -71,13 +71,13 @@ def test_new_score_is_in_every_format_of_a_table(tmp_path, register_bias):
 
 def test_new_score_changes_nothing_about_print(tmp_path, register_bias, capsys):
     """The checks of the bicubic rows and of printed tables give the same text."""
-    run = made_up.run(tmp_path, "bicubic", steps=0)
-    manifest = made_up.scene(tmp_path)
+    run = fake_results.write_run(tmp_path, "bicubic", steps=0)
+    manifest = fake_results.write_scene(tmp_path)
     settings = BicubicCheckSettings(experiment="demo", scenes={}, stand_in=None, absent={})
 
     def check() -> str:
-        bicubic_check(settings, [run], [manifest], made_up.PRINTED, tmp_path / "out.json", tmp_path / "out.md")
-        assert main(["score-tables", str(made_up.PRINTED)]) == 0
+        bicubic_check(settings, [run], [manifest], fake_results.PRINTED, tmp_path / "out.json", tmp_path / "out.md")
+        assert main(["score-tables", str(fake_results.PRINTED)]) == 0
         return (tmp_path / "out.json").read_text() + capsys.readouterr().out
 
     before = check()

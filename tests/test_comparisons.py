@@ -5,7 +5,7 @@ import json
 from itertools import combinations
 from pathlib import Path
 
-import made_up
+import fake_results
 import numpy as np
 import pytest
 from scipy.stats import ttest_rel
@@ -17,7 +17,7 @@ A, B = [38.0, 41.5, 40.0, 43.0, 39.5], [37.2, 41.0, 39.6, 41.7, 39.2]  # of five
 
 def compare_runs(root: Path, runs: list[Path], **changes) -> list[dict[str, str]]:
     """Return the lines of comparisons.csv."""
-    return list(csv.DictReader(made_up.table(root, runs, **changes)["comparisons.csv"].splitlines()))
+    return list(csv.DictReader(fake_results.write_table(root, runs, **changes)["comparisons.csv"].splitlines()))
 
 
 def find_line(lines: list[dict[str, str]], a: str, b: str, score: str = "MPSNR", scale: str = "4") -> dict[str, str]:
@@ -27,7 +27,7 @@ def find_line(lines: list[dict[str, str]], a: str, b: str, score: str = "MPSNR",
 
 def untrained_run(root: Path, model: str, **scores) -> Path:
     """Make a run of a method without training."""
-    return made_up.run(root, model, steps=0, **scores)
+    return fake_results.write_run(root, model, steps=0, **scores)
 
 
 ROWS = {"Bicubic": "bicubic", "LKCA-Net": "lkca"}
@@ -72,7 +72,7 @@ def test_spread_over_seeds_widens_interval(tmp_path):
     found = []
     for spread in (0.0, 0.2, 2.0):
         seeds = {seed: {"MPSNR": [b + spread * (seed - 2) for b in B]} for seed in (1, 2, 3)}
-        runs = [untrained_run(tmp_path, "bicubic", MPSNR=A), *made_up.runs(tmp_path, "lkca", seeds)]
+        runs = [untrained_run(tmp_path, "bicubic", MPSNR=A), *fake_results.write_runs(tmp_path, "lkca", seeds)]
         found.append(find_line(compare_runs(tmp_path, runs, rows=ROWS), "Bicubic", "LKCA-Net"))
     widths = [float(line["high"]) - float(line["low"]) for line in found]
     assert widths == sorted(widths) and widths[2] > 3 * widths[0]
@@ -91,7 +91,7 @@ def test_spread_over_seeds_widens_interval(tmp_path):
     ],
 )
 def test_too_few_data_are_not_resolved(tmp_path, trained, images, why):
-    lkca = made_up.run(tmp_path, "lkca", steps=1200 if trained else 0, MPSNR=[value + 3 for value in images])
+    lkca = fake_results.write_run(tmp_path, "lkca", steps=1200 if trained else 0, MPSNR=[value + 3 for value in images])
     lines = compare_runs(tmp_path, [untrained_run(tmp_path, "bicubic", MPSNR=images), lkca], rows=ROWS)
     line = find_line(lines, "Bicubic", "LKCA-Net")
     assert (line["outcome"], line["why"], line["low"], line["high"]) == ("not resolved", why, "", "")
@@ -101,22 +101,31 @@ def test_too_few_data_are_not_resolved(tmp_path, trained, images, why):
 
 def test_all_pairs_scales_and_scores_are_compared(tmp_path):
     rows = {"Bicubic": "bicubic", "VDSR": "vdsr", "SSPSR": None, "LKCA-Net": "lkca", "3DFCNN": "not possible: no"}
-    runs = [made_up.run(tmp_path, model, scale=scale) for model in ("lkca", "vdsr", "bicubic") for scale in (4, 8)]
+    runs = [
+        fake_results.write_run(tmp_path, model, scale=scale)
+        for model in ("lkca", "vdsr", "bicubic")
+        for scale in (4, 8)
+    ]
     lines = compare_runs(tmp_path, runs[:-1], rows=rows, scales=[4, 8])  # bicubic at x8 is missing
     pairs = [("4", *pair) for pair in combinations(("Bicubic", "VDSR", "LKCA-Net"), 2)] + [("8", "VDSR", "LKCA-Net")]
     found = [(line["scale"], line["a"], line["b"], line["score"]) for line in lines]
-    assert found == [(*pair, score) for pair in pairs for score in made_up.SCORES]
+    assert found == [(*pair, score) for pair in pairs for score in fake_results.SCORES]
 
 
 @pytest.mark.parametrize("models", [[], ["lkca"]])
 def test_fewer_than_two_rows_make_no_pair(tmp_path, models):
-    text = made_up.table(tmp_path, [made_up.run(tmp_path, model) for model in models])["comparisons.csv"]
+    text = fake_results.write_table(tmp_path, [fake_results.write_run(tmp_path, model) for model in models])[
+        "comparisons.csv"
+    ]
     assert text.startswith("scale,a,b,score,difference,") and text.count("\n") == 1
 
 
 def test_block_interval_depends_only_on_the_pair(tmp_path):
     """It is the same whichever other rows are in the table, and contains the difference."""
-    runs = [made_up.run(tmp_path, model, MPSNR=mean) for model, mean in (("lkca", 41), ("vdsr", 40), ("bicubic", 36))]
+    runs = [
+        fake_results.write_run(tmp_path, model, MPSNR=mean)
+        for model, mean in (("lkca", 41), ("vdsr", 40), ("bicubic", 36))
+    ]
     rows = {"VDSR": "vdsr", "LKCA-Net": "lkca"}
     alone = find_line(compare_runs(tmp_path, runs, rows=rows), "VDSR", "LKCA-Net")
     among = find_line(compare_runs(tmp_path, runs, rows={"Bicubic": "bicubic", **rows}), "VDSR", "LKCA-Net")
@@ -139,7 +148,7 @@ def test_small_image_has_no_block_interval(tmp_path):
 
 def test_stand_ins_are_compared_and_marked(tmp_path):
     runs = [untrained_run(tmp_path, "bicubic", MPSNR=A), untrained_run(tmp_path, "lkca", MPSNR=B)]
-    line = find_line(compare_runs(tmp_path, runs, rows=ROWS, stand_in=made_up.STAND_IN), "Bicubic", "LKCA-Net")
+    line = find_line(compare_runs(tmp_path, runs, rows=ROWS, stand_in=fake_results.STAND_IN), "Bicubic", "LKCA-Net")
     assert (line["outcome"], line["why"]) == ("a better", "stand-in data; the interval lies above 0")
 
 
@@ -155,6 +164,9 @@ def test_different_test_images_are_refused(tmp_path):
     runs = [untrained_run(tmp_path, "bicubic"), move_images(untrained_run(tmp_path, "lkca"))]
     with pytest.raises(StaleInput, match="'Bicubic' and 'LKCA-Net' have different test images"):
         compare_runs(tmp_path, runs, rows=ROWS)
-    seeds = [made_up.run(tmp_path, "lkca", seed=1), move_images(made_up.run(tmp_path, "lkca", seed=2))]
+    seeds = [
+        fake_results.write_run(tmp_path, "lkca", seed=1),
+        move_images(fake_results.write_run(tmp_path, "lkca", seed=2)),
+    ]
     with pytest.raises(StaleInput, match="the seeds of chikusei x4 lkca have different test images"):
         compare_runs(tmp_path, seeds, rows=ROWS)

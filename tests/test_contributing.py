@@ -71,12 +71,13 @@ def test_score(checkout):
     script = """
 import sys
 from pathlib import Path
-import made_up
+import fake_results
 
 for name in sys.argv[2:]:
-    made_up.SCORES[name] = made_up.SPREAD[name] = 0.01
-scores = [made_up.run(Path(sys.argv[1]), model, seed=seed) for model in ("bicubic", "lkca") for seed in (1, 2)]
-files = made_up.table(Path(sys.argv[1]), scores, seeds=[1, 2], rows={"Bicubic": "bicubic", "LKCA-Net": "lkca"})
+    fake_results.SCORES[name] = fake_results.SPREAD[name] = 0.01
+root, rows = Path(sys.argv[1]), {"Bicubic": "bicubic", "LKCA-Net": "lkca"}
+scores = [fake_results.write_run(root, model, seed=seed) for model in rows.values() for seed in (1, 2)]
+files = fake_results.write_table(root, scores, seeds=[1, 2], rows=rows)
 """
     run(checkout, "-c", script, "before")
     follow(checkout, "Add a score")

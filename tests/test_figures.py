@@ -1,10 +1,10 @@
-"""Figures: what is drawn agrees with made-up results of known truth, is no blank page, and has the same bytes twice."""
+"""Figures: what is drawn agrees with fake results of known numbers, is no blank page, and has the same bytes twice."""
 
 import json
 from itertools import combinations
 from pathlib import Path
 
-import made_up
+import fake_results
 import matplotlib.image
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ from matplotlib.text import Annotation, Text
 from lkca.config.figure_kinds import FIGURE_KINDS
 from lkca.core.files import read_json
 from lkca.paper.statistics import block_intervals, pseudovalues
-from lkca.report.figures import DRAWING_FUNCTIONS, figure
+from lkca.report.figures import DRAWING_FUNCTIONS, draw_figure
 
 TRAINED = {"VDSR": "vdsr", "LKCA-Net": "lkca"}
 
@@ -33,10 +33,12 @@ def drawn(monkeypatch) -> list[Figure]:
 @pytest.fixture
 def scores(tmp_path) -> list[Path]:
     return [
-        made_up.run(tmp_path, "bicubic", params=0, upsampler_params=0, macs=0, steps=0, MPSNR=37.25),
-        made_up.run(tmp_path, "lkca", params=4_000_000, upsampler_params=2_500_000, MPSNR=40.5),
-        made_up.run(tmp_path, "lkca", params=9, upsampler_params=9, seed=1, MPSNR=99),  # of no interest: seed, scale
-        made_up.run(tmp_path, "lkca", params=9, upsampler_params=9, scale=8, MPSNR=99),
+        fake_results.write_run(tmp_path, "bicubic", params=0, upsampler_params=0, macs=0, steps=0, MPSNR=37.25),
+        fake_results.write_run(tmp_path, "lkca", params=4_000_000, upsampler_params=2_500_000, MPSNR=40.5),
+        fake_results.write_run(
+            tmp_path, "lkca", params=9, upsampler_params=9, seed=1, MPSNR=99
+        ),  # of no interest: seed, scale
+        fake_results.write_run(tmp_path, "lkca", params=9, upsampler_params=9, scale=8, MPSNR=99),
     ]
 
 
@@ -47,8 +49,10 @@ def draw(root: Path, kind: str, scores: list[Path], measured: list[Path] | None 
         [path.with_name(name) for path in scores if path.with_name(name).exists()]
         for name in ("spectrum.json", "image.npz", "history.csv")
     ]
-    measured = [made_up.efficiency(root, {"bicubic": 0, "lkca": 867_000_000})] if measured is None else measured
-    figure(made_up.figure_settings(kind, **changes), scores, *beside, measured, png, pdf)
+    measured = (
+        [fake_results.write_efficiency(root, {"bicubic": 0, "lkca": 867_000_000})] if measured is None else measured
+    )
+    draw_figure(fake_results.figure_settings(kind, **changes), scores, *beside, measured, png, pdf)
     return png, pdf
 
 
@@ -80,7 +84,7 @@ def test_a_figure_says_what_it_is_and_what_is_missing_in_plain_text_on_its_page(
     """Names are text and never formulas."""
     names, title, stand_in = ["_^$\\oops$ & <x> of any length", "$x_1$"], "$\\oops$ & _x^", "5 $ or $\\oops$"
     rows, scenes = {names[0]: "bicubic", names[1]: "lkca", "VDSR": "vdsr"}, {"chikusei": "_$\\oops$"}
-    measured = [made_up.efficiency(tmp_path, {"bicubic": 0, "lkca": 1}, device="$\\oops_1$")]
+    measured = [fake_results.write_efficiency(tmp_path, {"bicubic": 0, "lkca": 1}, device="$\\oops_1$")]
     draw(tmp_path, kind, scores, measured, title=title, rows=rows, scenes=scenes, stand_in=stand_in)
     said = texts(drawn[0])
     trained_only = kind in ("spectrum", "curves")
@@ -104,7 +108,7 @@ def test_without_any_run_a_figure_says_so(tmp_path, drawn, kind):
 
 
 def test_what_was_run_on_some_scenes_alone_is_named_with_the_others(tmp_path, scores, drawn):
-    scores.append(made_up.run(tmp_path, "vdsr", scene="pavia_centre"))
+    scores.append(fake_results.write_run(tmp_path, "vdsr", scene="pavia_centre"))
     draw(tmp_path, "share", scores, scenes={"chikusei": "Chikusei", "pavia_centre": "Pavia"})
     assert "Not run: Bicubic (Pavia), VDSR (Chikusei), SSPSR, LKCA-Net (Pavia)." in texts(drawn[0])
 
@@ -118,7 +122,7 @@ def test_the_share_is_that_of_the_upsampling_layer(tmp_path, scores, drawn):
 
 
 def test_the_spectrum_is_a_cumulative_sum_with_its_rank(tmp_path, drawn):
-    scores = [made_up.run(tmp_path, "lkca", scene=scene) for scene in ("chikusei", "pavia_centre")]
+    scores = [fake_results.write_run(tmp_path, "lkca", scene=scene) for scene in ("chikusei", "pavia_centre")]
     scenes = {"chikusei": "Chikusei", "pavia_centre": "Pavia"}
     draw(tmp_path, "spectrum", scores, scenes=scenes, rows={"Net": "lkca"})
     axes = drawn[0].axes[0]
@@ -157,7 +161,7 @@ def test_composites_share_a_stretch_and_errors_a_scale(tmp_path, scores, drawn):
 def test_untrained_methods_are_named_and_do_not_set_the_colours_of_errors(tmp_path, scores, drawn):
     draw(tmp_path, "composite", scores)
     before = [i for axes in drawn[0].axes for i in axes.images if i.get_array().shape == (64, 64)][0].get_clim()
-    wild = made_up.run(tmp_path, "vdsr", steps=2, untrained=True)
+    wild = fake_results.write_run(tmp_path, "vdsr", steps=2, untrained=True)
     with np.load(wild.with_name("image.npz")) as arrays:
         np.savez(wild.with_name("image.npz"), **{**arrays, "error": arrays["error"] * 100})
     draw(tmp_path, "composite", [*scores, wild], rows={"Bicubic": "bicubic", **TRAINED})
@@ -179,22 +183,22 @@ def test_the_zoom_is_the_box_given_or_where_the_first_method_errs_most(tmp_path,
 
 @pytest.mark.parametrize("kind", ["composite", "pixels"])
 def test_only_runs_with_an_image_are_composed(tmp_path, scores, drawn, kind):
-    settings = made_up.figure_settings(kind)
+    settings = fake_results.figure_settings(kind)
     images = [path.with_name("image.npz") for path in scores if "bicubic" in str(path)]
-    figure(settings, scores, [], images, [], [], tmp_path / "a.png", tmp_path / "a.pdf")
+    draw_figure(settings, scores, [], images, [], [], tmp_path / "a.png", tmp_path / "a.pdf")
     assert says(drawn[0], "Not run: VDSR, SSPSR, LKCA-Net.")
 
 
 def test_speed_sets_quality_beside_cost(tmp_path, drawn):
     """MACs order the networks as 0.5, 1, 2; time as 4, 2, 8 ms, so one pair of three is swapped."""
     macs = {"bicubic": 0, "lkca": 1_000_000_000, "vdsr": 500_000_000, "sspsr": 2_000_000_000}
-    scores = [made_up.run(tmp_path, "bicubic", steps=0, macs=0, MPSNR=37)]
-    scores += made_up.runs(tmp_path, "lkca", {3000: {"MPSNR": 40}, 3001: {"MPSNR": 42}}, macs=macs["lkca"])
-    scores += [made_up.run(tmp_path, "vdsr", macs=macs["vdsr"], MPSNR=38)]
-    scores += [made_up.run(tmp_path, "sspsr", macs=macs["sspsr"], MPSNR=20, steps=2, untrained=True)]
-    scores += [made_up.run(tmp_path, "fcnn3d", macs=3_000_000_000, MPSNR=38)]
+    scores = [fake_results.write_run(tmp_path, "bicubic", steps=0, macs=0, MPSNR=37)]
+    scores += fake_results.write_runs(tmp_path, "lkca", {3000: {"MPSNR": 40}, 3001: {"MPSNR": 42}}, macs=macs["lkca"])
+    scores += [fake_results.write_run(tmp_path, "vdsr", macs=macs["vdsr"], MPSNR=38)]
+    scores += [fake_results.write_run(tmp_path, "sspsr", macs=macs["sspsr"], MPSNR=20, steps=2, untrained=True)]
+    scores += [fake_results.write_run(tmp_path, "fcnn3d", macs=3_000_000_000, MPSNR=38)]
     rows = {"Bicubic": "bicubic", **TRAINED, "SSPSR": "sspsr", "3DFCNN": "fcnn3d"}
-    draw(tmp_path, "speed", scores, [made_up.efficiency(tmp_path, macs)], rows=rows, seeds=[3000, 3001])
+    draw(tmp_path, "speed", scores, [fake_results.write_efficiency(tmp_path, macs)], rows=rows, seeds=[3000, 3001])
     cost, time = drawn[0].axes
 
     def at(axes, label):
@@ -217,8 +221,8 @@ def test_speed_sets_quality_beside_cost(tmp_path, drawn):
 
 
 def test_a_device_that_measured_one_scene_has_an_empty_panel_for_the_other(tmp_path, scores, drawn):
-    scores.append(made_up.run(tmp_path, "lkca", scene="pavia_centre"))
-    path = made_up.efficiency(tmp_path, {"bicubic": 0, "lkca": 1})
+    scores.append(fake_results.write_run(tmp_path, "lkca", scene="pavia_centre"))
+    path = fake_results.write_efficiency(tmp_path, {"bicubic": 0, "lkca": 1})
     facts = read_json(path)
     facts["measured"].append({**facts["measured"][0], "device": "cuda", "name": "H100"})
     path.write_text(json.dumps(facts))
@@ -231,10 +235,10 @@ def test_a_device_that_measured_one_scene_has_an_empty_panel_for_the_other(tmp_p
 def test_names_in_a_crowd_cover_neither_each_other_nor_the_marks(tmp_path, drawn):
     rows = {f"Method {i}": f"m{i}" for i in range(8)}
     scores = [
-        made_up.run(tmp_path, model, macs=1_000_000_000 + 10**7 * i, MPSNR=40 + i % 3 / 10)
+        fake_results.write_run(tmp_path, model, macs=1_000_000_000 + 10**7 * i, MPSNR=40 + i % 3 / 10)
         for i, model in enumerate(rows.values())
     ]
-    scores.append(made_up.run(tmp_path, "bicubic", macs=90_000_000_000, MPSNR=38))
+    scores.append(fake_results.write_run(tmp_path, "bicubic", macs=90_000_000_000, MPSNR=38))
     draw(tmp_path, "speed", scores, [], rows={**rows, "Bicubic": "bicubic"})
     (axes,) = drawn[0].axes
     renderer = FigureCanvasAgg(drawn[0]).get_renderer()
@@ -248,7 +252,7 @@ def test_names_in_a_crowd_cover_neither_each_other_nor_the_marks(tmp_path, drawn
 
 def test_bands_are_means_over_the_test_images_at_their_wavelengths(tmp_path, scores, drawn):
     """Each image's bands lie evenly from 1 dB below its MPSNR to 1 above it."""
-    scores.append(made_up.run(tmp_path, "vdsr", MPSNR=30.0))
+    scores.append(fake_results.write_run(tmp_path, "vdsr", MPSNR=30.0))
     draw(tmp_path, "bands", scores)
     values, gains = drawn[0].axes[1:]
     (bicubic,), (ours,) = lines(values, "Bicubic"), lines(gains, "LKCA-Net")
@@ -262,7 +266,7 @@ def test_bands_are_means_over_the_test_images_at_their_wavelengths(tmp_path, sco
 
 def test_pixels_are_the_brightest_an_edge_and_one_of_median_error(tmp_path, drawn):
     """On 24 x 24 pixels the grid has the odd rows and columns."""
-    path = made_up.run(tmp_path, "lkca", steps=0)
+    path = fake_results.write_run(tmp_path, "lkca", steps=0)
     grid = 2 * np.arange(12) + 1
     hr, error = np.full((24, 24, 3), 0.1), np.arange(576.0).reshape(24, 24) / 576
     hr[7, 8], hr[7, 10] = 0, 1  # around (7, 9)
@@ -290,7 +294,9 @@ def test_pixels_are_the_brightest_an_edge_and_one_of_median_error(tmp_path, draw
 
 
 def test_curves_are_the_histories_of_every_seed_with_the_kept_epoch(tmp_path, drawn):
-    scores = made_up.runs(tmp_path, "lkca", {3000: {}, 3001: {}}) + [made_up.run(tmp_path, "vdsr", steps=600)]
+    scores = fake_results.write_runs(tmp_path, "lkca", {3000: {}, 3001: {}}) + [
+        fake_results.write_run(tmp_path, "vdsr", steps=600)
+    ]
     draw(tmp_path, "curves", scores, rows=TRAINED, seeds=[3000, 3001])
     axes = drawn[0].axes[1]
     assert [len(lines(axes, label)) for label in TRAINED] == [1, 2]
@@ -309,7 +315,7 @@ def three_images(root: Path, seeds: tuple[int, ...], rows: dict[str, list[float]
     return [
         path
         for model, values in rows.items()
-        for path in made_up.runs(
+        for path in fake_results.write_runs(
             root,
             model,
             {seed: {"MPSNR": values, "SAM": sam[model]} for seed in seeds},
@@ -360,7 +366,7 @@ def test_what_has_no_interval_says_why(tmp_path, scores, drawn):
     assert "+3.250, no interval" in said
     assert says(drawn[0], "No interval over test images and seeds: 2 test images, one seed.")
     several = three_images(tmp_path / "b", (3000,), {"bicubic": [37, 38, 39], "lkca": [38, 40, 42]})
-    again = [made_up.run(tmp_path / "b", "again", steps=0, MPSNR=[37, 38, 39], SAM=[2.0] * 3)]
+    again = [fake_results.write_run(tmp_path / "b", "again", steps=0, MPSNR=[37, 38, 39], SAM=[2.0] * 3)]
     draw(tmp_path, "differences", several + again, rows={"Bicubic": "bicubic", "LKCA-Net": "lkca", "Again": "again"})
     said = texts(drawn[-1])
     assert says(drawn[-1], "No interval over test images and seeds: one seed (LKCA-Net).")

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from textwrap import dedent
 
-import made_up
+import fake_results
 import pytest
 
 from lkca.core import fingerprint
@@ -285,8 +285,8 @@ def files(folder: Path) -> tuple[Path, Path]:
 
 
 def test_whatever_a_report_runs_through_is_covered(tmp_path, executed):
-    made_up.report(tmp_path)
-    assert {"lkca.report.tables:table", "lkca.report.figures:figure", "lkca.report.page:report"} <= {
+    fake_results.write_report(tmp_path)
+    assert {"lkca.report.tables:write_table", "lkca.report.figures:draw_figure", "lkca.report.page:write_report"} <= {
         ":".join(key) for key in executed
     }
     assert uncovered(executed, *(STEPS[step] for step in ("table", "figure", "claims", "report"))) == set()

@@ -11,7 +11,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
 
-import made_up
+import fake_results
 import numpy as np
 import pandas as pd
 import pytest
@@ -60,12 +60,12 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """A function: the report that `made_up.report` makes of some arguments, made once."""
+    """A function: the report that `fake_results.report` makes of some arguments, made once."""
 
     @cache
     def make(**changes) -> SimpleNamespace:
         root = tmp_path_factory.mktemp("report")
-        text = made_up.report(root, **changes).read_text(encoding="utf-8")
+        text = fake_results.write_report(root, **changes).read_text(encoding="utf-8")
         return SimpleNamespace(root=root, text=text, page=Page(text))
 
     return make
@@ -263,7 +263,7 @@ def test_time_and_macs_stand_side_by_side(made):
         "The most MACs: SSPSR on chikusei ×4, 129 times those of LKCA-LR; its latency is 4 times that of LKCA-LR."
     )
     assert sentence in made().page.words
-    assert "speed" not in {a.get("id") for _, a in made(stand_in=made_up.STAND_IN, measured=False).page.tags}
+    assert "speed" not in {a.get("id") for _, a in made(stand_in=fake_results.STAND_IN, measured=False).page.tags}
 
 
 def test_everything_that_the_page_stands_on_is_listed_with_its_hash(made):
@@ -282,18 +282,18 @@ def test_everything_that_the_page_stands_on_is_listed_with_its_hash(made):
     assert "runs/chikusei_x4/lkca/seed3000/spectrum.json" in listed
 
 
-@pytest.mark.parametrize("stand_in", [made_up.STAND_IN, None])
+@pytest.mark.parametrize("stand_in", [fake_results.STAND_IN, None])
 def test_a_stand_in_is_announced_and_only_then(made, stand_in):
     page = made(stand_in=stand_in, measured=False).page if stand_in else made().page
     assert len([a for a in page.of("p") if a.get("class") == "stand-in"]) == (1 if stand_in else 0)
     # the banner, claims, two tables, their comparisons, three figures, the closer look
-    assert page.words.count(made_up.STAND_IN) == (10 if stand_in else 0)
+    assert page.words.count(fake_results.STAND_IN) == (10 if stand_in else 0)
 
 
 def test_names_are_text_and_never_markup(made):
-    hostile, plain = made(word=made_up.HOSTILE), made()
-    assert hostile.page.words.count(made_up.HOSTILE) > 20
-    assert [made_up.HOSTILE, "×4", made_up.HOSTILE, "3000"] in [row[:4] for row in hostile.page.rows]
+    hostile, plain = made(word=fake_results.HOSTILE), made()
+    assert hostile.page.words.count(fake_results.HOSTILE) > 20
+    assert [fake_results.HOSTILE, "×4", fake_results.HOSTILE, "3000"] in [row[:4] for row in hostile.page.rows]
     assert [len(page.of("script")) for page in (hostile.page, plain.page)] == [3, 3]
     for name in ("viewer-data", "runs-data"):
         assert not {"<", ">", "&"} & {*script(hostile.text, name)}

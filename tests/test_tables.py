@@ -7,7 +7,7 @@ from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
 
-import made_up
+import fake_results
 import pytest
 
 from lkca.errors import StaleInput
@@ -17,7 +17,7 @@ FORMATS = ("csv", "md", "tex", "html")
 
 def write(root: Path, scores: list[Path], **changes) -> dict[str, str]:
     """The table in its four formats, by suffix."""
-    made = made_up.table(root, scores, **changes)
+    made = fake_results.write_table(root, scores, **changes)
     return {suffix: made[suffix] for suffix in FORMATS}
 
 
@@ -63,14 +63,14 @@ class Cells(HTMLParser):
 
 
 def printed() -> list[dict[str, str]]:
-    with made_up.PRINTED.open(encoding="utf-8", newline="") as file:
+    with fake_results.PRINTED.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
 
 def test_paper_tables_hold_every_row_and_number_of_tables_i_to_vii():
     rows = printed()
     assert Counter(row["table"] for row in rows) == {"I": 6, "II": 4, "III": 5, "IV": 2, "V": 18, "VI": 18, "VII": 18}
-    numbers = [value for row in rows for name, value in row.items() if value and name in made_up.SCORES]
+    numbers = [value for row in rows for name, value in row.items() if value and name in fake_results.SCORES]
     costs = [row[name] for row in rows for name in ("Param_M", "MACs_G") if row[name]]
     assert len(rows) == 71
     assert len(numbers) + len(costs) == 530
@@ -108,7 +108,7 @@ def test_paper_tables_keep_the_swapped_costs_of_table_vi_and_say_so():
 
 def test_every_score_lands_in_its_own_cell_beside_the_printed_one(tmp_path):
     values = {"MPSNR": 38.5, "MSSIM": 0.91, "SAM": 2.75, "CC": 0.93, "RMSE": 0.0135, "ERGAS": 6.25}
-    scores = [made_up.run(tmp_path, "vdsr", params=1_917_000, macs=491_000_000, steps=165_000, **values)]
+    scores = [fake_results.write_run(tmp_path, "vdsr", params=1_917_000, macs=491_000_000, steps=165_000, **values)]
     text = write(tmp_path, scores)
 
     line = lines(text["csv"])["4", "VDSR"]
@@ -128,7 +128,9 @@ def test_every_score_lands_in_its_own_cell_beside_the_printed_one(tmp_path):
 
 
 def test_seeds_become_mean_and_sample_standard_deviation(tmp_path):
-    scores = [made_up.run(tmp_path, "lkca", seed=seed, MPSNR=value) for seed, value in ((1, 40), (2, 41), (3, 42))]
+    scores = [
+        fake_results.write_run(tmp_path, "lkca", seed=seed, MPSNR=value) for seed, value in ((1, 40), (2, 41), (3, 42))
+    ]
     text = write(tmp_path, scores, seeds=[1, 2, 3])
     line = lines(text["csv"])["4", "LKCA-Net"]
     assert (line["seeds"], float(line["MPSNR"]), float(line["MPSNR_std"])) == ("1 2 3", 41, 1)
@@ -139,20 +141,20 @@ def test_seeds_become_mean_and_sample_standard_deviation(tmp_path):
 
 
 def test_one_seed_has_no_spread(tmp_path):
-    text = write(tmp_path, [made_up.run(tmp_path, "lkca")])
+    text = write(tmp_path, [fake_results.write_run(tmp_path, "lkca")])
     assert lines(text["csv"])["4", "LKCA-Net"]["MPSNR_std"] == ""
     assert all("±" not in text[suffix] and "\\pm" not in text[suffix] for suffix in ("csv", "md", "tex"))
     assert 'class="spread"' not in text["html"]
 
 
 def test_a_row_without_scores_is_not_run(tmp_path):
-    text = write(tmp_path, [made_up.run(tmp_path, "lkca")])  # SSPSR has no model, VDSR a model but no scores
+    text = write(tmp_path, [fake_results.write_run(tmp_path, "lkca")])  # SSPSR has no model, VDSR a model but no scores
     for label in ("SSPSR", "VDSR"):
         line = lines(text["csv"])["4", label]
-        assert {line[name] for name in ("seeds", "steps", "Param_M", "MACs_G", *made_up.SCORES)} == {"not run"}
+        assert {line[name] for name in ("seeds", "steps", "Param_M", "MACs_G", *fake_results.SCORES)} == {"not run"}
         assert f"{label} & \\multicolumn{{9}}{{l}}{{not run}}" in text["tex"]
         row = next(row for row in Cells(text["html"]).rows if row[1] == label)
-        paper = [line[f"{name}_printed"] for name in ("Param_M", "MACs_G", *made_up.SCORES)]
+        paper = [line[f"{name}_printed"] for name in ("Param_M", "MACs_G", *fake_results.SCORES)]
         assert row[2:] == ["not run", *(f" – not run; paper: {number}" for number in paper)]
     assert "| ×4 | VDSR | not run | not run (1.917) | not run (0.491) | not run (38.6684) |" in text["md"]
     assert lines(text["csv"])["4", "SSPSR"]["MPSNR_printed"] == "40.3711"
@@ -161,24 +163,27 @@ def test_a_row_without_scores_is_not_run(tmp_path):
 def test_what_is_not_possible_says_why(tmp_path):
     why = "not possible: 3 groups do not divide 2048 channels"
     rows = {"LKCA-Net": "lkca", "3DFCNN-LR": why}
-    text = write(tmp_path, [made_up.run(tmp_path, "lkca")], rows=rows)
+    text = write(tmp_path, [fake_results.write_run(tmp_path, "lkca")], rows=rows)
     line = lines(text["csv"])["4", "3DFCNN-LR"]
-    assert {line[name] for name in ("model", "seeds", "steps", "Param_M", *made_up.SCORES)} == {why}
+    assert {line[name] for name in ("model", "seeds", "steps", "Param_M", *fake_results.SCORES)} == {why}
     assert f"3DFCNN-LR & \\multicolumn{{9}}{{l}}{{{why}}}" in text["tex"]
     assert ["×4", "3DFCNN-LR", why] in Cells(text["html"]).rows
     assert f"| ×4 | 3DFCNN-LR | {why} | not possible" in text["md"]
 
 
 def test_a_training_that_did_not_see_all_patches_is_untrained_in_every_format(tmp_path):
-    scores = [made_up.run(tmp_path, "lkca"), made_up.run(tmp_path, "vdsr", steps=2, untrained=True)]
+    scores = [
+        fake_results.write_run(tmp_path, "lkca"),
+        fake_results.write_run(tmp_path, "vdsr", steps=2, untrained=True),
+    ]
     text = write(tmp_path, scores)
     assert all("untrained: 2 steps" in one and one.count("untrained") == 1 for one in text.values())
     assert lines(text["csv"])["4", "VDSR"]["steps"] == "untrained: 2 steps"
 
 
 def test_intervals_are_student_s_over_test_images_and_stand_beside_the_mean(tmp_path):
-    bicubic = made_up.run(tmp_path, "bicubic", steps=0, MPSNR=[38.0, 40.0, 42.0])
-    text = write(tmp_path, [bicubic, made_up.run(tmp_path, "lkca", MPSNR=[39.0, 41.0, 43.0])])
+    bicubic = fake_results.write_run(tmp_path, "bicubic", steps=0, MPSNR=[38.0, 40.0, 42.0])
+    text = write(tmp_path, [bicubic, fake_results.write_run(tmp_path, "lkca", MPSNR=[39.0, 41.0, 43.0])])
     line = lines(text["csv"])["4", "Bicubic"]
     half = 4.302653 * 2 / 3**0.5  # two degrees of freedom, as tables of Student's t print it; standard deviation 2
     assert [float(line[f"MPSNR_{end}"]) for end in ("low", "high")] == pytest.approx([40 - half, 40 + half], abs=1e-5)
@@ -193,14 +198,14 @@ def test_intervals_are_student_s_over_test_images_and_stand_beside_the_mean(tmp_
 
 
 def test_two_images_carry_no_interval_and_the_caption_says_so(tmp_path):
-    text = write(tmp_path, [made_up.run(tmp_path, "bicubic", steps=0)])
+    text = write(tmp_path, [fake_results.write_run(tmp_path, "bicubic", steps=0)])
     assert lines(text["csv"])["4", "Bicubic"]["MPSNR_high"] == ""
     assert all("No intervals: too few data (2 test images)." in text[suffix] for suffix in ("csv", "html"))
     assert 'class="interval"' not in text["html"]
 
 
 def test_html_has_one_row_a_method_that_can_be_sorted_and_leads_to_its_run(tmp_path):
-    scores = [made_up.run(tmp_path, model, scale=scale) for model in ("vdsr", "lkca") for scale in (4, 8)]
+    scores = [fake_results.write_run(tmp_path, model, scale=scale) for model in ("vdsr", "lkca") for scale in (4, 8)]
     text = write(tmp_path, scores, scales=[4, 8])
     cells = Cells(text["html"])
     assert [row[:2] for row in cells.rows[1:]] == [
@@ -211,7 +216,7 @@ def test_html_has_one_row_a_method_that_can_be_sorted_and_leads_to_its_run(tmp_p
     for (scale, label, *_), attributes in zip(cells.rows[1:], cells.attributes[1:], strict=True):
         line = found[scale[1:], label]
         values = [each.get("data-value") for each in attributes[2:]]
-        names = ("steps", "Param_M", "MACs_G", *made_up.SCORES)
+        names = ("steps", "Param_M", "MACs_G", *fake_results.SCORES)
         assert values == [None if line[name] == "not run" else line[name] for name in names]
     runs = [(scale, model) for scale in (4, 8) for model in ("vdsr", "lkca")]
     verdicts = ["#verdicts"]
@@ -223,10 +228,10 @@ def test_html_has_one_row_a_method_that_can_be_sorted_and_leads_to_its_run(tmp_p
 
 def test_scales_scenes_and_models_are_kept_apart_in_any_order_of_files(tmp_path):
     scores = [
-        made_up.run(tmp_path, "lkca", scale=8, MPSNR=35),
-        made_up.run(tmp_path, "vdsr", MPSNR=38),
-        made_up.run(tmp_path, "lkca", scene="houston2018", MPSNR=46),
-        made_up.run(tmp_path, "lkca", MPSNR=40),
+        fake_results.write_run(tmp_path, "lkca", scale=8, MPSNR=35),
+        fake_results.write_run(tmp_path, "vdsr", MPSNR=38),
+        fake_results.write_run(tmp_path, "lkca", scene="houston2018", MPSNR=46),
+        fake_results.write_run(tmp_path, "lkca", MPSNR=40),
     ]
     text = write(tmp_path, scores, scales=[4, 8])
     found = {key: float(line["MPSNR"]) for key, line in lines(text["csv"]).items() if line["MPSNR"] != "not run"}
@@ -236,8 +241,8 @@ def test_scales_scenes_and_models_are_kept_apart_in_any_order_of_files(tmp_path)
 
 def test_the_best_of_ours_is_marked_by_the_direction_of_the_score(tmp_path):
     scores = [
-        made_up.run(tmp_path, "vdsr", MPSNR=39.5, SAM=2.5, params=1_000_000),
-        made_up.run(tmp_path, "lkca", MPSNR=40.5, SAM=3.5),
+        fake_results.write_run(tmp_path, "vdsr", MPSNR=39.5, SAM=2.5, params=1_000_000),
+        fake_results.write_run(tmp_path, "lkca", MPSNR=40.5, SAM=3.5),
     ]
     text = write(tmp_path, scores)
     assert "<mark>40.5000</mark>" in text["html"] and "<mark>2.5000</mark>" in text["html"]
@@ -247,21 +252,21 @@ def test_the_best_of_ours_is_marked_by_the_direction_of_the_score(tmp_path):
 
 
 def test_bicubic_costs_nothing_and_that_is_a_zero(tmp_path):
-    text = write(tmp_path, [made_up.run(tmp_path, "bicubic", params=0, macs=0, steps=0)])
+    text = write(tmp_path, [fake_results.write_run(tmp_path, "bicubic", params=0, macs=0, steps=0)])
     assert "| ×4 | Bicubic | 0 | 0 (–) | 0 (–) | 40.0000 (37.6377) |" in text["md"]
 
 
 @pytest.mark.parametrize("changes", [{"name": "depth"}, {"scene": "indian_pines"}], ids=["own table", "other scene"])
 def test_a_table_that_the_paper_does_not_have_shows_no_printed_numbers(tmp_path, changes):
     scene = changes.get("scene", "chikusei")
-    text = write(tmp_path, [made_up.run(tmp_path, "lkca", scene=scene)], **changes)
+    text = write(tmp_path, [fake_results.write_run(tmp_path, "lkca", scene=scene)], **changes)
     assert not [name for name in lines(text["csv"])["4", "VDSR"] if name.endswith("_printed")]
     assert not [name for name, one in text.items() if "37.6377" in one or "what the paper prints," in one]
     assert "| ×4 | LKCA-Net | 1,200 | 3.707 | 0.867 | 40.0000 |" in text["md"]
 
 
 def test_seeds_of_different_length_are_refused(tmp_path):
-    scores = [made_up.run(tmp_path, "lkca", seed=seed, steps=steps) for seed, steps in ((1, 100), (2, 200))]
+    scores = [fake_results.write_run(tmp_path, "lkca", seed=seed, steps=steps) for seed, steps in ((1, 100), (2, 200))]
     with pytest.raises(StaleInput, match="'LKCA-Net' differ in steps"):
         write(tmp_path, scores)
 
@@ -271,7 +276,7 @@ def test_seeds_of_different_length_are_refused(tmp_path):
 
 def test_the_caption_and_the_stand_in_sentence_are_in_every_format(tmp_path):
     sentence = "Stand-in data: fourteen bands of another scene."
-    for one in write(tmp_path, [made_up.run(tmp_path, "lkca")], stand_in=sentence).values():
+    for one in write(tmp_path, [fake_results.write_run(tmp_path, "lkca")], stand_in=sentence).values():
         for part in (
             sentence,
             "Table V. Quantitative comparison.",
@@ -290,14 +295,14 @@ def test_notes_of_the_print_are_footnotes(tmp_path):
     assert all("nothing was run" in one for one in text.values())
 
 
-HOSTILE_ROWS = {made_up.HOSTILE: "lkca", "a_b|c & 5 % #1 $x$ {y} ^~\\z": None, "[x] & *y*": None}
+HOSTILE_ROWS = {fake_results.HOSTILE: "lkca", "a_b|c & 5 % #1 $x$ {y} ^~\\z": None, "[x] & *y*": None}
 
 
 def test_names_are_text_and_never_markup(tmp_path):
-    scores = [made_up.run(tmp_path, "lkca")]
-    text = write(tmp_path, scores, rows=HOSTILE_ROWS, stand_in=made_up.STAND_IN, scene_title=made_up.HOSTILE)
+    scores = [fake_results.write_run(tmp_path, "lkca")]
+    text = write(tmp_path, scores, rows=HOSTILE_ROWS, stand_in=fake_results.STAND_IN, scene_title=fake_results.HOSTILE)
     assert "script" not in Cells(text["html"]).tags
-    assert Cells(text["html"]).rows[1][1] == made_up.HOSTILE
+    assert Cells(text["html"]).rows[1][1] == fake_results.HOSTILE
     assert "<script" not in text["md"]
     row = next(line for line in text["md"].splitlines() if "a\\_b" in line)
     assert "a\\_b\\|c &amp; 5 %" in row
@@ -305,13 +310,13 @@ def test_names_are_text_and_never_markup(tmp_path):
         r"a\_b|c \& 5 \% \#1 \$x\$ \{y\} \textasciicircum{}\textasciitilde{}\textbackslash{}z & \multicolumn"
         in text["tex"]
     )
-    assert ("4", made_up.HOSTILE) in lines(text["csv"])
+    assert ("4", fake_results.HOSTILE) in lines(text["csv"])
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
 def test_latex_compiles(tmp_path):
-    scores = [made_up.run(tmp_path, model, seed=seed) for model in ("lkca", "vdsr") for seed in (1, 2)]
-    write(tmp_path, scores, rows={**made_up.table_settings().rows, **HOSTILE_ROWS}, stand_in="50 % & _")
+    scores = [fake_results.write_run(tmp_path, model, seed=seed) for model in ("lkca", "vdsr") for seed in (1, 2)]
+    write(tmp_path, scores, rows={**fake_results.table_settings().rows, **HOSTILE_ROWS}, stand_in="50 % & _")
     document = "\\documentclass{article}\\usepackage{booktabs}\\begin{document}\\input{table.tex}\\end{document}"
     (tmp_path / "main.tex").write_text(document)
     made = subprocess.run(

@@ -5,7 +5,7 @@ from collections import Counter
 from math import sqrt
 from pathlib import Path
 
-import made_up
+import fake_results
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
@@ -22,12 +22,12 @@ T_975 = {2: 12.706205, 3: 4.302653, 5: 2.776445}  # seeds -> Student's t, as pri
 
 def read_verdicts(root: Path, runs: list[Path], **changes) -> dict[tuple[str, str, str], dict[str, str]]:
     """Return the lines of verdicts.csv by scale, row and column."""
-    text = made_up.table(root, runs, **changes)["verdicts.csv"]
+    text = fake_results.write_table(root, runs, **changes)["verdicts.csv"]
     return {(line["scale"], line["row"], line["column"]): line for line in csv.DictReader(text.splitlines())}
 
 
 def seed_runs(root: Path, values: list[float]) -> list[Path]:
-    return [made_up.run(root, "lkca", seed=seed, MPSNR=value) for seed, value in enumerate(values)]
+    return [fake_results.write_run(root, "lkca", seed=seed, MPSNR=value) for seed, value in enumerate(values)]
 
 
 def verdict_and_reason(line: dict[str, str]) -> tuple[str, str]:
@@ -53,8 +53,11 @@ def test_config_has_a_verdict_for_each_printed_number(tmp_path):
 
 
 def test_each_cell_of_html_shows_its_verdict(tmp_path):
-    runs = [made_up.run(tmp_path, "lkca"), made_up.run(tmp_path, "bicubic", params=0, macs=0, steps=0)]
-    made = made_up.table(tmp_path, runs)
+    runs = [
+        fake_results.write_run(tmp_path, "lkca"),
+        fake_results.write_run(tmp_path, "bicubic", params=0, macs=0, steps=0),
+    ]
+    made = fake_results.write_table(tmp_path, runs)
     lines = list(csv.DictReader(made["verdicts.csv"].splitlines()))
     shown = Counter(line["verdict"] for line in lines if line["scale"] == "4" and line["row"] in ROWS)
     assert shown == {"match": 2, "outside": 6, "not resolved": 6, "not run": 16}
@@ -138,7 +141,7 @@ def test_each_score_has_its_tolerance(tmp_path):
     allowed |= {name: paper[name] * amplitude for name in ("SAM", "RMSE", "ERGAS")}
     for more, expected in ((-0.00001, "match"), (0.00001, "outside")):
         values = {name: paper[name] + allowed[name] + 0.00005 + more for name in paper}
-        runs = made_up.runs(tmp_path, "lkca", {1: values, 2: values})
+        runs = fake_results.write_runs(tmp_path, "lkca", {1: values, 2: values})
         found = read_verdicts(tmp_path, runs)
         assert {name: found["4", "LKCA-Net", name]["verdict"] for name in paper} == dict.fromkeys(paper, expected)
 
@@ -158,7 +161,7 @@ def test_each_score_has_its_tolerance(tmp_path):
 )
 @pytest.mark.parametrize("count", [1, 3])
 def test_bicubic_must_equal_print_to_rounding(tmp_path, ours, expected, count):
-    runs = [made_up.run(tmp_path, "bicubic", seed=seed, steps=0, MPSNR=ours) for seed in range(count)]
+    runs = [fake_results.write_run(tmp_path, "bicubic", seed=seed, steps=0, MPSNR=ours) for seed in range(count)]
     line = read_verdicts(tmp_path, runs)["4", "Bicubic", "MPSNR"]
     assert verdict_and_reason(line) == expected
     assert (line["printed"], float(line["tolerance"])) == ("37.6377", 0.0001)
@@ -166,8 +169,10 @@ def test_bicubic_must_equal_print_to_rounding(tmp_path, ours, expected, count):
 
 def test_costs_must_equal_print_to_rounding(tmp_path):
     rows = {"VDSR": "vdsr", "LKCA-Net": "lkca"}
-    runs = [made_up.run(tmp_path, "lkca", scene="pavia_centre", scale=8, macs=2_184_000_000)]
-    runs += [made_up.run(tmp_path, "vdsr", scene="pavia_centre", scale=8, params=1_000_000, macs=2_000_000_000)]
+    runs = [fake_results.write_run(tmp_path, "lkca", scene="pavia_centre", scale=8, macs=2_184_000_000)]
+    runs += [
+        fake_results.write_run(tmp_path, "vdsr", scene="pavia_centre", scale=8, params=1_000_000, macs=2_000_000_000)
+    ]
     found = read_verdicts(tmp_path, runs, name="VII", scene="pavia_centre", scales=[8], rows=rows)
     assert verdict_and_reason(found["8", "LKCA-Net", "MACs_G"]) == (
         "match",
@@ -182,7 +187,7 @@ def test_swapped_costs_of_table_vi_are_outside_and_explained(tmp_path):
     runs = []
     for model, (params, macs) in sizes.items():
         size = {"scene": "houston2018", "params": params, "macs": macs}
-        runs += made_up.runs(tmp_path, model, {1: {}, 2: {}}, **size)
+        runs += fake_results.write_runs(tmp_path, model, {1: {}, 2: {}}, **size)
     found = read_verdicts(tmp_path, runs, name="VI", scene="houston2018", rows={"VDSR": "vdsr", "3DFCNN": "fcnn3d"})
     for row in ("VDSR", "3DFCNN"):
         for column in ("Param_M", "MACs_G"):
@@ -198,7 +203,7 @@ def test_swapped_costs_of_table_vi_are_outside_and_explained(tmp_path):
 
 def test_row_that_was_not_run_says_why(tmp_path):
     rows = {"LKCA-Net": "lkca", "VDSR": "vdsr", "SSPSR": None, "3DFCNN": "not possible: 3 does not divide 2048"}
-    runs = [made_up.run(tmp_path, "lkca", steps=2, untrained=True)]
+    runs = [fake_results.write_run(tmp_path, "lkca", steps=2, untrained=True)]
     found = read_verdicts(tmp_path, runs, rows=rows)
     assert verdict_and_reason(found["4", "VDSR", "MPSNR"]) == ("not run", "there are no scores of vdsr")
     assert verdict_and_reason(found["4", "SSPSR", "SAM"]) == ("not run", "the row has no model")
@@ -214,15 +219,20 @@ def test_row_that_was_not_run_says_why(tmp_path):
 
 
 def test_stand_in_data_have_no_verdict(tmp_path):
-    runs = [made_up.run(tmp_path, "lkca"), made_up.run(tmp_path, "bicubic", steps=0, MPSNR=37.6377)]
-    found = read_verdicts(tmp_path, runs, stand_in=made_up.STAND_IN)
-    assert {verdict_and_reason(line) for line in found.values()} == {("stand-in", made_up.STAND_IN)}
+    runs = [
+        fake_results.write_run(tmp_path, "lkca"),
+        fake_results.write_run(tmp_path, "bicubic", steps=0, MPSNR=37.6377),
+    ]
+    found = read_verdicts(tmp_path, runs, stand_in=fake_results.STAND_IN)
+    assert {verdict_and_reason(line) for line in found.values()} == {("stand-in", fake_results.STAND_IN)}
     assert float(found["4", "Bicubic", "MPSNR"]["ours"]) == pytest.approx(37.6377)
 
 
 @pytest.mark.parametrize("changes", [{"name": "S9"}, {"scene": "houston2018"}])
 def test_own_table_has_no_verdicts(tmp_path, changes):
     assert (
-        read_verdicts(tmp_path, [made_up.run(tmp_path, "lkca", scene=changes.get("scene", "chikusei"))], **changes)
+        read_verdicts(
+            tmp_path, [fake_results.write_run(tmp_path, "lkca", scene=changes.get("scene", "chikusei"))], **changes
+        )
         == {}
     )

@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-import made_up
+import fake_results
 import official
 import pandas as pd
 import pytest
@@ -78,7 +78,7 @@ def test_every_result_is_there_and_none_is_half_written(finished):
         scores = json.loads((run / "scores.json").read_text())
         assert (run / "weights.safetensors").exists() == (scores["steps"] > 0) == (model != "bicubic")
     for table in ("IV", "V"):
-        assert all((root / f"tables/{table}.{kind}").stat().st_size for kind in made_up.TABLE_FILES)
+        assert all((root / f"tables/{table}.{kind}").stat().st_size for kind in fake_results.TABLE_FILES)
     for figure in experiment.report.figures:
         assert all((root / f"figures/{figure}.{kind}").stat().st_size for kind in ("png", "pdf"))
     assert not [path for path in root.rglob(".*")]  # temporary names begin with a dot

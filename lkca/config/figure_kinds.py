@@ -20,7 +20,7 @@ class FigureKind(NamedTuple):
     """The declaration of a kind of figure.
 
     Args:
-        reads: The files of each run that it reads; these are also the parameters of `lkca.report.figures.figure`.
+        reads: The files of each run that it reads; these are also the parameters of `lkca.report.figures.draw_figure`.
         reads_efficiency: Whether it reads the measured time and memory of its scenes.
         all_seeds: Whether it shows every seed of a run, not only the first one.
         one_scene: Whether it shows one scene only.

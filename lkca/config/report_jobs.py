@@ -26,7 +26,7 @@ from lkca.errors import LkcaError
 
 PRINTED = "lkca/paper/paper_tables.csv"
 TEMPLATES = "lkca/report/templates"
-TABLE_SUFFIXES = {  # argument of `lkca.report.tables.table` -> suffix of the file that it writes
+TABLE_SUFFIXES = {  # argument of `lkca.report.tables.write_table` -> suffix of the file that it writes
     "csv": "csv",
     "markdown": "md",
     "latex": "tex",

@@ -31,11 +31,11 @@ STEPS = {
     "evaluate": "lkca.scoring.evaluate:evaluate",
     "spectrum": "lkca.scoring.singular_values:spectrum",
     "efficiency": "lkca.scoring.benchmark:efficiency",
-    "table": "lkca.report.tables:table",
+    "table": "lkca.report.tables:write_table",
     "bicubic_rows": "lkca.paper.bicubic_check:bicubic_check",
-    "figure": "lkca.report.figures:figure",
+    "figure": "lkca.report.figures:draw_figure",
     "claims": "lkca.paper.claims.check:claims",
-    "report": "lkca.report.page:report",
+    "report": "lkca.report.page:write_report",
 }
 # Code that moves values about and computes none of them: what it decides is in the settings, which are compared
 # themselves, or it must not matter for the result, which tests make sure of (resuming, GPUs, the sandbox).

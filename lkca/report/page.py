@@ -47,7 +47,7 @@ DOWNLOADS = {"CSV": ".csv", "LaTeX": ".tex", "verdicts": ".verdicts.csv", "compa
 MIME_TYPES = {".csv": "text/csv", ".tex": "application/x-tex"}
 
 
-def report(
+def write_report(
     settings: ReportSettings,
     scenes: list[Path],
     splits: list[Path],

@@ -21,7 +21,7 @@ VERDICT_FIELDS = ["table", "scene", "scale", "row", "column", "printed", "ours",
 VERDICT_FIELDS += ["images", "tolerance", "verdict", "why"]
 
 
-def table(
+def write_table(
     settings: TableSettings,
     scores: list[Path],
     printed: Path,

@@ -38,7 +38,7 @@ DRAWING_FUNCTIONS: dict[str, Callable[[FigureData], Figure]] = {
 }
 
 
-def figure(
+def draw_figure(
     settings: FigureSettings,
     scores: list[Path],
     spectra: list[Path],

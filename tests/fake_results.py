@@ -1,4 +1,4 @@
-"""Made-up results in the pipeline's file formats; every number follows from the arguments, so tests know the truth."""
+"""Fake results in the file formats of the workflow; all numbers follow from the arguments, so tests know them."""
 
 import csv
 import json
@@ -9,11 +9,13 @@ import numpy as np
 
 from lkca.config.settings import FigureSettings, ReportSettings, TableSettings
 from lkca.core.files import json_digest, sha256
+from lkca.report import page, tables
+from lkca.report.figures import draw_figure
 from lkca.scoring import metrics
 
 PRINTED_SCORES = {"MPSNR": 40.0, "MSSIM": 0.95, "SAM": 2.0, "CC": 0.96, "RMSE": 0.01, "ERGAS": 5.0}
 SCORES = dict.fromkeys(metrics.SCORES, 0.5) | PRINTED_SCORES
-ABSOLUTE = {"mae": 0.008, "mae_edges": 0.02}
+ERRORS = {"mae": 0.008, "mae_edges": 0.02}
 SPREAD = {"MPSNR": 1.0, "MSSIM": 0.01, "SAM": 0.25, "CC": 0.01, "RMSE": 0.001, "ERGAS": 0.5}
 SPREAD = dict.fromkeys(SCORES, 0.1) | SPREAD
 SPREAD |= {"mae": 0.001, "mae_edges": 0.002}  # how far images, blocks and bands lie about their mean
@@ -24,10 +26,10 @@ STAND_IN = "Stand-in data: 5 % of <the> real scene & nothing more."
 HOSTILE = "<script>alert(1)</script>"
 
 
-def scene(root: Path, name: str = "chikusei") -> Path:
-    """The manifest of a scene of 128 bands, 2304 x 2048."""
+def write_scene(root: Path, name: str = "chikusei") -> Path:
+    """Write the manifest of a scene of 128 bands, 2304 x 2048 pixels."""
     path = root / "scenes" / f"{name}.json".replace("/", "_")
-    _json(
+    _write_json(
         path,
         {
             "scene": name,
@@ -55,16 +57,18 @@ def scene(root: Path, name: str = "chikusei") -> Path:
     return path
 
 
-def split(root: Path, name: str = "chikusei", scale: int = 4) -> Path:
-    """A split with 7 training patches, 3 validation patches and 2 test images."""
+def write_split(root: Path, name: str = "chikusei", scale: int = 4) -> Path:
+    """Write a split with 7 training patches, 3 validation patches and 2 test images."""
     path = root / "splits" / f"{name}_x{scale}.json".replace("/", "_")
     windows = {"train": [[512, 32 * i] for i in range(7)], "validation": [[2240, 32 * i] for i in range(3)]}
     test = [[0, 0, 512, 512], [0, 512, 512, 512]]
-    _json(path, {"scene": name, "scale": scale, "size": 64, "stride": 32, **windows, "test": test, "sha256": "ab" * 32})
+    _write_json(
+        path, {"scene": name, "scale": scale, "size": 64, "stride": 32, **windows, "test": test, "sha256": "ab" * 32}
+    )
     return path
 
 
-def run(
+def write_run(
     root: Path,
     model: str,
     *,
@@ -79,34 +83,34 @@ def run(
     max_rss: str | None = "1536.0",
     **scores: float | list[float],
 ) -> Path:
-    """A finished run's folder: run.json, scores.json, history.csv, spectrum.json, image.npz and two benchmark files.
+    """Write a finished run: run.json, scores.json, history.csv, spectrum.json, image.npz and two benchmark files.
 
     Args:
-        max_rss: The peak memory in MiB that Snakemake wrote for the training, None for no benchmark files.
-        scores: What differs from SCORES and ABSOLUTE: a list, of each test image in turn, or their mean, about which
-            they lie evenly: of two images the first has SPREAD less, the second SPREAD more. Without lists there are
-            two. Each image's number is the mean over bands, and over blocks, whose numbers lie evenly within SPREAD of
-            it, those of the blocks in an order that follows from model, seed and image.
+        max_rss: The peak memory in MiB that Snakemake measured for the training; None for no benchmark files.
+        scores: The scores and errors that differ from SCORES and ERRORS: a list with a number for each test image, or
+            their mean. With a mean, the images are spaced evenly around it: of two images the first has SPREAD less,
+            the second SPREAD more. Without any list there are two images. Bands and blocks of an image are spaced
+            evenly within SPREAD around its number; the order of the blocks follows from model, seed and image.
 
     Returns:
         The path of scores.json.
     """
     folder = root / "runs" / f"{scene}_x{scale}".replace("/", "_") / model.replace("/", "_") / f"seed{seed}"
-    who = {"scene": scene, "scale": scale, "model": model, "seed": seed}
+    identity = {"scene": scene, "scale": scale, "model": model, "seed": seed}
     args = {"arch": "lkca", "args": {"width": 128}, "upsampler": {"groups": 1}, "train": {"epochs": 3}, "distill": None}
     digests = {"scene_sha256": "c0" * 32, "split_sha256": "ab" * 32, "teacher_sha256": None}
-    _json(folder / "run.json", {"experiment": "demo", **who, "bands": BANDS, **args, **digests})
+    _write_json(folder / "run.json", {"experiment": "demo", **identity, "bands": BANDS, **args, **digests})
     if steps:
-        _history(folder / "history.csv", steps)
-        _spectrum(folder / "spectrum.json", who)
+        _write_history(folder / "history.csv", steps)
+        _write_spectrum(folder / "spectrum.json", identity)
     if max_rss:
         for name, peak in (("train", max_rss), ("evaluate", "NA")):
             (folder / f"{name}.benchmark.tsv").write_text(f"s\th:m:s\tmax_rss\n3800.0\t1:03:20\t{peak}\n")
-    _image(folder / "image.npz", blur=1 + seed % 7 + len(model) % 5)
-    images = _images({**SCORES, **ABSOLUTE, **scores}, [seed, *model.encode()])
-    made = {
+    _write_image(folder / "image.npz", blur=1 + seed % 7 + len(model) % 5)
+    images = _images({**SCORES, **ERRORS, **scores}, [seed, *model.encode()])
+    content = {
         "experiment": "demo",
-        **who,
+        **identity,
         "params": params,
         "macs": macs,
         "upsampler_params": upsampler_params,
@@ -125,13 +129,13 @@ def run(
         "history_sha256": sha256(folder / "history.csv") if steps else None,
         "image_sha256": sha256(folder / "image.npz"),
     }
-    _json(folder / "scores.json", {**made, "digest": json_digest(made)})
+    _write_json(folder / "scores.json", {**content, "digest": json_digest(content)})
     return folder / "scores.json"
 
 
-def runs(root: Path, model: str, seeds: dict[int, dict[str, float | list[float]]], **settings: Any) -> list[Path]:
-    """Finished runs of one method: of each seed what differs from SCORES, as `run` takes it."""
-    return [run(root, model, seed=seed, **settings, **scores) for seed, scores in seeds.items()]
+def write_runs(root: Path, model: str, seeds: dict[int, dict[str, float | list[float]]], **settings: Any) -> list[Path]:
+    """Write runs of one model that differ in their seeds: seed -> the scores of `write_run`."""
+    return [write_run(root, model, seed=seed, **settings, **scores) for seed, scores in seeds.items()]
 
 
 def table_settings(**changes: Any) -> TableSettings:
@@ -150,19 +154,17 @@ def table_settings(**changes: Any) -> TableSettings:
     return TableSettings(**{**settings, **changes})
 
 
-def table(root: Path, scores: list[Path], **changes: Any) -> dict[str, str]:
-    """All files of the table that `table_settings` describes, by suffix."""
-    from lkca.report.tables import table
-
-    out = {suffix: root / f"table.{suffix}" for suffix in TABLE_FILES}
-    table(table_settings(**changes), scores, PRINTED, *out.values())
-    return {suffix: path.read_text(encoding="utf-8") for suffix, path in out.items()}
+def write_table(root: Path, scores: list[Path], **changes: Any) -> dict[str, str]:
+    """Write the table that `table_settings` describes and return the texts of its files, by suffix."""
+    files = {suffix: root / f"table.{suffix}" for suffix in TABLE_FILES}
+    tables.write_table(table_settings(**changes), scores, PRINTED, *files.values())
+    return {suffix: path.read_text(encoding="utf-8") for suffix, path in files.items()}
 
 
 def figure_settings(
     kind: str, *, scenes: dict[str, str] | None = None, zoom: list[int] | None = None, image: int = 0, **changes: Any
 ) -> FigureSettings:
-    """Return the settings of a small figure; `scenes`: name -> title, where it is not of Chikusei alone."""
+    """Return the settings of a small figure; `scenes`: name -> title, by default Chikusei only."""
     pictures = {"nanometres": (363, 1018), "image": image, "bands": [31, 98, 61], "zoom": zoom}
     settings = {
         "name": "6",
@@ -178,38 +180,40 @@ def figure_settings(
     return FigureSettings(**settings, looks={label: i for i, label in enumerate(settings["rows"])})
 
 
-def _json(path: Path, value: Any) -> None:
+def _write_json(path: Path, value: Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(value))
 
 
 def _images(numbers: dict[str, float | list[float]], seed: list[int]) -> list[dict[str, Any]]:
-    """The entries of scores.json for the test images, as `run` describes them."""
+    """Return the entries of scores.json for the test images, as `write_run` describes them."""
     count = next((len(values) for values in numbers.values() if isinstance(values, list)), 2)
     images = []
     for i in range(count):
         order = np.random.default_rng([i, *seed]).permutation(np.linspace(-1, 1, BLOCKS))
-        of = {
+        numbers_of_image = {
             name: values[i] if isinstance(values, list) else values + SPREAD[name] * (2 * i - count + 1)
             for name, values in numbers.items()
         }
         images.append(
             {
                 "window": [0, 512 * i, 512, 512],
-                "scores": {name: of[name] for name in SCORES},
+                "scores": {name: numbers_of_image[name] for name in SCORES},
                 "bands": {
-                    name: (of[name] + SPREAD[name] * np.linspace(-1, 1, BANDS)).tolist()
+                    name: (numbers_of_image[name] + SPREAD[name] * np.linspace(-1, 1, BANDS)).tolist()
                     for name in ("MPSNR", "MSSIM", "CC", "RMSE")
                 },
-                "without_block": {name: (of[name] - SPREAD[name] * order / (BLOCKS - 1)).tolist() for name in SCORES},
-                **{name: of[name] for name in ABSOLUTE},
+                "without_block": {
+                    name: (numbers_of_image[name] - SPREAD[name] * order / (BLOCKS - 1)).tolist() for name in SCORES
+                },
+                **{name: numbers_of_image[name] for name in ERRORS},
             }
         )
     return images
 
 
-def _history(path: Path, steps: int) -> None:
-    """Three epochs; the loss goes from 0.5 to 0.125, the validation MPSNR ends at 38.25."""
+def _write_history(path: Path, steps: int) -> None:
+    """Write three epochs; the loss falls from 0.5 to 0.125, the validation MPSNR ends at 38.25."""
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
         names = ["epoch", "steps", "loss", "loss_h", "loss_kd", "val_l1", "val_mpsnr", "learning_rate", "seconds"]
@@ -218,16 +222,17 @@ def _history(path: Path, steps: int) -> None:
             writer.writerow([epoch, epoch * steps // 3, loss, loss, "", 0.01, mpsnr, 0.002, epoch * 1241.0])
 
 
-def _spectrum(path: Path, who: dict[str, Any]) -> None:
-    """Two layers of ten values, 91 % of the sum in the first; at the start ten equal ones, so nine hold 90 %."""
+def _write_spectrum(path: Path, identity: dict[str, Any]) -> None:
+    """Write two layers of ten values: after training the first has 91 % of the sum, at the start all are equal."""
     values = {"trained": [91.0] + [1.0] * 9, "start": [1.0] * 10, "rank90": {"trained": 1, "start": 9}}
-    _json(path, {**who, "layers": [{"name": f"up.{i}", "shape": [10, 16], **values} for i in range(2)]})
+    _write_json(path, {**identity, "layers": [{"name": f"up.{i}", "shape": [10, 16], **values} for i in range(2)]})
 
 
-def _image(path: Path, blur: int) -> None:
-    """Stripes as truth; the reconstruction misses them by `blur` hundredths, most in the square (8:16, 40:48).
+def _write_image(path: Path, blur: int) -> None:
+    """Write stripes as ground truth and a reconstruction that is brighter than them.
 
-    A true spectrum falls from the pixel's mean to half of it; the reconstruction lies above it by the pixel's error.
+    It is brighter by `blur` hundredths, and by 0.5 in the square (8:16, 40:48). A true spectrum falls from the pixel's
+    mean to half of it; the reconstructed one is higher by the pixel's error.
     """
     rows, columns = np.indices((64, 64))
     hr = np.stack([(rows // 4 % 2 + columns / 64) / 2, (columns // 4 % 2 + rows / 64) / 2, (rows + columns) / 128], -1)
@@ -247,15 +252,15 @@ def _image(path: Path, blur: int) -> None:
     )
 
 
-def claims(root: Path, word: str = "word") -> Path:
-    """claims.json and claims.csv: three claims, one of each outcome that matters, with `word` in every text."""
-    found = []
+def write_claims(root: Path, word: str = "word") -> Path:
+    """Write claims.json and claims.csv: three claims of different outcomes, with `word` in every text."""
+    checked = []
     for name, section, paper, ours, value in (
         ("A1", "Abstract", "holds", "reproduced", {"value": 2.0, "low": 1.5, "high": 2.5}),
         ("C10", "IV-C", "fails", "contradicted", [{"value": 0.25, "low": None, "high": None}] * 2),
         ("C9", "IV-C", "cannot be told", "not run", None),
     ):
-        found.append(
+        checked.append(
             {
                 "id": name,
                 "section": section,
@@ -275,15 +280,18 @@ def claims(root: Path, word: str = "word") -> Path:
             }
         )
     contradictions = [{"says": f"The paper says two things, {word}.", "about": ["C10", "A1"]}]
-    _json(root / "claims.json", {"claims": found, "contradictions": contradictions})
+    _write_json(root / "claims.json", {"claims": checked, "contradictions": contradictions})
     (root / "claims.csv").write_text(f'id,says\nA1,"{word}"\n', encoding="utf-8")
     return root / "claims.json"
 
 
-def efficiency(root: Path, macs: dict[str, int], scene: str = "chikusei", device: str = "AMD EPYC") -> Path:
-    """Measured times at x4: of each model (with its MACs) twice as long as of the one before, from 1 ms.
+def write_efficiency(root: Path, macs: dict[str, int], scene: str = "chikusei", device: str = "AMD EPYC") -> Path:
+    """Write measured times at x4: 1 ms for the first model, for each further one twice as long as for the one before.
 
-    The model "twin" has the network of lkca_lr, if that is among them, and so its numbers.
+    The model "twin" is the same network as lkca_lr, if that is among the models, and has the same numbers.
+
+    Args:
+        macs: Model -> its MACs.
     """
     models = {
         model: {
@@ -304,86 +312,100 @@ def efficiency(root: Path, macs: dict[str, int], scene: str = "chikusei", device
     path = root / "efficiency" / f"{scene}_x4.json".replace("/", "_")
     measured = [{"device": "cpu", "name": device, "threads": 1, "models": models}]
     facts = {"scene": scene, "scale": 4, "bands": BANDS, "lr_side": 16, "commit": None, "versions": {}}
-    _json(path, {**facts, "measured": measured})
+    _write_json(path, {**facts, "measured": measured})
     return path
 
 
-SHOWN = {  # seed -> what differs from SCORES in the three test images of `report`, by model
+# Scores of the three test images of `write_report` that differ from SCORES: model -> seed -> scores
+REPORT_RUNS = {
     "bicubic": {3000: {"MPSNR": [37.0, 38.0, 39.0]}, 3001: {"MPSNR": [37.0, 38.0, 39.0]}},
     "lkca_lr": {3000: {"MPSNR": [8.0, 9.0, 10.0]}, 3001: {"MPSNR": [8.5, 9.5, 10.5]}},
     "lkca": {3000: {"MPSNR": [38.9, 40.0, 40.8]}, 3001: {"MPSNR": [39.2, 40.0, 41.1]}},
     "sspsr": {3000: {"MPSNR": [20.0, 21.0, 22.0]}, 3001: {"MPSNR": [20.5, 21.5, 22.5]}},
 }
-COST = {"bicubic": 0, "lkca_lr": 338_000_000, "lkca": 867_000_000, "sspsr": 43_484_000_000}
+REPORT_MACS = {"bicubic": 0, "lkca_lr": 338_000_000, "lkca": 867_000_000, "sspsr": 43_484_000_000}
 
 
-def report(root: Path, *, stand_in: str | None = None, word: str | None = None, measured: bool = True) -> Path:
-    """A report of two tables and three kinds of figures, from the runs of SHOWN and a teacher that is in no table.
+def write_report(root: Path, *, stand_in: str | None = None, word: str | None = None, measured: bool = True) -> Path:
+    """Write a report of two tables and three kinds of figures, and all files that it is made from.
+
+    It has the runs of REPORT_RUNS and a teacher that is in no table.
 
     Args:
-        word: Stands for every text and name that a user may choose: scene, model, titles, device, words of claims.
-        measured: Whether time and memory have been measured.
-    """
-    from lkca.report.figures import figure
-    from lkca.report.page import report
-    from lkca.report.tables import table
+        word: Replaces every text and name that a user may choose: scene, model, titles, device, words of claims.
+        measured: Whether time and memory were measured.
 
-    name, model, seeds = word or "chikusei", word or "lkca", [3000, 3001]
-    scores = []
-    for key, of_seeds in SHOWN.items():
-        trained = {"steps": 2 if key == "sspsr" else 1200, "untrained": key == "sspsr"}
-        free = {"steps": 0, "params": 0, "upsampler_params": 0, "max_rss": None}
-        settings = free if key == "bicubic" else trained
-        scores += runs(root, model if key == "lkca" else key, of_seeds, scene=name, macs=COST[key], **settings)
-    teacher = run(root, "teacher", scene=name, max_rss="NA")
+    Returns:
+        The path of the page.
+    """
+    scene, model, seeds = word or "chikusei", word or "lkca", [3000, 3001]
+    scores = _write_report_runs(root, scene, model)
+    teacher = write_run(root, "teacher", scene=scene, max_rss="NA")
+    spectra = [scores[4].with_name("spectrum.json")]
     rows = {"Bicubic": "bicubic", "LKCA-LR": "lkca_lr", word or "LKCA-Net": model, "SSPSR": "sspsr", "VDSR": None}
     rows["3DFCNN"] = "not possible: its groups do not divide"
-    tables = {"V": {"rows": rows}, "own": {"rows": {"Bicubic": "bicubic", "16": model, "32": "twin"}}}
-    for key, chosen in tables.items():
-        chosen |= {"title": f"Table of {word or 'methods'}", "scene": name, "scales": [4], "header": "Method"}
-        settings = table_settings(name=key, scene_title=name, seeds=seeds, stand_in=stand_in, **chosen)
-        table(settings, scores, PRINTED, *(root / f"tables/{key}.{suffix}" for suffix in TABLE_FILES))
-    figures = {"1": "share", "4": "spectrum", "6": "composite"}
-    spectra, images = [scores[4].with_name("spectrum.json")], [path.with_name("image.npz") for path in scores]
-    for key, kind in figures.items():
-        chosen = {"title": f"A {kind} of {word or 'methods'}", "rows": {k: rows[k] for k in list(rows)[:3]}}
-        settings = figure_settings(kind, scenes={name: name}, stand_in=stand_in, **chosen)
-        written = [root / f"figures/{key}.{suffix}" for suffix in ("png", "pdf")]
-        figure(settings, scores, spectra, images, [], [], *written)
-        figures[key] = {"kind": kind, "scenes": [name], "scale": 4, **chosen}
-    cost = {model if key == "lkca" else key: number for key, number in COST.items()}
-    facts = {
-        "title": name,
-        "image": 0,
-        "sensor": "Headwall Hyperspec-VNIR-C",
-        "gsd_m": 2.5,
-        "nanometres": (363, 1018),
-        "source": f"https://example.org/{name}",
-        "citation": f"N. Yokoya and A. Iwasaki, {name}",
-        "terms": "CC BY 3.0",
-    }
-    settings = {
-        "experiment": "demo",
-        "title": word or "A made-up result",
-        "stand_in": stand_in,
-        "seeds": seeds,
-        "adopted": [],
-        "scenes": {name: facts},
-        "tables": [{"name": key, **chosen} for key, chosen in tables.items()],
-        "figures": [{"name": key, **chosen} for key, chosen in figures.items()],
-    }
-    report(
-        ReportSettings(**settings),
-        [scene(root, name)],
-        [split(root, name)],
-        [path.with_name("run.json") for path in (*scores, teacher)],
-        [root / f"tables/{key}.html" for key in tables],
-        [root / f"figures/{key}.png" for key in figures],
-        spectra,
-        [efficiency(root, cost, name, word or "CPU")] * measured,
-        claims(root, word or "something"),
-        PRINTED,
-        root / "report.html",
-        root / "report.json",
+    table_rows = {"V": rows, "own": {"Bicubic": "bicubic", "16": model, "32": "twin"}}
+    report_tables, report_figures = [], []
+    for name, rows_of_table in table_rows.items():
+        title = f"Table of {word or 'methods'}"
+        table = {"name": name, "title": title, "scene": scene, "scales": [4], "header": "Method", "rows": rows_of_table}
+        settings = table_settings(scene_title=scene, seeds=seeds, stand_in=stand_in, **table)
+        files = [root / f"tables/{name}.{suffix}" for suffix in TABLE_FILES]
+        tables.write_table(settings, scores, PRINTED, *files)
+        report_tables.append(table)
+    for name, kind in {"1": "share", "4": "spectrum", "6": "composite"}.items():
+        changes = {"title": f"A {kind} of {word or 'methods'}", "rows": dict(list(rows.items())[:3])}
+        settings = figure_settings(kind, scenes={scene: scene}, stand_in=stand_in, **changes)
+        images = [path.with_name("image.npz") for path in scores]
+        files = [root / f"figures/{name}.{suffix}" for suffix in ("png", "pdf")]
+        draw_figure(settings, scores, spectra, images, [], [], *files)
+        report_figures.append({"name": name, "kind": kind, "scenes": [scene], "scale": 4, **changes})
+    macs = {model if name == "lkca" else name: number for name, number in REPORT_MACS.items()}
+    settings = ReportSettings(
+        experiment="demo",
+        title=word or "A fake result",
+        stand_in=stand_in,
+        seeds=seeds,
+        adopted=[],
+        scenes={
+            scene: {
+                "title": scene,
+                "image": 0,
+                "sensor": "Headwall Hyperspec-VNIR-C",
+                "gsd_m": 2.5,
+                "nanometres": (363, 1018),
+                "source": f"https://example.org/{scene}",
+                "citation": f"N. Yokoya and A. Iwasaki, {scene}",
+                "terms": "CC BY 3.0",
+            }
+        },
+        tables=report_tables,
+        figures=report_figures,
+    )
+    page.write_report(
+        settings,
+        scenes=[write_scene(root, scene)],
+        splits=[write_split(root, scene)],
+        runs=[path.with_name("run.json") for path in (*scores, teacher)],
+        tables=[root / f"tables/{table['name']}.html" for table in report_tables],
+        figures=[root / f"figures/{figure['name']}.png" for figure in report_figures],
+        spectra=spectra,
+        efficiency=[write_efficiency(root, macs, scene, word or "CPU")] if measured else [],
+        claims=write_claims(root, word or "something"),
+        printed=PRINTED,
+        out=root / "report.html",
+        provenance=root / "report.json",
     )
     return root / "report.html"
+
+
+def _write_report_runs(root: Path, scene: str, lkca: str) -> list[Path]:
+    """Write the runs of REPORT_RUNS; the model lkca has another name. Returns the paths of scores.json."""
+    paths = []
+    for model, seeds in REPORT_RUNS.items():
+        settings: dict[str, Any] = {"steps": 2 if model == "sspsr" else 1200, "untrained": model == "sspsr"}
+        if model == "bicubic":
+            settings = {"steps": 0, "params": 0, "upsampler_params": 0, "max_rss": None}
+        name = lkca if model == "lkca" else model
+        paths += write_runs(root, name, seeds, scene=scene, macs=REPORT_MACS[model], **settings)
+    return paths
