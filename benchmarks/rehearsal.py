@@ -1,20 +1,20 @@
-"""The three scenes at full size, from a server to the splits: `make rehearsal`, a few minutes and 8 GB of disk.
+"""Pass the three scenes at full size through download, cutting and splitting: `make rehearsal`.
 
-The published files are not at hand: files of their formats and sizes are made up (tests/official.py), served by this
-machine, and fetched, cut and split by the commands that the workflow gives, with its settings. What was cut is compared
-with what was made up. One line of the CSV is one command:
+It takes a few minutes and 8 GB of disk. The published files were not available: files of their formats and sizes are
+generated (tests/generated_cubes.py), served by this machine, and processed by the commands of the workflow with the
+workflow's settings. The scenes are compared with what was generated. Each row of the CSV is one command:
 
-- seconds, cpu_seconds: from start to end, and of all its processes together.
-- process_GiB: the most resident memory of any one of its processes, as the system counts it.
-- tree_GiB: the same of all its processes together, looked at every 50 ms; memory that two of them share counts twice,
-  pages of a mapped file count too.
-- raw_bytes: of the downloaded file.
-- derived_peak_bytes, derived_bytes: of all that the commands have written otherwise, the most during this one and after
-  it; derived_peak_ratio, derived_ratio: the same as a share of the crop in float32.
-- grid, train, validation: patches that a split finds, before and after the validation rows are taken away.
+- seconds, cpu_seconds: wall-clock time, and CPU time of all its processes.
+- process_GiB: the largest resident memory of any of its processes, as the system reports it.
+- tree_GiB: the largest resident memory of all its processes together, sampled every 50 ms; shared memory counts more
+  than once, pages of mapped files count too.
+- raw_bytes: size of the downloaded file.
+- derived_peak_bytes, derived_bytes: size of all other files, at most during the command and after it;
+  derived_peak_ratio, derived_ratio: the same divided by the size of the crop in float32.
+- grid, train, validation: number of patches on the grid of a split, for training, and for validation.
 
-All processes share two cores, the server's too. A file that was just fetched is read from the system's cache. What
-lies in the temporary folder is removed at the end, after Ctrl-C too.
+All processes, with the server, share two cores. A file that was just downloaded is read from the system's cache. The
+temporary folder is deleted at the end, also after Ctrl-C.
 """
 
 import argparse
@@ -38,23 +38,24 @@ import yaml
 from lkca.config.load import deep_merge, parse_config, read_config
 from lkca.core.files import read_json, sha256
 from lkca.data.catalog import CUBES
-from lkca.errors import LkcaError
+from lkca.errors import LkcaError, ResourceError
 from tests.server import Server
 
 REPOSITORY = Path(__file__).parents[1]
-CORES, DISK = 2, 8 * 10**9
-SECONDS, MEMORY, DERIVED = 120, 4 * 10**9, 1.1  # Chikusei's limits: read, crop and split; bytes; times the crop
+NUM_CORES, MIN_FREE_BYTES = 2, 8 * 10**9
+# Limits for Chikusei: time to read, crop and split; memory; derived files relative to the crop.
+MAX_SECONDS, MAX_MEMORY_BYTES, MAX_DERIVED_RATIO = 120, 4 * 10**9, 1.1
 
 
 class Case(NamedTuple):
-    """A made-up file.
+    """A generated file.
 
     Args:
-        scene: A key of config.yaml's scenes.
-        form: Which of the cube's forms it has, None for the one that is downloaded.
-        writer: Of tests/official.py.
-        size: Rows, columns and bands as the writer takes them, and the largest value.
-        patches: What the splits at x4 and x8 have to find: grid, training, validation.
+        scene: Key of the scene in config.yaml.
+        form: Index of the file in the cube's `forms`, None for the file that is downloaded.
+        writer: Function of tests/generated_cubes.py.
+        size: Rows, columns and bands in the order of the writer, and the largest value.
+        patches: Scale -> expected patches: grid, training, validation.
     """
 
     scene: str
@@ -66,19 +67,19 @@ class Case(NamedTuple):
 
 CHIKUSEI = {4: (3465, 3024, 378), 8: (837, 713, 93)}
 CASES = {
-    "chikusei": Case("chikusei", None, "chikusei_envi", (2517, 2335, 128, 15133), CHIKUSEI),
-    "chikusei_mat": Case("chikusei", 1, "chikusei_matlab", (2517, 2335, 128, 15133), CHIKUSEI),
+    "chikusei": Case("chikusei", None, "write_chikusei_zip", (2517, 2335, 128, 15133), CHIKUSEI),
+    "chikusei_mat": Case("chikusei", 1, "write_matlab73", (2517, 2335, 128, 15133), CHIKUSEI),
     "houston2018": Case(
-        "houston2018", None, "houston_zip", (1202, 4172, 50, 40000), {4: (4068, 3600, 432), 8: (952, 833, 102)}
+        "houston2018", None, "write_houston_zip", (1202, 4172, 50, 40000), {4: (4068, 3600, 432), 8: (952, 833, 102)}
     ),
     "pavia_centre": Case(
-        "pavia_centre", None, "pavia_centre", (1096, 715, 102, 8000), {4: (546, 462, 63), 8: (120, 90, 20)}
+        "pavia_centre", None, "write_pavia_centre", (1096, 715, 102, 8000), {4: (546, 462, 63), 8: (120, 90, 20)}
     ),
 }
 
 
-class Used(NamedTuple):
-    """What a command took: seconds; bytes of memory; bytes of derived data, the most and in the end."""
+class Usage(NamedTuple):
+    """What a command used: seconds; memory of a process and of all, bytes; derived files, peak and final, bytes."""
 
     seconds: float
     cpu_seconds: float
@@ -88,22 +89,22 @@ class Used(NamedTuple):
     derived: int
 
 
-def run(words: list[str], work: Path, raw: Path) -> Used:
-    """Run Python with `words` in the folder `work` and watch it.
+def run_measured(arguments: list[str], work: Path, raw: Path) -> Usage:
+    """Run Python with these arguments in the folder `work` and measure what it uses.
 
     Raises:
-        LkcaError: If it fails, with its last words.
+        LkcaError: If it fails; the message ends with the last line of its output.
     """
     (work / "tmp").mkdir(parents=True, exist_ok=True)
-    surroundings = {key: value for key, value in os.environ.items() if not key.startswith("LKCA_")}
-    surroundings |= {"PYTHONPATH": str(REPOSITORY), "TMPDIR": str(work / "tmp"), "NO_PROXY": "127.0.0.1"}
+    env = {key: value for key, value in os.environ.items() if not key.startswith("LKCA_")}
+    env |= {"PYTHONPATH": str(REPOSITORY), "TMPDIR": str(work / "tmp"), "NO_PROXY": "127.0.0.1"}
     with tempfile.TemporaryFile("w+") as log:
-        began, tree, most, ended = perf_counter(), 0, 0, 0
-        # In a session of its own, so that Ctrl-C comes here alone and all its processes end together.
+        start, tree, derived_peak, ended = perf_counter(), 0, 0, 0
+        # In a session of its own: Ctrl-C reaches only this process, which then kills all of the session.
         process = subprocess.Popen(
-            [sys.executable, *words],
+            [sys.executable, *arguments],
             cwd=work,
-            env=surroundings,
+            env=env,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -112,24 +113,27 @@ def run(words: list[str], work: Path, raw: Path) -> Used:
         try:
             while not ended:
                 sleep(0.05)
-                tree, most = max(tree, memory(process.pid)), max(most, derived(work, raw))
+                tree = max(tree, resident_memory(process.pid))
+                derived_peak = max(derived_peak, derived_bytes(work, raw))
                 ended, status, usage = os.wait4(process.pid, os.WNOHANG)
-            seconds, process.returncode = perf_counter() - began, os.waitstatus_to_exitcode(status)
+            seconds, process.returncode = perf_counter() - start, os.waitstatus_to_exitcode(status)
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
         log.seek(0)
         if process.returncode:
-            told = [*filter(None, map(str.strip, log))][-1:] or ["without a word"]
-            raise LkcaError(f"{' '.join(words[:3])} failed with code {process.returncode}: {told[0].rstrip('.')}.")
+            last = [*filter(None, map(str.strip, log))][-1:] or ["no output"]
+            command = " ".join(arguments[:3])
+            raise LkcaError(f"{command} failed with code {process.returncode}: {last[0].rstrip('.')}.")
     largest = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    left = derived(work, raw)
-    return Used(seconds, usage.ru_utime + usage.ru_stime, largest, max(tree, largest), max(most, left), left)
+    derived = derived_bytes(work, raw)
+    cpu_seconds = usage.ru_utime + usage.ru_stime
+    return Usage(seconds, cpu_seconds, largest, max(tree, largest), max(derived_peak, derived), derived)
 
 
-def memory(pid: int) -> int:
-    """Resident bytes of a process and of all that it started."""
+def resident_memory(pid: int) -> int:
+    """Return the resident memory of a process and its descendants, bytes."""
     total = 0
     with suppress(psutil.Error):
         parent = psutil.Process(pid)
@@ -139,8 +143,8 @@ def memory(pid: int) -> int:
     return total
 
 
-def derived(work: Path, raw: Path) -> int:
-    """Bytes of all files in a folder but the raw one, whole or still on its way."""
+def derived_bytes(work: Path, raw: Path) -> int:
+    """Return the size of all files in a folder except the downloaded file, complete or partial."""
     total = 0
     for folder, _, names in os.walk(work):
         for name in names:
@@ -151,42 +155,40 @@ def derived(work: Path, raw: Path) -> int:
     return total
 
 
-def write(case: Case, path: Path) -> None:
-    """Make up the file of a case."""
-    from tests import official
+def generate(case: Case, path: Path) -> None:
+    """Write the file of a case."""
+    from tests import generated_cubes
 
-    scene = official.Scene(*case.size)
-    if case.writer == "chikusei_matlab":
-        official.matlab73(path, "chikusei", scene)
-    else:
-        getattr(official, case.writer)(path, scene)
+    scene = generated_cubes.Scene(*case.size)
+    variable = ["chikusei"] if case.writer == "write_matlab73" else []
+    getattr(generated_cubes, case.writer)(path, *variable, scene)
 
 
 def check(case: Case, array: Path) -> None:
-    """Compare every tenth band of a cut scene with the made-up one.
+    """Compare every tenth band of a scene with what was generated.
 
     Raises:
         ValueError: If they differ.
     """
     import numpy as np
 
-    from tests import official
+    from tests import generated_cubes
 
     cube, cut = CUBES[case.scene], np.load(array, mmap_mode="r")
     top, bottom, left, right = cube.crop or (0, cube.shape[0], 0, cube.shape[1])
-    for i, band in enumerate(official.Scene(*case.size)):
+    for i, band in enumerate(generated_cubes.Scene(*case.size)):
         if i % 10 == 0 and i < len(cut):
             image = band.T if cube.files[0].axes == "bands columns rows" else band
             expected = image[top:bottom, left:right] / np.float32(case.size[3])
             if np.abs(cut[i] - expected).max() > 1e-6:
-                raise ValueError(f"band {i + 1} of {array} is not the made-up one")
+                raise ValueError(f"band {i + 1} of {array} differs from the generated one")
 
 
 def rehearse(name: str, folder: Path) -> list[dict[str, Any]]:
-    """Fetch, cut and split a case in an empty folder.
+    """Download, cut and split a case in an empty folder.
 
     Returns:
-        The lines of the CSV.
+        The rows of the CSV.
 
     Raises:
         LkcaError: If a command fails.
@@ -195,13 +197,13 @@ def rehearse(name: str, folder: Path) -> list[dict[str, Any]]:
     scene = paper.scenes[case.scene]
     cube = scene.resolve_cube().model_dump(mode="json")
     file = cube["files"][0] if case.form is None else cube["forms"][case.form]
-    place = re.sub(r"(?<=\.zip)/.*", "", file["path"])
-    work, source = folder / "work", folder / "served" / Path(place).name
+    raw = re.sub(r"(?<=\.zip)/.*", "", file["path"])
+    work, source = folder / "work", folder / "served" / Path(raw).name
     source.parent.mkdir()
-    made = run([__file__, "--write", name, str(source)], work, work / place)
+    generation = run_measured([__file__, "--write", name, str(source)], work, work / raw)
     size = source.stat().st_size
-    print(f"{name}: {source.name} made up in {made.seconds:.0f} s, {size:,} bytes", flush=True)
-    if file["sha256"]:  # Pavia.mat and Chikusei's .mat have no published hash
+    print(f"{name}: {source.name} generated in {generation.seconds:.0f} s, {size:,} bytes", flush=True)
+    if file["sha256"]:  # none is published for Pavia.mat and Chikusei's .mat
         file["sha256"] = sha256(source)
     if file["bytes"]:
         file["bytes"] = size
@@ -209,26 +211,26 @@ def rehearse(name: str, folder: Path) -> list[dict[str, Any]]:
     crop = 4 * (bottom - top) * (right - left) * scene.bands
     root = "results/rehearsal"
     array, manifest = f"{root}/scenes/{case.scene}.npy", f"{root}/scenes/{case.scene}.json"
-    lines = []
+    rows = []
 
-    def step(called: str, words: list[str]) -> dict[str, Any]:
-        used = run(["-m", "lkca", *words], work, work / place)
-        line = {
+    def run_step(label: str, arguments: list[str]) -> dict[str, Any]:
+        usage = run_measured(["-m", "lkca", *arguments], work, work / raw)
+        row = {
             "case": name,
-            "step": called,
-            "seconds": f"{used.seconds:.2f}",
-            "cpu_seconds": f"{used.cpu_seconds:.2f}",
-            "process_GiB": f"{used.process / 2**30:.3f}",
-            "tree_GiB": f"{used.tree / 2**30:.3f}",
-            "raw_bytes": (work / place).stat().st_size,
-            "derived_peak_bytes": used.derived_peak,
-            "derived_bytes": used.derived,
-            "derived_peak_ratio": f"{used.derived_peak / crop:.4f}",
-            "derived_ratio": f"{used.derived / crop:.4f}",
+            "step": label,
+            "seconds": f"{usage.seconds:.2f}",
+            "cpu_seconds": f"{usage.cpu_seconds:.2f}",
+            "process_GiB": f"{usage.process / 2**30:.3f}",
+            "tree_GiB": f"{usage.tree / 2**30:.3f}",
+            "raw_bytes": (work / raw).stat().st_size,
+            "derived_peak_bytes": usage.derived_peak,
+            "derived_bytes": usage.derived,
+            "derived_peak_ratio": f"{usage.derived_peak / crop:.4f}",
+            "derived_ratio": f"{usage.derived / crop:.4f}",
             **dict.fromkeys(("grid", "train", "validation"), ""),
         }
-        lines.append(line)
-        return line
+        rows.append(row)
+        return row
 
     with Server({source.name: source}) as server:
         file["sources"] = [server.url(source.name)]
@@ -239,82 +241,87 @@ def rehearse(name: str, folder: Path) -> list[dict[str, Any]]:
         (work / "experiment.json").write_text(parse_config(config).model_dump_json())
         terms = ["--accept-terms"] if cube["confirm"] else []
         files = ["--config", str(REPOSITORY / "config.yaml"), "overlay.yaml"]
-        show(step("fetch", ["fetch", case.scene, *files, *terms]))
+        print_row(run_step("fetch", ["fetch", case.scene, *files, *terms]))
     job = ["--experiment", "experiment.json", "--outputs"]
-    show(step("scene", ["step", f"scenes/{case.scene}", *job, array, manifest]))
-    run([__file__, "--check", name, array], work, work / place)
+    print_row(run_step("scene", ["step", f"scenes/{case.scene}", *job, array, manifest]))
+    run_measured([__file__, "--check", name, array], work, work / raw)
     for scale, expected in case.patches.items():
         out = f"{root}/splits/{case.scene}_x{scale}.json"
-        line = step(f"split x{scale}", ["step", f"splits/{case.scene}_x{scale}", *job, out])
-        line |= {key: read_json(work / out)["numbers"][key] for key in ("grid", "train", "validation")}
-        found = line["grid"], line["train"], line["validation"]
-        show(line, "as it should be" if found == expected else f"SHOULD BE {expected}")
-    return lines
+        row = run_step(f"split x{scale}", ["step", f"splits/{case.scene}_x{scale}", *job, out])
+        row |= {key: read_json(work / out)["numbers"][key] for key in ("grid", "train", "validation")}
+        patches = row["grid"], row["train"], row["validation"]
+        print_row(row, "as expected" if patches == expected else f"NOT AS EXPECTED, {expected}")
+    return rows
 
 
 HEAD = ("case", "step", "seconds", "cpu_seconds", "process_GiB", "tree_GiB", "derived_peak_ratio", "derived_ratio")
 
 
-def show(line: dict[str, Any], remark: str = "") -> None:
-    """Print a line of the table."""
-    patches = f"{line['grid']}: {line['train']} + {line['validation']}, {remark}" if remark else ""
-    print("{:14}{:10}{:>9}{:>12}{:>13}{:>10}{:>20}{:>15}".format(*(line[key] for key in HEAD)), "", patches, flush=True)
+def print_row(row: dict[str, Any], remark: str = "") -> None:
+    """Print a row of the table."""
+    patches = f"{row['grid']}: {row['train']} + {row['validation']}, {remark}" if remark else ""
+    print("{:14}{:10}{:>9}{:>12}{:>13}{:>10}{:>20}{:>15}".format(*(row[key] for key in HEAD)), "", patches, flush=True)
 
 
-def limits(lines: list[dict[str, Any]]) -> None:
-    """Say what holds of the limits of each of Chikusei's two files."""
+def print_limits(rows: list[dict[str, Any]]) -> None:
+    """Print whether each of Chikusei's two files stays within the limits."""
     for name in ("chikusei", "chikusei_mat"):
-        steps = [line for line in lines if line["case"] == name]
+        steps = [row for row in rows if row["case"] == name]
         if not steps:
             continue
-        fetched, rest = float(steps[0]["seconds"]), sum(float(line["seconds"]) for line in steps[1:])
-        held = max(float(line["tree_GiB"]) for line in steps) * 2**30
-        ratio = max(float(line["derived_peak_ratio"]) for line in steps)
-        for what, value, most in (
-            (f"read, crop and split in {rest:.1f} s ({fetched + rest:.1f} s with fetch)", rest, SECONDS),
-            (f"peak of memory {held / 1e9:.2f} GB", held / 1e9, MEMORY / 1e9),
-            (f"peak of derived data {ratio:.3f} of the crop", ratio, DERIVED),
+        download, rest = float(steps[0]["seconds"]), sum(float(row["seconds"]) for row in steps[1:])
+        memory = max(float(row["tree_GiB"]) for row in steps) * 2**30
+        ratio = max(float(row["derived_peak_ratio"]) for row in steps)
+        for text, value, limit in (
+            (f"read, crop and split in {rest:.1f} s ({download + rest:.1f} s with download)", rest, MAX_SECONDS),
+            (f"peak of memory {memory / 1e9:.2f} GB", memory / 1e9, MAX_MEMORY_BYTES / 1e9),
+            (f"peak of derived files {ratio:.3f} of the crop", ratio, MAX_DERIVED_RATIO),
         ):
-            print(f"{name}: {what}, limit {most:g}: {'holds' if value <= most else 'DOES NOT HOLD'}")
+            print(f"{name}: {text}, limit {limit:g}: {'holds' if value <= limit else 'EXCEEDED'}")
 
 
 def main() -> int:
-    """Rehearse the cases, print a table and write the CSV. Returns the exit code."""
-    parser = argparse.ArgumentParser(description="Fetch, cut and split made-up scenes of full size.")
-    parser.add_argument("--scene", choices=CASES, nargs="+", default=list(CASES), help="without all of them no CSV")
-    parser.add_argument("--folder", type=Path, help="where the temporary folder shall be")
+    """Rehearse the cases, print a table and write the CSV; return the exit code."""
+    parser = argparse.ArgumentParser(description="Download, cut and split generated scenes of full size.")
+    parser.add_argument(
+        "--scene", choices=CASES, nargs="+", default=list(CASES), help="a CSV is written only if all are rehearsed"
+    )
+    parser.add_argument("--folder", type=Path, help="where to create the temporary folder")
     parser.add_argument("--out", type=Path, default=REPOSITORY / "benchmarks", help="folder of the CSV")
-    for hidden in ("--write", "--check"):  # what `rehearse` calls in a process of its own
+    for hidden in ("--write", "--check"):  # `rehearse` calls them in other processes
         parser.add_argument(hidden, nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    for function, words in ((write, options.write), (check, options.check)):
-        if words:
-            function(CASES[words[0]], Path(words[1]))
+    for function, arguments in ((generate, options.write), (check, options.check)):
+        if arguments:
+            function(CASES[arguments[0]], Path(arguments[1]))
             return 0
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     if os.getloadavg()[0] > 0.5:
-        print(f"rehearsal: the machine is busy (load {os.getloadavg()[0]:.1f}): timings will be off.", file=sys.stderr)
-    lines, code = [], 0
+        print(
+            f"rehearsal: the machine is busy (load {os.getloadavg()[0]:.1f}): timings will be too long.",
+            file=sys.stderr,
+        )
+    rows, code = [], 0
     try:
         with tempfile.TemporaryDirectory(prefix="rehearsal-", dir=options.folder) as temporary:
             free = shutil.disk_usage(temporary).free
-            if free < DISK:
-                room = f"{free / 1e9:.1f} GB free, and {DISK / 1e9:g} are needed"
-                raise LkcaError(f"{Path(temporary).parent} has {room}: choose another --folder.")
+            if free < MIN_FREE_BYTES:
+                space = f"{free / 1e9:.1f} GB free, and {MIN_FREE_BYTES / 1e9:g} are needed"
+                raise ResourceError(f"{Path(temporary).parent} has {space}: choose another --folder.")
             if hasattr(os, "sched_setaffinity"):
-                os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
+                os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:NUM_CORES])
             print("{:14}{:10}{:>9}{:>12}{:>13}{:>10}{:>20}{:>15}".format(*HEAD), "", "patches: training + validation")
             for name in options.scene:
                 (folder := Path(temporary, name)).mkdir()
                 try:
-                    lines += rehearse(name, folder)
+                    rows += rehearse(name, folder)
                 except LkcaError as error:
                     print(f"rehearsal: {name}: {error}", file=sys.stderr)
                     code = 1
                 shutil.rmtree(folder)
-        limits(lines)
+        print_limits(rows)
         if code == 0 and set(options.scene) == set(CASES):
-            print(save(lines, options.out))
+            print(save(rows, options.out))
     except OSError as error:
         print(f"rehearsal: {error}: choose another --folder.", file=sys.stderr)
         return 1
@@ -326,9 +333,9 @@ def main() -> int:
     return code
 
 
-def save(lines: list[dict[str, Any]], folder: Path) -> Path:
-    """Write the CSV."""
-    # Only now: they bring torch, and the peak of a process counts what the one that starts it holds.
+def save(rows: list[dict[str, Any]], folder: Path) -> Path:
+    """Write the CSV; return its path."""
+    # Imported late: they import torch, and the peak memory of a process includes that of its parent when it starts.
     from networks import cpu_name, file_name, write
 
     from lkca.core.environment import git_commit
@@ -342,7 +349,7 @@ def save(lines: list[dict[str, Any]], folder: Path) -> Path:
         "commit": git_commit() or "",
     }
     path = folder / f"rehearsal_{file_name(device)}.csv"
-    write(path, [line | facts for line in lines])
+    write(path, [row | facts for row in rows])
     return path
 
 

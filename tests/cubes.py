@@ -5,15 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import official
 
 from lkca.data import scenes
 from lkca.data.catalog import Cube, File
 from lkca.data.settings import SceneSettings
+from tests import generated_cubes
 
 MAXIMUM = 5000
 SHAPE = ROWS, COLUMNS, BANDS = 40, 36, 12
-PIXELS = np.stack(list(official.Scene(*SHAPE, MAXIMUM)), 2)  # (rows, columns, bands), uint16
+PIXELS = np.stack(list(generated_cubes.Scene(*SHAPE, MAXIMUM)), 2)  # (rows, columns, bands), uint16
 PIXELS.flags.writeable = False
 CROP = (2, 38, 1, 33)
 

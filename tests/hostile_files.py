@@ -90,7 +90,7 @@ def hostile_class(count: int) -> Callable[[Callable[[], HostileFiles]], Callable
 @cache
 def pixels() -> np.ndarray:
     """Return the cube that every valid file holds, uint16 (ROWS, COLUMNS, BANDS)."""
-    from tests.official import Scene
+    from tests.generated_cubes import Scene
 
     return np.stack(list(Scene(ROWS, COLUMNS, BANDS, LARGEST)), 2)
 
@@ -103,7 +103,7 @@ def valid(name: str) -> bytes:
     import rasterio
     from scipy.io import savemat
 
-    from tests import official
+    from tests import generated_cubes
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / FORMATS[name].name
@@ -111,17 +111,17 @@ def valid(name: str) -> bytes:
         facts = {"width": COLUMNS, "height": ROWS, "count": BANDS, "dtype": "uint16"}
         match name:
             case "mat5":
-                official.matlab5(path, "cube", pixels())
+                generated_cubes.write_matlab5(path, "cube", pixels())
             case "mat5plain":
                 savemat(path, {"cube": pixels()})
             case "mat73":
-                official.matlab73(path, "cube", pixels(), chunks=(2, 10, 12))
+                generated_cubes.write_matlab73(path, "cube", pixels(), chunks=(2, 10, 12))
             case "hdf5":
                 return hdf5(lambda file: file.create_dataset("cube", data=bands))
             case "envi":
                 return bands.tobytes()
             case "pcidsk":
-                path = official.houston(Path(folder), pixels())
+                path = generated_cubes.write_houston(Path(folder), pixels())
             case "pixel" | "tiled":
                 more = {"interleaving": name.upper(), "tilesize": 16}
                 with rasterio.open(path, "w", driver="PCIDSK", **facts, **more) as raster:
@@ -133,9 +133,9 @@ def valid(name: str) -> bytes:
                 ) as raster:
                     raster.write(bands)
             case "zip-envi":
-                official.chikusei_envi(path, pixels())
+                generated_cubes.write_chikusei_zip(path, pixels())
             case "zip-pcidsk":
-                official.houston_zip(path, pixels())
+                generated_cubes.write_houston_zip(path, pixels())
             case "npy":
                 return npy(pixels())
         return path.read_bytes()

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import official
 import pytest
 from cubes import PIXELS, array_file, call_directly, make_cube, save_cube
 
@@ -10,6 +9,7 @@ from lkca.commands import fetch
 from lkca.core.files import sha256
 from lkca.data.catalog import CUBES, File
 from lkca.errors import ConfigError, DataError
+from tests import generated_cubes
 from tests.conftest import REPOSITORY
 
 CONFIG = [Path("config.yaml")]  # does not exist in the folder of the test
@@ -23,8 +23,8 @@ def work_folder(tmp_path, monkeypatch):
 
 
 def test_verify_prints_what_the_file_holds(monkeypatch, capsys):
-    official.chikusei_envi(Path("mine.zip"), PIXELS)
-    path = f"data/raw/x.zip/{official.CHIKUSEI_FOLDER}/{official.CHIKUSEI}.bsq"
+    generated_cubes.write_chikusei_zip(Path("mine.zip"), PIXELS)
+    path = f"data/raw/x.zip/{generated_cubes.CHIKUSEI_FOLDER}/{generated_cubes.CHIKUSEI}.bsq"
     cube = make_cube(File(path=path, axes="bands rows columns"), nanometres=(363, 1018))
     monkeypatch.setitem(CUBES, "chikusei", cube)
     fetch.verify("chikusei", Path("mine.zip"), CONFIG)
@@ -58,7 +58,7 @@ def test_verify_compares_the_published_hash(monkeypatch, capsys, published):
 
 
 def test_verify_names_another_published_file():
-    official.pavia_university(Path("PaviaU.mat"), official.Scene(610, 340, 103, 8000))
+    generated_cubes.write_pavia_university(Path("PaviaU.mat"), generated_cubes.Scene(610, 340, 103, 8000))
     with pytest.raises(DataError, match="PaviaU.mat is not what it should be: it is Pavia University, another scene"):
         fetch.verify("pavia_centre", Path("PaviaU.mat"), CONFIG)
 
@@ -66,7 +66,7 @@ def test_verify_names_another_published_file():
 @pytest.mark.parametrize(
     ("path", "described"),
     [
-        ("mine.zip", f"mine.zip/{official.CHIKUSEI_FOLDER}/{official.CHIKUSEI}.bsq"),
+        ("mine.zip", f"mine.zip/{generated_cubes.CHIKUSEI_FOLDER}/{generated_cubes.CHIKUSEI}.bsq"),
         ("mine.zip/inside/x.bsq", "mine.zip/inside/x.bsq"),
         ("mine.MAT", "mine.MAT"),
     ],

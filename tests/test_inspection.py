@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import numpy as np
-import official
 import pytest
 import rasterio
 from cubes import PIXELS, array_file, call_directly, cut_scene, make_cube, save_cube
@@ -13,6 +12,7 @@ from lkca.data import scenes
 from lkca.data.catalog import CUBES, File
 from lkca.data.inspection import inspect_file, measure_band, spread_bands
 from lkca.errors import DataError
+from tests import generated_cubes
 
 
 @pytest.fixture(autouse=True)
@@ -125,8 +125,10 @@ def test_published_lookalikes_are_named(name, shape, message):
 @pytest.mark.parametrize(("published", "problem"), [((372, 1010), False), ((340, 1018), True), ((363, 1040), True)])
 def test_wavelengths_are_compared(published, problem):
     """Those of the file are 362.59 to 1018.02 nm; 15 nm of difference are tolerated."""
-    official.chikusei_envi(Path("x.zip"), PIXELS)
-    file = File(path=f"x.zip/{official.CHIKUSEI_FOLDER}/{official.CHIKUSEI}.bsq", axes="bands rows columns")
+    generated_cubes.write_chikusei_zip(Path("x.zip"), PIXELS)
+    file = File(
+        path=f"x.zip/{generated_cubes.CHIKUSEI_FOLDER}/{generated_cubes.CHIKUSEI}.bsq", axes="bands rows columns"
+    )
     cube = make_cube(file, nanometres=published)
     properties, problems = inspect_file(cube, file, cube.band_numbers())
     assert properties["wavelengths"] == "362.59 to 1018.02 nm"

@@ -7,7 +7,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
-import official
 import pytest
 from cubes import BANDS, CROP, PIXELS, array_file, call_directly, cut_scene, make_cube, save_cube
 from scipy.io import savemat
@@ -17,6 +16,7 @@ from lkca.data import inspection, scenes
 from lkca.data.catalog import CUBES, File
 from lkca.data.sandbox import run_sandboxed
 from lkca.errors import ConfigError, DataError, LkcaError, ResourceError
+from tests import generated_cubes
 
 
 @pytest.fixture(autouse=True)
@@ -37,33 +37,35 @@ def test_indian_pines_is_read_from_its_package():
 
 
 def chikusei_zip(pixels: np.ndarray) -> File:
-    official.chikusei_envi(Path("x.zip"), pixels)
-    return File(path=f"x.zip/{official.CHIKUSEI_FOLDER}/{official.CHIKUSEI}.bsq", axes="bands rows columns")
+    generated_cubes.write_chikusei_zip(Path("x.zip"), pixels)
+    return File(
+        path=f"x.zip/{generated_cubes.CHIKUSEI_FOLDER}/{generated_cubes.CHIKUSEI}.bsq", axes="bands rows columns"
+    )
 
 
 def chikusei_matlab(pixels: np.ndarray) -> File:
-    official.matlab73(Path("x.mat"), "chikusei", pixels, chunks=(5, 7, 7))
+    generated_cubes.write_matlab73(Path("x.mat"), "chikusei", pixels, chunks=(5, 7, 7))
     return array_file("x.mat", "chikusei")
 
 
 def chikusei_double(pixels: np.ndarray) -> File:
-    official.matlab73(Path("x.mat"), "chikusei", pixels, "float64", chunks=None)
+    generated_cubes.write_matlab73(Path("x.mat"), "chikusei", pixels, "float64", chunks=None)
     return array_file("x.mat", "chikusei")
 
 
 def houston_zip(pixels: np.ndarray) -> File:
-    official.houston_zip(Path("x.zip"), pixels.transpose(1, 0, 2))
-    path = f"x.zip/{official.HOUSTON_FOLDER}/FullHSIDataset/{official.HOUSTON}.pix"
+    generated_cubes.write_houston_zip(Path("x.zip"), pixels.transpose(1, 0, 2))
+    path = f"x.zip/{generated_cubes.HOUSTON_FOLDER}/FullHSIDataset/{generated_cubes.HOUSTON}.pix"
     return File(path=path, axes="bands columns rows")
 
 
 def houston_raw(pixels: np.ndarray) -> File:
-    official.houston(Path("."), pixels.transpose(1, 0, 2), pcidsk=False)
-    return File(path=f"{official.HOUSTON}.pix", axes="bands columns rows")
+    generated_cubes.write_houston(Path("."), pixels.transpose(1, 0, 2), pcidsk=False)
+    return File(path=f"{generated_cubes.HOUSTON}.pix", axes="bands columns rows")
 
 
 def pavia(pixels: np.ndarray) -> File:
-    official.pavia_centre(Path("x.mat"), pixels)
+    generated_cubes.write_pavia_centre(Path("x.mat"), pixels)
     return array_file("x.mat", "pavia")
 
 
@@ -97,7 +99,7 @@ def test_large_cubes_are_read_in_blocks(write, bands_per_block, monkeypatch):
 
 
 def test_alternative_file_is_used_if_the_first_is_missing():
-    official.matlab73(Path("second.mat"), "chikusei", PIXELS)
+    generated_cubes.write_matlab73(Path("second.mat"), "chikusei", PIXELS)
     missing = File(path="first.bsq", axes="bands rows columns")
     forms = (array_file("missing.mat", "cube"), array_file("second.mat", "chikusei"))
     scene, manifest = cut_scene(make_cube(missing, forms=forms))
@@ -181,10 +183,10 @@ def test_only_a_right_file_is_recorded_and_then_expected(tmp_path):
             with pytest.raises(LkcaError, match="x.mat (cannot be read|is not what it should be|is a web page)"):
                 use()
         assert [path.name for path in path.parent.iterdir()] == ["x.mat"] and not receipt.exists()
-    official.pavia_centre(path, PIXELS)
+    generated_cubes.write_pavia_centre(path, PIXELS)
     scenes.fetch_files("x", cube, receipt)
     assert cut_scene(cube)[1]["areas"][0]["sha256"] == json.loads(receipt.read_text())["files"][0]["sha256"]
-    official.pavia_centre(path, PIXELS // 2)
+    generated_cubes.write_pavia_centre(path, PIXELS // 2)
     for use in (lambda: scenes.fetch_files("x", cube, receipt), lambda: cut_scene(cube)):
         with pytest.raises(LkcaError, match="was recorded at first use"):
             use()

@@ -11,13 +11,13 @@ import time
 from pathlib import Path
 
 import fake_results
-import official
 import pandas as pd
 import pytest
 
 from lkca.config.load import read_config
 from lkca.core.files import sha256
 from lkca.data.catalog import CUBES
+from tests import generated_cubes
 from tests.conftest import clean_shell, copy_checkout
 from tests.server import Server
 from tests.test_docs import check_file_reference
@@ -252,9 +252,19 @@ RESULTS = [
 
 
 OFFICIAL = {  # scene -> name on the server, writer, rows, columns and bands as it takes them, what differs from CUBES
-    "chikusei": (official.CHIKUSEI_ZIP, official.chikusei_envi, (150, 145, 128), {"crop": [4, 148, 3, 143]}),
-    "houston2018": (official.HOUSTON_ZIP, official.houston_zip, (140, 150, 50), {"shape": [150, 140, 50]}),
-    "pavia_centre": ("Pavia.mat", official.pavia_centre, (146, 140, 102), {"shape": [146, 140, 102]}),
+    "chikusei": (
+        generated_cubes.CHIKUSEI_ZIP,
+        generated_cubes.write_chikusei_zip,
+        (150, 145, 128),
+        {"crop": [4, 148, 3, 143]},
+    ),
+    "houston2018": (
+        generated_cubes.HOUSTON_ZIP,
+        generated_cubes.write_houston_zip,
+        (140, 150, 50),
+        {"shape": [150, 140, 50]},
+    ),
+    "pavia_centre": ("Pavia.mat", generated_cubes.write_pavia_centre, (146, 140, 102), {"shape": [146, 140, 102]}),
 }
 
 
@@ -270,7 +280,7 @@ def test_from_served_official_files_to_scores(tmp_path):
         {name: served / name for name, *_ in OFFICIAL.values()}, {"Pavia.mat": ["cut 60000", "fine"]}
     ) as server:
         for scene, (name, write, size, changes) in OFFICIAL.items():
-            write(served / name, official.Scene(*size, 8000))
+            write(served / name, generated_cubes.Scene(*size, 8000))
             cube = CUBES[scene].model_dump(mode="json") | {"shape": None} | changes
             sum = sha256(served / name) if scene != "pavia_centre" else None  # of which none is published
             facts = {"sources": [server.url(name)], "sha256": sum, "bytes": (served / name).stat().st_size}

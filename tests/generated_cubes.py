@@ -1,13 +1,15 @@
-"""Made-up files in the formats of the published cubes, with everything that lies around them, small or at full size.
+"""Generate files in the formats of the published cubes, with the other files that come with them, of any size.
 
-What is known of the published files stands in CUBES (lkca/data/catalog.py) and in the comments here; none of them was at hand.
-A cube is an array (rows, columns, bands) or a Scene; of a Scene the writers hold one band at a time, of MATLAB's more.
+The published files were not available: what is known about them is in CUBES (lkca/data/catalog.py) and in comments.
+A cube is an array (rows, columns, bands) or a Scene. The writers hold one band of a Scene in memory at a time, those of
+MATLAB files more.
 """
 
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 import h5py
@@ -24,15 +26,15 @@ CHIKUSEI_FOLDER = "Chikusei_ENVI"
 HOUSTON = "20170218_UH_CASI_S4_NAD83"
 HOUSTON_ZIP = "phase2.zip"
 HOUSTON_FOLDER = "2018IEEE_Contest/Phase2"
-CHUNKS = (16, 128, 128)  # MATLAB's own choice is not known; sixteen bands in one are unkind to whoever reads one by one
+CHUNKS = (16, 128, 128)  # MATLAB's own are unknown; with these, reading band by band would decompress each 16 times
 
 
 @dataclass(frozen=True)
 class Scene:
-    """A made-up scene, which yields its bands, uint16 (rows, columns): the same ones each time.
+    """A synthetic landscape, which yields its bands, uint16 (rows, columns); the same ones each time.
 
-    A few materials, each with a smooth spectrum and a smooth field that has edges; a little noise. The middle of the
-    scene, in the middle band, is as bright as `largest`.
+    It consists of a few materials, each with a smooth spectrum and a smooth abundance that has edges, and of noise. The
+    central pixel of the central band is the maximum, `largest`.
     """
 
     rows: int
@@ -48,15 +50,16 @@ class Scene:
     def __iter__(self) -> Iterator[np.ndarray]:
         rng, materials = np.random.default_rng(self.seed), 4
         shape = (self.rows, self.columns)
-        down, across = (_between(size, max(4, size // 32)) for size in shape)
+        down, across = (_interpolation_matrix(size, max(4, size // 32)) for size in shape)
         fields = np.empty((materials, *shape), np.float32)
         for field in fields:
             smooth, parcels = (down @ rng.random((down.shape[1], across.shape[1])) @ across.T for _ in range(2))
             field[:] = 0.8 * smooth + 0.2 * (parcels > 0.5)
-        spectra = _between(self.bands, min(6, self.bands)) @ rng.uniform(0.1, 1, (min(6, self.bands), materials))
+        nodes = min(6, self.bands)
+        spectra = _interpolation_matrix(self.bands, nodes) @ rng.uniform(0.1, 1, (nodes, materials))
         spectra = (spectra * 0.5 * self.largest / materials).astype(np.float32)
         middle, noise = self.bands // 2, max(1, self.largest // 300)
-        glare = np.multiply.outer(*(_bell(size) for size in shape))
+        glare = np.multiply.outer(*(_bell_curve(size) for size in shape))
         for i, spectrum in enumerate(spectra):
             band = (spectrum @ fields.reshape(materials, -1)).reshape(shape)
             band += (self.largest * (1 - 0.3 * abs(i - middle) / self.bands) - band) * glare
@@ -69,11 +72,11 @@ class Scene:
 Cube = np.ndarray | Scene
 
 
-def chikusei_envi(path: Path, cube: Cube) -> None:
-    """Hyperspec_Chikusei_ENVI.zip: the cube, int16, reflectance times 10 000; ground truth; a header for each."""
+def write_chikusei_zip(path: Path, cube: Cube) -> None:
+    """Write Hyperspec_Chikusei_ENVI.zip: the cube, int16, reflectance times 10 000, the ground truth, and headers."""
     rows, columns, bands = cube.shape
     wavelengths = np.linspace(0.36259, 1.01802, bands)
-    place = {
+    location = {
         "map info": "{UTM, 1, 1, 408041.5, 4020265.5, 2.5, 2.5, 54, North, WGS-84, units=Meters}",
         "wavelength units": "Micrometers",
         "wavelength": "{" + ", ".join(f"{value:.5f}" for value in wavelengths) + "}",
@@ -82,25 +85,26 @@ def chikusei_envi(path: Path, cube: Cube) -> None:
         folder = ZipInfo(f"{CHIKUSEI_FOLDER}/", (2016, 5, 27, 12, 0, 0))
         folder.external_attr = 0o40755 << 16 | 0x10
         archive.writestr(folder, b"")
-        with _member(archive, f"{CHIKUSEI_FOLDER}/{CHIKUSEI}.bsq") as file:
-            for band in _bands(cube, "<i2"):
+        with _open_member(archive, f"{CHIKUSEI_FOLDER}/{CHIKUSEI}.bsq") as file:
+            for band in _iterate_bands(cube, "<i2"):
                 file.write(band.tobytes())
-        with _member(archive, f"{CHIKUSEI_FOLDER}/{CHIKUSEI}.hdr") as file:
-            file.write(envi_header(cube.shape, 2, **place))
-        with _member(archive, f"{CHIKUSEI_FOLDER}/{CHIKUSEI}_Ground_Truth.bsq") as file:
-            file.write(_labels(rows, columns, 19).tobytes())
-        with _member(archive, f"{CHIKUSEI_FOLDER}/{CHIKUSEI}_Ground_Truth.hdr") as file:
-            file.write(envi_header((rows, columns, 1), 1, **{"map info": place["map info"]}))
-        with _member(archive, f"{CHIKUSEI_FOLDER}/Readme.txt") as file:
-            file.write(b"A made-up file in the format of the Chikusei data set.\r\n")
+        with _open_member(archive, f"{CHIKUSEI_FOLDER}/{CHIKUSEI}.hdr") as file:
+            file.write(envi_header(cube.shape, 2, **location))
+        with _open_member(archive, f"{CHIKUSEI_FOLDER}/{CHIKUSEI}_Ground_Truth.bsq") as file:
+            file.write(_make_labels(rows, columns, 19).tobytes())
+        with _open_member(archive, f"{CHIKUSEI_FOLDER}/{CHIKUSEI}_Ground_Truth.hdr") as file:
+            file.write(envi_header((rows, columns, 1), 1, **{"map info": location["map info"]}))
+        with _open_member(archive, f"{CHIKUSEI_FOLDER}/Readme.txt") as file:
+            file.write(b"A generated file in the format of the Chikusei data set.\r\n")
 
 
-def houston(folder: Path, cube: Cube, pcidsk: bool = True) -> Path:
-    """20170218_UH_CASI_S4_NAD83.pix, uint16 (lines, samples, bands), and the ENVI header that lies beside it.
+def write_houston(folder: Path, cube: Cube, pcidsk: bool = True) -> Path:
+    """Write 20170218_UH_CASI_S4_NAD83.pix, uint16 (lines, samples, bands), and the ENVI header next to it.
 
     Args:
-        folder: Where to.
-        pcidsk: Whether the .pix is a PCIDSK file, as its name says, or bare numbers that only the header describes.
+        folder: Where to write.
+        cube: The values.
+        pcidsk: Whether the .pix is a PCIDSK file, as its name says, or a raw array that only the header describes.
 
     Returns:
         The path of the .pix.
@@ -109,22 +113,22 @@ def houston(folder: Path, cube: Cube, pcidsk: bool = True) -> Path:
     path = folder / f"{HOUSTON}.pix"
     if pcidsk:
         facts = {"width": samples, "height": lines, "count": bands, "dtype": "uint16", "crs": CRS.from_epsg(26915)}
-        place = {"transform": Affine(1, 0, 271460, 0, -1, 3290891)}
+        location = {"transform": Affine(1, 0, 271460, 0, -1, 3290891)}
         with (
             rasterio.Env(GDAL_CACHEMAX=2**26),  # bytes
-            rasterio.open(path, "w", driver="PCIDSK", **facts, **place) as raster,
+            rasterio.open(path, "w", driver="PCIDSK", **facts, **location) as raster,
         ):
-            for i, band in enumerate(_bands(cube, "<u2")):
+            for i, band in enumerate(_iterate_bands(cube, "<u2")):
                 raster.write(band, i + 1)
-        with path.open("rb") as file:  # the file header tells the block, numbered from 1, where the pixels begin
+        with path.open("rb") as file:  # the number, from 1, of the first block of pixels
             file.seek(304)
             offset = 512 * (int(file.read(16)) - 1)
     else:
         offset = 0
         with path.open("wb") as file:
-            for band in _bands(cube, "<u2"):
+            for band in _iterate_bands(cube, "<u2"):
                 file.write(band.tobytes())
-    wavelengths = [*np.linspace(374.4, 1047.1, bands - 2), 49, 50]  # the last two are no wavelengths
+    wavelengths = [*np.linspace(374.4, 1047.1, bands - 2), 49, 50]  # the last two bands are not spectral
     path.with_suffix(".hdr").write_bytes(
         envi_header(
             cube.shape,
@@ -141,36 +145,36 @@ def houston(folder: Path, cube: Cube, pcidsk: bool = True) -> Path:
     return path
 
 
-def houston_zip(path: Path, cube: Cube, pcidsk: bool = True) -> None:
-    """phase2.zip: the cube with its header among other members, of which there are only stubs here."""
+def write_houston_zip(path: Path, cube: Cube, pcidsk: bool = True) -> None:
+    """Write phase2.zip: the cube and its header; the other members are stubs."""
     others = {
-        "TrainingGT/2018_IEEE_GRSS_DFC_GT_TR.tif": _labels(60, 240, 20),
-        "Lidar GeoTiff Rasters/Intensity_C1/UH17_GI1F051.tif": _labels(60, 240, 200).astype(np.float32),
-        "Final RGB HR Imagery/UH_NAD83_272056_3289689.tif": _labels(60, 240, 255),
+        "TrainingGT/2018_IEEE_GRSS_DFC_GT_TR.tif": _make_labels(60, 240, 20),
+        "Lidar GeoTiff Rasters/Intensity_C1/UH17_GI1F051.tif": _make_labels(60, 240, 200).astype(np.float32),
+        "Final RGB HR Imagery/UH_NAD83_272056_3289689.tif": _make_labels(60, 240, 255),
     }
-    with tempfile.TemporaryDirectory(dir=path.parent) as beside, ZipFile(path, "w", ZIP_DEFLATED) as archive:
-        raster = houston(Path(beside), cube, pcidsk)
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder, ZipFile(path, "w", ZIP_DEFLATED) as archive:
+        raster = write_houston(Path(folder), cube, pcidsk)
         for file in (raster, raster.with_suffix(".hdr")):
             archive.write(file, f"{HOUSTON_FOLDER}/FullHSIDataset/{file.name}")
         for name, array in others.items():
-            archive.writestr(f"{HOUSTON_FOLDER}/{name}", _tiff(array))
+            archive.writestr(f"{HOUSTON_FOLDER}/{name}", _encode_tiff(array))
 
 
-def matlab73(
+def write_matlab73(
     path: Path,
     variable: str,
     cube: Cube,
     dtype: str = "int16",
     chunks: tuple[int, int, int] | None = CHUNKS,
 ) -> None:
-    """A MATLAB v7.3 file: HDF5 behind a block of 512 bytes, axes reversed, compressed in chunks at level 3.
+    """Write a MATLAB v7.3 file: HDF5 after a block of 512 bytes, axes reversed, compressed in chunks at level 3.
 
     Args:
-        path: Where to.
-        variable: The array's name.
-        cube: Its values; (bands, columns, rows) in the file.
+        path: Where to write.
+        variable: Name of the array.
+        cube: The values; (bands, columns, rows) in the file.
         dtype: `int16` or `float64`, which MATLAB calls double.
-        chunks: Bands, columns, rows; as many bands are in memory. None: in one piece, uncompressed.
+        chunks: Bands, columns, rows; this many bands are held in memory. None: contiguous and uncompressed.
     """
     rows, columns, bands = cube.shape
     shape = (bands, columns, rows)
@@ -179,40 +183,40 @@ def matlab73(
         compressed = {"chunks": chunks, "compression": "gzip", "compression_opts": 3} if chunks else {}
         array = file.create_dataset(variable, shape, dtype, **compressed)
         array.attrs["MATLAB_class"] = np.bytes_({"float64": "double"}.get(dtype, dtype))
-        together = chunks[0] if chunks else 1
-        held = np.empty((together, columns, rows), dtype)
-        for i, band in enumerate(_bands(cube, dtype)):
-            held[i % together] = band.T
-            if (i + 1) % together == 0 or i + 1 == bands:
-                array[i - i % together : i + 1] = held[: i % together + 1]
+        bands_per_chunk = chunks[0] if chunks else 1
+        buffer = np.empty((bands_per_chunk, columns, rows), dtype)
+        for i, band in enumerate(_iterate_bands(cube, dtype)):
+            buffer[i % bands_per_chunk] = band.T
+            if (i + 1) % bands_per_chunk == 0 or i + 1 == bands:
+                array[i - i % bands_per_chunk : i + 1] = buffer[: i % bands_per_chunk + 1]
     text = "MATLAB 7.3 MAT-file, Platform: PCWIN64, Created on: Fri May 27 12:00:00 2016 HDF5 schema 1.00 ."
     with path.open("r+b") as file:  # text, eight bytes for subsystem data, version, byte order
         file.write(text.encode().ljust(116) + bytes(8) + b"\x00\x02IM")
 
 
-def matlab5(path: Path, variable: str, cube: Cube) -> None:
-    """A compressed MATLAB v5 file, uint16; the format has no parts, so that the whole array is in memory."""
+def write_matlab5(path: Path, variable: str, cube: Cube) -> None:
+    """Write a compressed MATLAB v5 file, uint16; the whole array is held in memory."""
     array = np.empty(cube.shape, np.uint16, order="F")
-    for i, band in enumerate(_bands(cube, "<u2")):
+    for i, band in enumerate(_iterate_bands(cube, "<u2")):
         array[:, :, i] = band
     savemat(path, {variable: array}, do_compression=True)
 
 
-def pavia_centre(path: Path, cube: Cube) -> None:
-    """Pavia.mat."""
-    matlab5(path, "pavia", cube)
+def write_pavia_centre(path: Path, cube: Cube) -> None:
+    """Write Pavia.mat."""
+    write_matlab5(path, "pavia", cube)
 
 
-def pavia_university(path: Path, cube: Cube) -> None:
-    """PaviaU.mat, another scene, (610, 340, 103)."""
-    matlab5(path, "paviaU", cube)
+def write_pavia_university(path: Path, cube: Cube) -> None:
+    """Write PaviaU.mat, which is another scene, (610, 340, 103)."""
+    write_matlab5(path, "paviaU", cube)
 
 
 def envi_header(shape: tuple[int, int, int], data_type: int, offset: int = 0, **more: str | int) -> bytes:
-    """The text of an ENVI header for band-sequential numbers; data type 1: uint8, 2: int16, 12: uint16."""
+    """Return an ENVI header for band-sequential values; data type 1: uint8, 2: int16, 12: uint16."""
     lines, samples, bands = shape
     facts = {
-        "description": "{\n  Made up for tests}",
+        "description": "{\n  Generated for tests}",
         "samples": samples,
         "lines": lines,
         "bands": bands,
@@ -227,35 +231,35 @@ def envi_header(shape: tuple[int, int, int], data_type: int, offset: int = 0, **
     return "\n".join(["ENVI", *(f"{key} = {value}" for key, value in facts.items()), ""]).encode()
 
 
-def _between(size: int, nodes: int) -> np.ndarray:
-    """(size, nodes): what each of `nodes` values, evenly spaced, gives to `size` values interpolated between them."""
+def _interpolation_matrix(size: int, nodes: int) -> np.ndarray:
+    """Return the matrix (size, nodes) that interpolates linearly between `nodes` evenly spaced values."""
     at = np.linspace(0, nodes - 1, size)
     return np.stack([np.interp(at, np.arange(nodes), node) for node in np.eye(nodes)], 1)
 
 
-def _bell(size: int) -> np.ndarray:
-    """A bell curve whose top, 1, is in the middle."""
-    away = (np.arange(size) - size // 2) / min(12, size / 6)
-    return np.exp(-(away**2) / 2).astype(np.float32)
+def _bell_curve(size: int) -> np.ndarray:
+    """Return a bell curve with its maximum, 1, in the middle."""
+    distance = (np.arange(size) - size // 2) / min(12, size / 6)
+    return np.exp(-(distance**2) / 2).astype(np.float32)
 
 
-def _bands(cube: Cube, dtype: str) -> Iterator[np.ndarray]:
-    """(rows, columns) after (rows, columns), of another type, which must hold the values."""
+def _iterate_bands(cube: Cube, dtype: str) -> Iterator[np.ndarray]:
+    """Yield the bands (rows, columns), converted to a type that can hold the values."""
     for band in np.moveaxis(cube, 2, 0) if isinstance(cube, np.ndarray) else cube:
         converted = band.astype(dtype)
         if (band.min(), band.max()) != (converted.min(), converted.max()):
-            raise ValueError(f"{dtype} does not hold {band.min()} to {band.max()}")
+            raise ValueError(f"{dtype} cannot hold {band.min()} to {band.max()}")
         yield converted
 
 
-def _labels(rows: int, columns: int, classes: int) -> np.ndarray:
-    """A made-up map of classes from 1, in squares; most of it is 0, unlabelled."""
+def _make_labels(rows: int, columns: int, classes: int) -> np.ndarray:
+    """Return a map of square fields with classes from 1, and 0 for unlabelled pixels."""
     row, column = np.ogrid[:rows, :columns]
     number = row // 8 * 7 + column // 8
     return np.where(number % 5 == 0, number % classes + 1, 0).astype(np.uint8)
 
 
-def _tiff(array: np.ndarray) -> bytes:
+def _encode_tiff(array: np.ndarray) -> bytes:
     rows, columns = array.shape
     facts = {"width": columns, "height": rows, "count": 1, "dtype": array.dtype, "crs": CRS.from_epsg(26915)}
     with MemoryFile() as memory:
@@ -264,8 +268,8 @@ def _tiff(array: np.ndarray) -> bytes:
         return memory.read()
 
 
-def _member(archive: ZipFile, name: str):
-    """A member to write to, piece by piece."""
+def _open_member(archive: ZipFile, name: str) -> IO[bytes]:
+    """Open a new member for writing."""
     info = ZipInfo(name, (2016, 5, 27, 12, 0, 0))
     info.compress_type, info.external_attr = ZIP_DEFLATED, 0o100644 << 16
     return archive.open(info, "w")
