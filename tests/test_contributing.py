@@ -46,6 +46,7 @@ def follow(checkout: Path, title: str) -> None:
             (checkout / name).write_text("".join([*old, "\n\n", *lines]))
             continue
         where, anchor = re.fullmatch(r"(before|under|at the end of) `(.+)`", place).groups()
+        lines += ["\n", "\n"] if where == "before" and lines[0].startswith("def ") else []
         first = next(i for i, line in enumerate(old) if line.startswith(anchor))
         last = next(i for i in range(first, len(old)) if old[i] == "}\n") if where == "at the end of" else first
         insert = first + 1 if where == "under" else last
@@ -114,3 +115,13 @@ def test_scene(checkout):
     result = subprocess.run(command, cwd=checkout, env=os.environ | {"PYTHONPATH": str(checkout)}, capture_output=True)
     assert result.returncode == 2
     assert b"data/raw/salinas/Salinas_corrected.mat" in result.stderr and b"https://www.ehu.eus" in result.stderr
+
+
+def test_claim(checkout):
+    """A new claim holds on the printed tables, and is checked on any table of scores."""
+    (checkout / "mine.csv").write_text((REPOSITORY / "lkca/paper/paper_tables.csv").read_text())
+    before = run(checkout, "-m", "lkca", "score-tables", "mine.csv")
+    follow(checkout, "Add a claim")
+    after = run(checkout, "-m", "lkca", "score-tables", "mine.csv")
+    number = re.compile(r"(\d+) holds?")
+    assert int(number.search(after)[1]) == int(number.search(before)[1]) + 1

@@ -5,6 +5,7 @@ import json
 import re
 import shlex
 import subprocess
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,9 @@ import pytest
 
 from lkca.cli import make_parser
 from lkca.config.load import read_config
+from lkca.core.files import read_csv
+from lkca.paper.claims.check import check_on_table, read_claims
+from lkca.paper.claims.numbers import PrintedNumbers
 from lkca.scoring.metrics import SCORES
 from tests.conftest import REPOSITORY, clean_shell, copy_checkout
 
@@ -100,6 +104,16 @@ def read_table(text: str) -> list[dict[str, str]]:
     """Return the rows of the only table of a Markdown text."""
     lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line[:1] == "|"]
     return [dict(zip(lines[0], line, strict=True)) for line in lines[2:]]
+
+
+def test_counts_of_claims_are_current():
+    printed = PrintedNumbers(read_csv(REPOSITORY / "lkca/paper/paper_tables.csv"))
+    outcomes = Counter(check_on_table(claim, printed)["outcome"] for claim in read_claims())
+    readings = sum(claim.says.startswith(("Not said", "Our reading")) for claim in read_claims())
+    text = " ".join(" ".join(page.read_text() for page in PAGES).split())
+    assert set(re.findall(r"(\d+) claims", text)) == {str(outcomes.total())}
+    assert "{holds} hold, {fails} fail, and {cannot be told} need more than tables".format(**outcomes) in text
+    assert f"{readings} of the claims are our readings" in text
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
