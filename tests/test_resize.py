@@ -1,4 +1,4 @@
-"""The bicubic against another implementation of MATLAB's, taps worked out by hand, and what a resize must keep."""
+"""The bicubic resize against MATLAB, another implementation and weights by hand, and the properties of a resize."""
 
 import subprocess
 import sys
@@ -20,7 +20,7 @@ def noise(*shape):
 @FACTORS
 @pytest.mark.parametrize(("dtype", "error"), [(np.float32, 1e-6), (np.float64, 1e-12)])
 @pytest.mark.parametrize("kind", [np.asarray, torch.from_numpy], ids=["numpy", "torch"])
-def test_equals_resize_right_borders_included(factor, dtype, error, kind):
+def test_equals_resize_right(factor, dtype, error, kind):
     image = noise(2, 48, 24)
     expected = resize_right.resize(image, [1, factor, factor], pad_mode="symmetric")
     result = resize(kind(image.astype(dtype)), factor)
@@ -28,7 +28,7 @@ def test_equals_resize_right_borders_included(factor, dtype, error, kind):
     np.testing.assert_allclose(np.asarray(result), expected, rtol=0, atol=error)
 
 
-MATLAB = {  # of R2019b, imresize(..., 'bicubic'): test_answer/*.mat of github.com/sanghyun-son/bicubic_pytorch
+MATLAB = {  # results of R2019b, imresize(..., 'bicubic'): test_answer/*.mat of github.com/sanghyun-son/bicubic_pytorch
     "down_down_x4_aa": (
         *(np.arange(64.0).reshape(8, 8), 1 / 4),
         [[12.3837890625, 16.6318359375], [46.3681640625, 50.6162109375]],
@@ -37,7 +37,7 @@ MATLAB = {  # of R2019b, imresize(..., 'bicubic'): test_answer/*.mat of github.c
         *(np.arange(225.0).reshape(15, 15), 1 / 5),
         [[29.1072, 34.288, 39.4688], [106.8192, 112, 117.1808], [184.5312, 189.712, 194.8928]],
     ),
-    "up_up_topleft_noaa": (  # there is nothing to antialias
+    "up_up_topleft_noaa": (  # enlarging needs no antialiasing
         *(np.array([[100.0, 1, 0, 100], [10, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]), 5 / 4),
         [
             [108.685225, 27.6970975, -12.4465625, 26.8841925, 109.2025],
@@ -51,11 +51,11 @@ MATLAB = {  # of R2019b, imresize(..., 'bicubic'): test_answer/*.mat of github.c
 
 
 @pytest.mark.parametrize(("image", "factor", "expected"), MATLAB.values(), ids=MATLAB)
-def test_equals_what_matlab_has_written(image, factor, expected):
+def test_equals_matlab(image, factor, expected):
     np.testing.assert_allclose(resize(image, factor), expected, rtol=0, atol=1e-12)
 
 
-def test_twice_the_size_takes_keys_taps_a_quarter_pixel_off():
+def test_weights_of_enlarging_by_two():
     taps = np.array([-9, 111, 29, -3]) / 128  # the cubic at 1.25, 0.25, 0.75 and 1.75
     matrix = resize_matrix(8, 2)
     np.testing.assert_allclose(matrix[7, 2:6], taps, atol=1e-15)  # at 3.25
@@ -63,25 +63,25 @@ def test_twice_the_size_takes_keys_taps_a_quarter_pixel_off():
     np.testing.assert_allclose(matrix[0, :3], np.array([111 + 29, -9 - 3, 0]) / 128, atol=1e-15)  # at -0.25, mirrored
 
 
-def test_half_the_size_takes_keys_taps_of_the_kernel_twice_as_wide():
+def test_weights_of_shrinking_by_two():
     taps = np.array([-3, -9, 29, 111, 111, 29, -9, -3]) / 256
     np.testing.assert_allclose(resize_matrix(16, 1 / 2)[3, 3:11], taps, atol=1e-15)
 
 
-def test_factor_one_changes_nothing():
+def test_factor_one_is_the_identity():
     image = noise(3, 5, 7)
     np.testing.assert_array_equal(resize(image, 1), image)
 
 
 @FACTORS
 @pytest.mark.parametrize("length", [1, 2, 5, 24, 37])
-def test_a_constant_stays_constant(factor, length):
+def test_constant_is_preserved(factor, length):
     result = resize(np.full((length, 30), 0.7), factor)
     np.testing.assert_allclose(result, 0.7, atol=1e-14)
 
 
 @FACTORS
-def test_a_ramp_stays_a_ramp_inside(factor):
+def test_ramp_is_preserved_inside(factor):
     columns = 96
     result = resize(np.tile(np.arange(columns, dtype=float), (24, 1)), factor)
     expected = (np.arange(result.shape[1]) + 0.5) / factor - 0.5  # pixels are areas: their centres map so
@@ -91,15 +91,15 @@ def test_a_ramp_stays_a_ramp_inside(factor):
 
 
 @pytest.mark.parametrize("factor", [2, 3, 4, 8])
-def test_enlarging_keeps_the_mean(factor):
+def test_mean_is_preserved_by_enlarging(factor):
     image = noise(6, 9)
     assert resize(image, factor).mean() == pytest.approx(image.mean(), abs=1e-14)
 
 
 @pytest.mark.parametrize("factor", [1 / 8, 1 / 4, 4])
 @pytest.mark.parametrize("shape", [(8, 8), (16, 8), (8, 24)])
-def test_borders_are_mirrored_again_and_again(factor, shape):
-    image, rim = noise(*shape), 80  # longer than the image and the kernel; the padded rim is then cut off
+def test_borders_are_mirrored_repeatedly(factor, shape):
+    image, rim = noise(*shape), 80  # longer than the image and the kernel; cut off after resizing
     rim_after = int(rim * factor)
     expected = resize(np.pad(image, rim, mode="symmetric"), factor)[rim_after:-rim_after, rim_after:-rim_after]
     np.testing.assert_allclose(resize(image, factor), expected, atol=1e-13)
@@ -107,7 +107,7 @@ def test_borders_are_mirrored_again_and_again(factor, shape):
 
 @pytest.mark.parametrize("factor", [1 / 4, 1 / 3, 2, 4])
 @pytest.mark.parametrize("turns", range(4))
-def test_flips_and_turns_commute_with_it(factor, turns):
+def test_commutes_with_flips_and_rotations(factor, turns):
     image = noise(24, 36)
     np.testing.assert_allclose(
         resize(np.rot90(image, turns), factor), np.rot90(resize(image, factor), turns), atol=1e-14
@@ -124,7 +124,7 @@ def test_sizes_are_rounded_up():
 
 
 @pytest.mark.parametrize("factor", [1 / 4, 4])
-def test_torch_keeps_type_and_leading_axes_and_has_true_gradients(factor):
+def test_torch_gradients_dtype_and_leading_axes(factor):
     image = torch.from_numpy(noise(2, 1, 4, 8)).requires_grad_()
     assert torch.autograd.gradcheck(lambda x: resize(x, factor), image)
     single = resize(image.detach().float(), factor)
@@ -132,40 +132,42 @@ def test_torch_keeps_type_and_leading_axes_and_has_true_gradients(factor):
     assert single.shape == (2, 1, 4 * factor, 8 * factor)
 
 
-def test_can_be_trained_after_inference():
-    image = torch.ones(1, 22, 26)  # sizes of no other test: the matrices are made in here
+def test_cached_matrix_of_inference_can_be_trained_with():
+    image = torch.ones(1, 22, 26)  # sizes of no other test, so that the matrices are not cached yet
     with torch.inference_mode():
         resize(image, 2)
     image.requires_grad_()
     resize(image, 2).sum().backward()
-    torch.testing.assert_close(image.grad, torch.full_like(image, 4.0))  # the mean is kept: 2 x 2 new pixels an old one
+    torch.testing.assert_close(
+        image.grad, torch.full_like(image, 4.0)
+    )  # the mean is preserved: each pixel becomes 2 x 2
 
 
 @pytest.mark.filterwarnings("ignore:invalid value")  # of infinities in products
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("factor", [1 / 8, 1 / 4, 1 / 2, 2, 4])
 @pytest.mark.parametrize(("row", "column"), [(0, 31), (17, 2), (40, 46)])
-def test_a_bad_pixel_spoils_the_new_pixels_whose_kernel_reaches_it(bad, factor, row, column):
-    """With these factors no new pixel lies a whole number of pixels from an old one, where the kernel is zero."""
+def test_bad_pixel_reaches_only_the_pixels_of_its_kernel(bad, factor, row, column):
+    """With these factors no new pixel is a whole number of pixels from an old one, where the kernel is zero."""
     image = noise(3, 48, 48)
     expected = resize(image, factor)
     centres = (np.arange(expected.shape[-1]) + 0.5) / factor - 0.5
     reach = 2 / min(factor, 1)
     rows, columns = (
-        np.any([abs(centres - at) < reach for at in (pixel, -1 - pixel, 95 - pixel)], axis=0)  # and its mirror images
+        np.any([abs(centres - x) < reach for x in (pixel, -1 - pixel, 95 - pixel)], axis=0)  # and its mirror images
         for pixel in (row, column)
     )
     image[1, row, column] = bad
     result = resize(image, factor)
     np.testing.assert_array_equal(result[[0, 2]], expected[[0, 2]])
-    spoilt = np.outer(rows, columns)
-    assert 0 < spoilt.sum() < spoilt.size
-    assert np.isnan(result[1][spoilt]).all()
-    np.testing.assert_allclose(result[1][~spoilt], expected[1][~spoilt], rtol=0, atol=1e-14)
+    reached = np.outer(rows, columns)
+    assert 0 < reached.sum() < reached.size
+    assert np.isnan(result[1][reached]).all()
+    np.testing.assert_allclose(result[1][~reached], expected[1][~reached], rtol=0, atol=1e-14)
     np.testing.assert_array_equal(resize(image[1], factor), result[1])
 
 
-def test_half_precision_stays_half_and_is_rounded_once():
+def test_half_precision_is_rounded_once():
     image = noise(2, 64, 64).astype(np.float16)
     result = resize(image, 1 / 4)
     assert result.dtype == np.float16
@@ -179,21 +181,21 @@ def test_integers_are_refused(image):
 
 
 @pytest.mark.parametrize("factor", [0, -1, float("nan"), float("inf")])
-def test_a_factor_must_be_a_positive_number(factor):
+def test_factor_must_be_positive(factor):
     with pytest.raises(ValueError, match="positive"):
         resize(noise(4, 4), factor)
 
 
-def test_an_empty_image_is_refused():
+def test_empty_image_is_refused():
     with pytest.raises(ValueError, match="positive"):
         resize(np.ones((3, 0, 4)), 2)
 
 
-def test_the_cached_matrix_cannot_be_spoilt():
+def test_cached_matrix_is_read_only():
     with pytest.raises(ValueError, match="read-only"):
         resize_matrix(8, 2)[0, 0] = 1
 
 
-def test_commands_on_arrays_start_without_torch():
+def test_array_commands_start_without_torch():
     code = "import sys, lkca.commands.arrays; assert 'lkca.data.resize' in sys.modules and 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
