@@ -16,7 +16,7 @@ from lkca.config.settings import BicubicCheckSettings
 from lkca.core.files import atomic_write, read_csv, read_json, write_json
 from lkca.errors import DataError
 from lkca.paper.columns import PRINTED_SCORES, decimals, last_digit_difference
-from lkca.paper.statistics import Run
+from lkca.paper.statistics import RunScores
 
 INDEPENDENT_OF_DIVISOR = ["SAM", "CC", "ERGAS"]
 DEFINITION = {  # score -> the part of its definition that most likely differs
@@ -117,7 +117,7 @@ def bicubic_check(
     print(text, end="")
 
 
-def _compare_row(run: Run, printed: Mapping[str, str], divisor: float, settings: BicubicCheckSettings) -> Row:
+def _compare_row(run: RunScores, printed: Mapping[str, str], divisor: float, settings: BicubicCheckSettings) -> Row:
     brightness = _compare_brightness(run, printed)
     stand_in = [_finding("stand-in")] if settings.stand_in else []
     return {
@@ -138,7 +138,7 @@ def _compare_cell(ours: float, printed: str) -> Cell:
     return {"printed": printed, "ours": ours, "rounded": f"{ours:.{places}f}", "last_digits": off, "says": says}
 
 
-def _compare_brightness(run: Run, printed: Mapping[str, str]) -> Brightness:
+def _compare_brightness(run: RunScores, printed: Mapping[str, str]) -> Brightness:
     rmse, factor = float(printed["RMSE"]), 100 / (run["scale"] * float(printed["ERGAS"]))
     half = 0.5 * 10.0 ** -decimals(printed["RMSE"])  # the largest rounding error of the printed RMSE
     return {
@@ -161,7 +161,7 @@ def _finding(kind: str, **numbers: Any) -> Finding:
     return {"kind": kind, "says": FINDINGS[kind].format(**numbers), **numbers}
 
 
-def _find_causes(run: Run, printed: Mapping[str, str], brightness: Brightness, divisor: float) -> list[Finding]:
+def _find_causes(run: RunScores, printed: Mapping[str, str], brightness: Brightness, divisor: float) -> list[Finding]:
     """Return what the differences of one row point at."""
     ours = run["mean"]
     differing = [name for name in PRINTED_SCORES if not _agrees(ours[name], printed[name])]
@@ -199,7 +199,7 @@ def _find_causes(run: Run, printed: Mapping[str, str], brightness: Brightness, d
     return findings + [_finding("unclear", name=name, where=DEFINITION[name]) for name in differing]
 
 
-def _find_definitions(run: Run, printed: Mapping[str, str], differing: list[str]) -> list[Finding]:
+def _find_definitions(run: RunScores, printed: Mapping[str, str], differing: list[str]) -> list[Finding]:
     """Return which of the differing scores are the paper's under another definition."""
     # If MPSNR and RMSE both differ, another divisor explains it more simply than two other definitions.
     skipped = {"MPSNR", "RMSE"} if {"MPSNR", "RMSE"} <= set(differing) else set()
@@ -211,7 +211,7 @@ def _find_definitions(run: Run, printed: Mapping[str, str], differing: list[str]
     return findings
 
 
-def _other_definitions(name: str, run: Run) -> dict[str, float]:
+def _other_definitions(name: str, run: RunScores) -> dict[str, float]:
     """Return a score by other definitions that are in use, as far as scores.json allows."""
     ours, r, errors = run["mean"][name], run["scale"], [image["scores"]["RMSE"] for image in run["images"]]
     if name == "RMSE":

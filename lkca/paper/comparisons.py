@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from lkca.errors import StaleInput
-from lkca.paper.statistics import Run, Uncertain, block_intervals, estimate_score, pseudovalues
+from lkca.paper.statistics import RunScores, Uncertain, block_intervals, estimate_score, pseudovalues
 from lkca.scoring.metrics import SCORES
 
 COMPARISON_FIELDS = [
@@ -27,7 +27,7 @@ COMPARISON_FIELDS = [
 ]
 
 
-def compare(rows: Mapping[str, Sequence[Run]]) -> list[dict[str, Any]]:
+def compare(rows: Mapping[str, Sequence[RunScores]]) -> list[dict[str, Any]]:
     """Compare each method with each other method, at one scale of one scene.
 
     Intervals are not widened for the number of comparisons: of twenty pairs of equal methods one may look different.

@@ -27,7 +27,7 @@ MIN_IMAGES = 3  # test images for an interval: with two there is one degree of f
 RESAMPLES = 1999  # of the bootstrap
 NEGLIGIBLE = 1e-12  # a contribution below this is the rounding of one that cancelled
 
-Run = Mapping[str, Any]  # the content of a scores.json
+RunScores = Mapping[str, Any]  # the content of a scores.json
 ImageScore = str | Callable[[Mapping[str, Any]], float]  # key of a number in an image of scores.json, or its function
 
 
@@ -189,7 +189,7 @@ class Summary(NamedTuple):
     missing_reasons: frozenset[str]
 
 
-def summarize(runs: Sequence[Run], name: str) -> Summary:
+def summarize(runs: Sequence[RunScores], name: str) -> Summary:
     """Return the mean of a score with its spread and its interval, all computed from the scores of the images.
 
     Args:
@@ -206,12 +206,12 @@ def summarize(runs: Sequence[Run], name: str) -> Summary:
     return Summary(statistics.mean(means), std, estimate.interval(), estimate.missing_reasons)
 
 
-def seed_means(runs: Sequence[Run], name: str) -> list[float]:
+def seed_means(runs: Sequence[RunScores], name: str) -> list[float]:
     """Return the mean of a score over the test images, one for each run."""
     return [float(np.mean([image["scores"][name] for image in run["images"]])) for run in runs]
 
 
-def estimate_score(runs: Sequence[Run], name: ImageScore) -> Uncertain:
+def estimate_score(runs: Sequence[RunScores], name: ImageScore) -> Uncertain:
     """Return a score of one method: its mean over test images and seeds.
 
     Args:
@@ -279,7 +279,7 @@ def _describe_few(source: str, members: int) -> str:
     return "one seed" if source == "seeds" else f"{members} test image{'s' * (members > 1)}"
 
 
-def pseudovalues(runs: Sequence[Run], name: str) -> np.ndarray:
+def pseudovalues(runs: Sequence[RunScores], name: str) -> np.ndarray:
     """Return the jackknife pseudovalues of a score: one number for each spatial block, whose mean is the score.
 
     Args:

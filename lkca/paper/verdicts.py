@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lkca.paper.columns import PRINTED_COLUMNS, column_values, decimals, last_digit_difference
-from lkca.paper.statistics import CONFIDENCE_LEVEL, Run, estimate_mean
+from lkca.paper.statistics import CONFIDENCE_LEVEL, RunScores, estimate_mean
 
 TOLERANCE_DB = 0.1  # of the error
 # The same as a relative change of a score that is proportional to the error, or to its square.
@@ -54,7 +54,7 @@ class Verdict(NamedTuple):
 
 
 def judge_row(
-    printed: Mapping[str, str], runs: Sequence[Run], missing: str, stand_in: str | None
+    printed: Mapping[str, str], runs: Sequence[RunScores], missing: str, stand_in: str | None
 ) -> dict[str, Verdict]:
     """Return the verdict on each number that the paper prints in one row, by column.
 

@@ -58,13 +58,13 @@ def evaluate(
         ConfigError: If the options do not suit the run, or there is no such image.
         StaleInput: If the split is not that of the run.
     """
-    settings, windows, start = read_run(run), read_json(split), monotonic()
+    settings, parts, start = read_run(run), read_json(split), monotonic()
     if (settings.train is None) != (weights is None) or (weights is None) != (history is None):
         raise ConfigError(f"{run}: give --weights and --history for a trained model, and only for a trained model.")
     if settings.split_sha256 != sha256(split):
         raise StaleInput(f"{split} is not the split that {run} was made for: run snakemake again.")
-    if not 0 <= image < len(windows["test"]):
-        raise ConfigError(f"--image {image}: {split} has no such test image: use 0 to {len(windows['test']) - 1}.")
+    if not 0 <= image < len(parts["test"]):
+        raise ConfigError(f"--image {image}: {split} has no such test image: use 0 to {len(parts['test']) - 1}.")
     device = default_device()
     net, epoch = build_network(settings).to(device).eval(), None
     if weights:
@@ -73,7 +73,7 @@ def evaluate(
     steps = int(epochs[-1]["steps"]) if epochs else 0
     cube = patches.load_scene(scene, settings.scene_sha256, device)
     images = []
-    for i, window in enumerate(windows["test"]):
+    for i, window in enumerate(parts["test"]):
         sr, hr = reconstruct(net, cube, window, settings.scale, device)
         images.append({"window": list(window), **score_image(sr, hr, settings.scale)})
         if i == image:
@@ -88,7 +88,7 @@ def evaluate(
         "upsampler_params": sum(map(parameters, upsamplers(net).values())),
         "macs": macs(net, settings.bands),
         "steps": steps,
-        "untrained": settings.train is not None and steps < steps_for_all_patches(settings.train, windows),
+        "untrained": settings.train is not None and steps < steps_for_all_patches(settings.train, parts),
         "epoch": epoch,
         "seconds": {"training": float(epochs[-1]["seconds"]) if epochs else 0, "evaluation": monotonic() - start},
         "mean": {name: float(np.mean([each["scores"][name] for each in images])) for name in images[0]["scores"]},

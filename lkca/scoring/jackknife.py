@@ -37,11 +37,11 @@ class ImagePair:
         pairs = zip(self.sr, self.hr, strict=True)
         return np.array([function(x.astype(np.float64), y.astype(np.float64)) for x, y in pairs])
 
-    def block_means(self, pixels: Callable[[np.ndarray, np.ndarray], np.ndarray], border: int = 0) -> np.ndarray:
+    def block_means(self, values: Callable[[np.ndarray, np.ndarray], np.ndarray], border: int = 0) -> np.ndarray:
         """Return the mean of each band over each subset of the blocks.
 
         Args:
-            pixels: Computes the values whose mean is taken from a pair of bands, (rows, columns) without the border.
+            values: Computes the values to average from a pair of bands: (rows, columns), without the border.
             border: Width of the border of the image that has no values, pixels.
 
         Returns:
@@ -55,8 +55,8 @@ class ImagePair:
         """
 
         def sums(x: np.ndarray, y: np.ndarray) -> list[float]:
-            values = pixels(x, y)
-            return [values[block].sum() for block in blocks]
+            array = values(x, y)
+            return [array[block].sum() for block in blocks]
 
         blocks = slices_of_blocks(self.rows, self.columns, border)
         return subset_means(self.over_bands(sums), pixels_of_blocks(blocks))

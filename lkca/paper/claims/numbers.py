@@ -11,7 +11,15 @@ import numpy as np
 from lkca.config.schema import Model
 from lkca.paper.claims.logic import Truth, greater
 from lkca.paper.columns import COST_UNITS, PRINTED_COLUMNS
-from lkca.paper.statistics import ImageScore, Run, Uncertain, VarianceComponent, estimate_mean, estimate_score, value_of
+from lkca.paper.statistics import (
+    ImageScore,
+    RunScores,
+    Uncertain,
+    VarianceComponent,
+    estimate_mean,
+    estimate_score,
+    value_of,
+)
 
 COMPARISON_TABLES = {"chikusei": "V", "houston2018": "VI", "pavia_centre": "VII"}  # scene -> table of all methods
 SCENES = tuple(COMPARISON_TABLES)
@@ -181,11 +189,11 @@ class MeasuredNumbers(Numbers):
 
     def __init__(
         self,
-        scores: Iterable[Run],
+        scores: Iterable[RunScores],
         spectra: Iterable[Mapping[str, Any]],
         models: Mapping[str, Model],
     ) -> None:
-        self._runs: dict[tuple[str, int, str], list[Run]] = defaultdict(list)
+        self._runs: dict[tuple[str, int, str], list[RunScores]] = defaultdict(list)
         for run in scores:
             self._runs[run["scene"], run["scale"], run["model"]].append(run)
         self._ranks: dict[tuple[str, int, str], list[Mapping[str, int]]] = defaultdict(list)
@@ -262,7 +270,7 @@ class MeasuredNumbers(Numbers):
             raise Missing(f"{row} on {task.scene} x{task.scale} whose training saw all patches once")
         return estimate_score(runs, score)
 
-    def _runs_of(self, row: str, model: str, task: Task) -> list[Run]:
+    def _runs_of(self, row: str, model: str, task: Task) -> list[RunScores]:
         """Return the runs of a model, one for each seed."""
         if (*task, model) not in self._runs:
             raise Missing(f"{row} on {task.scene} x{task.scale}")
