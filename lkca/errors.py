@@ -36,5 +36,8 @@ class ResourceError(LkcaError):
     exit_code = 75
 
 
-class WrongFile(Exception):
-    """What is wrong with a file, without its name; the caller decides whether to raise an error or to report it."""
+class FileProblem(Exception):
+    """A sentence on what is wrong with a file, without its name, for the caller to raise or to report.
+
+    It is an exception, not a text, so that rewording it does not change the digest of the code (lkca.core.fingerprint).
+    """

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lkca.core.files import atomic_write, sha256
 from lkca.data.catalog import File
-from lkca.errors import DataError, LkcaError, WrongFile
+from lkca.errors import DataError, FileProblem, LkcaError
 
 HEAD_BYTES = 512  # of a file, which tell a web page or message from data
 TEXT = re.compile(rb"(\xef\xbb\xbf)?\s*[<{\[][^\x00-\x08\x0e-\x1f]*")  # HTML, XML and JSON; binary data have zeros soon
@@ -51,16 +51,16 @@ def verify_file(file: File, source: str, inspect: Callable[[File], None] | None 
     return digest
 
 
-def find_mismatch(file: File, digest: str) -> WrongFile | None:
+def find_mismatch(file: File, digest: str) -> FileProblem | None:
     """Return how a SHA-256 contradicts the published or the recorded one, None if it does not."""
     if file.sha256:
-        mismatch = WrongFile(f"has the SHA-256 {digest}, but the published one is {file.sha256}")
+        mismatch = FileProblem(f"has the SHA-256 {digest}, but the published one is {file.sha256}")
         return None if digest == file.sha256 else mismatch
     recorded = _read_recorded(file)
     if recorded in (None, digest):
         return None
     hint = f"if this file is right, delete its line in {_sums_path(file)}"
-    return WrongFile(f"has the SHA-256 {digest}, but {recorded} was recorded at first use ({hint})")
+    return FileProblem(f"has the SHA-256 {digest}, but {recorded} was recorded at first use ({hint})")
 
 
 def is_text(head: bytes) -> bool:

@@ -68,6 +68,7 @@ def download_cube(
 
 
 def _describe(scene: str, cube: Cube) -> str:
+    """Return what the user should know before a download."""
     return f"{scene}\nSource: {cube.source}\nCitation: {cube.citation}\nTerms: {cube.terms}"
 
 

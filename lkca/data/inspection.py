@@ -10,7 +10,7 @@ import numpy as np
 from lkca.data.catalog import Cube, File
 from lkca.data.readers import CubeReader, open_cube
 from lkca.data.sandbox import heartbeat, set_current_file
-from lkca.errors import DataError, LkcaError, WrongFile
+from lkca.errors import DataError, FileProblem, LkcaError
 
 BLOCK_BYTES = 2**28  # of float32 values that are held in memory at a time
 MIN_CORRELATION = 0.3  # of neighbouring pixels; images of the ground have 0.6 and more
@@ -96,26 +96,26 @@ def open_source(stack: ExitStack, cube: Cube, file: File) -> CubeReader:
     return source
 
 
-def _find_lookalike(cube: Cube, shape: tuple[int, int, int]) -> WrongFile | None:
+def _find_lookalike(cube: Cube, shape: tuple[int, int, int]) -> FileProblem | None:
     """Return which known file with other content has this shape, in any order of the axes."""
     known = [name for other, name in cube.not_this if sorted(other) == sorted(shape)]
-    return WrongFile(f"it is {known[0]}; get the scene from {cube.source}") if known else None
+    return FileProblem(f"it is {known[0]}; get the scene from {cube.source}") if known else None
 
 
-def _check_shape(cube: Cube, shape: tuple[int, int, int]) -> WrongFile | None:
+def _check_shape(cube: Cube, shape: tuple[int, int, int]) -> FileProblem | None:
     """Return what is wrong with a shape (rows, columns, bands)."""
     if cube.shape is None:
         last = cube.band_numbers()[-1]
-        return WrongFile(f"it has {shape[2]} bands, not {last}: correct axes or bands") if shape[2] < last else None
+        return FileProblem(f"it has {shape[2]} bands, not {last}: correct axes or bands") if shape[2] < last else None
     if shape == cube.shape:
         return None
     actual, expected = (" x ".join(map(str, sides)) for sides in (shape, cube.shape))
     if sorted(shape) == sorted(cube.shape):
-        return WrongFile(
+        return FileProblem(
             f"its axes are in another order, {actual} instead of {expected} rows, columns and bands: transpose it"
         )
     lookalike = _find_lookalike(cube, shape)
-    return lookalike or WrongFile(
+    return lookalike or FileProblem(
         f"it has {actual} rows, columns and bands instead of {expected}; get it from {cube.source}"
     )
 
@@ -176,26 +176,26 @@ def measure_band(image: np.ndarray) -> BandStatistics:
 
 def find_problems(
     cube: Cube, source: CubeReader, bands: Sequence[int], statistics: Sequence[BandStatistics]
-) -> list[WrongFile]:
+) -> list[FileProblem]:
     """Return what is wrong with the values and the wavelengths of a file."""
     problems = []
     maximum = max(band.maximum for band in statistics)
     constant = [number for number, band in zip(bands, statistics, strict=True) if band.minimum == band.maximum]
     if not all(np.isfinite([band.minimum, band.maximum]).all() for band in statistics):
-        problems.append(WrongFile("it holds NaN or infinite values; download it again, or crop them away"))
+        problems.append(FileProblem("it holds NaN or infinite values; download it again, or crop them away"))
     elif constant:
         problems.append(
-            WrongFile(f"band {constant[0]} has one value everywhere; download the file again, or leave the band out")
+            FileProblem(f"band {constant[0]} has one value everywhere; download the file again, or leave the band out")
         )
     elif cube.shape is None and any(source.nodata in (band.minimum, band.maximum) for band in statistics):
         problems.append(
-            WrongFile(f"it holds {source.nodata:g}, which it declares to be no data; crop these pixels away")
+            FileProblem(f"it holds {source.nodata:g}, which it declares to be no data; crop these pixels away")
         )
     elif maximum <= 0:
-        problems.append(WrongFile("none of its values is positive; download it again"))
+        problems.append(FileProblem("none of its values is positive; download it again"))
     elif cube.least_maximum and maximum < cube.least_maximum:
         problems.append(
-            WrongFile(
+            FileProblem(
                 f"its largest value is {maximum:g}, but that of the published file is at least "
                 f"{cube.least_maximum:g}: it was divided already; get the published file"
             )
@@ -203,7 +203,7 @@ def find_problems(
     correlation = median(band.correlation for band in statistics)
     if not problems and correlation < MIN_CORRELATION:
         problems.append(
-            WrongFile(
+            FileProblem(
                 f"neighbouring pixels are hardly correlated ({correlation:.2f}): it is damaged, or its axes or byte "
                 "order are not as declared"
             )
@@ -215,5 +215,5 @@ def find_problems(
         all_bands = (bands[0], bands[-1]) == (numbers[0], numbers[-1])
         if all_bands and not all(error <= WAVELENGTH_TOLERANCE for error in errors):  # also if one is NaN
             published = "{:g} to {:g}".format(*cube.nanometres)
-            problems.append(WrongFile(f"its bands reach from {first:g} to {last:g} nm instead of {published}"))
+            problems.append(FileProblem(f"its bands reach from {first:g} to {last:g} nm instead of {published}"))
     return problems

@@ -23,7 +23,7 @@ from urllib3.exceptions import HTTPError
 from lkca.data.catalog import File
 from lkca.data.checksums import HEAD_BYTES, find_mismatch, is_text
 from lkca.data.partial_file import Origin, PartialFile
-from lkca.errors import WrongFile
+from lkca.errors import FileProblem
 
 CONNECT_TIMEOUT, READ_TIMEOUT = 20, 60  # seconds
 SPEED_WINDOW, MIN_SPEED = 60, 1000  # seconds over which the speed is measured; bytes a second
@@ -69,6 +69,7 @@ def printable(text: str) -> str:
 
 
 def _attempt(url: str, file: File, part: PartialFile) -> None:
+    """Request the bytes that are still missing, write them, and check the SHA-256 of the whole file."""
     origin = part.read_origin(url)
     # Without a validator or a known hash, nothing would reveal that two parts are of different files.
     offset = part.size() if origin and (origin.validator or file.sha256) else 0
@@ -197,14 +198,16 @@ def _validator(response: requests.Response) -> str | None:
     return validator if re.fullmatch(r"[\x20-\x7e]{1,500}", validator) else None
 
 
-def _find_fault(head: bytes, suffix: str) -> WrongFile | None:
+def _find_fault(head: bytes, suffix: str) -> FileProblem | None:
     """Return why these cannot be the first bytes of a file with this suffix, None if they can."""
     if not head:
-        return WrongFile("it sent an empty file")
+        return FileProblem("it sent an empty file")
     if is_text(head):
-        return WrongFile(WEB_PAGE)
+        return FileProblem(WEB_PAGE)
     magic = MAGIC.get(suffix.lower(), ())
-    return WrongFile(f"it sent something that is not a {suffix} file") if magic and not head.startswith(magic) else None
+    return (
+        FileProblem(f"it sent something that is not a {suffix} file") if magic and not head.startswith(magic) else None
+    )
 
 
 def _read_blocks(response: requests.Response) -> Iterator[bytes]:
