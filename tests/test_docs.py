@@ -123,6 +123,14 @@ def test_linked_files_exist(page):
         assert (page.parent / path).exists(), path
 
 
+def test_named_files_exist():
+    """Of the checkout; `{name}` and `*` stand for any text, and CONTRIBUTING names files to be written."""
+    text = "".join(page.read_text() for page in PAGES if page.name != "CONTRIBUTING.md")
+    paths = set(re.findall(r"(?<![\w/.])((?:lkca|tests|benchmarks|workflow|profiles)/[\w/.*-]+\.\w+)", text))
+    assert len(paths) > 20
+    assert not [path for path in paths if not list(REPOSITORY.glob(path))]
+
+
 def test_printed_lkca_commands_are_accepted():
     """Of blocks with all their options; of inline code the name of the command, where options may be missing."""
     commands = next(a for a in make_parser()._actions if isinstance(a, argparse._SubParsersAction)).choices
