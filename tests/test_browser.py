@@ -1,4 +1,4 @@
-"""The report in a real browser: with mouse and keyboard, on a desk and on a telephone, with and without its script."""
+"""The report in a browser: with mouse and keyboard, on wide and narrow screens, with and without its script."""
 
 import re
 import shutil
@@ -14,7 +14,10 @@ from PIL import Image
 from lkca.scoring.metrics import SCORES
 
 CHROMIUM = shutil.which("chromium")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed (Debian: apt-get install chromium)")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed (Debian: apt-get install chromium)"),
+]
 BICUBIC, LKCA_LR, LKCA, SSPSR, NOT_RUN, NOT_POSSIBLE = "Bicubic", "LKCA-LR", "LKCA-Net", "SSPSR", "VDSR", "3DFCNN"
 
 
@@ -34,20 +37,20 @@ def browser() -> Iterator:
 
 @pytest.fixture
 def visit(browser, report) -> Iterator[Callable]:
-    """A function that opens the report; no page may complain or ask for anything but the file itself."""
-    complaints, requests, pages = [], [], []
+    """A function that opens the report; a page may log nothing and request nothing but its own file."""
+    messages, requests, pages = [], [], []
 
     def visit(path: Path = report, anchor: str = "", width: int = 1280, **options):
         page = browser.new_page(viewport={"width": width, "height": 900}, reduced_motion="reduce", **options)
-        page.on("console", lambda message: complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("console", lambda message: messages.append(message.text))
+        page.on("pageerror", lambda error: messages.append(str(error)))
         page.on("request", lambda request: requests.append(request.url))
         page.goto(path.as_uri() + anchor)
         pages.append(page)
         return page
 
     yield visit
-    assert complaints == []
+    assert messages == []
     asked = [url for url in requests if not url.startswith("data:")]
     assert asked == [page.url.partition("#")[0] for page in pages]
     for page in pages:
@@ -55,7 +58,7 @@ def visit(browser, report) -> Iterator[Callable]:
 
 
 def column(page, table: str, number: int) -> list[str]:
-    """The first line of the cells of a column, of the rows that are shown."""
+    """Return the first line of each cell of a column, in the rows that are visible."""
     return page.locator(f"{table} tbody tr:visible").evaluate_all(
         "(rows, number) => rows.map((row) => row.cells[number].innerText.trim().split('\\n')[0])", number
     )
@@ -65,7 +68,7 @@ def column(page, table: str, number: int) -> list[str]:
 
 
 @pytest.mark.parametrize("width", [1280, 400])
-def test_the_report_loads_whole_and_never_scrolls_sideways(visit, width):
+def test_page_loads_and_never_scrolls_sideways(visit, width):
     page = visit(width=width)
     assert page.title() == "A fake result"
     assert min(page.evaluate("[...document.images].map((image) => image.naturalWidth)")) > 0
@@ -78,7 +81,7 @@ def test_the_report_loads_whole_and_never_scrolls_sideways(visit, width):
     )
 
 
-def test_wide_tables_scroll_in_their_own_box_and_their_caption_and_names_stay(visit):
+def test_wide_tables_scroll_with_fixed_caption_and_names(visit):
     page = visit(width=400)
     left = page.evaluate(
         """() => {
@@ -91,7 +94,7 @@ def test_wide_tables_scroll_in_their_own_box_and_their_caption_and_names_stay(vi
     assert left[0] == 200 and left[1] < 0 < left[2] and left[3] >= 0
 
 
-def test_it_reads_without_its_script(visit):
+def test_page_works_without_script(visit):
     page = visit(java_script_enabled=False)
     assert page.locator("#viewer-tools, .tools select, button:visible").filter(visible=True).count() == 0
     assert page.get_by_text("This part needs JavaScript").is_visible()
@@ -106,8 +109,8 @@ def test_it_reads_without_its_script(visit):
     assert download.value.suggested_filename == "V.tex"
 
 
-def test_everything_can_be_named_and_reached(visit):
-    """What an accessibility checker asks: names, alternatives, headers, one h1, no level left out, tab order."""
+def test_page_is_accessible(visit):
+    """As accessibility checkers ask: names, alternative texts, headers, one h1, no skipped level, tab order."""
     page = visit()
     nameless = page.evaluate(
         """() => [...document.querySelectorAll('button, select, input, a, summary, [role=region], dialog')]
@@ -136,7 +139,7 @@ def test_everything_can_be_named_and_reached(visit):
     assert reached == [str(i) for i in range(expected)] and expected > 100
 
 
-def test_outcomes_are_told_by_words_and_not_only_by_colours(visit):
+def test_outcomes_have_words_not_only_colours(visit):
     page = visit()
     snapshot = page.locator("#table-1 table.scores").aria_snapshot()
     verdicts = re.findall(r"(stand-in|not run); paper: ", snapshot)
@@ -150,7 +153,7 @@ def test_outcomes_are_told_by_words_and_not_only_by_colours(visit):
     }
 
 
-def test_on_paper_there_are_whole_tables_and_figures_and_no_controls(visit):
+def test_print_has_whole_tables_and_no_controls(visit):
     page = visit(width=680)  # an A4 page between margins of 15 mm
     page.emulate_media(media="print")
     controls = ["button:not(.sort)", ".order", "select", "input", "nav", "dialog", ".downloads", "#viewer"]
@@ -186,7 +189,7 @@ def test_hostile_names_stay_text(visit, hostile):
 # Tables -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_table_is_sorted_by_number_up_and_down_and_back(visit):
+def test_table_sorts_up_down_and_back(visit):
     page = visit()
     header = page.locator("#table-1 .scores th", has_text="MPSNR")
     printed = column(page, "#table-1 .scores", 1)
@@ -214,7 +217,7 @@ def test_rows_are_filtered_and_intervals_hidden(visit):
     assert page.locator("#table-2 .scores .interval:visible").count() > 0
 
 
-def test_every_row_is_compared_with_the_one_chosen(visit):
+def test_rows_are_compared_with_the_chosen_one(visit):
     """LKCA-Net's images are on average 40 dB, bicubic's 38."""
     page = visit()
     page.locator("#table-1 summary").click()
@@ -233,7 +236,7 @@ def test_every_row_is_compared_with_the_one_chosen(visit):
 
 
 @pytest.mark.parametrize(("link", "file"), [("CSV", "V.csv"), ("LaTeX", "V.tex"), ("comparisons", "V.comparisons.csv")])
-def test_a_download_is_the_file_byte_by_byte(visit, report, link, file):
+def test_download_is_the_file(visit, report, link, file):
     page = visit()
     with page.expect_download() as download:
         page.locator("#table-1 .downloads").get_by_role("link", name=link, exact=True).click()
@@ -269,11 +272,11 @@ def test_claims_are_filtered_and_sorted(visit):
 
 
 def pixels(page) -> np.ndarray:
-    """The two pictures as they are seen, one over the other: (rows, columns, 3)."""
+    """Return the two images as they are visible, one over the other: (rows, columns, 3)."""
     return np.asarray(Image.open(BytesIO(page.locator("#compare").screenshot())).convert("RGB")).astype(int)
 
 
-def test_the_divider_moves_by_keyboard_and_by_mouse(visit):
+def test_divider_moves_by_keyboard_and_mouse(visit):
     """LKCA-Net is 0.5 too bright in rows 8 to 16, columns 40 to 48 of 64."""
     page = visit()
     page.locator("#viewer-left").select_option(label="Ground truth")
@@ -301,7 +304,7 @@ def test_the_divider_moves_by_keyboard_and_by_mouse(visit):
     assert np.abs(halves - truth)[:, : 43 * 8].max() == 0 and np.abs(halves - ours)[:, 45 * 8 :].max() == 0
 
 
-def test_error_maps_have_one_scale_and_its_colours(visit):
+def test_error_maps_share_a_colour_scale(visit):
     """The error of LKCA-Net is 0.5 in the square, which is the end of the scale, and 0.09 elsewhere."""
     from matplotlib import colormaps
 
@@ -319,7 +322,7 @@ def test_error_maps_have_one_scale_and_its_colours(visit):
 
 
 def spectrum_of(page, stroke: str) -> tuple[np.ndarray, np.ndarray]:
-    """Wavelengths and values of the drawn line of a colour, read off the axes as a person would."""
+    """Return wavelengths and values of the line of a colour, read off the axes."""
     points, ticks = page.evaluate(
         """(stroke) => {
             const svg = document.querySelector('#spectra svg');
@@ -338,7 +341,7 @@ def spectrum_of(page, stroke: str) -> tuple[np.ndarray, np.ndarray]:
     return np.polyval(np.polyfit(*across.T, 1), x), np.polyval(np.polyfit(*up.T, 1), y)
 
 
-def test_the_spectrum_of_a_pixel_is_the_one_in_the_files(visit, report):
+def test_spectrum_of_pixel_is_that_in_the_files(visit, report):
     page = visit()
     page.locator("#picker [role=gridcell]").nth(2 * 12 + 8).click()  # row 13, column 45: in the square
     image = np.load(report.parent / "runs/chikusei_x4/lkca/seed3000/image.npz")
@@ -357,7 +360,7 @@ def test_the_spectrum_of_a_pixel_is_the_one_in_the_files(visit, report):
     assert float(angle) == pytest.approx(SCORES["SAM"](*spectra), abs=0.006) and error == "0.500"
 
 
-def test_pixels_are_chosen_by_arrow_keys_and_methods_by_their_boxes(visit):
+def test_pixels_and_methods_are_chosen_by_keyboard(visit):
     page = visit()
     said, grid = page.locator("#pixel-summary"), page.get_by_role("grid")
     assert grid.get_by_role("row").count() == 12 and grid.locator("[tabindex='0']").count() == 1
@@ -380,7 +383,7 @@ def test_pixels_are_chosen_by_arrow_keys_and_methods_by_their_boxes(visit):
 # Runs -------------------------------------------------------------------------------------------------------------
 
 
-def test_a_number_opens_its_run_and_escape_closes_it(visit):
+def test_number_opens_its_run_window(visit):
     page = visit()
     number = page.locator("#table-1 tr", has_text=LKCA).locator("a").nth(2)
     assert number.inner_text() == "40.0000"
@@ -405,7 +408,7 @@ def test_a_number_opens_its_run_and_escape_closes_it(visit):
     assert dialog.count() == 0 and page.evaluate("document.activeElement.textContent").strip() == "40.0000"
 
 
-def test_a_link_to_a_run_opens_it(visit):
+def test_link_opens_run_window(visit):
     page = visit(anchor="#run-chikusei-4-teacher")
     dialog = page.get_by_role("dialog", name="teacher on chikusei ×4")
     dialog.wait_for()

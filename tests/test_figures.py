@@ -1,4 +1,4 @@
-"""Figures: what is drawn agrees with fake results of known numbers, is no blank page, and has the same bytes twice."""
+"""Figures of fake results show their known numbers, are not blank, and have the same bytes twice."""
 
 import json
 from itertools import combinations
@@ -23,8 +23,8 @@ TRAINED = {"VDSR": "vdsr", "LKCA-Net": "lkca"}
 
 
 @pytest.fixture
-def drawn(monkeypatch) -> list[Figure]:
-    """Every figure that would be saved; most of a figure's time is the encoding."""
+def figures(monkeypatch) -> list[Figure]:
+    """The figures that would be saved; most of a figure's time is the encoding."""
     saved: list[Figure] = []
     monkeypatch.setattr(Figure, "savefig", lambda self, path, **_: (saved.append(self), path.touch()))
     return saved
@@ -35,34 +35,32 @@ def scores(tmp_path) -> list[Path]:
     return [
         fake_results.write_run(tmp_path, "bicubic", params=0, upsampler_params=0, macs=0, steps=0, MPSNR=37.25),
         fake_results.write_run(tmp_path, "lkca", params=4_000_000, upsampler_params=2_500_000, MPSNR=40.5),
-        fake_results.write_run(
-            tmp_path, "lkca", params=9, upsampler_params=9, seed=1, MPSNR=99
-        ),  # of no interest: seed, scale
+        # Another seed and another scale, which are not shown
+        fake_results.write_run(tmp_path, "lkca", params=9, upsampler_params=9, seed=1, MPSNR=99),
         fake_results.write_run(tmp_path, "lkca", params=9, upsampler_params=9, scale=8, MPSNR=99),
     ]
 
 
 def draw(root: Path, kind: str, scores: list[Path], measured: list[Path] | None = None, **changes) -> tuple[Path, Path]:
-    """Draw from all that lies beside the scores; unless told otherwise bicubic took 1 ms and lkca 2 ms."""
+    """Draw from all files next to the scores; by default bicubic took 1 ms and lkca 2 ms."""
     png, pdf = root / "figure.png", root / "figure.pdf"
-    beside = [
+    run_files = [
         [path.with_name(name) for path in scores if path.with_name(name).exists()]
         for name in ("spectrum.json", "image.npz", "history.csv")
     ]
-    measured = (
-        [fake_results.write_efficiency(root, {"bicubic": 0, "lkca": 867_000_000})] if measured is None else measured
-    )
-    draw_figure(fake_results.figure_settings(kind, **changes), scores, *beside, measured, png, pdf)
+    if measured is None:
+        measured = [fake_results.write_efficiency(root, {"bicubic": 0, "lkca": 867_000_000})]
+    draw_figure(fake_results.figure_settings(kind, **changes), scores, *run_files, measured, png, pdf)
     return png, pdf
 
 
-def texts(of: Figure) -> list[str]:
-    return [text.get_text() for text in of.findobj(Text) if text.get_text()]
+def texts(figure: Figure) -> list[str]:
+    return [text.get_text() for text in figure.findobj(Text) if text.get_text()]
 
 
-def says(of: Figure, sentence: str) -> bool:
-    """Whether a sentence stands on the page, in however many lines."""
-    return any(sentence in " ".join(text.split()) for text in texts(of))
+def has_sentence(figure: Figure, sentence: str) -> bool:
+    """Return whether a sentence is on the page, however it is wrapped."""
+    return any(sentence in " ".join(text.split()) for text in texts(figure))
 
 
 def lines(axes: Axes, label: str) -> list[Line2D]:
@@ -70,7 +68,7 @@ def lines(axes: Axes, label: str) -> list[Line2D]:
 
 
 @pytest.mark.parametrize("kind", FIGURE_KINDS)
-def test_a_figure_is_no_blank_page_and_has_the_same_bytes_twice(tmp_path, scores, kind):
+def test_figure_is_not_blank_and_reproducible(tmp_path, scores, kind):
     first = [path.read_bytes() for path in draw(tmp_path, kind, scores)]
     picture = matplotlib.image.imread(tmp_path / "figure.png")
     assert picture.shape[1] == 1440  # 7.2 inches at 200 dpi
@@ -80,52 +78,52 @@ def test_a_figure_is_no_blank_page_and_has_the_same_bytes_twice(tmp_path, scores
 
 
 @pytest.mark.parametrize("kind", FIGURE_KINDS)
-def test_a_figure_says_what_it_is_and_what_is_missing_in_plain_text_on_its_page(tmp_path, scores, drawn, kind):
-    """Names are text and never formulas."""
+def test_title_and_footer_are_plain_text_inside_the_page(tmp_path, scores, figures, kind):
+    """Names are plain text, not formulas."""
     names, title, stand_in = ["_^$\\oops$ & <x> of any length", "$x_1$"], "$\\oops$ & _x^", "5 $ or $\\oops$"
     rows, scenes = {names[0]: "bicubic", names[1]: "lkca", "VDSR": "vdsr"}, {"chikusei": "_$\\oops$"}
     measured = [fake_results.write_efficiency(tmp_path, {"bicubic": 0, "lkca": 1}, device="$\\oops_1$")]
     draw(tmp_path, kind, scores, measured, title=title, rows=rows, scenes=scenes, stand_in=stand_in)
-    said = texts(drawn[0])
+    words = texts(figures[0])
     trained_only = kind in ("spectrum", "curves")
     missing = [names[0], "VDSR"] if trained_only else ["VDSR"]
-    assert f"{title}, ×4" in said
-    (footer,) = (text for text in said if text.startswith("Not run:"))
+    assert f"{title}, ×4" in words
+    (footer,) = (text for text in words if text.startswith("Not run:"))
     assert footer.startswith(f"Not run: {', '.join(missing)}.") and footer.endswith(f"\n{stand_in}")
-    assert says(drawn[0], "Seed 3000.") == (kind != "share")
+    assert has_sentence(figures[0], "Seed 3000.") == (kind != "share")
     shown = [*scenes.values()] if kind == "spectrum" else names[trained_only:]
-    assert all(any(name in text for text in said if text != footer) for name in shown)
-    assert min(text.get_size() for text in drawn[0].findobj(Text)) >= 7
-    box = drawn[0].get_tightbbox(FigureCanvasAgg(drawn[0]).get_renderer())  # inches
-    width, height = drawn[0].get_size_inches()
+    assert all(any(name in text for text in words if text != footer) for name in shown)
+    assert min(text.get_size() for text in figures[0].findobj(Text)) >= 7
+    box = figures[0].get_tightbbox(FigureCanvasAgg(figures[0]).get_renderer())  # inches
+    width, height = figures[0].get_size_inches()
     assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= width and box.y1 <= height
 
 
 @pytest.mark.parametrize("kind", FIGURE_KINDS)
-def test_without_any_run_a_figure_says_so(tmp_path, drawn, kind):
+def test_figure_without_runs_names_missing_rows(tmp_path, figures, kind):
     draw(tmp_path, kind, [])
-    assert says(drawn[0], "Not run: Bicubic, VDSR, SSPSR, LKCA-Net.")
+    assert has_sentence(figures[0], "Not run: Bicubic, VDSR, SSPSR, LKCA-Net.")
 
 
-def test_what_was_run_on_some_scenes_alone_is_named_with_the_others(tmp_path, scores, drawn):
+def test_missing_rows_are_named_with_their_scenes(tmp_path, scores, figures):
     scores.append(fake_results.write_run(tmp_path, "vdsr", scene="pavia_centre"))
     draw(tmp_path, "share", scores, scenes={"chikusei": "Chikusei", "pavia_centre": "Pavia"})
-    assert "Not run: Bicubic (Pavia), VDSR (Chikusei), SSPSR, LKCA-Net (Pavia)." in texts(drawn[0])
+    assert "Not run: Bicubic (Pavia), VDSR (Chikusei), SSPSR, LKCA-Net (Pavia)." in texts(figures[0])
 
 
-def test_the_share_is_that_of_the_upsampling_layer(tmp_path, scores, drawn):
+def test_share_is_that_of_the_upsampling_layer(tmp_path, scores, figures):
     draw(tmp_path, "share", scores)
-    said = [text.strip() for text in texts(drawn[0])]
-    assert {"62.5%", "2.500 M", "1.500 M", "4.000 M", "no parameters", "Chikusei, ×4"} <= set(said)
-    bars = [bar for bar in drawn[0].axes[0].patches if bar.get_height() == pytest.approx(0.7)]
+    words = [text.strip() for text in texts(figures[0])]
+    assert {"62.5%", "2.500 M", "1.500 M", "4.000 M", "no parameters", "Chikusei, ×4"} <= set(words)
+    bars = [bar for bar in figures[0].axes[0].patches if bar.get_height() == pytest.approx(0.7)]
     assert [(bar.get_x(), bar.get_width()) for bar in bars] == [(0, 0.625), (0.625, 0.375)]
 
 
-def test_the_spectrum_is_a_cumulative_sum_with_its_rank(tmp_path, drawn):
+def test_spectrum_is_cumulative_sum_with_rank(tmp_path, figures):
     scores = [fake_results.write_run(tmp_path, "lkca", scene=scene) for scene in ("chikusei", "pavia_centre")]
     scenes = {"chikusei": "Chikusei", "pavia_centre": "Pavia"}
     draw(tmp_path, "spectrum", scores, scenes=scenes, rows={"Net": "lkca"})
-    axes = drawn[0].axes[0]
+    axes = figures[0].axes[0]
     names = [
         f"{scene}, layer {i} of 2:\n90 % at 1 of 10, at the start 9" for scene in ("Chikusei", "Pavia") for i in (1, 2)
     ]
@@ -139,13 +137,13 @@ def test_the_spectrum_is_a_cumulative_sum_with_its_rank(tmp_path, drawn):
     first, second = (lines(axes, name)[0] for name in names[:2])
     assert first.get_linewidth() > second.get_linewidth()
     assert first.get_marker() != lines(axes, names[2])[0].get_marker()  # scenes differ without colours, too
-    assert {"1", "9", "index of the singular value (the first 10 of 10)"} <= set(texts(drawn[0]))
+    assert {"1", "9", "index of the singular value (the first 10 of 10)"} <= set(texts(figures[0]))
 
 
-def test_composites_share_a_stretch_and_errors_a_scale(tmp_path, scores, drawn):
+def test_composites_share_stretch_and_error_scale(tmp_path, scores, figures):
     draw(tmp_path, "composite", scores, image=1)
-    assert {"Ground truth\n", "Bicubic\n38.25 dB", "LKCA-Net\n41.50 dB"} <= set(texts(drawn[0]))  # of test image 1
-    images = [image for axes in drawn[0].axes for image in axes.images]
+    assert {"Ground truth\n", "Bicubic\n38.25 dB", "LKCA-Net\n41.50 dB"} <= set(texts(figures[0]))  # of test image 1
+    images = [image for axes in figures[0].axes for image in axes.images]
     errors = [image for image in images if image.get_array().ndim == 2 and image.get_array().size > 256]
     zooms = [image for image in images if image.get_array().ndim == 2 and image not in errors]
     assert len(images) == 2 + 2 * 4 + 0 and len(errors) == 2  # the colour bar is none of them
@@ -155,25 +153,27 @@ def test_composites_share_a_stretch_and_errors_a_scale(tmp_path, scores, drawn):
     assert (ours >= truth).all()  # ours is brighter by the error, as stretched
     assert truth.min() == 0 and truth.max() == 1
     with np.load(scores[1].with_name("image.npz")) as arrays:
-        assert f"{arrays['error'].mean():.4f}" in texts(drawn[0])
+        assert f"{arrays['error'].mean():.4f}" in texts(figures[0])
 
 
-def test_untrained_methods_are_named_and_do_not_set_the_colours_of_errors(tmp_path, scores, drawn):
+def test_untrained_methods_do_not_set_the_error_scale(tmp_path, scores, figures):
     draw(tmp_path, "composite", scores)
-    before = [i for axes in drawn[0].axes for i in axes.images if i.get_array().shape == (64, 64)][0].get_clim()
+    before = [i for axes in figures[0].axes for i in axes.images if i.get_array().shape == (64, 64)][0].get_clim()
     wild = fake_results.write_run(tmp_path, "vdsr", steps=2, untrained=True)
     with np.load(wild.with_name("image.npz")) as arrays:
         np.savez(wild.with_name("image.npz"), **{**arrays, "error": arrays["error"] * 100})
     draw(tmp_path, "composite", [*scores, wild], rows={"Bicubic": "bicubic", **TRAINED})
-    assert says(drawn[-1], "Untrained (2 steps at most): VDSR.")
-    errors = [i for axes in drawn[-1].axes for i in axes.images if i.get_array().shape == (64, 64)]
+    assert has_sentence(figures[-1], "Untrained (2 steps at most): VDSR.")
+    errors = [i for axes in figures[-1].axes for i in axes.images if i.get_array().shape == (64, 64)]
     assert {error.get_clim() for error in errors} == {before}
 
 
 @pytest.mark.parametrize(("zoom", "box"), [([5, 20, 10], (19.5, 4.5, 10)), (None, None)], ids=["given", "by rule"])
-def test_the_zoom_is_the_box_given_or_where_the_first_method_errs_most(tmp_path, scores, drawn, zoom, box):
+def test_zoom_is_given_or_the_worst_window(tmp_path, scores, figures, zoom, box):
     draw(tmp_path, "composite", scores, zoom=zoom)
-    boxes = {(b.get_x(), b.get_y(), b.get_width()) for axes in drawn[0].axes for b in axes.patches if b.get_width() > 1}
+    boxes = {
+        (b.get_x(), b.get_y(), b.get_width()) for axes in figures[0].axes for b in axes.patches if b.get_width() > 1
+    }
     ((x, y, size),) = boxes  # in pictures and error maps alike
     if box:
         assert (x, y, size) == box
@@ -182,14 +182,14 @@ def test_the_zoom_is_the_box_given_or_where_the_first_method_errs_most(tmp_path,
 
 
 @pytest.mark.parametrize("kind", ["composite", "pixels"])
-def test_only_runs_with_an_image_are_composed(tmp_path, scores, drawn, kind):
+def test_runs_without_image_are_left_out(tmp_path, scores, figures, kind):
     settings = fake_results.figure_settings(kind)
     images = [path.with_name("image.npz") for path in scores if "bicubic" in str(path)]
     draw_figure(settings, scores, [], images, [], [], tmp_path / "a.png", tmp_path / "a.pdf")
-    assert says(drawn[0], "Not run: VDSR, SSPSR, LKCA-Net.")
+    assert has_sentence(figures[0], "Not run: VDSR, SSPSR, LKCA-Net.")
 
 
-def test_speed_sets_quality_beside_cost(tmp_path, drawn):
+def test_speed_shows_psnr_against_cost(tmp_path, figures):
     """MACs order the networks as 0.5, 1, 2; time as 4, 2, 8 ms, so one pair of three is swapped."""
     macs = {"bicubic": 0, "lkca": 1_000_000_000, "vdsr": 500_000_000, "sspsr": 2_000_000_000}
     scores = [fake_results.write_run(tmp_path, "bicubic", steps=0, macs=0, MPSNR=37)]
@@ -199,7 +199,7 @@ def test_speed_sets_quality_beside_cost(tmp_path, drawn):
     scores += [fake_results.write_run(tmp_path, "fcnn3d", macs=3_000_000_000, MPSNR=38)]
     rows = {"Bicubic": "bicubic", **TRAINED, "SSPSR": "sspsr", "3DFCNN": "fcnn3d"}
     draw(tmp_path, "speed", scores, [fake_results.write_efficiency(tmp_path, macs)], rows=rows, seeds=[3000, 3001])
-    cost, time = drawn[0].axes
+    cost, time = figures[0].axes
 
     def at(axes, label):
         (mark,) = lines(axes, label)
@@ -211,28 +211,28 @@ def test_speed_sets_quality_beside_cost(tmp_path, drawn):
     assert max(bars) == pytest.approx(2**0.5)  # the standard deviation of 40 and 42
     quartiles = [tuple(line.get_xdata()) for line in time.lines if line.get_ydata()[0] == pytest.approx(41)]
     assert (pytest.approx(1.8), pytest.approx(2.4)) in quartiles
-    said = texts(drawn[0])
-    assert "1 of 3 pairs swapped against MACs" in said
-    assert "Bicubic, 0 G" in said and at(cost, "Bicubic")[0] == cost.get_xlim()[0]  # a logarithm has no 0
-    assert "SSPSR, 20.0 dB" in said and at(time, "SSPSR")[1] == time.get_ylim()[0] > 30
-    assert says(drawn[0], "Not measured: 3DFCNN. Untrained (2 steps at most): SSPSR. Seeds 3000, 3001.")
+    words = texts(figures[0])
+    assert "1 of 3 pairs swapped against MACs" in words
+    assert "Bicubic, 0 G" in words and at(cost, "Bicubic")[0] == cost.get_xlim()[0]  # a logarithm has no 0
+    assert "SSPSR, 20.0 dB" in words and at(time, "SSPSR")[1] == time.get_ylim()[0] > 30
+    assert has_sentence(figures[0], "Not measured: 3DFCNN. Untrained (2 steps at most): SSPSR. Seeds 3000, 3001.")
     assert cost.get_ylim() == time.get_ylim() and not lines(time, "3DFCNN")
-    assert says(drawn[0], "CPU: AMD EPYC, 1 thread")
+    assert has_sentence(figures[0], "CPU: AMD EPYC, 1 thread")
 
 
-def test_a_device_that_measured_one_scene_has_an_empty_panel_for_the_other(tmp_path, scores, drawn):
+def test_speed_has_empty_panel_for_unmeasured_scene(tmp_path, scores, figures):
     scores.append(fake_results.write_run(tmp_path, "lkca", scene="pavia_centre"))
     path = fake_results.write_efficiency(tmp_path, {"bicubic": 0, "lkca": 1})
     facts = read_json(path)
     facts["measured"].append({**facts["measured"][0], "device": "cuda", "name": "H100"})
     path.write_text(json.dumps(facts))
     draw(tmp_path, "speed", scores, [path], scenes={"chikusei": "Chikusei", "pavia_centre": "Pavia"})
-    assert len(drawn[0].axes) == 6 and texts(drawn[0]).count("not measured") == 2
-    assert says(drawn[0], "GPU: H100")
-    assert says(drawn[0], "Not measured: LKCA-Net (Pavia).")
+    assert len(figures[0].axes) == 6 and texts(figures[0]).count("not measured") == 2
+    assert has_sentence(figures[0], "GPU: H100")
+    assert has_sentence(figures[0], "Not measured: LKCA-Net (Pavia).")
 
 
-def test_names_in_a_crowd_cover_neither_each_other_nor_the_marks(tmp_path, drawn):
+def test_names_of_points_do_not_overlap(tmp_path, figures):
     rows = {f"Method {i}": f"m{i}" for i in range(8)}
     scores = [
         fake_results.write_run(tmp_path, model, macs=1_000_000_000 + 10**7 * i, MPSNR=40 + i % 3 / 10)
@@ -240,8 +240,8 @@ def test_names_in_a_crowd_cover_neither_each_other_nor_the_marks(tmp_path, drawn
     ]
     scores.append(fake_results.write_run(tmp_path, "bicubic", macs=90_000_000_000, MPSNR=38))
     draw(tmp_path, "speed", scores, [], rows={**rows, "Bicubic": "bicubic"})
-    (axes,) = drawn[0].axes
-    renderer = FigureCanvasAgg(drawn[0]).get_renderer()
+    (axes,) = figures[0].axes
+    renderer = FigureCanvasAgg(figures[0]).get_renderer()
     boxes = [
         text.get_window_extent(renderer) for text in axes.texts if isinstance(text, Annotation) and text.get_text()
     ]
@@ -250,21 +250,21 @@ def test_names_in_a_crowd_cover_neither_each_other_nor_the_marks(tmp_path, drawn
     assert not any(box.contains(*mark) for box in boxes for mark in marks)
 
 
-def test_bands_are_means_over_the_test_images_at_their_wavelengths(tmp_path, scores, drawn):
+def test_bands_are_means_over_test_images(tmp_path, scores, figures):
     """Each image's bands lie evenly from 1 dB below its MPSNR to 1 above it."""
     scores.append(fake_results.write_run(tmp_path, "vdsr", MPSNR=30.0))
     draw(tmp_path, "bands", scores)
-    values, gains = drawn[0].axes[1:]
+    values, gains = figures[0].axes[1:]
     (bicubic,), (ours,) = lines(values, "Bicubic"), lines(gains, "LKCA-Net")
     assert bicubic.get_ydata() == pytest.approx(np.linspace(36.25, 38.25, 128))
     assert bicubic.get_xdata() == pytest.approx(np.linspace(363, 1018, 128))
     assert ours.get_ydata() == pytest.approx(np.full(128, 3.25))
-    assert "above Bicubic (dB)" in texts(drawn[0])
-    assert says(drawn[0], "Not drawn, more than 6 dB below the best: VDSR.")
-    assert not lines(values, "VDSR") and "VDSR" not in texts(drawn[0])
+    assert "above Bicubic (dB)" in texts(figures[0])
+    assert has_sentence(figures[0], "Not drawn, more than 6 dB below the best: VDSR.")
+    assert not lines(values, "VDSR") and "VDSR" not in texts(figures[0])
 
 
-def test_pixels_are_the_brightest_an_edge_and_one_of_median_error(tmp_path, drawn):
+def test_pixels_are_brightest_edge_and_median_error(tmp_path, figures):
     """On 24 x 24 pixels the grid has the odd rows and columns."""
     path = fake_results.write_run(tmp_path, "lkca", steps=0)
     grid = 2 * np.arange(12) + 1
@@ -275,10 +275,10 @@ def test_pixels_are_the_brightest_an_edge_and_one_of_median_error(tmp_path, draw
     spectra = {"spectra_hr": truth, "spectra_sr": truth + np.arange(5.0)[:, None, None] / 10}
     np.savez(path.with_name("image.npz"), hr=hr, sr=hr, error=error, rows=grid, columns=grid, **spectra)
     draw(tmp_path, "pixels", [path], rows={"Net": "lkca"})
-    _, whole, *panels = drawn[0].axes
+    _, whole, *panels = figures[0].axes
     marked = [tuple(float(line.get_data()[i][0]) for i in (0, 1)) for line in whole.lines]
     assert marked == [(5, 3), (9, 7), (23, 11)]  # the 72nd of the 144 errors in their order is row 5's last
-    assert {"A: brightest", "B: strongest edge", "C: median error"} <= set(texts(drawn[0]))
+    assert {"A: brightest", "B: strongest edge", "C: median error"} <= set(texts(figures[0]))
     assert len(panels) == 6
     for spectrum, difference in zip(panels[::2], panels[1::2], strict=True):
         (expected,), (ours,), (away,) = (
@@ -293,20 +293,20 @@ def test_pixels_are_the_brightest_an_edge_and_one_of_median_error(tmp_path, draw
     assert lines(panels[0], "Ground truth")[0].get_ydata() == pytest.approx(np.full(5, 0.9))
 
 
-def test_curves_are_the_histories_of_every_seed_with_the_kept_epoch(tmp_path, drawn):
+def test_curves_show_every_seed_and_the_best_epoch(tmp_path, figures):
     scores = fake_results.write_runs(tmp_path, "lkca", {3000: {}, 3001: {}}) + [
         fake_results.write_run(tmp_path, "vdsr", steps=600)
     ]
     draw(tmp_path, "curves", scores, rows=TRAINED, seeds=[3000, 3001])
-    axes = drawn[0].axes[1]
+    axes = figures[0].axes[1]
     assert [len(lines(axes, label)) for label in TRAINED] == [1, 2]
     for label, steps in (("VDSR", [200, 400, 600]), ("LKCA-Net", [400, 800, 1200])):
         for line in lines(axes, label):
             assert line.get_xdata() == pytest.approx(steps) and line.get_ydata() == pytest.approx([30.5, 38.5, 38.25])
-            assert line.get_markevery() == [1]  # epoch 2 was kept
+            assert line.get_markevery() == [1]  # epoch 2 is the best
     bottom, top = axes.get_ylim()
     assert 37 < bottom < 38.25 and 38.5 < top < 39  # 30.5, where training began, would flatten the rest
-    assert {"validation MPSNR (dB)", "steps", *TRAINED} <= set(texts(drawn[0]))
+    assert {"validation MPSNR (dB)", "steps", *TRAINED} <= set(texts(figures[0]))
 
 
 def three_images(root: Path, seeds: tuple[int, ...], rows: dict[str, list[float]]) -> list[Path]:
@@ -324,13 +324,13 @@ def three_images(root: Path, seeds: tuple[int, ...], rows: dict[str, list[float]
     ]
 
 
-def test_differences_are_paired_with_their_intervals(tmp_path, drawn):
+def test_differences_are_paired_and_have_intervals(tmp_path, figures):
     """Differences of 1, 2, 3 dB: mean 2, standard error 1/sqrt(3), Student's t 4.30265 with 2 degrees of freedom."""
     scores = three_images(
         tmp_path, (3000, 3001), {"bicubic": [37, 38, 39], "lkca": [38, 40, 42], "vdsr": [38, 39, 40.3]}
     )
     draw(tmp_path, "differences", scores, rows={"Bicubic": "bicubic", **TRAINED}, seeds=[3000, 3001])
-    _, mpsnr, sam = drawn[0].axes
+    _, mpsnr, sam = figures[0].axes
     assert [label.get_text() for label in mpsnr.get_yticklabels()] == ["VDSR", "LKCA-Net"]
 
     def ends(axes, y, width):
@@ -354,30 +354,30 @@ def test_differences_are_paired_with_their_intervals(tmp_path, drawn):
     }
     assert points[mpsnr, 1] == "white" and points[sam, 1] != "white"  # the first interval holds 0
     assert points[mpsnr, 0] != "white"  # 1, 1, 1.3
-    said = texts(drawn[0])
-    assert {"+2.000 [−0.484, +4.484]", "−1.000 [−1.000, −1.000]"} <= set(said)
-    assert {"Chikusei, differences from Bicubic", "MPSNR (dB), better →", "SAM (degrees), ← better"} <= set(said)
-    assert not any("no interval" in text.lower() for text in said)
+    words = texts(figures[0])
+    assert {"+2.000 [−0.484, +4.484]", "−1.000 [−1.000, −1.000]"} <= set(words)
+    assert {"Chikusei, differences from Bicubic", "MPSNR (dB), better →", "SAM (degrees), ← better"} <= set(words)
+    assert not any("no interval" in text.lower() for text in words)
 
 
-def test_what_has_no_interval_says_why(tmp_path, scores, drawn):
+def test_missing_intervals_are_explained(tmp_path, scores, figures):
     draw(tmp_path, "differences", scores)
-    said = texts(drawn[0])
-    assert "+3.250, no interval" in said
-    assert says(drawn[0], "No interval over test images and seeds: 2 test images, one seed.")
+    words = texts(figures[0])
+    assert "+3.250, no interval" in words
+    assert has_sentence(figures[0], "No interval over test images and seeds: 2 test images, one seed.")
     several = three_images(tmp_path / "b", (3000,), {"bicubic": [37, 38, 39], "lkca": [38, 40, 42]})
     again = [fake_results.write_run(tmp_path / "b", "again", steps=0, MPSNR=[37, 38, 39], SAM=[2.0] * 3)]
     draw(tmp_path, "differences", several + again, rows={"Bicubic": "bicubic", "LKCA-Net": "lkca", "Again": "again"})
-    said = texts(drawn[-1])
-    assert says(drawn[-1], "No interval over test images and seeds: one seed (LKCA-Net).")
-    assert "0.000 [0.000, 0.000]" in said
+    words = texts(figures[-1])
+    assert has_sentence(figures[-1], "No interval over test images and seeds: one seed (LKCA-Net).")
+    assert "0.000 [0.000, 0.000]" in words
 
 
-def test_without_the_first_row_there_are_no_differences(tmp_path, scores, drawn):
+def test_differences_need_the_first_row(tmp_path, scores, figures):
     draw(tmp_path, "differences", scores, rows={"VDSR": "vdsr", "LKCA-Net": "lkca"})
-    assert says(drawn[0], "VDSR, from which differences are taken, or all others were not run.")
-    assert not drawn[0].axes
+    assert has_sentence(figures[0], "VDSR, from which differences are taken, or all others were not run.")
+    assert not figures[0].axes
 
 
-def test_every_declared_figure_kind_has_a_drawing_function():
+def test_every_kind_has_a_drawing_function():
     assert DRAWING_FUNCTIONS.keys() == FIGURE_KINDS.keys()

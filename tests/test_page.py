@@ -1,4 +1,4 @@
-"""The report: complete, self-contained, and true to the files that it is made from."""
+"""The page of the report: complete, self-contained, with the content of the files that it is made from."""
 
 import gzip
 import hashlib
@@ -25,7 +25,7 @@ VOID = ("meta", "link", "img", "input")
 
 
 class Page(HTMLParser):
-    """Collects tags with their attributes, visible text, and the text of every cell, by row."""
+    """Collect tags with their attributes, visible text, and the text of every cell, by row."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -59,8 +59,8 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    """A function: the report that `fake_results.report` makes of some arguments, made once."""
+def fake_report(tmp_path_factory):
+    """A function that returns the report with these arguments of `fake_results.write_report`, written once."""
 
     @cache
     def make(**changes) -> SimpleNamespace:
@@ -72,21 +72,21 @@ def made(tmp_path_factory):
 
 
 def script(text: str, name: str) -> str:
-    """The content of a script element."""
+    """Return the content of a script element."""
     return re.search(rf'<script [^>]*id="{name}">(.*?)</script>', text, re.DOTALL)[1]
 
 
-def test_every_run_has_its_line_from_the_files_beside_it(made):
-    rows = made().page.rows
+def test_every_run_has_its_line(fake_report):
+    rows = fake_report().page.rows
     measured = ["2 of 3", "0.5000 → 0.1250", "38.25", "1 h 02 min", "12.3 s"]
     assert ["chikusei", "×4", "lkca", "3001", "1,200", *measured, "1.50 GiB"] in rows
-    # bicubic has no history and here no benchmark; the teacher was too quick to be measured
+    # bicubic has no history and here no benchmark; the teacher was too short to be measured
     assert ["chikusei", "×4", "bicubic", "3000", "–", "–", "–", "–", "–", "12.3 s", "–"] in rows
     assert ["chikusei", "×4", "teacher", "3000", "1,200", *measured, "–"] in rows
 
 
-def test_where_it_came_from_is_said(made):
-    words = made().page.words
+def test_software_data_and_source_are_named(fake_report):
+    words = fake_report().page.words
     for fact in (
         "abc1234 with uncommitted changes",
         "cpu, 2 threads",
@@ -102,8 +102,8 @@ def test_where_it_came_from_is_said(made):
     assert any("rows 107 to 2410, columns 144 to 2191, SHA-256 " + "5a" * 32 in word for word in words)
 
 
-def test_the_page_needs_no_other_file_and_its_links_lead_somewhere(made):
-    page, text = made().page, made().text
+def test_page_is_self_contained_and_links_resolve(fake_report):
+    page, text = fake_report().page, fake_report().text
     references = [a[name] for _, a in page.tags for name in ("src", "href", "srcset", "action") if name in a]
     assert len(references) > 50
     assert all(reference.startswith(("#", "data:")) for reference in references)
@@ -113,28 +113,28 @@ def test_the_page_needs_no_other_file_and_its_links_lead_somewhere(made):
     assert {reference[1:] for reference in references if reference.startswith("#")} <= targets
 
 
-def test_the_browser_is_told_to_run_and_load_nothing_else(made):
-    (policy,) = [a["content"] for a in made().page.of("meta") if "content" in a and "http-equiv" in a]
-    (code,) = re.findall(r'<script type="module">(.*?)</script>', made().text, re.DOTALL)
+def test_security_policy_allows_only_the_own_script(fake_report):
+    (policy,) = [a["content"] for a in fake_report().page.of("meta") if "content" in a and "http-equiv" in a]
+    (code,) = re.findall(r'<script type="module">(.*?)</script>', fake_report().text, re.DOTALL)
     allowed = dict(rule.split(" ", 1) for rule in policy.split("; "))
     digest = re.fullmatch(r"'sha256-(.+)'", allowed.pop("script-src"))[1]
     assert b64decode(digest) == hashlib.sha256(code.encode()).digest()
     assert allowed == {"default-src": "'none'", "img-src": "data:", "style-src": "'unsafe-inline'"}
 
 
-def test_printed_numbers_are_counted_from_the_verdicts(made):
-    verdicts = pd.read_csv(made().root / "tables/V.verdicts.csv")["verdict"].value_counts()
+def test_verdicts_are_counted_by_table(fake_report):
+    verdicts = pd.read_csv(fake_report().root / "tables/V.verdicts.csv")["verdict"].value_counts()
     kinds = ["match", "outside", "not resolved", "not run", "stand-in"]
     numbers = [int(verdicts.get(kind, 0)) for kind in kinds]
     assert sum(n > 0 for n in numbers) >= 3
-    # the paper prints 530 numbers, 140 of them in Table V and 48 in Table I (6 rows of 8)
-    assert ["V", *map(str, numbers), str(140 - sum(numbers)), "140"] in made().page.rows
-    assert ["I", *["0"] * 5, "48", "48"] in made().page.rows
-    assert ["All", *map(str, numbers), str(530 - sum(numbers)), "530"] in made().page.rows
+    # The paper prints 530 numbers: 140 in Table V, 48 in Table I (6 rows of 8)
+    assert ["V", *map(str, numbers), str(140 - sum(numbers)), "140"] in fake_report().page.rows
+    assert ["I", *["0"] * 5, "48", "48"] in fake_report().page.rows
+    assert ["All", *map(str, numbers), str(530 - sum(numbers)), "530"] in fake_report().page.rows
 
 
-def test_claims_are_counted_by_both_outcomes_and_shown_with_their_numbers(made):
-    rows = made().page.rows
+def test_claims_are_counted_and_listed(fake_report):
+    rows = fake_report().page.rows
     assert ["holds", "1", "0", "0", "0", "0", "1"] in rows  # reproduced, contradicted, ..., all
     assert ["fails", "0", "1", "0", "0", "0", "1"] in rows
     assert ["cannot be told", "0", "0", "0", "1", "0", "1"] in rows
@@ -146,59 +146,59 @@ def test_claims_are_counted_by_both_outcomes_and_shown_with_their_numbers(made):
     assert row[4] == "✗ contradicted Ours: something. gain, dB: 0.25; 0.25"
 
 
-def test_what_is_tolerated_is_said_once(made):
+def test_rules_of_verdicts_are_listed_once(fake_report):
     from lkca.paper.verdicts import RULES
 
-    assert [made().page.words.count(rule) for rule in RULES] == [1] * len(RULES)
+    assert [fake_report().page.words.count(rule) for rule in RULES] == [1] * len(RULES)
 
 
-def test_comparisons_are_the_differences_of_the_means_in_both_directions(made):
+def test_comparisons_are_differences_of_means_in_both_directions(fake_report):
     """LKCA-Net's three images are on average 40 dB, bicubic's 38 and LKCA-LR's, of two seeds, 9.25."""
-    blocks = re.split('<div class="differences-from">', made().text)[1:]
+    blocks = re.split('<div class="differences-from">', fake_report().text)[1:]
     names = [re.search("<h3>Compared with (.*?)</h3>", block)[1] for block in blocks[:4]]
-    against = {name: Page(block.split("</table>")[0]) for name, block in zip(names, blocks, strict=False)}
-    assert list(against) == ["Bicubic", "LKCA-LR", "LKCA-Net", "SSPSR"]
-    found = {(of, row[1]): row[2] for of, page in against.items() for row in page.rows[1:]}
-    assert found["Bicubic", "LKCA-Net"].startswith("+2.00 ") and found["LKCA-Net", "Bicubic"].startswith("−2.00 ")
-    assert found["LKCA-LR", "LKCA-Net"].startswith("+30.8 ") and found["LKCA-Net", "LKCA-LR"].startswith("−30.8 ")
+    pages = {name: Page(block.split("</table>")[0]) for name, block in zip(names, blocks, strict=False)}
+    assert list(pages) == ["Bicubic", "LKCA-LR", "LKCA-Net", "SSPSR"]
+    cells = {(of, row[1]): row[2] for of, page in pages.items() for row in page.rows[1:]}
+    assert cells["Bicubic", "LKCA-Net"].startswith("+2.00 ") and cells["LKCA-Net", "Bicubic"].startswith("−2.00 ")
+    assert cells["LKCA-LR", "LKCA-Net"].startswith("+30.8 ") and cells["LKCA-Net", "LKCA-LR"].startswith("−30.8 ")
     outcomes = {
         (of, row[1]): cell["data-outcome"]
-        for of, page in against.items()
+        for of, page in pages.items()
         for row, cell in zip(page.rows[1:], page.of("td")[1::7], strict=True)
     }
     assert outcomes["Bicubic", "LKCA-Net"] == "better" and outcomes["LKCA-Net", "Bicubic"] == "worse"
-    lines = pd.read_csv(made().root / "tables/V.comparisons.csv").set_index(["a", "b", "score"])
+    lines = pd.read_csv(fake_report().root / "tables/V.comparisons.csv").set_index(["a", "b", "score"])
     low, high = lines.loc[("Bicubic", "LKCA-Net", "MPSNR"), ["low", "high"]]
     assert low < -2 < high < 0
-    assert f"−{-low:.2f} to −{-high:.2f}" in found["LKCA-Net", "Bicubic"]
-    assert f"+{-high:.2f} to +{-low:.2f}" in found["Bicubic", "LKCA-Net"]
+    assert f"−{-low:.2f} to −{-high:.2f}" in cells["LKCA-Net", "Bicubic"]
+    assert f"+{-high:.2f} to +{-low:.2f}" in cells["Bicubic", "LKCA-Net"]
 
 
-def test_the_pictures_are_the_figures_and_have_words(made):
-    pictures = [a for a in made().page.of("img") if "src" in a]
+def test_images_are_the_figures_and_have_alternative_texts(fake_report):
+    pictures = [a for a in fake_report().page.of("img") if "src" in a]
     kinds = {"1": "share", "4": "spectrum", "6": "composite"}
     assert [p["alt"] for p in pictures] == [f"Figure {name}: A {kind} of methods" for name, kind in kinds.items()]
     for name, picture in zip(kinds, pictures, strict=True):
         shown = Image.open(io.BytesIO(b64decode(picture["src"].removeprefix("data:image/webp;base64,"))))
-        drawn = Image.open(made().root / f"figures/{name}.png").convert("RGB")
+        drawn = Image.open(fake_report().root / f"figures/{name}.png").convert("RGB")
         assert shown.size == drawn.size and shown.tobytes() == drawn.tobytes()
 
 
-def test_downloads_are_the_files(made):
-    links = [a for a in made().page.of("a") if "download" in a]
+def test_downloads_are_the_files(fake_report):
+    links = [a for a in fake_report().page.of("a") if "download" in a]
     kinds = ("csv", "tex", "verdicts.csv", "comparisons.csv")
     names = [f"tables/{table}.{kind}" for table in ("V", "own") for kind in kinds]
     for link, name in zip(links, ["claims.csv", *names], strict=True):
         assert link["download"] == Path(name).name
-        assert b64decode(link["href"].partition("base64,")[2]) == (made().root / name).read_bytes()
+        assert b64decode(link["href"].partition("base64,")[2]) == (fake_report().root / name).read_bytes()
 
 
 def decoded(url: str) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(b64decode(url.removeprefix("data:image/webp;base64,")))).convert("RGB"))
 
 
-def test_pictures_and_error_maps_are_those_of_the_runs(made):
-    (view,) = json.loads(script(made().text, "viewer-data"))
+def test_viewer_has_composites_and_error_maps_of_the_runs(fake_report):
+    (view,) = json.loads(script(fake_report().text, "viewer-data"))
     assert view["title"] == "chikusei ×4" and view["shape"] == [64, 64]
     assert [(m["label"], m["untrained"], m["psnr"]) for m in view["methods"]] == [
         ("Bicubic", None, 37.0),
@@ -206,7 +206,7 @@ def test_pictures_and_error_maps_are_those_of_the_runs(made):
         ("LKCA-Net", None, 38.9),
         ("SSPSR", 2, 20.0),
     ]
-    image = np.load(made().root / "runs/chikusei_x4/lkca/seed3000/image.npz")
+    image = np.load(fake_report().root / "runs/chikusei_x4/lkca/seed3000/image.npz")
     # the stretch leaves 2 % of the truth's pixels at black and 2 % at white, in each band
     truth, ours = decoded(view["truth"]["picture"]), decoded(view["methods"][2]["picture"])
     bright = image["hr"] > np.quantile(image["hr"], 0.985, axis=(0, 1))
@@ -220,28 +220,30 @@ def test_pictures_and_error_maps_are_those_of_the_runs(made):
     assert decoded(view["truth"]["error"]).max() < 5
 
 
-def test_spectra_are_those_of_the_runs_at_their_wavelengths(made):
-    (view,) = json.loads(script(made().text, "viewer-data"))
+def test_viewer_has_spectra_of_the_runs(fake_report):
+    (view,) = json.loads(script(fake_report().text, "viewer-data"))
     assert (view["nanometres"][0], view["nanometres"][-1], len(view["nanometres"])) == (363, 1018, 128)
     assert np.ptp(np.diff(view["nanometres"])) < 0.2  # rounded to 0.1 nm
     for model, entry in (("bicubic", view["methods"][0]), ("lkca", view["methods"][2]), ("lkca", view["truth"])):
-        image = np.load(made().root / f"runs/chikusei_x4/{model}/seed3000/image.npz")
+        image = np.load(fake_report().root / f"runs/chikusei_x4/{model}/seed3000/image.npz")
         packed = entry["spectra"]
         steps = np.frombuffer(b64decode(packed["values"]), "<u2").reshape(12, 12, 128)
-        found = packed["low"] + (packed["high"] - packed["low"]) / 65535 * steps
+        spectra = packed["low"] + (packed["high"] - packed["low"]) / 65535 * steps
         expected = image["spectra_hr" if entry is view["truth"] else "spectra_sr"].transpose(1, 2, 0)
-        np.testing.assert_allclose(found, expected, atol=1e-5)
+        np.testing.assert_allclose(spectra, expected, atol=1e-5)
 
 
-def test_runs_travel_with_settings_scores_and_history(made):
-    groups = json.loads(gzip.decompress(b64decode(script(made().text, "runs-data"))))
+def test_run_windows_have_settings_scores_and_history(fake_report):
+    groups = json.loads(gzip.decompress(b64decode(script(fake_report().text, "runs-data"))))
     assert groups["run-chikusei-4-lkca"]["label"] == "LKCA-Net, Table V"
     assert groups["run-chikusei-4-teacher"]["label"] == ""
-    verdicts = pd.read_csv(made().root / "tables/V.verdicts.csv", dtype=str).query("row == 'LKCA-Net' and scale == '4'")
+    verdicts = pd.read_csv(fake_report().root / "tables/V.verdicts.csv", dtype=str).query(
+        "row == 'LKCA-Net' and scale == '4'"
+    )
     shown = ["table", "column", "printed", "verdict", "why"]
     assert groups["run-chikusei-4-lkca"]["printed"] == verdicts[shown].to_dict("records") != []
     for seed in groups["run-chikusei-4-lkca"]["seeds"]:
-        folder = made().root / f"runs/chikusei_x4/lkca/seed{seed['run']['seed']}"
+        folder = fake_report().root / f"runs/chikusei_x4/lkca/seed{seed['run']['seed']}"
         scores = json.loads((folder / "scores.json").read_text())
         assert seed["run"] == json.loads((folder / "run.json").read_text())
         assert {**seed["scores"], "images": None} == {**scores, "images": None}
@@ -252,9 +254,9 @@ def test_runs_travel_with_settings_scores_and_history(made):
     assert groups["run-chikusei-4-bicubic"]["seeds"][0]["history"] is None
 
 
-def test_time_and_macs_stand_side_by_side(made):
+def test_speed_table_has_macs_and_time(fake_report):
     """Each method takes twice the time of the one before; LKCA-Net has 867 M MACs, LKCA-LR 338 M."""
-    lines = [row for row in made().page.rows if len(row) == 12]
+    lines = [row for row in fake_report().page.rows if len(row) == 12]
     rows = {row[2]: row for row in lines}
     assert [row[2] for row in lines[1:]] == ["Bicubic", "LKCA-LR", "LKCA-Net", "SSPSR"]  # 32 is LKCA-LR's network
     assert rows["LKCA-Net"][3:] == ["0.001", "0.867", "× 2.57", "× 2", "4 3.6 to 4.8", "1,000", "512", "–", "8"]
@@ -262,12 +264,14 @@ def test_time_and_macs_stand_side_by_side(made):
     sentence = (
         "The most MACs: SSPSR on chikusei ×4, 129 times those of LKCA-LR; its latency is 4 times that of LKCA-LR."
     )
-    assert sentence in made().page.words
-    assert "speed" not in {a.get("id") for _, a in made(stand_in=fake_results.STAND_IN, measured=False).page.tags}
+    assert sentence in fake_report().page.words
+    assert "speed" not in {
+        a.get("id") for _, a in fake_report(stand_in=fake_results.STAND_IN, measured=False).page.tags
+    }
 
 
-def test_everything_that_the_page_stands_on_is_listed_with_its_hash(made):
-    root = made().root
+def test_report_json_lists_the_hash_of_every_source(fake_report):
+    root = fake_report().root
     listed = json.loads((root / "report.json").read_text())["files"]
     weights = {name: listed.pop(name) for name in list(listed) if name.endswith("weights.safetensors")}
     assert set(weights.values()) == {"11" * 32} and len(weights) == 3 * 2 + 1  # as scores.json says, unread
@@ -283,15 +287,15 @@ def test_everything_that_the_page_stands_on_is_listed_with_its_hash(made):
 
 
 @pytest.mark.parametrize("stand_in", [fake_results.STAND_IN, None])
-def test_a_stand_in_is_announced_and_only_then(made, stand_in):
-    page = made(stand_in=stand_in, measured=False).page if stand_in else made().page
+def test_stand_in_data_is_announced(fake_report, stand_in):
+    page = fake_report(stand_in=stand_in, measured=False).page if stand_in else fake_report().page
     assert len([a for a in page.of("p") if a.get("class") == "stand-in"]) == (1 if stand_in else 0)
-    # the banner, claims, two tables, their comparisons, three figures, the closer look
+    # The banner, claims, two tables, their comparisons, three figures, the image viewer
     assert page.words.count(fake_results.STAND_IN) == (10 if stand_in else 0)
 
 
-def test_names_are_text_and_never_markup(made):
-    hostile, plain = made(word=fake_results.HOSTILE), made()
+def test_names_are_escaped(fake_report):
+    hostile, plain = fake_report(word=fake_results.HOSTILE), fake_report()
     assert hostile.page.words.count(fake_results.HOSTILE) > 20
     assert [fake_results.HOSTILE, "×4", fake_results.HOSTILE, "3000"] in [row[:4] for row in hostile.page.rows]
     assert [len(page.of("script")) for page in (hostile.page, plain.page)] == [3, 3]
@@ -300,6 +304,6 @@ def test_names_are_text_and_never_markup(made):
     assert not [name for _, attributes in hostile.page.tags for name in attributes if name.startswith("on")]
 
 
-def test_an_empty_slot_is_an_error():
+def test_missing_template_variable_raises():
     with pytest.raises(UndefinedError, match="is undefined"):
         render("report.html.j2")

@@ -1,4 +1,4 @@
-"""Tables: right numbers in right cells, in four formats; what was printed, what was not run and what stands in."""
+"""Tables in four formats: numbers in their cells, printed numbers, rows that were not run, stand-in data."""
 
 import csv
 import shutil
@@ -16,19 +16,19 @@ FORMATS = ("csv", "md", "tex", "html")
 
 
 def write(root: Path, scores: list[Path], **changes) -> dict[str, str]:
-    """The table in its four formats, by suffix."""
-    made = fake_results.write_table(root, scores, **changes)
-    return {suffix: made[suffix] for suffix in FORMATS}
+    """Write a table and return its four formats, by suffix."""
+    files = fake_results.write_table(root, scores, **changes)
+    return {suffix: files[suffix] for suffix in FORMATS}
 
 
 def lines(text: str) -> dict[tuple[str, str], dict[str, str]]:
-    """The lines of a table's CSV, by scale and row."""
+    """Return the lines of a table's CSV, by scale and row."""
     _comment, *rest = text.splitlines()
     return {(line["scale"], line["row"]): line for line in csv.DictReader(rest)}
 
 
 class Cells(HTMLParser):
-    """Collects the text of all cells and their attributes, a list for each <tr>, and all tags."""
+    """Collect the text of all cells and their attributes, a list for each <tr>, and all tags."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ def printed() -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_paper_tables_hold_every_row_and_number_of_tables_i_to_vii():
+def test_paper_tables_are_complete():
     rows = printed()
     assert Counter(row["table"] for row in rows) == {"I": 6, "II": 4, "III": 5, "IV": 2, "V": 18, "VI": 18, "VII": 18}
     numbers = [value for row in rows for name, value in row.items() if value and name in fake_results.SCORES]
@@ -89,12 +89,12 @@ def test_paper_tables_hold_every_row_and_number_of_tables_i_to_vii():
         (("VII", "pavia_centre", "8", "LKCA-Net"), {"MACs_G": "2.18", "SAM": "7.7476"}),  # two decimals in print
     ],
 )
-def test_paper_tables_hold_what_is_printed(key, values):
+def test_paper_tables_have_printed_numbers(key, values):
     (row,) = [r for r in printed() if (r["table"], r["scene"], r["scale"], r["row"]) == key]
     assert {name: row[name] for name in values} == values
 
 
-def test_paper_tables_keep_the_swapped_costs_of_table_vi_and_say_so():
+def test_paper_tables_keep_swapped_costs_with_notes():
     rows = {row["row"]: row for row in printed() if (row["table"], row["scale"]) == ("VI", "4")}
     assert (rows["VDSR"]["Param_M"], rows["VDSR"]["MACs_G"]) == ("1.268", "0.324")
     assert (rows["3DFCNN"]["Param_M"], rows["3DFCNN"]["MACs_G"]) == ("1.134", "0.290")
@@ -106,7 +106,7 @@ def test_paper_tables_keep_the_swapped_costs_of_table_vi_and_say_so():
 # Ours -------------------------------------------------------------------------------------------------------------
 
 
-def test_every_score_lands_in_its_own_cell_beside_the_printed_one(tmp_path):
+def test_each_score_has_its_cell_next_to_the_printed_one(tmp_path):
     values = {"MPSNR": 38.5, "MSSIM": 0.91, "SAM": 2.75, "CC": 0.93, "RMSE": 0.0135, "ERGAS": 6.25}
     scores = [fake_results.write_run(tmp_path, "vdsr", params=1_917_000, macs=491_000_000, steps=165_000, **values)]
     text = write(tmp_path, scores)
@@ -127,7 +127,7 @@ def test_every_score_lands_in_its_own_cell_beside_the_printed_one(tmp_path):
     assert f"| ×4 | VDSR | 165,000 | {beside} |" in text["md"]
 
 
-def test_seeds_become_mean_and_sample_standard_deviation(tmp_path):
+def test_seeds_become_mean_and_standard_deviation(tmp_path):
     scores = [
         fake_results.write_run(tmp_path, "lkca", seed=seed, MPSNR=value) for seed, value in ((1, 40), (2, 41), (3, 42))
     ]
@@ -140,14 +140,14 @@ def test_seeds_become_mean_and_sample_standard_deviation(tmp_path):
     assert all("3 seeds" in one for one in text.values())
 
 
-def test_one_seed_has_no_spread(tmp_path):
+def test_one_seed_has_no_standard_deviation(tmp_path):
     text = write(tmp_path, [fake_results.write_run(tmp_path, "lkca")])
     assert lines(text["csv"])["4", "LKCA-Net"]["MPSNR_std"] == ""
     assert all("±" not in text[suffix] and "\\pm" not in text[suffix] for suffix in ("csv", "md", "tex"))
     assert 'class="spread"' not in text["html"]
 
 
-def test_a_row_without_scores_is_not_run(tmp_path):
+def test_row_without_scores_is_not_run(tmp_path):
     text = write(tmp_path, [fake_results.write_run(tmp_path, "lkca")])  # SSPSR has no model, VDSR a model but no scores
     for label in ("SSPSR", "VDSR"):
         line = lines(text["csv"])["4", label]
@@ -160,7 +160,7 @@ def test_a_row_without_scores_is_not_run(tmp_path):
     assert lines(text["csv"])["4", "SSPSR"]["MPSNR_printed"] == "40.3711"
 
 
-def test_what_is_not_possible_says_why(tmp_path):
+def test_impossible_row_shows_reason(tmp_path):
     why = "not possible: 3 groups do not divide 2048 channels"
     rows = {"LKCA-Net": "lkca", "3DFCNN-LR": why}
     text = write(tmp_path, [fake_results.write_run(tmp_path, "lkca")], rows=rows)
@@ -171,7 +171,7 @@ def test_what_is_not_possible_says_why(tmp_path):
     assert f"| ×4 | 3DFCNN-LR | {why} | not possible" in text["md"]
 
 
-def test_a_training_that_did_not_see_all_patches_is_untrained_in_every_format(tmp_path):
+def test_untrained_row_is_marked_in_every_format(tmp_path):
     scores = [
         fake_results.write_run(tmp_path, "lkca"),
         fake_results.write_run(tmp_path, "vdsr", steps=2, untrained=True),
@@ -181,7 +181,7 @@ def test_a_training_that_did_not_see_all_patches_is_untrained_in_every_format(tm
     assert lines(text["csv"])["4", "VDSR"]["steps"] == "untrained: 2 steps"
 
 
-def test_intervals_are_student_s_over_test_images_and_stand_beside_the_mean(tmp_path):
+def test_intervals_are_students_t_over_test_images(tmp_path):
     bicubic = fake_results.write_run(tmp_path, "bicubic", steps=0, MPSNR=[38.0, 40.0, 42.0])
     text = write(tmp_path, [bicubic, fake_results.write_run(tmp_path, "lkca", MPSNR=[39.0, 41.0, 43.0])])
     line = lines(text["csv"])["4", "Bicubic"]
@@ -192,19 +192,19 @@ def test_intervals_are_student_s_over_test_images_and_stand_beside_the_mean(tmp_
     assert cells["Bicubic"].split()[:4] == ["40.0000", "35.0", "to", "45.0"]
     assert "to" not in cells["LKCA-Net"].split()
     for suffix in ("csv", "html"):
-        told = "95 % interval of the mean over test images and seeds, except where there are too few data (one seed)."
-        assert told in text[suffix]
+        note = "95 % interval of the mean over test images and seeds, except where there are too few data (one seed)."
+        assert note in text[suffix]
     assert all("interval" not in text[suffix] and "45.0" not in text[suffix] for suffix in ("md", "tex"))
 
 
-def test_two_images_carry_no_interval_and_the_caption_says_so(tmp_path):
+def test_two_images_give_no_interval(tmp_path):
     text = write(tmp_path, [fake_results.write_run(tmp_path, "bicubic", steps=0)])
     assert lines(text["csv"])["4", "Bicubic"]["MPSNR_high"] == ""
     assert all("No intervals: too few data (2 test images)." in text[suffix] for suffix in ("csv", "html"))
     assert 'class="interval"' not in text["html"]
 
 
-def test_html_has_one_row_a_method_that_can_be_sorted_and_leads_to_its_run(tmp_path):
+def test_html_rows_can_be_sorted_and_link_to_runs(tmp_path):
     scores = [fake_results.write_run(tmp_path, model, scale=scale) for model in ("vdsr", "lkca") for scale in (4, 8)]
     text = write(tmp_path, scores, scales=[4, 8])
     cells = Cells(text["html"])
@@ -212,9 +212,9 @@ def test_html_has_one_row_a_method_that_can_be_sorted_and_leads_to_its_run(tmp_p
         [f"×{scale}", label] for scale in (4, 8) for label in ("Bicubic", "VDSR", "SSPSR", "LKCA-Net")
     ]
     assert {len(row) for row in cells.rows} == {11}
-    found = lines(text["csv"])
+    csv_lines = lines(text["csv"])
     for (scale, label, *_), attributes in zip(cells.rows[1:], cells.attributes[1:], strict=True):
-        line = found[scale[1:], label]
+        line = csv_lines[scale[1:], label]
         values = [each.get("data-value") for each in attributes[2:]]
         names = ("steps", "Param_M", "MACs_G", *fake_results.SCORES)
         assert values == [None if line[name] == "not run" else line[name] for name in names]
@@ -226,7 +226,7 @@ def test_html_has_one_row_a_method_that_can_be_sorted_and_leads_to_its_run(tmp_p
     assert text["html"].count("<tr>") == 1 + 2  # the head, and the row without a model at both scales
 
 
-def test_scales_scenes_and_models_are_kept_apart_in_any_order_of_files(tmp_path):
+def test_order_of_files_does_not_matter(tmp_path):
     scores = [
         fake_results.write_run(tmp_path, "lkca", scale=8, MPSNR=35),
         fake_results.write_run(tmp_path, "vdsr", MPSNR=38),
@@ -234,12 +234,12 @@ def test_scales_scenes_and_models_are_kept_apart_in_any_order_of_files(tmp_path)
         fake_results.write_run(tmp_path, "lkca", MPSNR=40),
     ]
     text = write(tmp_path, scores, scales=[4, 8])
-    found = {key: float(line["MPSNR"]) for key, line in lines(text["csv"]).items() if line["MPSNR"] != "not run"}
-    assert found == {("4", "LKCA-Net"): 40, ("8", "LKCA-Net"): 35, ("4", "VDSR"): 38}
+    psnr = {key: float(line["MPSNR"]) for key, line in lines(text["csv"]).items() if line["MPSNR"] != "not run"}
+    assert psnr == {("4", "LKCA-Net"): 40, ("8", "LKCA-Net"): 35, ("4", "VDSR"): 38}
     assert write(tmp_path, scores[::-1], scales=[4, 8]) == text
 
 
-def test_the_best_of_ours_is_marked_by_the_direction_of_the_score(tmp_path):
+def test_best_score_is_marked(tmp_path):
     scores = [
         fake_results.write_run(tmp_path, "vdsr", MPSNR=39.5, SAM=2.5, params=1_000_000),
         fake_results.write_run(tmp_path, "lkca", MPSNR=40.5, SAM=3.5),
@@ -251,13 +251,13 @@ def test_the_best_of_ours_is_marked_by_the_direction_of_the_score(tmp_path):
     assert "<mark>1.000</mark>" not in text["html"]  # a cost is not a score
 
 
-def test_bicubic_costs_nothing_and_that_is_a_zero(tmp_path):
+def test_cost_of_nothing_is_zero(tmp_path):
     text = write(tmp_path, [fake_results.write_run(tmp_path, "bicubic", params=0, macs=0, steps=0)])
     assert "| ×4 | Bicubic | 0 | 0 (–) | 0 (–) | 40.0000 (37.6377) |" in text["md"]
 
 
 @pytest.mark.parametrize("changes", [{"name": "depth"}, {"scene": "indian_pines"}], ids=["own table", "other scene"])
-def test_a_table_that_the_paper_does_not_have_shows_no_printed_numbers(tmp_path, changes):
+def test_own_table_has_no_printed_numbers(tmp_path, changes):
     scene = changes.get("scene", "chikusei")
     text = write(tmp_path, [fake_results.write_run(tmp_path, "lkca", scene=scene)], **changes)
     assert not [name for name in lines(text["csv"])["4", "VDSR"] if name.endswith("_printed")]
@@ -265,16 +265,16 @@ def test_a_table_that_the_paper_does_not_have_shows_no_printed_numbers(tmp_path,
     assert "| ×4 | LKCA-Net | 1,200 | 3.707 | 0.867 | 40.0000 |" in text["md"]
 
 
-def test_seeds_of_different_length_are_refused(tmp_path):
+def test_seeds_with_different_steps_raise(tmp_path):
     scores = [fake_results.write_run(tmp_path, "lkca", seed=seed, steps=steps) for seed, steps in ((1, 100), (2, 200))]
     with pytest.raises(StaleInput, match="'LKCA-Net' differ in steps"):
         write(tmp_path, scores)
 
 
-# What is said around them -----------------------------------------------------------------------------------------
+# Captions, notes and names ---------------------------------------------------------------------------------------
 
 
-def test_the_caption_and_the_stand_in_sentence_are_in_every_format(tmp_path):
+def test_every_format_has_caption_and_stand_in_sentence(tmp_path):
     sentence = "Stand-in data: fourteen bands of another scene."
     for one in write(tmp_path, [fake_results.write_run(tmp_path, "lkca")], stand_in=sentence).values():
         for part in (
@@ -286,7 +286,7 @@ def test_the_caption_and_the_stand_in_sentence_are_in_every_format(tmp_path):
             assert part in one
 
 
-def test_notes_of_the_print_are_footnotes(tmp_path):
+def test_notes_are_footnotes(tmp_path):
     text = write(tmp_path, [], name="VI", scene="houston2018", rows={"VDSR": None, "3DFCNN": None})
     assert "VDSR is 1.134 M" in lines(text["csv"])["4", "VDSR"]["note"]
     assert "VDSR <sup>a</sup>" in text["md"] and "<sup>b</sup> The paper prints" in text["md"]
@@ -298,7 +298,7 @@ def test_notes_of_the_print_are_footnotes(tmp_path):
 HOSTILE_ROWS = {fake_results.HOSTILE: "lkca", "a_b|c & 5 % #1 $x$ {y} ^~\\z": None, "[x] & *y*": None}
 
 
-def test_names_are_text_and_never_markup(tmp_path):
+def test_names_are_escaped(tmp_path):
     scores = [fake_results.write_run(tmp_path, "lkca")]
     text = write(tmp_path, scores, rows=HOSTILE_ROWS, stand_in=fake_results.STAND_IN, scene_title=fake_results.HOSTILE)
     assert "script" not in Cells(text["html"]).tags
@@ -319,7 +319,7 @@ def test_latex_compiles(tmp_path):
     write(tmp_path, scores, rows={**fake_results.table_settings().rows, **HOSTILE_ROWS}, stand_in="50 % & _")
     document = "\\documentclass{article}\\usepackage{booktabs}\\begin{document}\\input{table.tex}\\end{document}"
     (tmp_path / "main.tex").write_text(document)
-    made = subprocess.run(
+    latex = subprocess.run(
         ["pdflatex", "-halt-on-error", "main.tex"], cwd=tmp_path, capture_output=True, text=True, errors="replace"
     )
-    assert made.returncode == 0, made.stdout[-2000:]
+    assert latex.returncode == 0, latex.stdout[-2000:]
