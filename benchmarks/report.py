@@ -27,7 +27,7 @@ from lkca.config.load import deep_merge, parse_config
 from lkca.config.schema import Experiment
 from lkca.core.files import json_digest, read_json, sha256, write_json
 from lkca.errors import LkcaError
-from lkca.pipeline.records import Results
+from lkca.pipeline.results import Results
 from tests import fake_results
 
 REPOSITORY = Path(__file__).parents[1]
@@ -148,7 +148,7 @@ def record(results: Results) -> None:
     """Write the records of the jobs whose results are made up."""
     for job in results.jobs.all:
         if job.step not in RULES:
-            results.write(job, job.code(), [])
+            results.write_record(job, job.code(), [])
 
 
 def measure(work: Path) -> dict[str, Any]:

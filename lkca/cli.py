@@ -90,14 +90,14 @@ def _add_user_commands(add: Add) -> None:
     c = add("lkca.paper.score_tables:score_tables", "check a table of scores, yours or a paper's", "score-tables")
     c.add_argument("file", metavar="FILE.csv", type=Path, help="with the columns of lkca/paper/paper_tables.csv")
 
-    c = add("lkca.pipeline.records:step", "run one job of the workflow and record what it was made from")
+    c = add("lkca.pipeline.step:run_step", "run one job of the workflow and record what it was made from", "step")
     c.add_argument("name", metavar="JOB", help="as lkca plan names it")
     c.add_argument("--experiment", type=Path, required=True, help="the checked configuration, from the Snakefile")
     c.add_argument("--outputs", type=Path, nargs="+", required=True, help="in the order of the rule")
     c.add_argument("--gpus", type=int, default=1, help="number of GPUs, for a training")
 
     c = add(
-        "lkca.pipeline.records:adopt",
+        "lkca.pipeline.adopt:adopt",
         "declare that a change of code does not change the numbers of finished jobs",
     )
     _add_config(c)
@@ -243,4 +243,4 @@ def _read_settings(path: Path, kind: type[T]) -> T:
     try:
         return kind.model_validate_json(text)  # in JSON, lists stand for tuples
     except ValidationError as error:
-        raise ConfigError(format_error(kind, error.errors()[0], str(path))) from None
+        raise ConfigError(format_error(kind, error, str(path))) from None

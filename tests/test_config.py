@@ -74,7 +74,7 @@ WRONG = [
     ({"models": {"lkca": {"args": {"drop_path": 1.5}}}}, "models.lkca.args.drop_path: 1.5 is out of range"),
     ({"models": {"lkca": {"arch": "lkka"}}}, "models.lkca.arch: lkka does not exist: did you mean lkca?"),
     ({"models": {"x": {"base": "lkcaa"}}}, "models.x.base: lkcaa does not exist: did you mean lkca?"),
-    ({"models": {"lkca": {"base": "lkca_lr"}}}, "leads back to"),
+    ({"models": {"lkca": {"base": "lkca_lr"}}}, "models.lkca_lr.base: lkca is itself based on lkca_lr"),
     ({"models": {"bicubic": {"upsampler": {"groups": 1}}}}, "models.bicubic.upsampler: bicubic has no learnable"),
     ({"models": {"vdsr": {"upsampler": None}}}, "models.vdsr.upsampler: vdsr needs it"),
     (
@@ -110,11 +110,11 @@ WRONG = [
     ({"scenes": {"chikusei": {"cube": "chikusai"}}}, "did you mean chikusei?"),
     ({"scenes": {"chikusei": {"composite": {"image": 4}}}}, "there are 4 test images: choose from 0 to 3"),
     ({"scenes": {"chikusei": {"test": {"tile": 100}}}}, "tile 100 must divide"),
-    ({"patches": {"x4": {"size": 63}}}, "patches.x4.size: 63 is no multiple of the scale 4: choose 60"),
+    ({"patches": {"x4": {"size": 63}}}, "patches.x4.size: 63 is not a multiple of the scale 4: choose 60"),
     ({"overrides": [{"scene": "pavia", "scale": 4, "models": [], "train": {}}]}, "did you mean pavia_centre?"),
     ({"seeds": []}, "seeds is []: list should have at least 1 item"),
-    ({"seeds": [1, 1]}, "seeds is [1, 1]: 1 stands there twice"),
-    ({"report": {"tables": ["I", "I"]}}, "report.tables is ['I', 'I']: I stands there twice"),
+    ({"seeds": [1, 1]}, "seeds is [1, 1]: duplicate value 1"),
+    ({"report": {"tables": ["I", "I"]}}, "report.tables is ['I', 'I']: duplicate value I"),
     ({"models": {"lkca_4": None}}, "models.lkca_4: None is no map of settings"),
     (
         {"models": {"lkca_lr": {"upsampler": {"groups": 7}}}},
@@ -135,9 +135,9 @@ WRONG = [
     ({"scenes": {"chikusei": {"cube": 5}}}, "scenes.chikusei.cube is 5"),
     (own(bands="1-0"), "scenes.chikusei.cube: bands is '1-0': "),
     (own(axes="rows bands"), "files.0.axes is 'rows bands': name the three axes"),
-    (own(used="train"), "none is for testing: write use: test or use: both"),
+    (own(used="train"), "scenes.chikusei.cube.files: no file is for testing"),
     (own(crop=[0, 600, 9, 9]), "crop is [0, 600, 9, 9]: "),
-    (own(crop=[0, 500, 0, 3000]), "512 x 2048 leave no room in 500 x 3000 pixels"),
+    (own(crop=[0, 500, 0, 3000]), "scenes.chikusei.test: 512 x 2048 leaves no room for training in 500 x 3000 pixels"),
     (own(twice=True), "files: duplicate file"),
     (own(divide_by=True), "divide_by is True: input should be a valid number"),
     ({"scenes": {"chikusei": {"test": {"tile": [512]}}}}, "scenes.chikusei.test.tile is"),
@@ -146,8 +146,8 @@ WRONG = [
     (own(sha="12"), "files.0.sha is no setting"),
     ({"scenes": {"chikusei": {"mirror": ["bands"]}}}, "mirror.0 is 'bands'"),
     ({"sampling": "anywhere"}, "sampling is 'anywhere'"),
-    ({"scenes": {"chikusei": {"test": {"rows": 2560}}}}, "leave no room in 2304 x 2048 pixels"),
-    ({"scenes": {"chikusei": {"composite": {"zoom": [500, 0, 40]}}}}, "the box leaves the image"),
+    ({"scenes": {"chikusei": {"test": {"rows": 2560}}}}, "scenes.chikusei.test: 2560 x 2048 leaves no room"),
+    ({"scenes": {"chikusei": {"composite": {"zoom": [500, 0, 40]}}}}, "scenes.chikusei.composite.zoom: the box"),
     ({"patches": {"x0": {"size": 1, "stride": 1}}}, "patches.x0"),
     ({"train": []}, "train is []: write a map of settings"),
     ({"experiment": "../paper"}, "experiment is '../paper'"),
@@ -168,7 +168,7 @@ def test_a_missing_setting_is_named():
 
 
 def test_a_file_that_is_no_yaml_is_named(tmp_path):
-    for text, told in (("a: [", "is no YAML"), ("- 1", "holds no settings")):
+    for text, told in (("a: [", "config.yaml is not valid YAML"), ("- 1", "config.yaml has no settings")):
         path = tmp_path / "config.yaml"
         path.write_text(text)
         with pytest.raises(LkcaError, match=told):

@@ -507,7 +507,7 @@ def test_plan_and_snakemake_name_the_same_jobs_where_files_are_missing(checkout,
     jobs = planned(checkout)
     program = (
         "import json; from pathlib import Path; from lkca.config.load import read_config; "
-        "from lkca.pipeline.records import Results; "
+        "from lkca.pipeline.results import Results; "
         f"print(json.dumps(Results(read_config(list(map(Path, {CONFIG})))).pending()))"
     )
     command = [sys.executable, "-c", program]

@@ -17,7 +17,7 @@ from lkca.core.paths import RunKey
 from lkca.errors import ResourceError
 from lkca.pipeline import rules
 from lkca.pipeline.estimates import MAX_MINUTES, Estimates
-from lkca.pipeline.records import Results
+from lkca.pipeline.results import Results
 from lkca.pipeline.rules import RuleFunctions
 from tests.conftest import copy_checkout
 

@@ -18,7 +18,7 @@ from lkca.core.locks import exclusive_lock
 from lkca.core.paths import HISTORY_FILE, RUN_FILE, WEIGHTS_FILE, RunGroup, RunKey
 from lkca.models.registry import class_path
 from lkca.pipeline.estimates import Estimates
-from lkca.pipeline.records import Results
+from lkca.pipeline.results import Results
 from lkca.pipeline.status import list_trainings
 from lkca.training.distributed import TrainingFiles
 from lkca.training.resume import TrainingProgress, TrainingState
@@ -66,7 +66,7 @@ def write_training(e, run, steps=226_800, seconds=7200.0, **changes):
     results = Results(e)
     for step in ("settings", "train"):
         job = results.jobs.get(step, run._asdict())
-        results.write(job, job.code(), [])
+        results.write_record(job, job.code(), [])
     record = Path(e.paths.record(job.name))
     write_json(record, json.loads(record.read_text()) | changes)
 

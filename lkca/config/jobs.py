@@ -54,7 +54,7 @@ class Jobs:
 
     Args:
         experiment: The experiment.
-        adoptions: What `lkca.pipeline.records.Results.adoptions` returns; the report shows it.
+        adoptions: What `lkca.pipeline.results.Results.adoptions` returns; the report shows it.
     """
 
     def __init__(self, experiment: Experiment, adoptions: Iterable[dict[str, Any]] = ()) -> None:

@@ -1,4 +1,4 @@
-"""Say in one sentence, with the key and the nearest valid one, what is wrong with a setting."""
+"""Error messages about settings: one sentence with the key, what is wrong, and the most similar valid key."""
 
 import inspect
 import re
@@ -11,69 +11,87 @@ from pydantic import BaseModel, ValidationError
 from lkca.errors import ConfigError
 
 T = TypeVar("T", bound=BaseModel)
+TYPES_IN_LOCATIONS = ("int", "float", "str", "Cube")  # pydantic names the type that failed as part of the location
+MAX_SHOWN_VALUE = 80  # characters
 
 
-def validate(kind: type[T], values: Mapping[str, Any], where: str) -> T:
-    """Validate, or say in one sentence what is wrong first."""
+def validate(kind: type[T], values: Any, where: str) -> T:
+    """Check values against a model.
+
+    Args:
+        kind: The model.
+        values: A map of settings, as YAML or JSON gives it.
+        where: The file, for the message.
+
+    Raises:
+        ConfigError: On the first value that is wrong.
+    """
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(format_error(kind, error.errors()[0], where)) from None
+        raise ConfigError(format_error(kind, error, where)) from None
 
 
-PYDANTIC = ("int", "float", "str", "Cube")  # parts of its own in a path
+def format_error(kind: type[BaseModel], error: ValidationError, where: str) -> str:
+    """Return a sentence about the first value that is wrong."""
+    first = error.errors()[0]
+    path = [str(part) for part in first["loc"] if part not in TYPES_IN_LOCATIONS]
+    path = [part for part in path if not re.search(r"constrained|\[", part)]
+    key, value, name = f"{where}: {'.'.join(path)}", first["input"], first["type"]
+    if name == "extra_forbidden":
+        return f"{key} is no setting{_suggest(path[-1], _fields_at(kind, path[:-1]))}"
+    if name == "missing":
+        return f"{key} is missing: set it."
+    if "[key]" in first["loc"] and not isinstance(value, str):
+        return f"{key} is the number {value!r}: put the key in quotes."
+    if name in ("model_type", "dict_type"):
+        return f"{key} is {value!r}: write a map of settings."
+    if name in ("float_type", "int_type") and isinstance(value, str):
+        return f"{key} is the text {value!r}, not a number: write numbers without quotes and 1e-3 as 1.0e-3."
+    message = first["msg"].replace("tuple", "list")
+    message = message.removeprefix("Value error, ") if name == "value_error" else message[:1].lower() + message[1:]
+    shown = "" if isinstance(value, Mapping) or len(repr(value)) > MAX_SHOWN_VALUE else f" is {value!r}"
+    return f"{key}{shown}: {message}."
 
 
-def format_error(kind: type[BaseModel], error: Mapping[str, Any], where: str) -> str:
-    path = [str(part) for part in error["loc"] if part not in PYDANTIC and not re.search(r"constrained|\[", str(part))]
-    place = f"{where}: {'.'.join(path)}"
-    if error["type"] == "extra_forbidden":
-        return f"{place} is no setting{_suggestion(path[-1], _fields_at(kind, path[:-1]))}"
-    if error["type"] == "missing":
-        return f"{place} is missing: set it."
-    value = error["input"]
-    if "[key]" in error["loc"] and not isinstance(value, str):
-        return f"{place} is the number {value!r}: put the key in quotes."
-    if error["type"] in ("model_type", "dict_type"):
-        return f"{place} is {value!r}: write a map of settings."
-    if error["type"] in ("float_type", "int_type") and isinstance(value, str):
-        return f"{place} is the text {value!r}, not a number: write numbers without quotes and 1e-3 as 1.0e-3."
-    told = error["msg"].replace("tuple", "list")
-    told = told.removeprefix("Value error, ") if error["type"] == "value_error" else told[:1].lower() + told[1:]
-    shown = "" if isinstance(value, Mapping) or len(repr(value)) > 80 else f" is {value!r}"
-    return f"{place}{shown}: {told}."
-
-
-def _fields_at(kind: type[BaseModel], path: list[str]) -> Iterable[str]:
-    """The settings that exist at a path inside `kind`; keys of maps and list indices are passed over."""
+def _fields_at(kind: type[BaseModel], path: list[str]) -> list[str]:
+    """Return the settings that exist at a path inside a model; keys of maps and indices of lists are skipped."""
     for part in path:
         field = kind.model_fields.get(part)
         if field is not None:
-            inner = [t for t in _types_in(field.annotation) if inspect.isclass(t) and issubclass(t, BaseModel)]
-            if inner:
-                kind = inner[0]
+            models = [t for t in _inner_types(field.annotation) if inspect.isclass(t) and issubclass(t, BaseModel)]
+            if models:
+                kind = models[0]
     return [*kind.model_fields, *(["base"] if "arch" in kind.model_fields else [])]
 
 
-def _types_in(annotation: Any) -> Iterable[Any]:
-    """A type and all types inside it."""
+def _inner_types(annotation: Any) -> Iterable[Any]:
+    """Yield a type and all types inside it."""
     yield annotation
     for part in getattr(annotation, "__args__", ()):
-        yield from _types_in(part)
+        yield from _inner_types(part)
 
 
-def _suggestion(word: str, valid: Iterable[str]) -> str:
-    valid = [str(v) for v in valid]
+def _suggest(word: str, valid: Iterable[str]) -> str:
+    """Return the end of a message: the most similar valid word, or all valid words."""
+    valid = [*valid]
     if not valid:
         return ": there are none, delete it."
-    near = get_close_matches(word, valid, 1, cutoff=0.5)
-    return f": did you mean {near[0]}?" if near else f": choose one of {', '.join(sorted(valid))}."
+    similar = get_close_matches(word, valid, 1, cutoff=0.5)
+    return f": did you mean {similar[0]}?" if similar else f": choose one of {', '.join(sorted(valid))}."
 
 
-def fail(where: str, told: str) -> NoReturn:
-    raise ConfigError(f"config.yaml: {where}: {told}")
+def fail(key: str, message: str) -> NoReturn:
+    """Raise a ConfigError about a setting of config.yaml."""
+    raise ConfigError(f"config.yaml: {key}: {message}")
 
 
-def require_known(name: Any, valid: Iterable[str], where: str) -> None:
-    if name not in list(valid):
-        fail(where, f"{name!s} does not exist{_suggestion(str(name), valid)}")
+def require_known(name: object, valid: Iterable[str], key: str) -> None:
+    """Check that a setting of config.yaml names something that exists.
+
+    Raises:
+        ConfigError: If not; the message has the most similar valid name.
+    """
+    valid = [*valid]
+    if name not in valid:
+        fail(key, f"{name} does not exist{_suggest(str(name), valid)}")

@@ -117,7 +117,7 @@ def report(experiment: Experiment, adoptions: list[dict[str, Any]]) -> Job:
 
     Args:
         experiment: The experiment.
-        adoptions: What `lkca.pipeline.records.Results.adoptions` returns.
+        adoptions: What `lkca.pipeline.results.Results.adoptions` returns.
     """
     paths, runs = experiment.paths, experiment.runs()
     tables, figures = experiment.report.tables, experiment.report.figures

@@ -1,9 +1,10 @@
-"""Strict settings: config.yaml (with its overlays) in, the settings of every run, table and figure out.
+"""The strict schema of config.yaml.
 
-Nothing has a default here: config.yaml is the one place. Nothing needs torch: the Snakefile reads this on every call.
+No setting has a default here: config.yaml has all values. Nothing here needs torch: the Snakefile reads this on every
+call.
 """
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
@@ -15,16 +16,17 @@ Count = Annotated[int, Field(ge=1)]
 Index = Annotated[int, Field(ge=0)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+T = TypeVar("T")
 Key = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]+$")]  # keys become folders
 MAX_SCALE = 16
 Scale = Annotated[int, Field(ge=2, le=MAX_SCALE)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
-def _unique(values: list) -> list:
-    twice = next((value for i, value in enumerate(values) if value in values[:i]), None)
-    if twice is not None:
-        raise ValueError(f"{twice} stands there twice: once is enough")
+def _unique(values: list[T]) -> list[T]:
+    for i, value in enumerate(values):
+        if value in values[:i]:
+            raise ValueError(f"duplicate value {value}: write it once")
     return values
 
 
@@ -69,11 +71,11 @@ class TestArea(Settings):
     tile: Side | Annotated[list[Side], Field(min_length=2, max_length=2)]
 
     def tile_shape(self) -> list[int]:
-        """Rows and columns of a tile."""
+        """Return the rows and columns of a tile."""
         return [self.tile, self.tile] if isinstance(self.tile, int) else self.tile
 
     @model_validator(mode="after")
-    def _tiles(self) -> Self:
+    def _check_tile(self) -> Self:
         if self.rows % self.tile_shape()[0] or self.columns % self.tile_shape()[1]:
             raise ValueError(f"tile {self.tile} must divide rows {self.rows} and columns {self.columns}")
         return self
@@ -113,7 +115,7 @@ class Scene(Settings):
     composite: Composite
 
     def resolve_cube(self) -> Cube:
-        """Its cube."""
+        """Return the cube, from the catalog or as described."""
         return CUBES[self.cube] if isinstance(self.cube, str) else self.cube
 
 
@@ -165,7 +167,7 @@ class Train(Settings):
     deterministic: bool
 
     @model_validator(mode="after")
-    def _one_schedule(self) -> Self:
+    def _check_schedule(self) -> Self:
         stepwise = self.step_epochs, self.step_factor
         if (None in stepwise) != (stepwise == (None, None)) or (self.cosine_to is None) == (None in stepwise):
             raise ValueError("set either cosine_to or both step_epochs and step_factor, and null for the other")
@@ -277,7 +279,7 @@ class Figure(Settings):
         rows: Label -> key of `models`, as in a table.
     """
 
-    kind: Literal[*FIGURE_KINDS]
+    kind: Literal[*FIGURE_KINDS]  # type: ignore[valid-type]  # mypy does not unpack here
     title: str
     scenes: Annotated[Names, Field(min_length=1)]
     scale: Scale

@@ -28,7 +28,7 @@ def make_scene_settings(experiment: Experiment, scene: str) -> SceneSettings:
     """Return how a scene is cut from its cube."""
     s = experiment.scenes[scene]
     cube_name = s.cube if isinstance(s.cube, str) else None
-    return SceneSettings(name=scene, cube_name=cube_name, cube=s.resolve_cube(), bands=s.bands, mirror=s.mirror)
+    return SceneSettings(name=scene, cube_name=cube_name, cube=s.resolve_cube(), bands=s.bands, mirror=[*s.mirror])
 
 
 def make_split_settings(experiment: Experiment, scene: str, scale: int) -> SplitSettings:
@@ -79,7 +79,7 @@ class RunSettings(Settings):
 class NetworkSettings(Settings):
     """The arguments of `lkca.models.registry.build`, except for bands and scale."""
 
-    arch: Literal[*MODELS]
+    arch: Literal[*MODELS]  # type: ignore[valid-type]  # mypy does not unpack here
     args: dict[str, int | float]
     upsampler: dict[str, int] | None
 

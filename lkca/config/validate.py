@@ -1,117 +1,159 @@
-"""Check one setting against another: names that must exist, sizes that must divide."""
+"""Check settings against each other: names that must exist, sizes that must divide each other."""
+
+from collections.abc import Sequence
 
 from pydantic import ValidationError
 
 from lkca.config.figure_kinds import FIGURE_KINDS
 from lkca.config.messages import fail, format_error, require_known
-from lkca.config.schema import Experiment, Model, Scene, Train, models_in_rows
+from lkca.config.schema import Experiment, Figure, Model, Override, Rows, Scene, Train, models_in_rows
 from lkca.core.paths import RunGroup
 from lkca.data.catalog import CUBES
-from lkca.errors import ConfigError, LkcaError
+from lkca.errors import ConfigError
 from lkca.models.registry import MODELS, check_arguments, check_entry, check_sizes
 
 
-def check_references(e: Experiment) -> None:
-    """What one setting says of another: names that must exist, sizes that must divide."""
-    for name in e.report.tables:
-        require_known(name, e.tables, "report.tables")
-    for name in e.report.figures:
-        require_known(name, e.figures, "report.figures")
-    for name, scene in e.scenes.items():
+def check_references(experiment: Experiment) -> None:
+    """Check the settings of an experiment against each other.
+
+    Raises:
+        ConfigError: On the first setting that is wrong.
+    """
+    for name in experiment.report.tables:
+        require_known(name, experiment.tables, "report.tables")
+    for name in experiment.report.figures:
+        require_known(name, experiment.figures, "report.figures")
+    for name, scene in experiment.scenes.items():
         _check_scene(f"scenes.{name}", scene)
-    for name, model in e.models.items():
-        require_known(model.arch, MODELS, f"models.{name}.arch")
-        _check_args(name, model)
-        if model.distill:
-            where = f"models.{name}.distill.teacher"
-            require_known(model.distill.teacher, e.models, where)
-            teacher = e.models[model.distill.teacher]
-            if teacher.train is None or teacher.distill or model.train is None:
-                fail(where, "teacher and student must be trained, the teacher without one of its own: choose another.")
-    for i, override in enumerate(e.overrides):
-        require_known(override.scene, e.scenes, f"overrides.{i}.scene")
-        require_known(f"x{override.scale}", e.patches, f"overrides.{i}.scale")
-        for key in override.train:
-            require_known(key, Train.model_fields, f"overrides.{i}.train")
-        for model in override.models:
-            require_known(model, [name for name in e.models if e.models[name].train], f"overrides.{i}.models")
-            try:
-                e.train_settings(RunGroup(override.scene, override.scale, model))
-            except ValidationError as error:
-                where = f"overrides for {override.scene} x{override.scale} {model}, train"
-                raise LkcaError(format_error(Train, error.errors()[0], where)) from None
-    for name, table in e.tables.items():
-        _check_rows(e, f"tables.{name}", [table.scene], table.scales, table.rows)
-    for name, figure in e.figures.items():
-        for label, model in figure.rows.items():
-            lacks = FIGURE_KINDS[figure.kind].untrained_lacks
-            if lacks and model in e.models and not e.models[model].train:
-                fail(f"figures.{name}.rows.{label}", f"{model} has {lacks}: choose another model.")
-        _check_rows(e, f"figures.{name}", figure.scenes, [figure.scale], figure.rows)
+    for name, model in experiment.models.items():
+        _check_model(experiment, f"models.{name}", model)
+    for i, override in enumerate(experiment.overrides):
+        _check_override(experiment, f"overrides.{i}", override)
+    for name, table in experiment.tables.items():
+        _check_rows(experiment, f"tables.{name}", [table.scene], table.scales, table.rows)
+    for name, figure in experiment.figures.items():
+        _check_figure(experiment, f"figures.{name}", figure)
 
 
-def _check_scene(where: str, scene: Scene) -> None:
+def _check_scene(key: str, scene: Scene) -> None:
     if isinstance(scene.cube, str):
-        require_known(scene.cube, CUBES, f"{where}.cube")
+        require_known(scene.cube, CUBES, f"{key}.cube")
     cube = scene.resolve_cube()
-    most = len(cube.band_numbers())
-    if scene.bands > most:
-        fail(f"{where}.bands", f"{scene.bands} is more than the cube's {most}: choose {most} or fewer.")
+    num_bands = len(cube.band_numbers())
+    if scene.bands > num_bands:
+        fail(f"{key}.bands", f"{scene.bands} is more than the cube's {num_bands}: choose {num_bands} or fewer.")
     uses = {file.use for file in cube.files}
-    for use, doing in (("test", "testing"), ("train", "training")):
+    for use, purpose in (("test", "testing"), ("train", "training")):
         if not uses & {use, "both"}:
-            fail(f"{where}.cube.files", f"none is for {doing}: write use: {use} or use: both at one of them.")
-    crop = cube.crop or (cube.shape and (0, cube.shape[0], 0, cube.shape[1]))  # else the split will see
-    rows, columns = (crop[1] - crop[0], crop[3] - crop[2]) if crop else (scene.test.rows + 1, scene.test.columns)
-    if scene.test.rows > rows - ("both" in uses) or scene.test.columns > columns:
-        told = f"{scene.test.rows} x {scene.test.columns} leave no room in {rows} x {columns} pixels"
-        fail(f"{where}.test", f"{told}: choose less.")
+            fail(f"{key}.cube.files", f"no file is for {purpose}: set use: {use} or use: both for one of them.")
+    _check_test_area(key, scene)
+    _check_composite(f"{key}.composite", scene)
+
+
+def _check_test_area(key: str, scene: Scene) -> None:
+    """Check that the test area leaves room for training, if the shape of the files is known before they are read."""
+    cube = scene.resolve_cube()
+    crop = cube.crop or (cube.shape and (0, cube.shape[0], 0, cube.shape[1]))
+    if not crop:
+        return
+    rows, columns = crop[1] - crop[0], crop[3] - crop[2]
+    shared = any(file.use == "both" for file in cube.files)  # training needs at least one row of these files
+    if scene.test.rows > rows - shared or scene.test.columns > columns:
+        size = f"{scene.test.rows} x {scene.test.columns}"
+        fail(f"{key}.test", f"{size} leaves no room for training in {rows} x {columns} pixels: choose less.")
+
+
+def _check_composite(key: str, scene: Scene) -> None:
     height, width = scene.test.tile_shape()
     if scene.composite.zoom:
         row, column, side = scene.composite.zoom
         if side < 1 or row + side > height or column + side > width:
-            fail(f"{where}.composite.zoom", f"the box leaves the image: stay within {height} x {width}.")
+            fail(f"{key}.zoom", f"the box is not inside the image: stay within {height} x {width}.")
     last = max(scene.composite.bands)
     if last > scene.bands:
-        fail(f"{where}.composite.bands", f"{last} is beyond the last band: choose from 1 to {scene.bands}.")
-    images = scene.test.rows * scene.test.columns // (height * width) * sum(f.use != "train" for f in cube.files)
+        fail(f"{key}.bands", f"{last} is more than the number of bands: choose from 1 to {scene.bands}.")
+    tiles = scene.test.rows * scene.test.columns // (height * width)
+    images = tiles * sum(file.use != "train" for file in scene.resolve_cube().files)
     if scene.composite.image >= images:
-        fail(f"{where}.composite.image", f"there are {images} test images: choose from 0 to {images - 1}.")
+        fail(f"{key}.image", f"there are {images} test images: choose from 0 to {images - 1}.")
 
 
-def _check_rows(e: Experiment, where: str, scenes: list[str], scales: list[int], rows: dict[str, str | None]) -> None:
-    """The rows of a table or a figure and what they are of."""
-    models = models_in_rows(rows)
-    for label, model in models.items():
-        require_known(model, e.models, f"{where}.rows.{label}")
-    for scene in scenes:
-        require_known(scene, e.scenes, f"{where}.scene")
-        for scale in scales:
-            require_known(f"x{scale}", e.patches, f"{where}.scale")
-            sizes = [(f"scenes.{scene}.test.tile", side) for side in e.scenes[scene].test.tile_shape()]
-            for key, side in [(f"patches.x{scale}.size", e.patches[f"x{scale}"].size), *sizes]:
-                if side % scale:
-                    fail(key, f"{side} is no multiple of the scale {scale}: choose {side // scale * scale or scale}.")
-            for label, name in models.items():
-                model, bands = e.models[name], e.scenes[scene].bands
-                upsampler = model.upsampler.model_dump() if model.upsampler else None
-                try:
-                    check_sizes(model.arch, bands, scale, model.args, upsampler)
-                except ConfigError as error:
-                    fail(f"{where}.rows.{label}: models.{name} on {scene} x{scale}", f"{error}")
-
-
-def _check_args(name: str, model: Model) -> None:
-    """Check the arguments of a network against its specification."""
+def _check_model(experiment: Experiment, key: str, model: Model) -> None:
+    require_known(model.arch, MODELS, f"{key}.arch")
     spec = MODELS[model.arch]
-    for key in model.args:
-        require_known(key, spec.arguments, f"models.{name}.args")
+    for name in model.args:
+        require_known(name, spec.arguments, f"{key}.args")
     try:
         check_entry(model.arch)
-        check_arguments(model.arch, model.args, model.upsampler and model.upsampler.model_dump())
+        check_arguments(model.arch, model.args, model.upsampler.model_dump() if model.upsampler else None)
     except ConfigError as error:
-        raise ConfigError(f"config.yaml: models.{name}.{error}") from None
+        raise ConfigError(f"config.yaml: {key}.{error}") from None
     if not spec.trainable and model.train is not None:
-        fail(f"models.{name}.train", f"{model.arch} has nothing to train: write null.")
+        fail(f"{key}.train", f"{model.arch} has nothing to train: write null.")
     if spec.trainable and model.train is None:
-        fail(f"models.{name}.train", f"{model.arch} has to be trained: write {{}} or what differs.")
+        fail(f"{key}.train", f"{model.arch} has to be trained: write {{}} or what differs.")
+    if model.distill:
+        require_known(model.distill.teacher, experiment.models, f"{key}.distill.teacher")
+        teacher = experiment.models[model.distill.teacher]
+        if teacher.train is None or teacher.distill or model.train is None:
+            fail(
+                f"{key}.distill.teacher",
+                "teacher and student must be trained, and the teacher must have no teacher: choose another.",
+            )
+
+
+def _check_override(experiment: Experiment, key: str, override: Override) -> None:
+    require_known(override.scene, experiment.scenes, f"{key}.scene")
+    require_known(f"x{override.scale}", experiment.patches, f"{key}.scale")
+    for name in override.train:
+        require_known(name, Train.model_fields, f"{key}.train")
+    trained = [name for name in experiment.models if experiment.is_trained(name)]
+    for name in override.models:
+        require_known(name, trained, f"{key}.models")
+        try:
+            experiment.train_settings(RunGroup(override.scene, override.scale, name))
+        except ValidationError as error:
+            where = f"overrides for {override.scene} x{override.scale} {name}, train"
+            raise ConfigError(format_error(Train, error, where)) from None
+
+
+def _check_figure(experiment: Experiment, key: str, figure: Figure) -> None:
+    lacks = FIGURE_KINDS[figure.kind].untrained_lacks
+    for label, model in figure.rows.items():
+        if lacks and model in experiment.models and not experiment.is_trained(model):
+            fail(f"{key}.rows.{label}", f"{model} has {lacks}: choose another model.")
+    _check_rows(experiment, key, figure.scenes, [figure.scale], figure.rows)
+
+
+def _check_rows(experiment: Experiment, key: str, scenes: Sequence[str], scales: Sequence[int], rows: Rows) -> None:
+    """Check the rows of a table or a figure, and the sizes of their runs."""
+    models = models_in_rows(rows)
+    for label, model in models.items():
+        require_known(model, experiment.models, f"{key}.rows.{label}")
+    for scene in scenes:
+        require_known(scene, experiment.scenes, f"{key}.scene")
+        for scale in scales:
+            require_known(f"x{scale}", experiment.patches, f"{key}.scale")
+            _check_scale(experiment, scene, scale)
+            for label, model in models.items():
+                _check_run(experiment, f"{key}.rows.{label}", RunGroup(scene, scale, model))
+
+
+def _check_scale(experiment: Experiment, scene: str, scale: int) -> None:
+    """Check that patches and test images are multiples of the scale."""
+    sides = [(f"patches.x{scale}.size", experiment.patches[f"x{scale}"].size)]
+    sides += [(f"scenes.{scene}.test.tile", side) for side in experiment.scenes[scene].test.tile_shape()]
+    for key, side in sides:
+        if side % scale:
+            nearest = side // scale * scale or scale
+            fail(key, f"{side} is not a multiple of the scale {scale}: choose {nearest}.")
+
+
+def _check_run(experiment: Experiment, key: str, group: RunGroup) -> None:
+    """Check that a network allows the bands of a scene and a scale."""
+    model, bands = experiment.models[group.model], experiment.scenes[group.scene].bands
+    upsampler = model.upsampler.model_dump() if model.upsampler else None
+    try:
+        check_sizes(model.arch, bands, group.scale, model.args, upsampler)
+    except ConfigError as error:
+        fail(f"{key}: models.{group.model} on {group.scene} x{group.scale}", str(error))

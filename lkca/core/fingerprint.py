@@ -61,7 +61,6 @@ PLUMBING = {
         )
     ),
     *(f"lkca.training.{name}" for name in ("checkpoint", "divergence", "progress", "resume")),
-    "lkca.pipeline.records",
 }
 # Tables of which a step uses one entry at most, which is among its settings or its roots.
 REGISTRIES = {"lkca.data.catalog:CUBES"}

@@ -16,7 +16,7 @@ from lkca.core import gpus
 from lkca.core.paths import RESULTS, SCORES_FILE, RunGroup, RunKey
 from lkca.errors import LkcaError
 from lkca.pipeline.estimates import Estimates, count_split, network_cost
-from lkca.pipeline.records import Results
+from lkca.pipeline.results import Results
 from lkca.pipeline.status import STATES, Training, list_trainings
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from lkca.core.gpus import visible_gpus
 from lkca.core.paths import WORKFLOW_CACHE, RunGroup
 from lkca.errors import ResourceError
 from lkca.pipeline.estimates import MAX_MINUTES, Estimate, Estimates
-from lkca.pipeline.records import Results
+from lkca.pipeline.results import Results
 
 Wildcards = Mapping[str, Any]
 Param = Callable[[Wildcards, Any], str]
@@ -97,7 +97,7 @@ class RuleFunctions:
 
     def reason(self, step: str) -> Param:
         """Return a function for the reason why a job runs."""
-        return lambda wildcards, input: self.results.why(self.results.jobs.get(step, wildcards))
+        return lambda wildcards, input: self.results.explain(self.results.jobs.get(step, wildcards))
 
     def memory(self, step: str) -> Resource:
         """Return a function for the megabytes that a training or an evaluation asks for; a retry asks for more."""

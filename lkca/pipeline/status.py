@@ -15,7 +15,7 @@ from lkca.core.files import read_csv, read_json, sha256
 from lkca.core.locks import lock_path, try_lock
 from lkca.core.paths import HISTORY_FILE, RUN_FILE, STATE_PATTERN, WEIGHTS_FILE, RunKey
 from lkca.pipeline.estimates import Estimates, sample_macs
-from lkca.pipeline.records import Results
+from lkca.pipeline.results import Results
 
 STATES = ["running", "interrupted", "waiting", "needs teacher", "done"]
 

@@ -15,7 +15,7 @@ from lkca.errors import LkcaError
 from lkca.pipeline import rules as lkca_rules
 from lkca.pipeline.estimates import Estimates
 from lkca.pipeline.failures import forget_failures
-from lkca.pipeline.records import Results
+from lkca.pipeline.results import Results
 
 # Every job runs the package of this checkout, in a venv and in the conda environment alike. Snakemake's own prefix, the
 # strict mode of bash, must be repeated: without it a command that fails before `| tee` counts as successful.

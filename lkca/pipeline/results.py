@@ -1,0 +1,211 @@
+"""The jobs of an experiment and their results: which jobs have to run again, and why.
+
+A job runs again if its settings, its code, or the content of a file that it read or wrote differ from its record
+(records.py). The times of files decide nothing: with size and inode they only tell which files need not be hashed.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from lkca.config.job import Job
+from lkca.config.jobs import Jobs
+from lkca.config.schema import Experiment
+from lkca.core.files import write_json
+from lkca.core.fingerprint import Code
+from lkca.core.paths import HASH_CACHE
+from lkca.pipeline.hashes import FileHashes, Stamp
+from lkca.pipeline.records import Adoption, Record, changed_files, describe_file, digests, read_record
+
+MAX_LISTED_CHANGES = 3  # in one reason
+MAX_VALUE_LENGTH = 40  # characters of a setting in a reason
+CHANGED, MISSING = "changed", "missing"
+
+
+class Reason(NamedTuple):
+    """Why a job has to run.
+
+    Args:
+        kind: MISSING if nothing but files that it writes are missing, else CHANGED.
+        text: Which setting, code or file differs, for the user.
+        only_code: Whether nothing but the code differs.
+    """
+
+    kind: str
+    text: str
+    only_code: bool = False
+
+
+class Results:
+    """The jobs of an experiment and their results.
+
+    Args:
+        experiment: The experiment.
+
+    Attributes:
+        jobs: The jobs.
+        records: Name of a job -> its record.
+        hashes: The hashes of files.
+        forced: Rules and files whose jobs the user forces to run.
+    """
+
+    def __init__(self, experiment: Experiment) -> None:
+        self.experiment = experiment
+        self.forced: set[str] = set()
+        self.hashes = FileHashes(HASH_CACHE)
+        self.records = self._read_records()
+        self.jobs = Jobs(experiment, self.adoptions())
+        self._reasons: dict[str, Reason | None] = {}
+        self._changed: dict[str, bool] = {}
+
+    def _read_records(self) -> dict[str, Record]:
+        """Read the records of all jobs; their hashes are known from now on."""
+        folder, records = Path(self.experiment.paths.records()), {}
+        for path in sorted(folder.rglob("*.json")):
+            if record := read_record(path):
+                records[path.relative_to(folder).with_suffix("").as_posix()] = record
+                for digest, *stamp in (*record.reads.values(), *record.writes.values()):
+                    if stamp:
+                        self.hashes.add(digest, Stamp(*stamp))
+        return records
+
+    def adoptions(self) -> list[dict[str, Any]]:
+        """Return all adoptions, each with the jobs that it is about."""
+        jobs: dict[str, list[str]] = {}
+        for name, record in self.records.items():
+            for adoption in record.adopted:
+                jobs.setdefault(adoption.model_dump_json(), []).append(name)
+        return [{**json.loads(text), "jobs": names} for text, names in jobs.items()]
+
+    def reason(self, job: Job) -> Reason | None:
+        """Return why a job has to run, apart from the jobs that it needs; None if it need not."""
+        if job.name not in self._reasons:
+            self._reasons[job.name] = self._find_reason(job)
+        return self._reasons[job.name]
+
+    def _find_reason(self, job: Job) -> Reason | None:
+        missing, record = sorted(self._missing_outputs(job)), self.records.get(job.name)
+        if record is None and len(missing) == len(job.outputs):
+            return Reason(MISSING, "it was not made yet")
+        if record is None:
+            return Reason(CHANGED, "there is no record of how it was made")
+        if record.settings != job.decided_by():
+            return Reason(CHANGED, _list_changes(_differences(record.settings, job.decided_by())))
+        if changes := self._input_changes(job, record):
+            return Reason(CHANGED, _list_changes(changes))
+        written = digests(record.writes).items()
+        if edited := [path for path, digest in written if self.hashes.get(path) not in (None, digest)]:
+            return Reason(CHANGED, f"{_list_changes(edited)} {'are' if edited[1:] else 'is'} not what this job wrote")
+        code = job.code()
+        if code.digest not in record.accepted_codes():
+            return Reason(CHANGED, f"the code has changed in {_list_changes(changed_files(record, code))}", True)
+        if missing:
+            return Reason(MISSING, f"{_list_changes(missing)} {'are' if missing[1:] else 'is'} missing")
+        return None
+
+    def _input_changes(self, job: Job, record: Record) -> list[str]:
+        """Return how the files that a job reads differ from those that it read; missing files do not count."""
+        read = digests(record.reads)
+        current = {label: self.hashes.get(path) for label, path in job.reads().items()}
+        removed = sorted(read.keys() - current.keys())
+        renamed = {read[label] for label in removed}  # the same content under another name is no change
+        changes = []
+        for label, digest in current.items():
+            if digest and label in read and digest != read[label]:
+                changes.append(f"{label} has changed")
+            if digest and label not in read and digest not in renamed:
+                changes.append(f"it now reads {label}")
+        for label in removed:
+            deleted_header = bool(job.raw_files) and label.lower().endswith(".hdr")  # its cube is still read
+            if deleted_header or self.hashes.get(label):
+                changes.append(f"it no longer reads {label}")
+        return changes
+
+    def changed(self, job: Job) -> bool:
+        """Return whether a job has to run because of a change, in itself or in a job that it needs."""
+        if job.name not in self._changed:
+            reason = self.reason(job)
+            own = self.is_forced(job) or (reason is not None and reason.kind == CHANGED)
+            self._changed[job.name] = own or any(self.changed(needed) for needed in self.jobs.needs(job))
+        return self._changed[job.name]
+
+    def is_forced(self, job: Job) -> bool:
+        """Return whether the user forces a job to run."""
+        return bool(self.forced & {job.step, *job.outputs.values()})
+
+    def explain(self, job: Job) -> str:
+        """Return why a job that runs does so: its own reason, or the first job that it needs and that runs."""
+        if reason := self.reason(job):
+            return reason.text
+        running = (needed for needed in self.jobs.needs(job) if self.reason(needed) or self.changed(needed))
+        return next((f"{needed.name} runs again" for needed in running), "it was requested")
+
+    def pending(self) -> dict[str, str]:
+        """Return what a call of snakemake would run: job -> reason; each job follows those that it needs.
+
+        As for Snakemake, a missing file is made again only if a job that runs reads it; all jobs that read it run then,
+        too.
+        """
+        jobs = {job.name: job for job in self.jobs.all}
+        readers: dict[str, list[Job]] = {name: [] for name in jobs}
+        for job in jobs.values():
+            for needed in self.jobs.needs(job):
+                readers[needed.name].append(job)
+        targets = {*self.jobs.targets()}
+        waiting = [job for job in jobs.values() if self.changed(job) or self._missing_outputs(job) & targets]
+        running: set[str] = set()
+        while waiting:
+            job = waiting.pop()
+            if job.name in running:
+                continue
+            running.add(job.name)
+            waiting += [reader for reader in readers[job.name] if self._missing_outputs(job) & reader.reads().keys()]
+            waiting += [needed for needed in self.jobs.needs(job) if self._missing_outputs(needed) & job.reads().keys()]
+        return {name: self.explain(job) for name, job in jobs.items() if name in running}
+
+    def _missing_outputs(self, job: Job) -> set[str]:
+        return {path for path in job.outputs.values() if self.hashes.get(path) is None}
+
+    def write_record(self, job: Job, code: Code, adopted: list[Adoption]) -> None:
+        """Write the record of a job that has just ended.
+
+        Args:
+            job: The job.
+            code: The code that it ran with.
+            adopted: What its results were adopted from before.
+        """
+        reads = {label: path for label, path in job.reads().items() if Path(path).exists()}
+        record = Record(
+            step=job.step,
+            archs=[*job.archs],
+            settings=job.decided_by(),
+            code=code.digest,
+            modules=code.modules,
+            reads={label: describe_file(self.hashes, path) for label, path in reads.items()},
+            writes={path: describe_file(self.hashes, path) for path in job.outputs.values() if Path(path).exists()},
+            adopted=adopted,
+        )
+        write_json(Path(self.experiment.paths.record(job.name)), record.model_dump())
+
+
+def _differences(old: Any, new: Any, path: str = "") -> list[str]:
+    """Return which settings differ, each with both values."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        differences = []
+        for key in dict.fromkeys([*new, *old]):
+            differences += _differences(old.get(key), new.get(key), f"{path}.{key}" if path else key)
+        return differences
+    name = path.removeprefix("settings.") or "the setting"
+    return [] if old == new else [f"{name} is {_shorten(new)}, not {_shorten(old)}"]
+
+
+def _shorten(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= MAX_VALUE_LENGTH else f"{text[: MAX_VALUE_LENGTH - 3]}..."
+
+
+def _list_changes(texts: Iterable[str]) -> str:
+    texts = [*texts]
+    more = len(texts) - MAX_LISTED_CHANGES
+    return "; ".join(texts[:MAX_LISTED_CHANGES]) + (f"; and {more} more" if more > 0 else "")

@@ -1,0 +1,80 @@
+"""`lkca step`: run one job of the workflow and write its record."""
+
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from shutil import copyfile
+from typing import Any
+
+from lkca.config.job import Job, Paths
+from lkca.config.jobs import Jobs
+from lkca.config.load import read_snapshot
+from lkca.core.files import atomic_write
+from lkca.core.fingerprint import STEPS, sources
+from lkca.errors import ConfigError, StaleInput
+from lkca.pipeline.failures import failing_once
+from lkca.pipeline.records import digests
+from lkca.pipeline.results import Results
+
+
+def run_step(name: str, experiment: Path, outputs: list[Path], gpus: int) -> None:
+    """Run one job of the workflow and write its record.
+
+    Args:
+        name: Name of the job.
+        experiment: The checked configuration that the Snakefile has written.
+        outputs: Where Snakemake expects the files: in results/, or in its local copy of a storage.
+        gpus: Number of GPUs, for a training.
+
+    Raises:
+        ConfigError: If there is no such job, or `outputs` do not fit it.
+        StaleInput: If the code or a file that the job reads is changed while it runs.
+        LkcaError: If the job rejects its input.
+    """
+    results = Results(read_snapshot(experiment))
+    job, record = results.jobs.by_name(name), results.records.get(name)
+    if len(outputs) != len(job.outputs):
+        raise ConfigError(f"--outputs: {name} writes {len(job.outputs)} files, not {len(outputs)}: name each of them.")
+    files, code = sources(), job.code()
+    accepted = record.accepted_codes() if record and code.digest in record.accepted_codes() else set()
+    before = {path: results.hashes.get(path) for path in job.reads().values()}
+    options = _options(job)
+    if job.step == "train":
+        options |= {"gpus": gpus, "adopted": sorted(accepted - {code.digest})}
+    function = _import_function(job.step)
+    if sources() != files:
+        raise StaleInput(f"the code of lkca was changed while {name} started: run snakemake again.")
+    with failing_once(name, {"settings": job.decided_by(), "code": code.digest, "reads": before}):
+        function(**options)
+    job = Jobs(results.experiment, results.jobs.adoptions).by_name(name)  # downloaded files are there now
+    results.hashes.forget_paths()
+    for path, digest in before.items():
+        if digest and results.hashes.get(path) != digest:
+            raise StaleInput(f"{path} was changed while {name} read it: run snakemake again.")
+    adopted = []
+    if record and accepted and all(results.hashes.get(path) == old for path, old in digests(record.writes).items()):
+        adopted = record.adopted  # the job wrote the same files again, such as a training from its saved state
+    results.write_record(job, code, adopted)
+    for written, expected in zip(job.outputs.values(), outputs, strict=True):
+        if expected != Path(written):  # Snakemake stores it from there
+            with atomic_write(expected) as part:
+                copyfile(written, part)
+
+
+def _options(job: Job) -> dict[str, Any]:
+    """Return the arguments of a job's function."""
+    options = dict(job.arguments)
+    options |= {name: _as_paths(paths) for name, paths in job.inputs.items()}
+    return options | {name: Path(path) for name, path in job.outputs.items()}
+
+
+def _as_paths(paths: Paths) -> Path | list[Path] | None:
+    if isinstance(paths, list):
+        return [Path(path) for path in paths]
+    return Path(paths) if paths else None
+
+
+def _import_function(step: str) -> Callable[..., None]:
+    module, _, name = STEPS[step].partition(":")
+    function: Callable[..., None] = getattr(import_module(module), name)
+    return function
