@@ -8,6 +8,7 @@ import pytest
 
 from lkca.commands.arrays import resize, score
 from lkca.errors import LkcaError
+from lkca.scoring.metrics import SCORES
 
 PLAIN = np.linspace(0.1, 1, 2 * 8 * 12).reshape(2, 8, 12)
 
@@ -26,7 +27,7 @@ def save(tmp_path):
 def test_score_prints_one_json_object(save, capsys):
     score(reference=save("hr.npy", PLAIN), estimate=save("sr.npy", PLAIN + 0.1), scale=4)
     result = json.loads(capsys.readouterr().out)
-    assert list(result) == ["MPSNR", "MSSIM", "SAM", "CC", "RMSE", "ERGAS"]
+    assert list(result) == list(SCORES)
     assert result["MPSNR"] == pytest.approx(20)
     assert result["CC"] == pytest.approx(1)
     assert result["RMSE"] == pytest.approx(0.1)

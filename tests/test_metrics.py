@@ -78,12 +78,9 @@ def test_scores_are_in_the_order_of_the_registry_and_are_json():
     sr, hr = (image.astype(np.float32) for image in pair())
     result = json.loads(json.dumps(scores(sr, hr, 4), allow_nan=False))
     assert list(result["scores"].items()) == [(name, score(sr, hr, 4)) for name, score in SCORES.items()]
-    assert {name: len(values) for name, values in result["bands"].items()} == {
-        "MPSNR": 6,
-        "MSSIM": 6,
-        "CC": 6,
-        "RMSE": 6,
-    }
+    by_band = {"MPSNR", "MSSIM", "CC", "RMSE"}
+    assert by_band <= result["bands"].keys() and not {"SAM", "ERGAS"} & result["bands"].keys()
+    assert {len(values) for values in result["bands"].values()} == {6}
 
 
 @EACH
@@ -101,7 +98,8 @@ def test_flips_do_not_matter(score):
 def test_identical_images_have_the_best_scores():
     hr = pair()[1]
     best = {"MPSNR": 100, "MSSIM": 1, "SAM": 0, "CC": 1, "RMSE": 0, "ERGAS": 0}
-    assert scores(hr, hr, 4)["scores"] == pytest.approx(best, abs=1e-12)
+    result = scores(hr, hr, 4)["scores"]
+    assert {name: result[name] for name in best} == pytest.approx(best, abs=1e-12)
 
 
 @pytest.mark.parametrize(("offset", "decibels"), [(0.1, 20), (0.01, 40), (2e-5, 93.9794), (1e-6, 100), (0, 100)])
@@ -242,7 +240,8 @@ def test_scores_without_block_equal_references(rows, columns, down, across):
     result = scores(sr, hr, 4)["without_block"]
     expected = [reference_scores(sr, hr, mask) for mask in masks_without_block(hr.shape, down, across)]
     assert list(result) == list(SCORES)
-    for name, values in result.items():
+    for name in expected[0]:
+        values = result[name]
         assert values == pytest.approx([each[name] for each in expected], rel=1e-6), name
         assert len(set(values)) == 16
 
