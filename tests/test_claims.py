@@ -11,15 +11,15 @@ from lkca.config.settings import ClaimsSettings
 from lkca.core import fingerprint
 from lkca.core.files import read_json
 from lkca.errors import DataError
-from lkca.paper.claims.check import check_on_results, check_on_table, claims, read_claims, read_contradictions
+from lkca.paper.claims.check import check_on_results, check_on_table, claims, collect_claims, collect_contradictions
+from lkca.paper.claims.definitions import claim, source
 from lkca.paper.claims.logic import Truth, exact
-from lkca.paper.claims.model import claim, source
-from lkca.paper.claims.numbers import MeasuredNumbers, Missing, Numbers, PrintedNumbers
+from lkca.paper.claims.numbers import MeasuredNumbers, MissingNumber, Numbers, PrintedNumbers
 from tests.conftest import REPOSITORY
 from tests.printed_results import LINES, SETTINGS, runs, spectra
 
 PRINTED = REPOSITORY / "lkca/paper/paper_tables.csv"
-CLAIMS = {claim.id: claim for claim in read_claims()}
+CLAIMS = {claim.id: claim for claim in collect_claims()}
 OF_TABLES = [claim for claim in CLAIMS.values() if claim.needs == "tables"]
 
 
@@ -116,7 +116,7 @@ def test_other_settings_contradict(name, path):
 
 
 def test_missing_setting_is_named():
-    with pytest.raises(Missing, match=r"train\.sam of bicubic"):
+    with pytest.raises(MissingNumber, match=r"train\.sam of bicubic"):
         MeasuredNumbers([], [], SETTINGS).setting("bicubic", "train.sam")
 
 
@@ -127,8 +127,8 @@ def test_zero_in_a_table_is_named():
 
 
 def test_ids_are_unique_and_contradictions_are_about_claims():
-    assert len({claim.id for claim in read_claims()}) == len(read_claims()) == 89
-    assert all(name in CLAIMS for contradiction in read_contradictions() for name in contradiction.about)
+    assert len({claim.id for claim in collect_claims()}) == len(collect_claims())
+    assert all(name in CLAIMS for contradiction in collect_contradictions() for name in contradiction.about)
 
 
 @claim("Z1", "I", "test", "One is less than two.")
@@ -145,7 +145,7 @@ def test_fingerprint_covers_every_claim():
     package, reached = fingerprint.package(), [fingerprint.STEPS["claims"]]
     for key in reached:  # which grows meanwhile
         reached += {*package.references(key)} - {*reached}
-    tests = [claim.test for claim in read_claims()] + [each.sentence for each in read_contradictions()]
+    tests = [claim.test for claim in collect_claims()] + [each.sentence for each in collect_contradictions()]
     assert {f"{test.__module__}:{test.__name__}" for test in tests} <= {*reached}
 
 
@@ -161,7 +161,7 @@ def test_job_writes_every_claim(tmp_path, capsys):
     with table.open(encoding="utf-8", newline="") as file:
         assert [line["id"] for line in csv.DictReader(file)] == list(CLAIMS)
     assert {each["paper"]["outcome"] for each in written["claims"]} == {"holds", "fails", "cannot be told"}
-    assert len(written["contradictions"]) == len(read_contradictions())
+    assert len(written["contradictions"]) == len(collect_contradictions())
     assert "reproduced" in capsys.readouterr().out
 
 

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from lkca.paper.claims.check import check_on_results, check_on_table, read_claims, read_contradictions
-from lkca.paper.claims.model import Claim
+from lkca.paper.claims.check import check_on_results, check_on_table, collect_claims, collect_contradictions
+from lkca.paper.claims.definitions import Claim
 from lkca.paper.claims.numbers import PrintedNumbers
 from tests.printed_results import LINES, numbers
 
-CLAIMS, CONTRADICTIONS = read_claims(), read_contradictions()
+CLAIMS, CONTRADICTIONS = collect_claims(), collect_contradictions()
 PAPER = PrintedNumbers(LINES)
 
 # Settled by hand and with other programs when the paper was read.

@@ -7,7 +7,7 @@ from math import isfinite
 from pathlib import Path
 
 from lkca.errors import DataError
-from lkca.paper.claims.check import check_on_table, read_claims
+from lkca.paper.claims.check import check_on_table, collect_claims
 from lkca.paper.claims.numbers import COMPARISON_TABLES, PrintedNumbers
 from lkca.paper.columns import PRINTED_COLUMNS
 from lkca.paper.score_rules import Line, check_rules, describe_row
@@ -39,7 +39,7 @@ def score_tables(file: Path) -> None:
             if finding.kind == kind:
                 print(f"- {kind}: {finding.says}")
     printed = PrintedNumbers(lines)
-    results = [(claim, check_on_table(claim, printed)) for claim in read_claims() if claim.needs == "tables"]
+    results = [(claim, check_on_table(claim, printed)) for claim in collect_claims() if claim.needs == "tables"]
     counts = {outcome: sum(result["outcome"] == outcome for _, result in results) for outcome in ("fails", "holds")}
     print(
         f"\nThe paper's claims: {counts['holds']} hold on this table, {counts['fails']} fail, "

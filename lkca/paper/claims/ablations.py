@@ -2,8 +2,8 @@
 
 from itertools import pairwise
 
+from lkca.paper.claims.definitions import claim
 from lkca.paper.claims.logic import Truth, all_of, at_most, between, greater, in_range, less
-from lkca.paper.claims.model import claim
 from lkca.paper.claims.numbers import CHIKUSEI_X4, Numbers, better
 from lkca.paper.columns import PRINTED_SCORES
 from lkca.paper.statistics import Uncertain

@@ -19,22 +19,22 @@ from lkca.paper.claims import (
     pavia,
     upsampling,
 )
-from lkca.paper.claims.model import Claim, Contradiction, Value, source
-from lkca.paper.claims.numbers import MeasuredNumbers, Missing, Numbers, PrintedNumbers
+from lkca.paper.claims.definitions import Claim, Contradiction, Value, source
+from lkca.paper.claims.numbers import MeasuredNumbers, MissingNumber, Numbers, PrintedNumbers
 from lkca.paper.statistics import Uncertain, value_of
 
 SECTIONS = (introduction, upsampling, distillation, ablations, experiments, chikusei, houston, pavia, overall)
-NEEDED = {"code": "our code", "weights": "trained weights", "images": "reconstructed images"}
+OTHER_NEEDS = {"code": "our code", "weights": "trained weights", "images": "reconstructed images"}
 
 T = TypeVar("T")
 
 
-def read_claims() -> list[Claim]:
+def collect_claims() -> list[Claim]:
     """Return all claims, in the order of the paper."""
     return [value for section in SECTIONS for value in vars(section).values() if isinstance(value, Claim)]
 
 
-def read_contradictions() -> list[Contradiction]:
+def collect_contradictions() -> list[Contradiction]:
     """Return all contradictions, in the order of the paper."""
     return [value for value in vars(contradictions).values() if isinstance(value, Contradiction)]
 
@@ -53,51 +53,55 @@ def claims(
         csv: Written: the claims, a line each.
 
     Raises:
-        DataError: If numbers that a claim needs are zero, negative or not there where that cannot be.
+        DataError: If a claim divides by a zero of the table, or a number of a contradiction is missing.
     """
     paper = PrintedNumbers(read_csv(printed))
     ours = MeasuredNumbers(map(read_json, scores), map(read_json, spectra), settings.models)
-    checked: list[dict[str, Any]] = [
-        {
-            "id": claim.id,
-            "section": claim.section,
-            "kind": claim.kind,
-            "says": claim.says,
-            "needs": claim.needs,
-            "expression": source(claim.test),
-            "replication": claim.replication and source(claim.replication),
-            "note": claim.note,
-            "paper": check_on_table(claim, paper),
-            "ours": check_on_results(claim, ours, bool(settings.stand_in)),
-        }
-        for claim in read_claims()
-    ]
+    results = [_check(claim, paper, ours, bool(settings.stand_in)) for claim in collect_claims()]
     try:
-        sentences = [{"says": c.sentence(paper), "about": list(c.about)} for c in read_contradictions()]
-    except Missing as missing:
+        sentences = [{"says": c.sentence(paper), "about": list(c.about)} for c in collect_contradictions()]
+    except MissingNumber as missing:
         raise DataError(f"{printed} has no {missing}: use lkca/paper/paper_tables.csv.") from None
-    write_json(out, {"claims": checked, "contradictions": sentences})
-    lines = [
-        {key: claim[key] for key in ("id", "section", "kind", "says", "expression", "replication")}
-        | {f"paper_{key}": claim["paper"][key] for key in ("outcome", "why")}
-        | {f"ours_{key}": claim["ours"][key] for key in ("outcome", "points_to", "why")}
-        | {"note": claim["note"]}
-        for claim in checked
-    ]
+    write_json(out, {"claims": results, "contradictions": sentences})
+    lines = [_csv_line(result) for result in results]
     write_csv(csv, lines[0], lines)
-    print(summary([claim["ours"]["outcome"] for claim in checked]))
+    print(summary([result["ours"]["outcome"] for result in results]))
+
+
+def _check(claim: Claim, paper: Numbers, ours: Numbers, stand_in: bool) -> dict[str, Any]:
+    """Return the entry of a claim in claims.json."""
+    return {
+        "id": claim.id,
+        "section": claim.section,
+        "kind": claim.kind,
+        "says": claim.says,
+        "needs": claim.needs,
+        "expression": source(claim.test),
+        "replication": claim.replication and source(claim.replication),
+        "note": claim.note,
+        "paper": check_on_table(claim, paper),
+        "ours": check_on_results(claim, ours, stand_in),
+    }
+
+
+def _csv_line(result: dict[str, Any]) -> dict[str, Any]:
+    """Return the line of a claim in claims.csv."""
+    line = {key: result[key] for key in ("id", "section", "kind", "says", "expression", "replication")}
+    line |= {f"paper_{key}": result["paper"][key] for key in ("outcome", "why")}
+    line |= {f"ours_{key}": result["ours"][key] for key in ("outcome", "points_to", "why")}
+    return line | {"note": result["note"]}
 
 
 def check_on_table(claim: Claim, printed: Numbers) -> dict[str, Any]:
-    """Check a claim on printed numbers.
+    """Check a claim on the numbers of a table.
 
     Returns:
         outcome ("holds", "fails" or "cannot be told"), why (where it fails, or what is missing) and the values to show.
     """
     try:
         truth = _compute(claim, claim.test, printed)
-    except Missing as missing:
-        why = f"It takes {NEEDED[claim.needs]}." if claim.needs in NEEDED else f"There is no {missing}."
+    except MissingNumber as missing:
+        why = f"It takes {OTHER_NEEDS[claim.needs]}." if claim.needs in OTHER_NEEDS else f"There is no {missing}."
         return {"outcome": "cannot be told", "why": why, "values": {}}
     why = f"Not for {'; '.join(truth.failures)}." if truth.failures and not truth.holds else ""
     return {
@@ -113,7 +117,7 @@ def check_on_results(claim: Claim, measured: Numbers, stand_in: bool) -> dict[st
     Args:
         claim: The claim.
         measured: Our results.
-        stand_in: Whether they are of other data than the paper's; then they decide nothing.
+        stand_in: Whether they are of other data than the paper's; then only arithmetic and code decide.
 
     Returns:
         outcome ("reproduced", "contradicted", "not resolved", "not run" or "stand-in"), why, points_to (what the
@@ -122,7 +126,7 @@ def check_on_results(claim: Claim, measured: Numbers, stand_in: bool) -> dict[st
     stand_in = stand_in and claim.needs not in ("arithmetic", "code")
     try:
         truth = _compute(claim, claim.replication or claim.test, measured)
-    except Missing as missing:
+    except MissingNumber as missing:
         outcome = "stand-in" if stand_in else "not run"
         return {"outcome": outcome, "why": f"There is no {missing}.", "points_to": None, "values": {}}
     outcome = {True: "reproduced", False: "contradicted", None: "not resolved"}[truth.outcome()]
@@ -153,6 +157,12 @@ def summary(outcomes: list[str]) -> str:
 
 
 def _compute(claim: Claim, function: Callable[[Numbers], T], numbers: Numbers) -> T:
+    """Apply a function of a claim to numbers.
+
+    Raises:
+        MissingNumber: If a number does not exist.
+        DataError: If it divides by zero or takes the logarithm of a negative number.
+    """
     try:
         return function(numbers)
     except (ArithmeticError, ValueError) as error:
@@ -163,15 +173,15 @@ def _compute(claim: Claim, function: Callable[[Numbers], T], numbers: Numbers) -
         ) from error
 
 
-def _values(claim: Claim, numbers: Numbers, shown: Callable[[Uncertain | float], Any]) -> dict[str, Any]:
+def _values(claim: Claim, numbers: Numbers, show: Callable[[Uncertain | float], Any]) -> dict[str, Any]:
     """Return the values to show with a claim, without those whose numbers do not exist."""
     values = {}
     for label, function in (claim.values or {}).items():
         try:
             value: Value = _compute(claim, function, numbers)
-        except Missing:
+        except MissingNumber:
             continue
-        values[label] = shown(value) if isinstance(value, Uncertain | int | float) else [shown(each) for each in value]
+        values[label] = show(value) if isinstance(value, Uncertain | int | float) else [show(each) for each in value]
     return values
 
 

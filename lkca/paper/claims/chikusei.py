@@ -1,7 +1,7 @@
 """Claims about Chikusei (IV-C)."""
 
+from lkca.paper.claims.definitions import claim
 from lkca.paper.claims.logic import Truth, all_of, between, exact, greater, in_range, less
-from lkca.paper.claims.model import claim
 from lkca.paper.claims.numbers import (
     CHIKUSEI_X4,
     CHIKUSEI_X8,

@@ -4,10 +4,10 @@ from math import cos, log10
 
 from lkca.paper.claims.ablations import cosine_gain, gain_over_low_rank
 from lkca.paper.claims.chikusei import count_patches
+from lkca.paper.claims.definitions import contradiction
 from lkca.paper.claims.experiments import ergas_growth
 from lkca.paper.claims.houston import VDSR_PARAMETERS
 from lkca.paper.claims.introduction import ESSAFORMER_CONVOLUTION, lkca_upsampler_parameters, vdsr_upsampler_weights
-from lkca.paper.claims.model import contradiction
 from lkca.paper.claims.numbers import (
     BANDS,
     CHIKUSEI_X4,

@@ -2,8 +2,8 @@
 
 from math import cos
 
+from lkca.paper.claims.definitions import claim
 from lkca.paper.claims.logic import Truth, all_of, exact
-from lkca.paper.claims.model import claim
 from lkca.paper.claims.numbers import Numbers
 
 LOSS_WEIGHTS = {"train.sam": 0.5, "train.grad": 0.1, "distill.cos": 0.5, "distill.sam": 0.5, "distill.grad": 0.1}

@@ -1,7 +1,7 @@
 """Claims about the experimental setup: scores, methods and training (IV-B)."""
 
+from lkca.paper.claims.definitions import claim
 from lkca.paper.claims.logic import Truth, all_of, at_least, at_most, between, exact
-from lkca.paper.claims.model import claim
 from lkca.paper.claims.numbers import (
     CHIKUSEI_X4,
     HEAVY_METHODS,

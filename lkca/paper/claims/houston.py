@@ -1,7 +1,7 @@
 """Claims about Houston 2018 (IV-D)."""
 
+from lkca.paper.claims.definitions import claim
 from lkca.paper.claims.logic import Truth, all_of, at_least, between, exact, greater, less
-from lkca.paper.claims.model import claim
 from lkca.paper.claims.numbers import (
     HOUSTON_X4,
     HOUSTON_X8,

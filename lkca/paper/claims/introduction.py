@@ -4,8 +4,8 @@ In all modules of claims, half-digit bounds such as 0.0345 <= x < 0.0355 for "0.
 printed.
 """
 
+from lkca.paper.claims.definitions import claim
 from lkca.paper.claims.logic import Truth, all_of, any_of, at_least, at_most, between, exact, greater
-from lkca.paper.claims.model import claim
 from lkca.paper.claims.numbers import (
     BANDS,
     CHIKUSEI_X4,

@@ -32,7 +32,7 @@ BASELINES = ("Bicubic", *LIGHT_METHODS, *HEAVY_METHODS)
 LKCA_METHODS = ("LKCA-Net", "LKCA-LR", "LKCA-KD")
 METHODS = (*BASELINES, *LKCA_METHODS)
 
-MODELS = {  # row of Tables V to VII, by which claims call a method -> key in `models` of config.yaml
+MODELS = {  # row of Tables V to VII, the name of a method in claims -> key in `models` of config.yaml
     "Bicubic": "bicubic",
     "VDSR": "vdsr",
     "3DFCNN": "fcnn3d",
@@ -59,8 +59,15 @@ ABLATION_MODELS = {  # Table I to IV -> its row -> key in `models` of config.yam
 ROUNDING_ERROR = np.array([12**-0.5])  # standard deviation of what rounding to whole numbers leaves out
 
 
-class Missing(LookupError):
-    """A number that a claim needs does not exist."""
+class MissingNumber(LookupError):
+    """A number that a claim needs does not exist.
+
+    Args:
+        name: Name of the number, which the results contain.
+    """
+
+    def __init__(self, name: str) -> None:  # so that the digest of the code contains the names
+        super().__init__(name)
 
 
 class Task(NamedTuple):
@@ -96,26 +103,31 @@ def better(left: Uncertain, right: Uncertain, score: str) -> Truth:
 
 
 class Numbers:
-    """A source of numbers. What a source does not have raises `Missing`; the base class has none.
+    """A source of numbers. This base class has none: every number that a source does not have raises `MissingNumber`.
 
-    Methods are called by their rows in Tables V to VII, such as "LKCA-Net"; columns as in lkca/paper/paper_tables.csv.
+    Methods have the names of their rows in Tables V to VII, such as "LKCA-Net"; columns those of paper_tables.csv.
     """
 
     def value(self, method: str, column: str, task: Task) -> Uncertain:
         """Return a score or a cost of a method, as in Tables V to VII."""
-        raise Missing(f"{column} of {method} on {task.scene} x{task.scale}")
+        raise MissingNumber(f"{column} of {method} on {task.scene} x{task.scale}")
 
     def ablation(self, table: str, row: str, column: str) -> Uncertain:
         """Return a number as in Tables I to IV, all on Chikusei at ×4."""
-        raise Missing(f"{column} of {row} in Table {table}")
+        raise MissingNumber(f"{column} of {row} in Table {table}")
 
     def image_error(self, method: str, error: Literal["mae", "mae_edges", "band_mean_rmse"], task: Task) -> Uncertain:
         """Return an error of the reconstructed images that no table has."""
-        raise Missing(error)
+        raise MissingNumber(error)
 
     def rank90(self, scene: str, weights: Literal["trained", "start"] = "trained") -> Uncertain:
-        """Return how many singular values of LKCA-Net's upsampling layer at ×4 have 90 % of their sum."""
-        raise Missing("rank90")
+        """Return the number of singular values that add up to 90 % of their sum, of LKCA-Net's upsampling layer at ×4.
+
+        Args:
+            scene: Scene that the network was trained on.
+            weights: Those after training or those at its start.
+        """
+        raise MissingNumber("rank90")
 
     def setting(self, model: str, path: str) -> float:
         """Return a number from a model's settings in config.yaml.
@@ -124,26 +136,26 @@ class Numbers:
             model: Key of the model.
             path: Keys below it, joined by dots: "train.learning_rate".
         """
-        raise Missing(f"the setting {path} of {model}")
+        raise MissingNumber(f"the setting {path} of {model}")
 
     def teacher(self, model: str) -> str:
         """Return the key of the model that a distilled model learns from."""
-        raise Missing(f"the teacher of {model}")
+        raise MissingNumber(f"the teacher of {model}")
 
     def grouped_rank(self, outputs: int, inputs: int, groups: int) -> int:
         """Return the rank of a grouped convolution with random weights, as one matrix of outputs × inputs."""
-        raise Missing("grouped_rank")
+        raise MissingNumber("grouped_rank")
 
     def shortcut_error(self) -> float:
         """Return the largest difference between bicubic and LKCA-Net with an upsampling layer of zeros."""
-        raise Missing("shortcut_error")
+        raise MissingNumber("shortcut_error")
 
     def mpsnr(self, method: str, task: Task) -> Uncertain:
         """Return the MPSNR of a method, dB."""
         return self.value(method, "MPSNR", task)
 
     def mpsnr_gain(self, method: str, other: str, task: Task) -> Uncertain:
-        """Return how much the MPSNR of a method is above that of another, dB."""
+        """Return the MPSNR of a method minus that of another, dB."""
         return self.mpsnr(method, task) - self.mpsnr(other, task)
 
     def ratio(self, column: str, method: str, other: str, task: Task) -> Uncertain:
@@ -174,7 +186,7 @@ class PrintedNumbers(Numbers):
     def _cell(self, table: str, row: str, column: str, task: Task) -> Uncertain:
         printed = self._rows.get((table, task.scene, str(task.scale), row), {}).get(column)
         if not printed:
-            raise Missing(f"{column} of {row} on {task.scene} x{task.scale} in Table {table}")
+            raise MissingNumber(f"{column} of {row} on {task.scene} x{task.scale} in Table {table}")
         return Uncertain(float(printed))
 
 
@@ -213,7 +225,7 @@ class MeasuredNumbers(Numbers):
     def rank90(self, scene: str, weights: Literal["trained", "start"] = "trained") -> Uncertain:
         key = scene, 4, MODELS["LKCA-Net"]
         if key not in self._ranks or any(run["untrained"] for run in self._runs.get(key, [])):
-            raise Missing(f"singular values of a trained LKCA-Net on {scene} x4")
+            raise MissingNumber(f"singular values of a trained LKCA-Net on {scene} x4")
         ranks = np.array([[rank[weights]] for rank in self._ranks[key]], float)
         result = estimate_mean(ranks, images=None, seeds=(*key, weights))
         if len(ranks) > 1:  # without a rounding error, equal ranks would be certain
@@ -226,29 +238,28 @@ class MeasuredNumbers(Numbers):
         for key in path.split("."):
             settings = settings.get(key) if isinstance(settings, Mapping) else None
         if not isinstance(settings, int | float):
-            raise Missing(f"the setting {path} of {model}")
+            raise MissingNumber(f"the setting {path} of {model}")
         return settings
 
     def teacher(self, model: str) -> str:
         distill = self._models[model].distill if model in self._models else None
         if distill is None:
-            raise Missing(f"the setting distill.teacher of {model}")
+            raise MissingNumber(f"the setting distill.teacher of {model}")
         return distill.teacher
 
     def grouped_rank(self, outputs: int, inputs: int, groups: int) -> int:
         return _grouped_rank(outputs, inputs, groups)
 
     def shortcut_error(self) -> float:
-        """Return the largest difference, on random pixels; it needs torch."""
-        import torch
+        import torch  # slow, and no other claim needs it
 
         from lkca.data.resize import resize
         from lkca.models.layers import upsamplers
         from lkca.models.registry import build
 
-        if "lkca" not in self._models:
-            raise Missing("the model lkca")
-        model = self._models["lkca"]
+        model = self._models.get(MODELS["LKCA-Net"])
+        if model is None:
+            raise MissingNumber("the model lkca")
         upsampler = model.upsampler.model_dump() if model.upsampler else None
         net = build(model.arch, 31, 4, model.args, upsampler).eval()
         image = torch.rand(1, 31, 16, 16, generator=torch.Generator().manual_seed(0))
@@ -262,18 +273,18 @@ class MeasuredNumbers(Numbers):
         if column not in COST_UNITS:
             return self._score(row, model, column, task)
         name, unit = COST_UNITS[column]
-        return Uncertain(self._runs_of(row, model, task)[0][name] / unit)
+        return Uncertain(self._find_runs(row, model, task)[0][name] / unit)
 
     def _score(self, row: str, model: str, score: ImageScore, task: Task) -> Uncertain:
-        runs = self._runs_of(row, model, task)
+        runs = self._find_runs(row, model, task)
         if runs[0]["untrained"]:
-            raise Missing(f"{row} on {task.scene} x{task.scale} whose training saw all patches once")
+            raise MissingNumber(f"{row} on {task.scene} x{task.scale} whose training saw all patches once")
         return estimate_score(runs, score)
 
-    def _runs_of(self, row: str, model: str, task: Task) -> list[RunScores]:
+    def _find_runs(self, row: str, model: str, task: Task) -> list[RunScores]:
         """Return the runs of a model, one for each seed."""
         if (*task, model) not in self._runs:
-            raise Missing(f"{row} on {task.scene} x{task.scale}")
+            raise MissingNumber(f"{row} on {task.scene} x{task.scale}")
         return self._runs[(*task, model)]
 
 

@@ -1,7 +1,7 @@
 """Claims about all scenes (III-D, V and Tables V to VII)."""
 
+from lkca.paper.claims.definitions import claim
 from lkca.paper.claims.logic import Truth, all_of, any_of, at_least, at_most, greater, less
-from lkca.paper.claims.model import claim
 from lkca.paper.claims.numbers import (
     BASELINES,
     CHIKUSEI_X8,

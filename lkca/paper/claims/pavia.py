@@ -1,8 +1,8 @@
 """Claims about Pavia Centre (IV-E)."""
 
 from lkca.paper.claims.chikusei import count_patches
+from lkca.paper.claims.definitions import claim
 from lkca.paper.claims.logic import Truth, all_of, between, exact, greater, in_range, less
-from lkca.paper.claims.model import claim
 from lkca.paper.claims.numbers import METHODS, PAVIA_X4, PAVIA_X8, SCALES, Numbers, Task, methods_except
 
 BOTH_SCALES = (PAVIA_X4, PAVIA_X8)

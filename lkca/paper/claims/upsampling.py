@@ -1,7 +1,7 @@
 """Claims about the upsampling layer (III-C)."""
 
+from lkca.paper.claims.definitions import claim
 from lkca.paper.claims.logic import Truth, all_of, at_least, at_most, between, exact, greater, less
-from lkca.paper.claims.model import claim
 from lkca.paper.claims.numbers import BANDS, SCENES, TASKS, Numbers, Task
 from lkca.paper.statistics import Uncertain
 
