@@ -166,7 +166,11 @@ def _add_jobs(add: Add) -> None:
     _add_path_lists(c, "--scores", "--spectra", "--images", "--histories", "--efficiency")
     _add_paths(c, "--png", "--pdf")
 
-    c = add("lkca.paper.claims.check:claims", "check what the paper claims, on its tables and on our results")
+    c = add(
+        "lkca.paper.claims.check:check_claims",
+        "check what the paper claims, on its tables and on our results",
+        "claims",
+    )
     _add_paths(c, "--settings")
     _add_path_lists(c, "--scores", "--spectra")
     _add_paths(c, "--printed", "--out", "--csv")

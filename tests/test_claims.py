@@ -11,7 +11,13 @@ from lkca.config.settings import ClaimsSettings
 from lkca.core import fingerprint
 from lkca.core.files import read_json
 from lkca.errors import DataError
-from lkca.paper.claims.check import check_on_results, check_on_table, claims, collect_claims, collect_contradictions
+from lkca.paper.claims.check import (
+    check_claims,
+    check_on_results,
+    check_on_table,
+    collect_claims,
+    collect_contradictions,
+)
 from lkca.paper.claims.definitions import claim, source
 from lkca.paper.claims.logic import Truth, exact
 from lkca.paper.claims.numbers import MeasuredNumbers, MissingNumber, Numbers, PrintedNumbers
@@ -155,7 +161,7 @@ def test_job_writes_every_claim(tmp_path, capsys):
         paths.append(tmp_path / f"{i}.json")
         paths[-1].write_text(json.dumps(run))
     out, table = tmp_path / "claims.json", tmp_path / "claims.csv"
-    claims(ClaimsSettings(models=SETTINGS, stand_in=None), paths, [], PRINTED, out, table)
+    check_claims(ClaimsSettings(models=SETTINGS, stand_in=None), paths, [], PRINTED, out, table)
     written = read_json(out)
     assert [each["id"] for each in written["claims"]] == list(CLAIMS)
     with table.open(encoding="utf-8", newline="") as file:

@@ -34,7 +34,7 @@ STEPS = {
     "table": "lkca.report.tables:write_table",
     "bicubic_rows": "lkca.paper.bicubic_check:bicubic_check",
     "figure": "lkca.report.figures:draw_figure",
-    "claims": "lkca.paper.claims.check:claims",
+    "claims": "lkca.paper.claims.check:check_claims",
     "report": "lkca.report.page:write_report",
 }
 # Code that moves values about and computes none of them: what it decides is in the settings, which are compared

@@ -39,7 +39,7 @@ def collect_contradictions() -> list[Contradiction]:
     return [value for value in vars(contradictions).values() if isinstance(value, Contradiction)]
 
 
-def claims(
+def check_claims(
     settings: ClaimsSettings, scores: list[Path], spectra: list[Path], printed: Path, out: Path, csv: Path
 ) -> None:
     """Check every claim on the paper's tables and on our results.
