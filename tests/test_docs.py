@@ -15,7 +15,7 @@ import pytest
 from lkca.cli import make_parser
 from lkca.config.load import read_config
 from lkca.core.files import read_csv
-from lkca.paper.claims.check import check_on_table, read_claims
+from lkca.paper.claims.check import check_on_table, collect_claims
 from lkca.paper.claims.numbers import PrintedNumbers
 from lkca.scoring.metrics import SCORES
 from tests.conftest import REPOSITORY, clean_shell, copy_checkout
@@ -108,8 +108,8 @@ def read_table(text: str) -> list[dict[str, str]]:
 
 def test_counts_of_claims_are_current():
     printed = PrintedNumbers(read_csv(REPOSITORY / "lkca/paper/paper_tables.csv"))
-    outcomes = Counter(check_on_table(claim, printed)["outcome"] for claim in read_claims())
-    readings = sum(claim.says.startswith(("Not said", "Our reading")) for claim in read_claims())
+    outcomes = Counter(check_on_table(claim, printed)["outcome"] for claim in collect_claims())
+    readings = sum(claim.says.startswith(("Not said", "Our reading")) for claim in collect_claims())
     text = " ".join(" ".join(page.read_text() for page in PAGES).split())
     assert set(re.findall(r"(\d+) claims", text)) == {str(outcomes.total())}
     assert "{holds} hold, {fails} fail, and {cannot be told} need more than tables".format(**outcomes) in text
