@@ -274,7 +274,7 @@ def prepare(folder: Path, e: Experiment) -> None:
     run, weights = folder / TEACHER / "run.json", folder / TEACHER / "weights.safetensors"
     torch.manual_seed(1)
     teacher = build_network(read_run(run))
-    teacher.upsampler.reset()
+    teacher.upsampler.reset_parameters()
     save_weights(weights, teacher.state_dict(), sha256(run), 1)
 
 

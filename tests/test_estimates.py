@@ -9,7 +9,7 @@ from lkca.config import load
 from lkca.core import gpus
 from lkca.core.files import write_json
 from lkca.core.paths import RunGroup
-from lkca.models.cost import macs, parameters
+from lkca.models.cost import count_macs, count_parameters
 from lkca.models.registry import MODELS, build
 from lkca.pipeline.estimates import (
     MAX_MINUTES,
@@ -68,8 +68,8 @@ def test_cost_is_the_counted_one(paper, arch):
     groups = m.upsampler and m.upsampler.model_dump()
     network = build(arch, 48, 4, m.args, groups)
     cost = network_cost(paper, RunGroup("houston2018", 4, model))
-    assert cost.macs * 256 == pytest.approx(macs(network, 48), rel=0.05)
-    assert cost.parameters == pytest.approx(parameters(network), rel=0.05)
+    assert cost.macs * 256 == pytest.approx(count_macs(network, 48), rel=0.05)
+    assert cost.parameters == pytest.approx(count_parameters(network), rel=0.05)
 
 
 def test_count_split(paper, monkeypatch, tmp_path):

@@ -11,10 +11,10 @@ from torch import nn
 from lkca.data.resize import resize
 from lkca.errors import ConfigError
 from lkca.models import layers
-from lkca.models.cost import macs, parameters
+from lkca.models.cost import count_macs, count_parameters
 from lkca.models.essaformer import Block, SpectralCorrelationAttention
 from lkca.models.fcnn3d import FlatConv3d
-from lkca.models.layers import BandGroups, Conv3, upsamplers
+from lkca.models.layers import BandGroups, Conv3x3, find_upsamplers
 from lkca.models.lkca import ChannelNorm, DilatedDepthwise
 from lkca.models.msdformer import DeformableAttention, DeformableConv
 from lkca.models.registry import MODELS, build
@@ -38,7 +38,7 @@ def test_cost_equals_printed(paper, row):
     printed = swapped.get((row["table"], row["scale"], row["row"]), (row["Param_M"], row["MACs_G"]))
     model, bands = paper.models[paper.tables[row["table"]].rows[row["row"]]], paper.scenes[row["scene"]].bands
     net = build(model.arch, bands, int(row["scale"]), model.args, model.upsampler.model_dump())
-    costs = parameters(net) / 1e6, macs(net, bands) / 1e9
+    costs = count_parameters(net) / 1e6, count_macs(net, bands) / 1e9
     assert costs == pytest.approx([float(number) for number in printed], abs=5.001e-4)
 
 
@@ -148,12 +148,14 @@ def test_only_dropout_differs_in_training(arch, rng):
 def test_groups_only_shrink_upsamplers(arch):
     args, upsampler = small_arguments(arch)
     dense, grouped = (build(arch, 9, 4, args, {"groups": g}) for g in (1, upsampler["groups"]))
-    for name, layer in upsamplers(grouped).items():
-        assert layer.conv.weight.numel() * upsampler["groups"] == upsamplers(dense)[name].conv.weight.numel()
-    kept = parameters(dense) - sum(layer.conv.weight.numel() for layer in upsamplers(dense).values())
-    assert kept == parameters(grouped) - sum(layer.conv.weight.numel() for layer in upsamplers(grouped).values())
-    assert len(upsamplers(grouped)) == (2 if MODELS[arch].power_of_two_only else 1)
-    assert macs(grouped, 9) < macs(dense, 9)
+    for name, layer in find_upsamplers(grouped).items():
+        assert layer.conv.weight.numel() * upsampler["groups"] == find_upsamplers(dense)[name].conv.weight.numel()
+    kept = count_parameters(dense) - sum(layer.conv.weight.numel() for layer in find_upsamplers(dense).values())
+    assert kept == count_parameters(grouped) - sum(
+        layer.conv.weight.numel() for layer in find_upsamplers(grouped).values()
+    )
+    assert len(find_upsamplers(grouped)) == (2 if MODELS[arch].power_of_two_only else 1)
+    assert count_macs(grouped, 9) < count_macs(dense, 9)
 
 
 def test_dilated_depthwise_equals_full_kernel(rng):
@@ -205,7 +207,7 @@ def test_upsampler_matrix_includes_gain(rng):
     upsampler = perturb(build("lkca", 9, 4, {"width": 16, "blocks": 1, "drop_path": 0.0}, {"groups": 2})).upsampler
     features = torch.rand(1, 16, 5, 5)
     conv = nn.Conv2d(16, 9 * 16, 3, padding=1, groups=2, bias=False)
-    conv.weight.data = upsampler.matrix().reshape(conv.weight.shape)
+    conv.weight.data = upsampler.weight_matrix().reshape(conv.weight.shape)
     bias = (upsampler.gain * upsampler.conv.bias[:, None, None])[None]
     assert torch.allclose(upsampler.shuffle(conv(features) + bias), upsampler(features), atol=1e-5)
 
@@ -328,7 +330,7 @@ def test_large_image_in_parts_equals_whole(rng, monkeypatch):
     lr = torch.rand(2, 9, 5, 4, dtype=torch.float64)
     with torch.no_grad():
         whole = [block(x), *[net(lr) for net in nets]]
-        monkeypatch.setattr(layers, "PIXELS", 20)
+        monkeypatch.setattr(layers, "MAX_PIXELS", 20)
         in_parts = [block(x), *[net(lr) for net in nets]]
     for parts, expected in zip(in_parts, whole, strict=True):
         assert torch.allclose(parts, expected, atol=1e-12 * expected.abs().max().item())
@@ -344,7 +346,7 @@ def test_flat_conv_equals_conv3d(rng):
 @pytest.mark.parametrize("shape", [(1, 128, 70, 61), (17, 130, 16, 16), (3, 140, 40, 40), (40, 128, 5, 6)])
 @pytest.mark.parametrize("bias", [True, False])
 def test_winograd_equals_conv(shape, bias, rng):
-    conv, x = Conv3(shape[1], 128, bias=bias), torch.randn(shape, requires_grad=True)
+    conv, x = Conv3x3(shape[1], 128, bias=bias), torch.randn(shape, requires_grad=True)
     weights = torch.randn(shape[0], 128, *shape[2:])
     assert "Winograd" in conv(x).grad_fn.name()
     (conv(x) * weights).sum().backward()

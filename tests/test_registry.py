@@ -9,7 +9,7 @@ from torch import nn
 
 from lkca.errors import ConfigError
 from lkca.models import registry
-from lkca.models.cost import macs, parameters
+from lkca.models.cost import count_macs, count_parameters
 from lkca.models.registry import MODELS, Integer, Rate, build, estimate_cost, load_class
 from lkca.models.vdsr import VDSR
 from tests.networks import TRAINABLE, build_small, small_arguments
@@ -21,7 +21,7 @@ VDSR_SPEC = MODELS["vdsr"]
 def test_spec_matches_class(arch):
     """Names and annotations of the arguments; whether there are parameters."""
     assert issubclass(load_class(arch), nn.Module)
-    assert (parameters(build_small(arch)) > 0) == MODELS[arch].trainable
+    assert (count_parameters(build_small(arch)) > 0) == MODELS[arch].trainable
 
 
 @pytest.mark.parametrize("arch", MODELS)
@@ -30,8 +30,8 @@ def test_estimate_is_close_to_counts(arch, scale):
     """Small networks; tests/test_plan.py compares those of config.yaml."""
     args, upsampler = small_arguments(arch)
     network, estimate = build(arch, 48, scale, args, upsampler), estimate_cost(arch, 48, scale, args, upsampler)
-    assert estimate.macs * 256 == pytest.approx(macs(network, 48), rel=0.3)
-    assert estimate.parameters == pytest.approx(parameters(network), rel=0.3)
+    assert estimate.macs * 256 == pytest.approx(count_macs(network, 48), rel=0.3)
+    assert estimate.parameters == pytest.approx(count_parameters(network), rel=0.3)
     assert estimate.activations > 0
 
 

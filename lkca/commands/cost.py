@@ -8,7 +8,7 @@ from typing import Any
 from lkca.config.load import read_config
 from lkca.config.schema import MAX_SCALE, Model
 from lkca.errors import ConfigError
-from lkca.models.cost import macs, parameters
+from lkca.models.cost import count_macs, count_parameters
 from lkca.models.registry import build
 
 MAX_BANDS = 4096  # no sensor has more
@@ -64,4 +64,4 @@ def _network(model: Model, bands: int, scale: int) -> Network:
 def _count(network: Network) -> tuple[int, int]:
     """Return parameters and multiply-accumulates of a network."""
     built = build(*network)
-    return parameters(built), macs(built, bands=network[1])
+    return count_parameters(built), count_macs(built, bands=network[1])

@@ -12,12 +12,12 @@ from lkca.models.layers import counting_macs
 LR_SIDE = 16  # pixels of the low-resolution input that the tables' costs are for, at every scale
 
 
-def parameters(network: nn.Module) -> int:
+def count_parameters(network: nn.Module) -> int:
     """The number of trainable numbers."""
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-def macs(network: nn.Module, bands: int) -> int:
+def count_macs(network: nn.Module, bands: int) -> int:
     """Multiply-accumulates of one forward pass on a 16 x 16 low-resolution image; what the paper prints as Flops.
 
     Counted by fvcore: 1 for each multiply-add of convolutions and matrix products, 5 an element for layer norms, 0 for

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lkca.models.layers import Conv3, by_strips, doubling, fitting
+from lkca.models.layers import Conv3x3, apply_in_strips, make_doubling_upsampler, parts_per_batch
 
 DROP = 0.2  # share of channels that training drops
 LEAK = 0.2  # slope of the activations below zero
@@ -34,7 +34,7 @@ class SpectralCorrelationAttention(nn.Module):
         of_q, of_k, of_v = zip(self.project.weight.chunk(3), self.project.bias.chunk(3), strict=True)
         of_q, of_k = _centred(*of_q), _centred(*of_k)
         queries, values, products, squares = [], [], 0, 0
-        for rows in x.split(fitting(w), 2):
+        for rows in x.split(parts_per_batch(w), 2):
             tokens = self.norm(rows.movedim(1, -1).flatten(1, 2))  # (n, pixels, c)
             k = F.linear(tokens, *of_k).square()
             k = k / (k.sum(-1, keepdim=True) + 1e-7)
@@ -67,7 +67,7 @@ class Block(nn.Module):
         self.merge = nn.Sequential(
             nn.Dropout2d(DROP, inplace=True),
             nn.LeakyReLU(LEAK, inplace=True),
-            Conv3(2 * width, 2 * width),
+            Conv3x3(2 * width, 2 * width),
             nn.Dropout2d(DROP, inplace=True),
             nn.LeakyReLU(LEAK, inplace=True),
             nn.Conv2d(2 * width, width, 1),
@@ -76,7 +76,7 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.training:  # dropping is for the whole image
             return self.merged(self.attention(x), x)
-        return by_strips(self.merged, 1, self.attention(x), x)
+        return apply_in_strips(self.merged, 1, self.attention(x), x)
 
     def merged(self, attended: Tensor, x: Tensor) -> Tensor:
         return self.merge(self.join(torch.cat([attended, x], 1))) + x
@@ -94,12 +94,12 @@ class ESSAformer(nn.Module):
 
     def __init__(self, bands: int, scale: int, width: int, groups: int) -> None:
         super().__init__()
-        self.head = Conv3(bands, width)
-        self.upsampler = doubling(width, scale, groups)
-        steps = [layer for _ in range(int(log2(scale))) for layer in (Conv3(width, width // 4), nn.PixelUnshuffle(2))]
+        self.head = Conv3x3(bands, width)
+        self.upsampler = make_doubling_upsampler(width, scale, groups)
+        steps = [layer for _ in range(int(log2(scale))) for layer in (Conv3x3(width, width // 4), nn.PixelUnshuffle(2))]
         self.downsampler = nn.Sequential(*steps)
         self.high, self.low = Block(width), Block(width)  # each shared by all its passes
-        self.tail = Conv3(width, bands)
+        self.tail = Conv3x3(width, bands)
 
     def forward(self, lr: Tensor) -> Tensor:
         x = self.head(lr.contiguous(memory_format=torch.channels_last))  # in which most of the layers are faster

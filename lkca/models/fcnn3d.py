@@ -52,7 +52,7 @@ class Upsampler3d(Upsampler):
         super().__init__(width, bands, scale, groups, bias=True)
         self.conv = FlatConv3d(width, bands * scale**2, (3, 5, 5), groups)
 
-    def matrix(self) -> Tensor:
+    def weight_matrix(self) -> Tensor:
         return self.conv.middle().flatten(1)
 
 

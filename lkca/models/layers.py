@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from lkca.models.winograd import Winograd
 
 
-def centred(lr: Tensor) -> Tensor:
+def subtract_mean_spectrum(lr: Tensor) -> Tensor:
     """An image without its mean spectrum, (n, bands, h, w), for networks whose bicubic shortcut carries that already.
 
     Reflectance is nearly constant against its detail; Adam's steps then all point the constant's way and a network that
@@ -24,15 +24,15 @@ def centred(lr: Tensor) -> Tensor:
 counting_macs: ContextVar[bool] = ContextVar("counting_macs", default=False)
 
 
-PIXELS = 2**14  # computed together: all of a training image's; a large image is kept out of memory by parts
+MAX_PIXELS = 2**14  # computed together: all of a training image's; a large image is kept out of memory by parts
 
 
-def fitting(pixels: int) -> int:
+def parts_per_batch(pixels: int) -> int:
     """How many parts, of so many pixels each, are computed together; at least one."""
-    return max(1, PIXELS // pixels)
+    return max(1, MAX_PIXELS // pixels)
 
 
-def by_strips(function: Callable[..., Tensor], edge: int, *images: Tensor) -> Tensor:
+def apply_in_strips(function: Callable[..., Tensor], edge: int, *images: Tensor) -> Tensor:
     """`function(*images)`, of large images strip by strip, so that less is in memory at a time.
 
     Not for gradients, which keep everything anyway.
@@ -43,9 +43,9 @@ def by_strips(function: Callable[..., Tensor], edge: int, *images: Tensor) -> Te
         images: Each (n, any channels, h, w).
     """
     h, w = images[0].shape[-2:]
-    if fitting(w) >= h or torch.is_grad_enabled():
+    if parts_per_batch(w) >= h or torch.is_grad_enabled():
         return function(*images)
-    rows, whole = max(1, fitting(w) - 2 * edge), None
+    rows, whole = max(1, parts_per_batch(w) - 2 * edge), None
     for top in range(0, h, rows):
         above = min(top, edge)
         strip = function(*(image[:, :, top - above : top + rows + edge] for image in images))
@@ -55,7 +55,7 @@ def by_strips(function: Callable[..., Tensor], edge: int, *images: Tensor) -> Te
     return whole
 
 
-class Conv3(nn.Conv2d):
+class Conv3x3(nn.Conv2d):
     """A 3x3 convolution that keeps the size; on a CPU with many channels and pixels by Winograd's algorithm, which has
     less to offer than torch's (see there).
 
@@ -88,7 +88,7 @@ class SpatialResidual(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.body = nn.Sequential(Conv3(width, width), nn.ReLU(inplace=True), Conv3(width, width))
+        self.body = nn.Sequential(Conv3x3(width, width), nn.ReLU(inplace=True), Conv3x3(width, width))
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.add(x, self.body(x), alpha=RESIDUAL_SCALE)
@@ -142,9 +142,9 @@ class BandGroups(nn.Module):
         self.register_buffer("index", index.flatten(), persistent=False)
         self.register_buffer("times", self.index.bincount()[:, None, None], persistent=False)  # a band is in 1 to 3
 
-    def parts(self, x: Tensor) -> int:
+    def num_chunks(self, x: Tensor) -> int:
         """In how many parts the groups of an image, (n, bands, h, w), are computed; a GPU is faster with few."""
-        return ceil(self.number * x[:, 0].numel() / (PIXELS if x.is_cuda else PIXELS // 4))
+        return ceil(self.number * x[:, 0].numel() / (MAX_PIXELS if x.is_cuda else MAX_PIXELS // 4))
 
     def split(self, x: Tensor) -> Tensor:
         """The groups of an image, (n, bands, h, w) -> (n, groups, 8, h, w)."""
@@ -172,21 +172,21 @@ class Upsampler(nn.Module):
 
     def __init__(self, width: int, bands: int, scale: int, groups: int, bias: bool) -> None:
         super().__init__()
-        self.conv = Conv3(width, bands * scale**2, groups, bias)
+        self.conv = Conv3x3(width, bands * scale**2, groups, bias)
         self.shuffle = nn.PixelShuffle(scale)
 
     def forward(self, features: Tensor) -> Tensor:
         return self.shuffle(self.conv(features))
 
-    def matrix(self) -> Tensor:
+    def weight_matrix(self) -> Tensor:
         """The weights as the paper reshapes them before the SVD: (bands * r**2, width / g * 9)."""
         return self.conv.weight.flatten(1)
 
-    def reset(self) -> None:
+    def reset_parameters(self) -> None:
         """PyTorch's default start, with the layer's output at full size."""
         self.conv.reset_parameters()
 
-    def zero(self) -> None:
+    def zero_parameters(self) -> None:
         """Make the layer's output zero, so that a network with a bicubic shortcut begins as bicubic."""
         nn.init.zeros_(self.conv.weight)
         if self.conv.bias is not None:
@@ -207,15 +207,15 @@ class ScaledUpsampler(Upsampler):
     def forward(self, features: Tensor) -> Tensor:
         return self.shuffle(self.gain * self.conv(features))
 
-    def matrix(self) -> Tensor:
-        return self.gain.flatten(1) * super().matrix()
+    def weight_matrix(self) -> Tensor:
+        return self.gain.flatten(1) * super().weight_matrix()
 
-    def reset(self) -> None:
-        super().reset()
+    def reset_parameters(self) -> None:
+        super().reset_parameters()
         nn.init.ones_(self.gain)
 
 
-def doubling(width: int, scale: int, groups: int) -> nn.Sequential:
+def make_doubling_upsampler(width: int, scale: int, groups: int) -> nn.Sequential:
     """log2(r) learnable upsampling layers, each of which doubles height and width and keeps the channels.
 
     Args:
@@ -226,6 +226,6 @@ def doubling(width: int, scale: int, groups: int) -> nn.Sequential:
     return nn.Sequential(*[Upsampler(width, width, 2, groups, bias=True) for _ in range(int(log2(scale)))])
 
 
-def upsamplers(network: nn.Module) -> dict[str, Upsampler]:
+def find_upsamplers(network: nn.Module) -> dict[str, Upsampler]:
     """The learnable upsampling layers of a network by their names, in its order; those of bicubic are none."""
     return {name: module for name, module in network.named_modules() if isinstance(module, Upsampler)}

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lkca.models.bicubic import Bicubic
-from lkca.models.layers import Conv3, ScaledUpsampler, centred, counting_macs
+from lkca.models.layers import Conv3x3, ScaledUpsampler, subtract_mean_spectrum, counting_macs
 
 SQUEEZE = 16  # reduction of the channel attention: 3 * 128 -> 24 meets the printed sizes
 MIXING_GROUPS = 4  # of the 1x1 convolution behind it
@@ -188,11 +188,11 @@ class LKCANet(nn.Module):
 
     def __init__(self, bands: int, scale: int, width: int, blocks: int, drop_path: float, groups: int) -> None:
         super().__init__()
-        self.head = Conv3(bands, width)  # Eq. 2
+        self.head = Conv3x3(bands, width)  # Eq. 2
         self.blocks = nn.Sequential(*[Block(width, drop_path * i / max(1, blocks - 1)) for i in range(blocks)])  # Eq. 3
         self.upsampler = ScaledUpsampler(width, bands, scale, groups, bias=True)  # Eq. 4
-        self.upsampler.zero()
+        self.upsampler.zero_parameters()
         self.bicubic = Bicubic(bands, scale)  # Eq. 5
 
     def forward(self, lr: Tensor) -> Tensor:
-        return self.upsampler(self.blocks(self.head(centred(lr)))) + self.bicubic(lr)  # Eq. 6
+        return self.upsampler(self.blocks(self.head(subtract_mean_spectrum(lr)))) + self.bicubic(lr)  # Eq. 6

@@ -14,13 +14,13 @@ from torch.nn import functional as F
 from lkca.models.bicubic import Bicubic
 from lkca.models.layers import (
     BandGroups,
-    Conv3,
+    Conv3x3,
     LayerNorm2d,
     SpatialResidual,
     SpectralResidual,
-    by_strips,
+    apply_in_strips,
     counting_macs,
-    doubling,
+    make_doubling_upsampler,
 )
 
 HEADS = 6  # of the attention
@@ -67,7 +67,7 @@ class MultiscaleAggregation(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         groups = self.groups.split(x).transpose(0, 1)  # (groups, n, 8, h, w)
         parts = []
-        for some in groups.chunk(self.groups.parts(x)):
+        for some in groups.chunk(self.groups.num_chunks(x)):
             features = self.shared(some.flatten(0, 1)).unflatten(0, some.shape[:2])  # (some, n, width, h, w)
             parts += [own(f) for own, f in zip(self.own[len(parts) :], features, strict=False)]
         return self.widen(self.groups.average(torch.stack(parts, 1)))
@@ -84,7 +84,7 @@ class DeformableConv(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.offsets = Conv3(width, 2 * 9)  # pixels: of the nine taps along rows, then along columns
+        self.offsets = Conv3x3(width, 2 * 9)  # pixels: of the nine taps along rows, then along columns
         nn.init.zeros_(self.offsets.weight)
         self.conv = nn.Conv2d(width, width, 3, bias=False)
 
@@ -176,11 +176,11 @@ class MSDformer(nn.Module):
         super().__init__()
         self.head = MultiscaleAggregation(bands, width)
         self.transformers = nn.ModuleList([Transformer(width) for _ in range(transformers)])
-        self.convs = nn.ModuleList([Conv3(width, width) for _ in range(transformers)])  # the first is never called
-        self.upsampler = doubling(width, scale, groups)
+        self.convs = nn.ModuleList([Conv3x3(width, width) for _ in range(transformers)])  # the first is never called
+        self.upsampler = make_doubling_upsampler(width, scale, groups)
         self.bicubic = Bicubic(bands, scale)
-        self.shortcut = Conv3(bands, width)
-        self.tail = Conv3(width, bands)
+        self.shortcut = Conv3x3(bands, width)
+        self.tail = Conv3x3(width, bands)
 
     def forward(self, lr: Tensor) -> Tensor:
         lr = lr.contiguous(memory_format=torch.channels_last)  # in which convolutions of 1x1 or few channels are faster
@@ -189,4 +189,4 @@ class MSDformer(nn.Module):
         for transformer, conv in zip(self.transformers[1:], self.convs[1:], strict=True):
             y = conv(transformer(y))
         y = self.upsampler(x + y)  # (n, width, r * h, r * w)
-        return by_strips(lambda y, bicubic: self.tail(y + self.shortcut(bicubic)), 2, y, self.bicubic(lr))
+        return apply_in_strips(lambda y, bicubic: self.tail(y + self.shortcut(bicubic)), 2, y, self.bicubic(lr))

@@ -10,12 +10,12 @@ from torch import Tensor, nn
 from lkca.models.bicubic import Bicubic
 from lkca.models.layers import (
     BandGroups,
-    Conv3,
+    Conv3x3,
     SpatialResidual,
     SpectralResidual,
     Upsampler,
-    by_strips,
-    doubling,
+    apply_in_strips,
+    make_doubling_upsampler,
 )
 
 
@@ -52,22 +52,22 @@ class SSPSR(nn.Module):
         super().__init__()
         self.groups = BandGroups(bands)
         self.branch = nn.Sequential(
-            Conv3(BandGroups.SIZE, width),
+            Conv3x3(BandGroups.SIZE, width),
             SSPN(width, blocks),
-            doubling(width, scale // 2, groups),
-            Conv3(width, BandGroups.SIZE),
+            make_doubling_upsampler(width, scale // 2, groups),
+            Conv3x3(width, BandGroups.SIZE),
         )
         self.trunk = nn.Sequential(
-            Conv3(bands, width), SSPN(width, blocks), Upsampler(width, width, 2, groups, bias=True)
+            Conv3x3(bands, width), SSPN(width, blocks), Upsampler(width, width, 2, groups, bias=True)
         )
         self.bicubic = Bicubic(bands, scale)
-        self.shortcut = Conv3(bands, width)
-        self.tail = Conv3(width, bands)
+        self.shortcut = Conv3x3(bands, width)
+        self.tail = Conv3x3(width, bands)
 
     def forward(self, lr: Tensor) -> Tensor:
         lr = lr.contiguous(memory_format=torch.channels_last)  # in which convolutions of 1x1 or few channels are faster
         groups = self.groups.split(lr)  # (n, groups, 8, h, w)
-        x = torch.cat([self.branch(some) for some in groups.flatten(0, 1).chunk(self.groups.parts(lr))])
+        x = torch.cat([self.branch(some) for some in groups.flatten(0, 1).chunk(self.groups.num_chunks(lr))])
         x = self.groups.average(x.unflatten(0, groups.shape[:2]))  # (n, bands, r / 2 * h, r / 2 * w)
         x = self.trunk(x)  # (n, width, r * h, r * w)
-        return by_strips(lambda x, bicubic: self.tail(x + self.shortcut(bicubic)), 2, x, self.bicubic(lr))
+        return apply_in_strips(lambda x, bicubic: self.tail(x + self.shortcut(bicubic)), 2, x, self.bicubic(lr))

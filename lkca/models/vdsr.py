@@ -10,7 +10,7 @@ from math import sqrt
 from torch import Tensor, nn
 
 from lkca.models.bicubic import Bicubic
-from lkca.models.layers import Conv3, Upsampler, centred
+from lkca.models.layers import Conv3x3, Upsampler, subtract_mean_spectrum
 
 
 class VDSR(nn.Module):
@@ -26,13 +26,13 @@ class VDSR(nn.Module):
 
     def __init__(self, bands: int, scale: int, width: int, layers: int, groups: int) -> None:
         super().__init__()
-        convs = [Conv3(bands if i == 0 else width, width, bias=False) for i in range(layers - 1)]
+        convs = [Conv3x3(bands if i == 0 else width, width, bias=False) for i in range(layers - 1)]
         for conv in convs:
             nn.init.normal_(conv.weight, std=sqrt(2 / (9 * width)))  # He et al., by outputs
         self.backbone = nn.Sequential(*[layer for conv in convs for layer in (conv, nn.ReLU(inplace=True))])
         self.upsampler = Upsampler(width, bands, scale, groups, bias=False)
-        self.upsampler.zero()
+        self.upsampler.zero_parameters()
         self.bicubic = Bicubic(bands, scale)
 
     def forward(self, lr: Tensor) -> Tensor:
-        return self.upsampler(self.backbone(centred(lr))) + self.bicubic(lr)
+        return self.upsampler(self.backbone(subtract_mean_spectrum(lr))) + self.bicubic(lr)

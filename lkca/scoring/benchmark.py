@@ -25,7 +25,7 @@ from lkca.core.environment import cpu_name, default_device, die_with_parent, git
 from lkca.core.files import write_json
 from lkca.core.gpus import acquire_gpus
 from lkca.errors import ResourceError
-from lkca.models.cost import LR_SIDE, macs, parameters
+from lkca.models.cost import LR_SIDE, count_macs, count_parameters
 from lkca.models.registry import build
 from lkca.scoring.energy import energy_counters
 
@@ -138,7 +138,7 @@ def measure_size(settings: BenchmarkSettings, model: str) -> NetworkSize:
     """Return the size of a network. It is counted on one core, because others are counted at the same time."""
     torch.set_num_threads(1)
     net = build_network(settings, model)
-    return {"params": parameters(net), "macs": macs(net, settings.bands)}
+    return {"params": count_parameters(net), "macs": count_macs(net, settings.bands)}
 
 
 def measure_costs(settings: BenchmarkSettings, models: list[str], device: str) -> tuple[str, dict[str, NetworkCost]]:

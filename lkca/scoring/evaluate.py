@@ -16,8 +16,8 @@ from lkca.core.gpus import acquire_gpus
 from lkca.data import patches
 from lkca.data.resize import resize
 from lkca.errors import ConfigError, StaleInput
-from lkca.models.cost import macs, parameters
-from lkca.models.layers import upsamplers
+from lkca.models.cost import count_macs, count_parameters
+from lkca.models.layers import find_upsamplers
 from lkca.scoring.metrics import absolute_error, edges, scores
 from lkca.training.checkpoint import load_weights
 from lkca.training.networks import build_network
@@ -84,9 +84,9 @@ def evaluate(
         "scale": settings.scale,
         "model": settings.model,
         "seed": settings.seed,
-        "params": parameters(net),
-        "upsampler_params": sum(map(parameters, upsamplers(net).values())),
-        "macs": macs(net, settings.bands),
+        "params": count_parameters(net),
+        "upsampler_params": sum(map(count_parameters, find_upsamplers(net).values())),
+        "macs": count_macs(net, settings.bands),
         "steps": steps,
         "untrained": settings.train is not None and steps < steps_for_all_patches(settings.train, parts),
         "epoch": epoch,

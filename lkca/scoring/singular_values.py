@@ -8,7 +8,7 @@ import torch
 from lkca.config.run import read_run
 from lkca.core.files import sha256, write_json
 from lkca.errors import ConfigError
-from lkca.models.layers import upsamplers
+from lkca.models.layers import find_upsamplers
 from lkca.training.checkpoint import load_weights
 from lkca.training.networks import build_network
 
@@ -35,14 +35,14 @@ def spectrum(run: Path, weights: Path, out: Path) -> None:
     load_weights(weights, net, sha256(run))
     torch.manual_seed(settings.seed)
     layers = []
-    for name, layer in upsamplers(net).items():
-        trained = singular_values(layer.matrix())
-        layer.reset()
-        spectra = {"trained": trained, "start": singular_values(layer.matrix())}
+    for name, layer in find_upsamplers(net).items():
+        trained = singular_values(layer.weight_matrix())
+        layer.reset_parameters()
+        spectra = {"trained": trained, "start": singular_values(layer.weight_matrix())}
         layers.append(
             {
                 "name": name,
-                "shape": list(layer.matrix().shape),
+                "shape": list(layer.weight_matrix().shape),
                 **{kind: values.tolist() for kind, values in spectra.items()},
                 "rank90": {kind: effective_rank(values, 0.9) for kind, values in spectra.items()},
             }

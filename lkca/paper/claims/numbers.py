@@ -254,7 +254,7 @@ class MeasuredNumbers(Numbers):
         import torch  # slow, and no other claim needs it
 
         from lkca.data.resize import resize
-        from lkca.models.layers import upsamplers
+        from lkca.models.layers import find_upsamplers
         from lkca.models.registry import build
 
         model = self._models.get(MODELS["LKCA-Net"])
@@ -264,7 +264,7 @@ class MeasuredNumbers(Numbers):
         net = build(model.arch, 31, 4, model.args, upsampler).eval()
         image = torch.rand(1, 31, 16, 16, generator=torch.Generator().manual_seed(0))
         with torch.no_grad():
-            for layer in upsamplers(net).values():
+            for layer in find_upsamplers(net).values():
                 for parameter in layer.parameters():
                     parameter.zero_()
             return float((net(image) - resize(image, 4)).abs().max())
