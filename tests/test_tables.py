@@ -11,6 +11,7 @@ import fake_results
 import pytest
 
 from lkca.errors import StaleInput
+from lkca.paper.columns import PRINTED_SCORES
 
 FORMATS = ("csv", "md", "tex", "html")
 
@@ -120,9 +121,9 @@ def test_each_score_has_its_cell_next_to_the_printed_one(tmp_path):
     paper = ["paper", "1.917", "0.491", "38.6684", "0.9227", "2.6242", "0.9364", "0.0135", "6.1510"]
     row = next(row for row in Cells(text["html"]).rows if row[1] == "VDSR")
     assert row[:3] == ["×4", "VDSR", "165,000"]
-    assert [cell.split()[0] for cell in row[3:]] == ours[1:]
-    assert [cell.split()[-1] for cell in row[3:]] == paper[1:]
-    assert f"VDSR & {' & '.join(ours)} \\\\" in text["tex"]
+    assert [cell.split()[0] for cell in row[3 : 3 + len(paper) - 1]] == ours[1:]
+    assert [cell.split()[-1] for cell in row[3 : 3 + len(paper) - 1]] == paper[1:]
+    assert f"VDSR & {' & '.join(ours)} " in text["tex"]
     beside = " | ".join(f"{o} ({p})" for o, p in zip(ours[1:], paper[1:], strict=True))
     assert f"| ×4 | VDSR | 165,000 | {beside} |" in text["md"]
 
@@ -152,10 +153,10 @@ def test_row_without_scores_is_not_run(tmp_path):
     for label in ("SSPSR", "VDSR"):
         line = lines(text["csv"])["4", label]
         assert {line[name] for name in ("seeds", "steps", "Param_M", "MACs_G", *fake_results.SCORES)} == {"not run"}
-        assert f"{label} & \\multicolumn{{9}}{{l}}{{not run}}" in text["tex"]
+        assert f"{label} & \\multicolumn{{{3 + len(fake_results.SCORES)}}}{{l}}{{not run}}" in text["tex"]
         row = next(row for row in Cells(text["html"]).rows if row[1] == label)
-        paper = [line[f"{name}_printed"] for name in ("Param_M", "MACs_G", *fake_results.SCORES)]
-        assert row[2:] == ["not run", *(f" – not run; paper: {number}" for number in paper)]
+        paper = [line[f"{name}_printed"] for name in ("Param_M", "MACs_G", *PRINTED_SCORES)]
+        assert row[2 : 3 + len(paper)] == ["not run", *(f" – not run; paper: {number}" for number in paper)]
     assert "| ×4 | VDSR | not run | not run (1.917) | not run (0.491) | not run (38.6684) |" in text["md"]
     assert lines(text["csv"])["4", "SSPSR"]["MPSNR_printed"] == "40.3711"
 
@@ -166,7 +167,7 @@ def test_impossible_row_shows_reason(tmp_path):
     text = write(tmp_path, [fake_results.write_run(tmp_path, "lkca")], rows=rows)
     line = lines(text["csv"])["4", "3DFCNN-LR"]
     assert {line[name] for name in ("model", "seeds", "steps", "Param_M", *fake_results.SCORES)} == {why}
-    assert f"3DFCNN-LR & \\multicolumn{{9}}{{l}}{{{why}}}" in text["tex"]
+    assert f"3DFCNN-LR & \\multicolumn{{{3 + len(fake_results.SCORES)}}}{{l}}{{{why}}}" in text["tex"]
     assert ["×4", "3DFCNN-LR", why] in Cells(text["html"]).rows
     assert f"| ×4 | 3DFCNN-LR | {why} | not possible" in text["md"]
 
@@ -211,16 +212,16 @@ def test_html_rows_can_be_sorted_and_link_to_runs(tmp_path):
     assert [row[:2] for row in cells.rows[1:]] == [
         [f"×{scale}", label] for scale in (4, 8) for label in ("Bicubic", "VDSR", "SSPSR", "LKCA-Net")
     ]
-    assert {len(row) for row in cells.rows} == {11}
+    assert {len(row) for row in cells.rows} == {5 + len(fake_results.SCORES)}
     csv_lines = lines(text["csv"])
     for (scale, label, *_), attributes in zip(cells.rows[1:], cells.attributes[1:], strict=True):
         line = csv_lines[scale[1:], label]
         values = [each.get("data-value") for each in attributes[2:]]
         names = ("steps", "Param_M", "MACs_G", *fake_results.SCORES)
         assert values == [None if line[name] == "not run" else line[name] for name in names]
-    runs = [(scale, model) for scale in (4, 8) for model in ("vdsr", "lkca")]
+    runs, columns = [(scale, model) for scale in (4, 8) for model in ("vdsr", "lkca")], names[1:]
     verdicts = ["#verdicts"]
-    assert cells.links == verdicts + [f"#run-chikusei-{scale}-{model}" for scale, model in runs for _ in range(8)]
+    assert cells.links == verdicts + [f"#run-chikusei-{scale}-{model}" for scale, model in runs for _ in columns]
     assert [text["html"].count(f'<tr data-model="{model}">') for model in ("vdsr", "lkca", "bicubic")] == [2, 2, 2]
     assert [text["html"].count(f'<tbody data-scale="{scale}">') for scale in (4, 8)] == [1, 1]
     assert text["html"].count("<tr>") == 1 + 2  # the head, and the row without a model at both scales
