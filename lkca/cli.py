@@ -104,7 +104,7 @@ def _add_user_commands(add: Add) -> None:
     c.add_argument("--because", required=True, help="why the numbers stay the same; stored with the results")
     c.add_argument("jobs", metavar="JOB", nargs="*", help="as lkca plan names it, or its folder; all by default")
 
-    c = add("lkca.pipeline.provenance:check", "verify the checksums of everything that a report depends on")
+    c = add("lkca.pipeline.check:check", "verify the checksums of everything that a report depends on")
     c.add_argument(
         "folder",
         metavar="FOLDER",

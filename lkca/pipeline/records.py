@@ -7,14 +7,20 @@ that decided its result, and the SHA-256 of every file that it read and wrote.
 from collections.abc import Mapping
 from pathlib import Path
 from time import sleep
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from lkca.core.fingerprint import PACKAGE, Code
 from lkca.pipeline.hashes import COARSE_TICK_NS, TICK_NS, FileHashes, HashAndStamp, is_settled, read_stamp
 
-RecordedFile = tuple[str] | HashAndStamp  # SHA-256; and the stamp at that time, if it was settled
+
+def _as_tuple(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value  # JSON has lists
+
+
+# SHA-256 of a file; and its stamp at that time, if it was settled.
+RecordedFile = Annotated[tuple[str] | HashAndStamp, BeforeValidator(_as_tuple)]
 
 
 class Adoption(BaseModel):

@@ -98,7 +98,7 @@ def report(root: Path, *, verdict: str = "match") -> None:
 def again(*names: str) -> str:
     """How to have files made again."""
     paths = " ".join(f"results/demo/{name}" for name in names)
-    return f"have snakemake -R {paths} make {'it' if len(names) == 1 else 'them'} again"
+    return f"run snakemake -R {paths} to make {'it' if len(names) == 1 else 'them'} again"
 
 
 def relist(root: Path, *names: str) -> None:
@@ -111,7 +111,7 @@ def relist(root: Path, *names: str) -> None:
 @pytest.fixture(scope="module")
 def made(tmp_path_factory) -> Path:
     """results/ with one experiment: bicubic, a network with two seeds and its student."""
-    root = tmp_path_factory.mktemp("provenance") / "results/demo"
+    root = tmp_path_factory.mktemp("check") / "results/demo"
     (root / "scenes").mkdir(parents=True)
     np.save(root / "scenes/chikusei.npy", np.arange(24, dtype=np.float32).reshape(2, 3, 4))
     digest = sha(root / "scenes/chikusei.npy")
@@ -158,7 +158,7 @@ def test_nothing_is_found_where_nothing_was_done(root, capsys):
         # scene, manifest and split; of four runs settings, scores and image; of three weights, history and spectrum;
         # two files of a table, a figure and the page
         f"  checked  4 runs, weights of 3, scores of 4, tables: 1, figures: 1; 28 files, {size / 1000:.1f} kB.",
-        "What was checked belongs together.",
+        "All checked files belong together.",
     ]
 
 
@@ -175,7 +175,7 @@ DAMAGES = {
     "edited score": (
         f"{LKCA}/scores.json",
         lambda p: edit(p, mean={"MPSNR": 41.0}),
-        [f"{LKCA}/scores.json is not as it was made", "edited"],
+        [f"{LKCA}/scores.json was damaged or edited", "edited"],
     ),
     "scored again": (
         f"{LKCA}/scores.json",
@@ -190,18 +190,18 @@ DAMAGES = {
     "edited split": (
         "splits/chikusei_x4.json",
         lambda p: edit(p, test=[[0, 0, 64, 64]]),
-        ["splits/chikusei_x4.json is not", "put the original back"],
+        ["splits/chikusei_x4.json is not", "restore the original"],
     ),
     "edited manifest": ("scenes/chikusei.json", lambda p: edit(p, divisor=2), ["scenes/chikusei.json is not"]),
     "another scene": (
         "scenes/chikusei.npy",
         lambda p: np.save(p, np.zeros((2, 3, 4), np.float32)),
-        ["scenes/chikusei.npy is not", "put the original back"],
+        ["scenes/chikusei.npy is not", "restore the original"],
     ),
     "weights of another seed": (
         f"{LKCA}/weights.safetensors",
         lambda p: shutil.copy(p.parent.with_name("seed3001") / p.name, p),
-        [f"{LKCA}/weights.safetensors is not", f"{LKCA}/scores.json recorded", "put the original back"],
+        [f"{LKCA}/weights.safetensors is not", f"{LKCA}/scores.json recorded", "restore the original"],
     ),
     "trained again": (
         f"{LKCA}/weights.safetensors",
@@ -211,12 +211,12 @@ DAMAGES = {
     "truncated weights": (
         f"{LKCA}/weights.safetensors",
         lambda p: p.write_bytes(p.read_bytes()[:-1]),
-        [f"{LKCA}/weights.safetensors is not as it was made", "not fully covered"],
+        [f"{LKCA}/weights.safetensors was damaged or edited", "not fully covered"],
     ),
     "weights of nobody": (
         f"{LKCA}/weights.safetensors",
         lambda p: save_file({"a": np.zeros(4, np.float32)}, p),
-        [f"{LKCA}/weights.safetensors is not as it was made", "run_sha256"],
+        [f"{LKCA}/weights.safetensors was damaged or edited", "run_sha256"],
     ),
     "another image": (
         f"{BICUBIC}/image.npz",
@@ -226,10 +226,10 @@ DAMAGES = {
     "half a run.json": (
         f"{BICUBIC}/run.json",
         lambda p: p.write_text(p.read_text()[:-40]),
-        [f"{BICUBIC}/run.json is not as it was made"],
+        [f"{BICUBIC}/run.json was damaged or edited"],
     ),
-    "half a report.json": ("report.json", lambda p: p.write_text('{"files": {'), ["report.json is not as it was made"]),
-    "no report.json": ("report.json", lambda p: p.unlink(), ["report.html has no report.json beside it"]),
+    "half a report.json": ("report.json", lambda p: p.write_text('{"files": {'), ["report.json was damaged or edited"]),
+    "no report.json": ("report.json", lambda p: p.unlink(), ["report.html has no report.json next to it"]),
     "a run that is gone": (BICUBIC, shutil.rmtree, [f"{BICUBIC} has lost run.json and scores.json"]),
     "a table that is gone": ("tables/V.csv", lambda p: p.unlink(), ["tables has lost V.csv"]),
     "a page that is gone": ("report.html", lambda p: p.unlink(), ["has lost report.html"]),
@@ -243,19 +243,19 @@ DAMAGES = {
         lambda p: (p.rename(p.parents[1] / "runs"), p.symlink_to(p.parents[1] / "runs")),
         ["runs is a link"],
     ),
-    "a pipe": ("figures/6.png", lambda p: (p.unlink(), os.mkfifo(p)), ["figures/6.png is no file"]),
-    "deep JSON": (f"{BICUBIC}/scores.json", lambda p: p.write_text("[" * 10**5), ["scores.json is not", "nested"]),
-    "bytes": (f"{BICUBIC}/scores.json", lambda p: p.write_bytes(b"\xff\0"), ["scores.json is not as it was made"]),
-    "a list": ("splits/chikusei_x4.json", lambda p: p.write_text("[]"), ["chikusei_x4.json is not as it was made"]),
+    "a pipe": ("figures/6.png", lambda p: (p.unlink(), os.mkfifo(p)), ["figures/6.png is no regular file"]),
+    "deep JSON": (f"{BICUBIC}/scores.json", lambda p: p.write_text("[" * 10**5), ["scores.json was damaged", "nested"]),
+    "bytes": (f"{BICUBIC}/scores.json", lambda p: p.write_bytes(b"\xff\0"), ["scores.json was damaged or edited"]),
+    "a list": ("splits/chikusei_x4.json", lambda p: p.write_text("[]"), ["chikusei_x4.json was damaged or edited"]),
     "a huge JSON": (
         "splits/chikusei_x4.json",
         lambda p: os.truncate(p, 2**27),
-        ["splits/chikusei_x4.json is not as it was made (it has more than 67.1 MB)"],
+        ["splits/chikusei_x4.json was damaged or edited (it has more than 67.1 MB)"],
     ),
     "a huge header": (
         f"{LKCA}/weights.safetensors",
         lambda p: p.write_bytes((2**60).to_bytes(8, "little") + p.read_bytes()[8:]),
-        [f"{LKCA}/weights.safetensors is not as it was made", "too large"],
+        [f"{LKCA}/weights.safetensors was damaged or edited", "too large"],
     ),
 }
 
@@ -269,7 +269,7 @@ def test_each_damage_is_one_finding(root, check, damage):
     assert len(wrong) == 1, wrong
     for part in told:
         assert part in wrong[0]
-    assert re.search(": (put the original back|put there what it names|have snakemake -R).*\\.$", wrong[0])
+    assert re.search(": (restore the original|replace it with its target|run snakemake -R).*\\.$", wrong[0])
 
 
 def test_a_folder_that_was_copied_for_another_seed(root, check):
@@ -278,7 +278,7 @@ def test_a_folder_that_was_copied_for_another_seed(root, check):
     code, wrong, _ = check()
     assert code == 1
     assert wrong == [
-        f"run.json, scores.json and spectrum.json in {OTHER} tell of {LKCA}: delete that folder, and "
+        f"run.json, scores.json and spectrum.json in {OTHER} belong to {LKCA}: delete that folder, and "
         f"{again(f'{OTHER}/run.json')}."
     ]
 
@@ -333,9 +333,9 @@ def test_commits_and_uncommitted_changes_are_wrong_and_versions_a_note(root, che
         "1 of 4 scores.json were made with uncommitted changes, at 0123456789ab (1)",
     ]
     assert notes == [
-        "1 of 4 scores.json tell no commit: made outside of git.",
-        f"The scores were not made with one device: cpu (3) and cuda ({LKCA}).",
-        f"The scores were not made with one torch: 2.11.0 (3) and 2.12.0 ({BICUBIC}).",
+        "1 of 4 scores.json have no commit: they were made outside of git.",
+        f"The scores were made with different values of device: cpu (3) and cuda ({LKCA}).",
+        f"The scores were made with different values of torch: 2.11.0 (3) and 2.12.0 ({BICUBIC}).",
     ]
 
 
@@ -358,11 +358,11 @@ def test_a_stand_in_must_not_be_judged_by_the_paper(root, check, monkeypatch):
     edit(root / "scenes/chikusei.json", cube="indian_pines")
     report(root, verdict="stand-in")
     told = "chikusei is cut from indian_pines"
-    assert check() == (0, [], [f"{told}: its scores are no scores of the paper's scene."])
+    assert check() == (0, [], [f"{told}: its scores are not scores of the paper's scene."])
     report(root, verdict="outside")
     code, wrong, _ = check()
     assert code == 1
-    assert len(wrong) == 1 and wrong[0].startswith("tables/V.verdicts.csv judges chikusei") and told in wrong[0]
+    assert len(wrong) == 1 and wrong[0].startswith("tables/V.verdicts.csv compares chikusei") and told in wrong[0]
     monkeypatch.delitem(CUBES, "chikusei")  # then it is a scene of one's own
     assert check() == (0, [], [])
 
@@ -377,16 +377,16 @@ def test_what_is_published_without_scenes_and_weights_is_checked_as_far_as_it_go
     for path in [*root.rglob("*.npy"), *root.rglob("*.npz"), *root.rglob("*.safetensors")]:
         path.unlink()
     left_out = "image.npz (4), weights.safetensors (3) and scenes/chikusei.npy"
-    assert check() == (0, [], [f"Not here, so not checked: {left_out}."])
+    assert check() == (0, [], [f"Missing, so not checked: {left_out}."])
     edit(root / "scenes/chikusei.json", sha256="00" * 32)
     relist(root, "scenes/chikusei.json")
     code, wrong, _ = check()
     assert code == 1
-    assert len(wrong) == 1 and wrong[0].startswith("scenes/chikusei.npy is not here, but ")
+    assert len(wrong) == 1 and wrong[0].startswith("scenes/chikusei.npy is missing, but ")
     shutil.rmtree(root / "runs")
     code, wrong, notes = check()
     assert (code, wrong) == (0, [])
-    assert notes == ["Not here, so not checked: runs/ (18)."]
+    assert notes == ["Missing, so not checked: runs/ (18)."]
 
 
 def test_what_the_report_does_not_show_is_a_note(root, check):
@@ -395,7 +395,7 @@ def test_what_the_report_does_not_show_is_a_note(root, check):
     (root / "runs/chikusei_x4/vdsr/seed3000/weights.safetensors").write_bytes(b"")  # but nothing stands on it
     code, wrong, notes = check()
     assert (code, wrong) == (0, [])
-    assert notes[0] == "Edits of tables/V.md cannot be seen: report.json does not record them."
+    assert notes[0] == "Edits of tables/V.md cannot be detected: report.json does not record them."
     assert notes[1].startswith("The report does not show runs/chikusei_x4/vdsr/seed3000")
 
 
@@ -408,7 +408,7 @@ def test_without_a_report_runs_are_checked(root, check):
     assert (code, wrong) == (0, [])
     assert notes[0].startswith("There is no report yet")
     assert notes[1:] == [
-        "Not here, so not checked: history.csv.",
+        "Missing, so not checked: history.csv.",
         f"Without scores: {LKCA}; a teacher that no table shows, or not finished.",
     ]
     (root / f"{OTHER}/image.npz").write_bytes(b"")
@@ -427,7 +427,7 @@ def test_paths_that_lead_elsewhere_are_refused(root, check, name):
     code, wrong, _ = check()
     assert code == 1
     assert len(wrong) == 1 and len(wrong[0]) < 1000 and wrong[0].isprintable()
-    assert re.search("is no path inside|cannot be read|is no file", wrong[0])
+    assert re.search("is no path inside|cannot be read|is no regular file", wrong[0])
 
 
 def test_what_others_wrote_is_not_obeyed_by_the_terminal(root, check):
@@ -462,6 +462,33 @@ def test_results_of_this_folder_are_the_default(made, monkeypatch, capsys):
 
 
 def test_that_hashing_takes_a_while_is_said_beforehand(made, monkeypatch, capsys):
-    monkeypatch.setattr("lkca.pipeline.provenance.LONG", 1000)
+    monkeypatch.setattr("lkca.pipeline.check.SLOW_BYTES", 1000)
     assert main(["check", str(made)]) == 0
     assert re.fullmatch(rf"{made}: hashing 28 files, \d+\.\d kB\n", capsys.readouterr().err)
+
+
+def write_record(root: Path, job: str, inputs: list[str], output: str, **changes: object) -> None:
+    """Write the record of a job, as `lkca step` does, for files that are there."""
+    entries = [{f"results/demo/{name}": [sha(root / name)] for name in names} for names in (inputs, [output])]
+    record = {"step": job.rpartition("/")[2], "archs": ["lkca"], "settings": {}, "code": "", "modules": {}}
+    write(root / f"records/{job}.json", record | {"reads": entries[0], "writes": entries[1]} | changes)
+
+
+def test_record_of_a_job_is_compared_with_its_files(root, check):
+    split, run = "splits/chikusei_x4.json", f"{LKCA}/run.json"
+    write_record(root, f"{LKCA}/settings", [split, "scenes/chikusei.json"], run)
+    code, errors, notes = check()
+    assert (code, errors) == (0, []) and "other code" in notes[0]
+    edit(root / "scenes/chikusei.json", divisor=2)
+    relist(root, "scenes/chikusei.json")
+    assert check()[1] == [f"scenes/chikusei.json is not the file that {run} recorded: {again(run)}."]
+
+
+def test_raw_file_of_a_job_is_compared(root, check, tmp_path):
+    raw, run = tmp_path / "cube.npy", f"{LKCA}/run.json"
+    raw.write_bytes(b"x")
+    write_record(root, f"{LKCA}/settings", [], run, reads={str(raw): [sha(raw)], str(tmp_path / "gone.npy"): ["00"]})
+    code, errors, notes = check()
+    assert (code, errors) == (0, []) and "gone.npy" in notes[-1]
+    raw.write_bytes(b"y")
+    assert len(check()[1]) == 1 and "cube.npy is not the file" in check()[1][0]

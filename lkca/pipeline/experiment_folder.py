@@ -1,0 +1,129 @@
+"""The files of an experiment that somebody else may have written: nothing outside of its folder is read."""
+
+import json
+import shlex
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel
+from rich.filesize import decimal
+from safetensors import SafetensorError, safe_open
+
+from lkca.core.paths import REPORT_FILE
+from lkca.pipeline.file_models import WeightsHeader
+from lkca.pipeline.phrases import MAX_LISTED_NAMES, describe_error, escape
+
+T = TypeVar("T", bound=BaseModel)
+MAX_BYTES = 2**26  # of a JSON or CSV file
+MAX_PATH = 400  # characters of a path in a command
+
+
+class ExperimentFolder:
+    """The folder of an experiment, and what is wrong with its files.
+
+    Args:
+        root: results/{experiment}, or a copy of it.
+
+    Attributes:
+        errors: Sentences about what is wrong, without duplicates.
+        notes: Sentences about what may be as it is, and about what could not be checked.
+        sizes: Path relative to `root` -> bytes, of the files that exist.
+        missing: Paths of files that do not exist.
+        damaged: Paths of files that could not be read.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.errors: list[str] = []
+        self.notes: list[str] = []
+        self.sizes: dict[str, int] = {}
+        self.missing: set[str] = set()
+        self.damaged: set[str] = set()
+        self.outputs: dict[str, str] = {}  # path of a job's record -> a file that the job writes
+
+    def add_error(self, problem: str, remedy: str) -> None:
+        """Add a sentence about what is wrong and what to do, once."""
+        sentence = f"{problem}: {remedy}."
+        if sentence not in self.errors:
+            self.errors.append(sentence)
+
+    def add_damage(self, path: str, problem: str) -> None:
+        """Add an error about a file that cannot be read."""
+        self.damaged.add(path)
+        self.add_error(f"{escape(path)} was damaged or edited ({problem})", self.restore_or_rerun([path]))
+
+    def rerun(self, paths: Iterable[str]) -> str:
+        """Return how files are made again; for the record of a job, how its outputs are."""
+        files = dict.fromkeys(self.outputs.get(path, path) for path in paths)
+        words = [shlex.quote(escape(self.root / path, MAX_PATH)) for path in files]
+        more = f" ... ({len(words)} files)" if len(words) > MAX_LISTED_NAMES else ""
+        pronoun = "them" if words[1:] else "it"
+        return f"run snakemake -R {' '.join(words[:MAX_LISTED_NAMES])}{more} to make {pronoun} again"
+
+    def restore_or_rerun(self, paths: Iterable[str]) -> str:
+        """Return how to get the files as they were."""
+        return f"restore the original, or {self.rerun(paths)}"
+
+    def exists(self, path: str) -> bool:
+        """Return whether a file exists and may be read: it must be inside of the folder, and not behind a link."""
+        if path in self.sizes or path in self.missing:
+            return path in self.sizes
+        parts = path.split("/")
+        if {"", ".", ".."} & {*parts}:
+            self.add_error(
+                f"{escape(path)!r} is no path inside of the experiment", self.restore_or_rerun([REPORT_FILE])
+            )
+            return False
+        try:
+            for i in range(1, len(parts) + 1):
+                status = self.root.joinpath(*parts[:i]).lstat()
+                if stat.S_ISLNK(status.st_mode):
+                    link = escape("/".join(parts[:i]))
+                    self.add_error(f"{link} is a link, and links are not followed", "replace it with its target")
+                    return False
+            if stat.S_ISREG(status.st_mode):
+                self.sizes[path] = status.st_size
+                return True
+            self.add_error(f"{escape(path)} is no regular file", self.restore_or_rerun([path]))
+        except (FileNotFoundError, NotADirectoryError):
+            self.missing.add(path)
+        except (OSError, ValueError) as error:
+            problem = f"{escape(path)} cannot be read ({describe_error(error)})"
+            self.add_error(problem, self.restore_or_rerun([path]))
+        return False
+
+    def read_text(self, path: str) -> str:
+        """Read a text file.
+
+        Raises:
+            OSError: If it cannot be read.
+            ValueError: If it is too large, or no UTF-8.
+        """
+        with (self.root / path).open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+        if len(data) > MAX_BYTES:
+            raise ValueError(f"it has more than {decimal(MAX_BYTES)}")
+        return data.decode("utf-8")
+
+    def read(self, path: str, kind: type[T]) -> T | None:
+        """Read a JSON file; None if it is missing, or damaged, which is then an error of the folder."""
+        if not self.exists(path):
+            return None
+        try:
+            return kind.model_validate(json.loads(self.read_text(path)))
+        except (OSError, ValueError, RecursionError) as error:
+            self.add_damage(path, describe_error(error))
+            return None
+
+    def read_weights_header(self, path: str) -> WeightsHeader | None:
+        """Read the metadata of weights, but no tensor; None as for `read`."""
+        if not self.exists(path):
+            return None
+        try:
+            with safe_open(self.root / path, "numpy") as file:
+                return WeightsHeader.model_validate(json.loads((file.metadata() or {}).get("lkca", "{}")))
+        except (OSError, SafetensorError, ValueError, RecursionError) as error:
+            self.add_damage(path, describe_error(error))
+            return None

@@ -1,0 +1,73 @@
+"""The parts of the files in results/ that `lkca check` reads; other fields are ignored."""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, model_validator
+
+from lkca.core.files import json_digest
+from lkca.core.paths import RunKey
+
+
+class FileModel(BaseModel):
+    """The base class: wrong types are errors, unknown fields are ignored."""
+
+    model_config = ConfigDict(strict=True)
+
+
+class ReportListing(FileModel):
+    """report.json: path relative to the experiment -> SHA-256 of every file that the report depends on."""
+
+    files: dict[str, str]
+
+
+class Manifest(FileModel):
+    """scenes/{scene}.json."""
+
+    cube: str | None
+    sha256: str
+
+
+class Split(FileModel):
+    """splits/{scene}_x{scale}.json."""
+
+    scene_sha256: str
+
+
+class OfRun(FileModel):
+    """A file in the folder of a run, such as spectrum.json, that names its run."""
+
+    scene: str
+    scale: int
+    model: str
+    seed: int
+
+    @property
+    def run(self) -> RunKey:
+        """The run that the file names."""
+        return RunKey(self.scene, self.scale, self.model, self.seed)
+
+
+class Scores(OfRun):
+    """scores.json."""
+
+    device: str
+    commit: str | None
+    versions: dict[str, str]
+    run_sha256: str
+    weights_sha256: str | None
+    history_sha256: str | None
+    image_sha256: str | None
+    digest: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_digest(cls, value: Any) -> Any:
+        if isinstance(value, dict) and "digest" in value and value["digest"] != json_digest(value):
+            raise ValueError("it was edited, its digest is that of other content")
+        return value
+
+
+class WeightsHeader(FileModel):
+    """The metadata of weights.safetensors."""
+
+    run_sha256: str
