@@ -45,7 +45,6 @@ PLUMBING = {
     *(f"lkca.core.files:{name}" for name in ("atomic_write", "sha256", "json_digest", "read_json", "write_json")),
     "lkca.data.sandbox",
     "lkca.models.registry",  # the class of the network is a root of its own
-    "lkca.data.settings",
     *(
         f"lkca.config.{name}"
         for name in (
