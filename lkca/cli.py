@@ -242,8 +242,6 @@ def _read_settings(path: Path, kind: type[T]) -> T:
     from lkca.core.files import read_json
 
     text = json.dumps(read_json(path))
-    if kind is str:  # a function that does not take its class yet
-        return text
     try:
         return kind.model_validate_json(text)  # in JSON, lists stand for tuples
     except ValidationError as error:

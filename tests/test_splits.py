@@ -86,6 +86,13 @@ def test_random_patches_are_as_many_as_those_of_the_grid(paper, scene, scale):
     assert paper_split(paper, scene, scale, sampling="random")[1] == parts  # the same each time
 
 
+def test_random_patches_may_touch_the_last_column():
+    """In a scene as wide as a patch there is only one column to choose."""
+    test = {"rows": 16, "columns": 16, "tile": [16, 16]}
+    parts = make_split(split_settings(sampling="random", test=test), [make_area(80, 16)], "x")
+    assert {column for _, column in parts.train + parts.validation} == {0}
+
+
 def test_test_images_may_be_strips(paper):
     test = make_split_settings(paper, "chikusei", 4).test.model_copy(update={"rows": 2048, "tile": [512, 2048]})
     for scale, whole in ((4, 441), (8, 93)):

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lkca.models.bicubic import Bicubic
-from lkca.models.layers import Conv3x3, ScaledUpsampler, subtract_mean_spectrum, counting_macs
+from lkca.models.layers import Conv3x3, ScaledUpsampler, counting_macs, subtract_mean_spectrum
 
 SQUEEZE = 16  # reduction of the channel attention: 3 * 128 -> 24 meets the printed sizes
 MIXING_GROUPS = 4  # of the 1x1 convolution behind it

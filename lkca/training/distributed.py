@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, distributed
 
 from lkca.core.environment import die_with_parent
-from lkca.errors import LkcaError
+from lkca.errors import ResourceError
 
 
 class TrainingFiles(NamedTuple):
@@ -72,10 +72,11 @@ def launch_distributed(gpus: int, files: TrainingFiles, adopted: Sequence[str]) 
     """Start `lkca train` with these files once for each GPU, by torchrun. The processes train one network together.
 
     Raises:
-        LkcaError: If a process fails; it has printed its error by then.
+        ResourceError: If a process fails; it has printed its error by then.
     """
     launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node", str(gpus), "-m", "--", "lkca", "train"]
     options = [word for name, file in files._asdict().items() if file for word in (f"--{name}", str(file))]
     command = [sys.executable, "-m", *launcher, *options, "--adopted", *adopted, "--gpus", str(gpus)]
     if subprocess.run(command, preexec_fn=die_with_parent).returncode:
-        raise LkcaError(f"{files.run}: training on {gpus} GPUs has failed: see the error above.")
+        # The launcher's exit code does not tell whether a process was killed, which a retry may cure, or why it failed.
+        raise ResourceError(f"{files.run}: training on {gpus} GPUs has failed: see the error above.")
