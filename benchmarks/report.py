@@ -1,13 +1,11 @@
-"""Tables, figures, claims and report of the full experiment from finished runs: seconds, memory and the page's size.
+"""Time, memory and page size of all tables, figures, claims and the report of the full experiment.
 
-Every run of config.yaml with three seeds is made up, with files of full size: scores of four, eight and three test
-images, histories of 300 epochs, pictures of 512 x 512, 256 x 256 and 224 x 224 pixels. Snakemake then makes all that
-follows from them, on two cores. The numbers are print's with some chance added: what the report says of them says
-nothing.
+Every run of config.yaml with three seeds is fake, but its files have full size: scores of three to eight test images,
+histories of 300 epochs, images of 512 x 512, 256 x 256 and 224 x 224 pixels. Snakemake makes everything that follows
+from them, on two cores. The scores are the printed numbers with some noise, so the report itself has no meaning.
 """
 
 import argparse
-import csv
 import json
 import os
 import subprocess
@@ -16,86 +14,79 @@ import tempfile
 from contextlib import chdir
 from pathlib import Path
 from time import perf_counter, sleep
-from typing import Any
 
 import numpy as np
 import yaml
 from networks import ending, facts_of, file_name, ready, write
-from rehearsal import memory
+from rehearsal import resident_memory
 
 from lkca.config.load import deep_merge, parse_config
 from lkca.config.schema import Experiment
-from lkca.core.files import json_digest, read_json, sha256, write_json
+from lkca.core.files import json_digest, read_csv, read_json, sha256, write_csv, write_json
 from lkca.errors import LkcaError
 from lkca.pipeline.results import Results
 from tests import fake_results
 
 REPOSITORY = Path(__file__).parents[1]
 CORES, SEEDS, EPOCHS = 2, [3000, 3001, 3002], 300
-SECONDS, MEMORY, PAGE = 60, 2 * 10**9, 25 * 10**6  # limits
-RULES = ["table", "figure", "claims", "report", "all"]  # the rest is finished
+STEPS_PER_EPOCH = 800
+LIMITS = {"seconds": 60, "peak_GB": 2, "page_MB": 25}
+RULES = ["table", "figure", "claims", "report", "all"]  # the results of all other rules are fake
 
 
-def make_up(root: Path, e: Experiment) -> int:
-    """Write all that the rules read. Returns the number of runs."""
-    with (REPOSITORY / "lkca/paper/paper_tables.csv").open(encoding="utf-8", newline="") as file:
-        printed = {
-            (line["scene"], int(line["scale"]), e.tables[line["table"]].rows[line["row"]]): line
-            for line in csv.DictReader(file)
-        }
-    pictures: dict[tuple[str, int, str], Path] = {}
+def write_runs(root: Path, experiment: Experiment) -> int:
+    """Write all files that the rules read. Returns the number of runs."""
+    printed = {
+        (line["scene"], int(line["scale"]), experiment.tables[line["table"]].rows[line["row"]]): line
+        for line in read_csv(REPOSITORY / "lkca/paper/paper_tables.csv")
+    }
+    images: dict[tuple[str, int, str], Path] = {}
     sizes: dict[tuple[str, int], dict[str, dict[str, int]]] = {}
-    for scene in e.scenes:
+    for scene in experiment.scenes:
         fake_results.write_scene(root, scene)
-    for scene, scale, model, seed in e.runs():
+    for scene, scale, model, seed in experiment.runs():
         fake_results.write_split(root, scene, scale)
-        names = (model, model.removesuffix("_lr"), "lkca")  # the last for the teacher
-        like = next(printed[scene, scale, name] for name in names if (scene, scale, name) in printed)
+        names = (model, model.removesuffix("_lr"), "lkca")  # the last one for the teacher
+        row = next(printed[scene, scale, name] for name in names if (scene, scale, name) in printed)
         rng = np.random.default_rng([seed, scale, *scene.encode(), *model.encode()])
-        trained = e.models[model].train is not None
-        test = e.scenes[scene].test
-        count = test.rows * test.columns // (test.tile_shape()[0] * test.tile_shape()[1])
+        trained = experiment.models[model].train is not None
+        test = experiment.scenes[scene].test
+        side, _ = test.tile_shape()
+        num_images = test.rows * test.columns // (side * side)
         scores = {
-            name: (float(like[name] or fake_results.SCORES[name]) * (1 + rng.normal(0, 1e-3, count) * trained)).tolist()
-            for name in fake_results.SCORES
+            name: (float(row.get(name) or default) * (1 + rng.normal(0, 1e-3, num_images) * trained)).tolist()
+            for name, default in fake_results.SCORES.items()
         }
-        size = {"params": int(1e6 * float(like["Param_M"] or 0)), "macs": int(1e9 * float(like["MACs_G"] or 0))}
+        size = {"params": int(1e6 * float(row["Param_M"] or 0)), "macs": int(1e9 * float(row["MACs_G"] or 0))}
         sizes.setdefault((scene, scale), {})[model] = size
-        path = fake_results.write_run(
-            root,
-            model,
-            scene=scene,
-            scale=scale,
-            seed=seed,
-            steps=EPOCHS * 800 * trained,
-            **size,
-            **scores,
-        )
-        picture = path.with_name("image.npz")
-        if (scene, scale, model) not in pictures:
-            paint(picture, test.tile_shape()[0], e.scenes[scene].bands, rng)
-            pictures[scene, scale, model] = picture
-        else:  # other seeds' pictures are in no figure
-            picture.unlink()
-            os.link(pictures[scene, scale, model], picture)
+        key = {"scene": scene, "scale": scale, "seed": seed, "steps": EPOCHS * STEPS_PER_EPOCH * trained}
+        path = fake_results.write_run(root, model, **key, **size, **scores)
+        image = path.with_name("image.npz")
+        if (scene, scale, model) not in images:
+            write_image(image, side, experiment.scenes[scene].bands, rng)
+            images[scene, scale, model] = image
+        else:  # no figure shows the images of other seeds
+            image.unlink()
+            os.link(images[scene, scale, model], image)
+        content = read_json(path) | {"image_sha256": sha256(image)}
         if trained:
-            learn(path.with_name("history.csv"), rng)
-        whole = read_json(path) | {"image_sha256": sha256(picture)}
-        if trained:
-            whole["history_sha256"] = sha256(path.with_name("history.csv"))
-        path.write_text(json.dumps(whole | {"digest": json_digest(whole)}))
-    speed(root, e, sizes)
-    return len(e.runs())
+            write_history(path.with_name("history.csv"), rng)
+            content["history_sha256"] = sha256(path.with_name("history.csv"))
+        path.write_text(json.dumps(content | {"digest": json_digest(content)}))
+    write_efficiency(root, experiment, sizes)
+    return len(experiment.runs())
 
 
-def speed(root: Path, e: Experiment, sizes: dict[tuple[str, int], dict[str, dict[str, int]]]) -> None:
-    """Latencies that go with the root of the MACs, of a CPU and a GPU."""
+def write_efficiency(
+    root: Path, experiment: Experiment, sizes: dict[tuple[str, int], dict[str, dict[str, int]]]
+) -> None:
+    """Write latencies of a CPU and a GPU, proportional to the square root of the MACs."""
     for (scene, scale), models in sizes.items():
         costs = {model: 1e-6 * size["macs"] ** 0.5 for model, size in models.items()}
         measured = [
             {
                 "device": device,
-                "name": f"made-up {device}",
+                "name": f"fake {device}",
                 "threads": 2,
                 "models": {
                     model: {
@@ -113,12 +104,12 @@ def speed(root: Path, e: Experiment, sizes: dict[tuple[str, int], dict[str, dict
             }
             for device, factor in (("cpu", 1), ("cuda", 50))
         ]
-        facts = {"scene": scene, "scale": scale, "bands": e.scenes[scene].bands, "lr_side": 16, "commit": None}
+        facts = {"scene": scene, "scale": scale, "bands": experiment.scenes[scene].bands, "lr_side": 16, "commit": None}
         write_json(root / f"efficiency/{scene}_x{scale}.json", {**facts, "measured": measured, "versions": {}})
 
 
-def paint(path: Path, side: int, bands: int, rng: np.random.Generator) -> None:
-    """A picture as rough as landscapes are, and a reconstruction that misses its finest detail."""
+def write_image(path: Path, side: int, bands: int, rng: np.random.Generator) -> None:
+    """Write an image with the spectrum of landscapes, 1 / f, and a reconstruction without its finest detail."""
     frequency = np.hypot(*np.meshgrid(np.fft.fftfreq(side), np.fft.rfftfreq(side), indexing="ij"))
     noise = np.fft.rfft2(rng.normal(size=(3, side, side)) + 3 * rng.normal(size=(side, side))) / np.maximum(
         frequency, 1 / side
@@ -128,54 +119,53 @@ def paint(path: Path, side: int, bands: int, rng: np.random.Generator) -> None:
     grid = (2 * np.arange(12) + 1) * side // 24
     spectra = np.float32(hr.mean(-1)[grid[:, None], grid] * np.linspace(1, 0.5, bands)[:, None, None])
     error = np.abs(sr - hr).mean(-1)
-    spots = {"rows": grid, "columns": grid, "spectra_hr": spectra, "spectra_sr": spectra + rng.normal(0, 0.01)}
-    np.savez(path, hr=hr, sr=sr, error=error, **spots)
+    spectra_arrays = {"rows": grid, "columns": grid, "spectra_hr": spectra, "spectra_sr": spectra + rng.normal(0, 0.01)}
+    np.savez(path, hr=hr, sr=sr, error=error, **spectra_arrays)
 
 
-def learn(path: Path, rng: np.random.Generator) -> None:
-    """A history of all epochs."""
-    lines = list(csv.DictReader(path.open(newline="")))
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, lines[0])
-        writer.writeheader()
-        for epoch in range(1, EPOCHS + 1):
-            loss = 0.01 + 0.1 / epoch + rng.normal(0, 1e-4)
-            seen = {"epoch": epoch, "steps": epoch * 800, "loss": loss, "loss_h": loss, "seconds": epoch * 60.0}
-            writer.writerow(lines[0] | seen | {"val_l1": loss, "val_mpsnr": 40 - 100 * loss})
+def write_history(path: Path, rng: np.random.Generator) -> None:
+    """Replace the history of a fake run by one of all epochs."""
+    columns = read_csv(path)[0]
+    lines = []
+    for epoch in range(1, EPOCHS + 1):
+        loss = 0.01 + 0.1 / epoch + rng.normal(0, 1e-4)
+        line = {"epoch": epoch, "steps": epoch * STEPS_PER_EPOCH, "loss": loss, "loss_h": loss, "seconds": epoch * 60.0}
+        lines.append(columns | line | {"val_l1": loss, "val_mpsnr": 40 - 100 * loss})
+    write_csv(path, columns, lines)
 
 
-def record(results: Results) -> None:
-    """Write the records of the jobs whose results are made up."""
+def write_records(results: Results) -> None:
+    """Write the records of the jobs whose results are fake."""
     for job in results.jobs.all:
         if job.step not in RULES:
             results.write_record(job, job.code(), [])
 
 
-def measure(work: Path) -> dict[str, Any]:
-    """Let Snakemake make the report, and watch it."""
+def build_report(work: Path) -> dict[str, str]:
+    """Let Snakemake build the report. Returns its duration, peak memory and the size of the page."""
     command = [sys.executable, "-m", "snakemake", "--cores", str(CORES), "--configfile", "config.yaml", "seeds.yaml"]
     command += ["--quiet", "all", "--allowed-rules", *RULES]
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # where its jobs find this Python
-    began, peak = perf_counter(), 0
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # the jobs use this Python
+    start, peak = perf_counter(), 0
     process = subprocess.Popen(command, cwd=work, env=os.environ | {"PATH": path}, stdout=subprocess.DEVNULL)
     try:
         while process.poll() is None:
-            peak = max(peak, memory(process.pid))
+            peak = max(peak, resident_memory(process.pid))
             sleep(0.1)
     finally:
         process.terminate()
-    seconds = perf_counter() - began
+    seconds = perf_counter() - start
     if process.returncode:
-        raise LkcaError(f"snakemake ended with code {process.returncode}: its words stand above.")
+        raise LkcaError(f"snakemake ended with exit code {process.returncode}: see its messages above.")
     page = work / "results/paper/report.html"
     return {"seconds": f"{seconds:.1f}", "peak_GB": f"{peak / 1e9:.3f}", "page_MB": f"{page.stat().st_size / 1e6:.2f}"}
 
 
 def main() -> None:
-    """Make runs up, build the report, print and write what it took."""
+    """Write fake runs, build the report, print and write what it took."""
     parser = argparse.ArgumentParser(description="Time the report of the full experiment.")
     parser.add_argument("--out", type=Path, default=REPOSITORY / "benchmarks", help="folder of the CSV")
-    parser.add_argument("--keep", type=Path, help="a folder for the made-up experiment, to look at it")
+    parser.add_argument("--keep", type=Path, help="folder for the fake experiment; by default it is deleted")
     options = parser.parse_args()
     ready("report", "cpu")
     with ending("report"), tempfile.TemporaryDirectory(prefix="report-") as temporary:
@@ -185,22 +175,18 @@ def main() -> None:
             (work / name).symlink_to(REPOSITORY / name)
         (work / "seeds.yaml").write_text(yaml.safe_dump({"seeds": SEEDS}))
         config = yaml.safe_load((work / "config.yaml").read_text())
-        e = parse_config(deep_merge(config, {"seeds": SEEDS}))
-        runs = make_up(work / "results/paper", e)
+        experiment = parse_config(deep_merge(config, {"seeds": SEEDS}))
+        num_runs = write_runs(work / "results/paper", experiment)
         with chdir(work):
-            record(Results(e))
-        print(f"{runs} runs made up; building the report on {CORES} cores", flush=True)
-        found = measure(work)
-        for what, limit, unit in (
-            ("seconds", SECONDS, "s"),
-            ("peak_GB", MEMORY / 1e9, "GB"),
-            ("page_MB", PAGE / 1e6, "MB"),
-        ):
-            holds = "holds" if float(found[what]) <= limit else "DOES NOT HOLD"
-            print(f"{what.partition('_')[0]}: {found[what]} {unit}, limit {limit:g}: {holds}")
+            write_records(Results(experiment))
+        print(f"{num_runs} fake runs written; building the report on {CORES} cores", flush=True)
+        usage = build_report(work)
+        for name, limit in LIMITS.items():
+            verdict = "holds" if float(usage[name]) <= limit else "DOES NOT HOLD"
+            print(f"{name}: {usage[name]}, limit {limit}: {verdict}")
         facts = facts_of("cpu")
         path = options.out / f"report_{file_name(facts['device'])}.csv"
-        write(path, [{"runs": runs, **found, "cores": CORES, **facts}])
+        write(path, [{"runs": num_runs, **usage, "cores": CORES, **facts}])
         print(path)
 
 

@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from lkca.core.files import read_csv
 from lkca.report.figures.data import MAX_GAP_DB, FigureData, find_outliers
 from lkca.report.figures.layout import Page, key_height, method_handles, padded, set_ylabel
 from lkca.report.figures.style import PAGE_WIDTH, method_style
@@ -55,9 +55,10 @@ def draw_curves(data: FigureData) -> Figure:
 
 
 def _read_curve(history: Path, best_epoch: int) -> Curve:
-    epochs = pd.read_csv(history)
-    (best,) = np.flatnonzero(epochs["epoch"] == best_epoch)
-    return Curve(epochs["steps"].to_numpy(float), epochs["val_mpsnr"].to_numpy(float), int(best))
+    epochs = read_csv(history)
+    steps, psnr = (np.array([float(epoch[name]) for epoch in epochs]) for name in ("steps", "val_mpsnr"))
+    best = [int(epoch["epoch"]) for epoch in epochs].index(best_epoch)
+    return Curve(steps, psnr, best)
 
 
 def _psnr_limits(curves: list[Curve]) -> tuple[float, float]:
