@@ -8,7 +8,8 @@ class LkcaError(ValueError):
     """An error that `lkca` prints without a traceback.
 
     Attributes:
-        exit_code: Of the command. 2: the same call fails again; 75: a later call may succeed (EX_TEMPFAIL of sysexits.h).
+        exit_code: Exit code of the command. 2: the same call fails again; 75: a later call may succeed (EX_TEMPFAIL of
+            sysexits.h).
     """
 
     exit_code = 2

@@ -45,15 +45,13 @@ def test_complete_download_is_verified_and_recorded(tmp_path, capsys):
     assert server.requests[0][2]["Accept-Encoding"] == "identity"
 
 
-@pytest.mark.parametrize("at", [0, 1, 511, 512, 513, 9_999, 10_000, 150_000, 299_999])
-def test_interrupted_download_resumes_at_its_offset(tmp_path, at):
-    with Server({"x.bin": DATA}, {"x.bin": [f"cut {at}", "fine"]}) as server:
+@pytest.mark.parametrize("offset", [0, 1, 511, 512, 513, 9_999, 10_000, 150_000, 299_999])
+def test_interrupted_download_resumes_at_its_offset(tmp_path, offset):
+    with Server({"x.bin": DATA}, {"x.bin": [f"cut {offset}", "fine"]}) as server:
         assert_downloads(tmp_path, server.url("x.bin"))
-    assert server.ranges() == [
-        None,
-        f"bytes={at}-" if at >= 512 else None,
-    ]  # the first 512 bytes are kept only after a check
-    if at >= 512:
+    kept = offset >= 512  # the first 512 bytes are kept only after a check
+    assert server.ranges() == [None, f"bytes={offset}-" if kept else None]
+    if kept:
         assert server.requests[1][2]["If-Range"].startswith('"')
 
 
@@ -92,16 +90,15 @@ def test_file_that_changed_on_the_server_is_downloaded_anew(tmp_path, validators
         server.files["x.bin"] = DATA
         assert_downloads(tmp_path, server.url("x.bin"))
     assert server.ranges()[4] == "bytes=100000-"
-    assert server.requests[4][2]["If-Range"].startswith(
-        '"' if validators == "etag" else "Mon, "
-    )  # weak ETags are not allowed there
+    strong = '"' if validators == "etag" else "Mon, "  # If-Range must not contain a weak ETag
+    assert server.requests[4][2]["If-Range"].startswith(strong)
 
 
-@pytest.mark.parametrize("known, asked", [({}, None), ({"sha256": SHA256}, "bytes=100000-")])
-def test_resume_needs_a_validator_or_a_known_hash(tmp_path, known, asked):
+@pytest.mark.parametrize("known, requested", [({}, None), ({"sha256": SHA256}, "bytes=100000-")])
+def test_resume_needs_a_validator_or_a_known_hash(tmp_path, known, requested):
     with Server({"x.bin": DATA}, {"x.bin": ["cut 100000", "fine"]}, validators="none") as server:
         assert_downloads(tmp_path, server.url("x.bin"), **known)
-    assert server.ranges() == [None, asked]
+    assert server.ranges() == [None, requested]
 
 
 def test_parts_of_two_files_are_detected_by_the_hash(tmp_path):
@@ -319,6 +316,15 @@ def test_failed_write_keeps_the_bytes_before(tmp_path):
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         assert_downloads(tmp_path, server.url("x.bin"))
     assert server.ranges() == [None, "bytes=123456-"]
+
+
+def test_data_are_on_the_disk_before_the_rename(tmp_path, monkeypatch):
+    calls, replace = [], os.replace
+    monkeypatch.setattr(os, "fsync", lambda descriptor: calls.append(os.fstat(descriptor).st_size))
+    monkeypatch.setattr(os, "replace", lambda *paths: (calls.append(Path(paths[1]).name), replace(*paths)))
+    with Server({"x.bin": DATA}) as server:
+        assert_downloads(tmp_path, server.url("x.bin"))
+    assert calls[:2] == [len(DATA), "x.bin"]
 
 
 def start_download(url):
