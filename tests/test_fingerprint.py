@@ -13,7 +13,7 @@ import fake_results
 import pytest
 
 from lkca.core import fingerprint
-from lkca.core.fingerprint import PLUMBING, REGISTRIES, STEPS, Package, of_step
+from lkca.core.fingerprint import PLUMBING, REGISTRIES, STEPS, Package, step_code
 from lkca.models.registry import MODELS, class_path
 from tests.conftest import REPOSITORY
 from tests.trees import dump
@@ -220,7 +220,7 @@ def test_names_in_the_lists_exist():
         name, _, definition = key.partition(":")
         module = package.module(name)
         assert module is not None and (not definition or definition in module.bindings), key
-    assert len({of_step("train", [class_path(arch)]).digest for arch in MODELS}) == len(MODELS)
+    assert len({step_code("train", [class_path(arch)]).digest for arch in MODELS}) == len(MODELS)
 
 
 @pytest.fixture
@@ -321,14 +321,15 @@ def test_what_was_found_is_kept_for_the_same_files_only(tmp_path):
     shutil.copytree(REPOSITORY / "lkca", tmp_path / "lkca", ignore=shutil.ignore_patterns("__pycache__"))
     kept = tmp_path / ".snakemake/lkca/code.json"
     kept.parent.mkdir(parents=True)
-    program = "from lkca.core.fingerprint import of_step, package; print(of_step('split').digest, package.cache_info().misses)"
+    program = "from lkca.core.fingerprint import step_code, package; "
+    program += "print(step_code('split').digest, package.cache_info().misses)"
 
     def found() -> list[str]:
         done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
         return done.stdout.split()
 
     first = found()[0]
-    assert first == of_step("split").digest and found() == [first, "0"]
+    assert first == step_code("split").digest and found() == [first, "0"]
     for text in ("", "{", "[]", '{"sources": 1}', kept.read_text().replace('"split"', '"splits"')):
         kept.write_text(text)
         assert found() == [first, "1"]

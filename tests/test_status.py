@@ -13,7 +13,7 @@ from lkca.config import load
 from lkca.config.settings import RunSettings
 from lkca.core import gpus
 from lkca.core.files import sha256, write_json
-from lkca.core.fingerprint import of_step
+from lkca.core.fingerprint import step_code
 from lkca.core.locks import exclusive_lock
 from lkca.core.paths import HISTORY_FILE, RUN_FILE, WEIGHTS_FILE, RunGroup, RunKey
 from lkca.models.registry import class_path
@@ -72,7 +72,7 @@ def write_training(e, run, steps=226_800, seconds=7200.0, **changes):
 
 
 def write_state(path, digest, name="state-0.safetensors", epoch=2, step=378, seconds=60.0, arch="lkca"):
-    made_from = {"run_sha256": digest, "code": of_step("train", [class_path(arch)]).digest}
+    made_from = {"run_sha256": digest, "code": step_code("train", [class_path(arch)]).digest}
     progress = {"steps_per_epoch": 756, "epoch": epoch, "step": step, "seconds": seconds}
     save_file({"a": np.zeros(1)}, path.with_name(name), made_from | {"progress": json.dumps(progress)})
 
@@ -124,7 +124,7 @@ def test_state_file_of_a_training_is_read(paper, monkeypatch, tmp_path):
     net = torch.nn.Linear(2, 2)
     progress = TrainingProgress(756, 300, epoch=3, step=10, seconds=120.0)
     files = TrainingFiles(path, path, path, None, path.with_name("weights.safetensors"), path.with_name("history.csv"))
-    codes = [of_step("train", [class_path("lkca")]).digest]
+    codes = [step_code("train", [class_path("lkca")]).digest]
     TrainingState(files, codes, net, torch.optim.Adam(net.parameters()), progress).save()
     training = by_group(paper, tmp_path)["chikusei", 4, "lkca"]
     assert (training.state, training.steps_done, round(training.seconds_spent)) == ("interrupted", 3 * 756 + 10, 120)

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from lkca.core.fingerprint import Code, of_step
+from lkca.core.fingerprint import Code, step_code
 from lkca.models.registry import class_path
 
 ORDERED_MAPS = {"rows", "scenes"}  # settings whose order a reader sees; the order of all other maps has no meaning
@@ -58,7 +58,7 @@ class Job:
 
     def code(self) -> Code:
         """Return the code that decides its result."""
-        return of_step(self.step, map(class_path, self.archs))
+        return step_code(self.step, map(class_path, self.archs))
 
 
 def _canonical(value: Any, key: str = "") -> Any:

@@ -1,27 +1,29 @@
-"""What a step computes with: a digest of its code that changes when the numbers may change, and not otherwise.
+"""Digests of the code of each step: a digest changes if the numbers may change, and not otherwise.
 
 A step is a function of lkca. Its digest covers that function and every function, class and constant of lkca that it
-reaches, found by the names in the code. The digest identifies a definition by its content, not by its name or place,
-and the syntax tree is written out in a form of our own, which is the same under every Python from 3.11 on.
+reaches, found by the names in the code. The digest identifies a definition by its content, not by its name or place.
+The syntax tree is written in a normal form that is the same under every Python from 3.11 on.
 
-What does not count: comments, docstrings, annotations (but for those of the fields of a class, which pydantic obeys),
-formatting, the order and the place of definitions, names of local variables, functions, classes and constants, and the
-texts of messages: what is raised, printed or given to an exception. What the digest cannot see: docs/howto/reruns.md.
+Not covered: comments, docstrings, annotations (except those of the fields of a class, which pydantic uses), formatting,
+the order and the place of definitions, names of local variables, functions, classes and constants, and the texts of
+messages: what is raised, printed or given to an exception. What the digest cannot see: docs/howto/reruns.md.
 
-Needs the standard library only.
+This module needs the standard library only.
 """
 
 import ast
 import builtins
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-# Each step of the workflow, and the function that does it.
+from lkca.core.paths import CODE_CACHE
+
+# Each step of the workflow -> the function that does it.
 STEPS = {
     "fetch": "lkca.data.scenes:fetch_files",
     "scene": "lkca.data.scenes:scene",
@@ -37,8 +39,8 @@ STEPS = {
     "claims": "lkca.paper.claims.check:check_claims",
     "report": "lkca.report.page:write_report",
 }
-# Code that moves values about and computes none of them: what it decides is in the settings, which are compared
-# themselves, or it must not matter for the result, which tests make sure of (resuming, GPUs, the sandbox).
+# Code that only moves values. What it decides is in the settings, which are compared themselves; or it must not matter
+# for the result, which is tested (resuming, GPUs, the sandbox).
 PLUMBING = {
     "lkca.errors",
     *(f"lkca.core.{name}" for name in ("fingerprint", "gpus", "locks", "paths")),
@@ -63,25 +65,35 @@ PLUMBING = {
     ),
     *(f"lkca.training.{name}" for name in ("checkpoint", "divergence", "progress", "resume")),
 }
-# Tables of which a step uses one entry at most, which is among its settings or its roots.
+# Tables of which a step uses at most one entry, which is among its settings.
 REGISTRIES = {"lkca.data.catalog:CUBES"}
 
 PACKAGE = Path(__file__).parents[1]
-KEPT = Path(".snakemake/lkca/code.json")  # what was found, in the folder of the workflow
-SKIPPED = {"annotation", "returns", "type_comment", "type_params", "type_ignores", "ctx", "kind"}  # fields of nodes
+SKIPPED = {
+    "annotation",
+    "returns",
+    "type_comment",
+    "type_params",
+    "type_ignores",
+    "ctx",
+    "kind",
+}  # fields of syntax nodes
 COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
-LOGGERS = {"console", "log", "logger", "logging", "warnings"}  # what messages are given to ...
-TELLING = {"print", "warn", "debug", "info", "warning", "error", "exception", "critical"}  # ... by these methods
-Imports = dict[str, list[tuple[str, str | None]]]  # name -> module and name in it; several, where branches import
+DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
+Comprehension = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
+LOGGERS = {"console", "log", "logger", "logging", "warnings"}  # objects that take messages ...
+LOG_METHODS = {"print", "warn", "debug", "info", "warning", "error", "exception", "critical"}  # ... and their methods
+Imports = dict[str, list[tuple[str, str | None]]]  # name -> module and name in it; several if branches import
 
 
 class Code(NamedTuple):
     """The code of a step.
 
     Args:
-        digest: Of all of it, 64 hexadecimal digits.
-        modules: Module -> a digest of what the step reaches in it, 12 digits; it says where two codes differ.
+        digest: Digest of the whole, 64 hexadecimal digits.
+        modules: Module -> digest of what the step reaches in it, 12 digits; it tells where two codes differ.
     """
 
     digest: str
@@ -89,7 +101,7 @@ class Code(NamedTuple):
 
 
 class Reference(NamedTuple):
-    """A definition of lkca that another one uses: `module:name`, or `module` for all of a module."""
+    """A use of a definition of lkca: `module:name`, or `module` for a whole module."""
 
     key: str
 
@@ -97,30 +109,30 @@ class Reference(NamedTuple):
 Token = str | Reference
 
 
-def of_step(step: str, networks: Iterable[str] = ()) -> Code:
-    """Return the code of a step that uses these networks.
+def step_code(step: str, networks: Iterable[str] = ()) -> Code:
+    """Return the code of a step.
 
     Args:
         step: A key of STEPS.
-        networks: Their classes, as `lkca.models.registry.class_path` gives them.
+        networks: The classes of the networks that it uses, as `lkca.models.registry.class_path` gives them.
 
     Raises:
         KeyError: If there is no such step.
     """
-    return _of_step(step, tuple(sorted({*networks})))
+    return _step_code(step, tuple(sorted({*networks})))
 
 
 @cache
-def _of_step(step: str, networks: tuple[str, ...]) -> Code:
-    known, key = _known(), " ".join([step, *networks])
+def _step_code(step: str, networks: tuple[str, ...]) -> Code:
+    known, key = _cached_codes(), " ".join([step, *networks])
     if key not in known:
         known[key] = package().code(STEPS[step], *networks)
-        _keep(known)
+        _write_cache(known)
     return known[key]
 
 
 def sources() -> str:
-    """A digest of the files of lkca as they are now, byte by byte."""
+    """Return a digest of the bytes of all files of lkca as they are now."""
     hashed = hashlib.sha256()
     for path in sorted(PACKAGE.rglob("*.py")):
         content = path.read_bytes()
@@ -129,43 +141,43 @@ def sources() -> str:
 
 
 @cache
-def _known() -> dict[str, Code]:
-    """What another process has found of the same files, and left for the jobs of its workflow."""
+def _cached_codes() -> dict[str, Code]:
+    """Return the digests that another process of the workflow has computed for the same files."""
     try:
-        kept = json.loads(KEPT.read_text(encoding="utf-8"))
-        if kept["sources"] == _sources_at_first():
-            return {key: Code(str(digest), dict(modules)) for key, (digest, modules) in kept["codes"].items()}
-    except (OSError, ValueError, TypeError, KeyError):  # it can always be made again
+        cache = json.loads(CODE_CACHE.read_text(encoding="utf-8"))
+        if cache["sources"] == _first_source_hash():
+            return {key: Code(str(digest), dict(modules)) for key, (digest, modules) in cache["codes"].items()}
+    except (OSError, ValueError, TypeError, KeyError):  # a missing or damaged cache is computed again
         pass
     return {}
 
 
 @cache
-def _sources_at_first() -> str:
+def _first_source_hash() -> str:
     return sources()
 
 
-def _keep(known: dict[str, Code]) -> None:
+def _write_cache(known: dict[str, Code]) -> None:
     from lkca.core.files import write_json
 
-    if KEPT.parent.is_dir() and sources() == _sources_at_first():
-        with suppress(ValueError):  # a disk that is full or must not be written
-            write_json(KEPT, {"sources": _sources_at_first(), "codes": known})
+    if CODE_CACHE.parent.is_dir() and sources() == _first_source_hash():
+        with suppress(ValueError):  # the disk is full or read-only
+            write_json(CODE_CACHE, {"sources": _first_source_hash(), "codes": known})
 
 
 @cache
 def package() -> "Package":
-    """The code of lkca as it is now."""
+    """Return the code of lkca as it is now."""
     return Package(PACKAGE)
 
 
 class Package:
-    """The source of a package, by its definitions.
+    """The definitions of a package.
 
     Args:
-        folder: Where it lies; the name of the folder is that of the package.
-        sources: Its modules' syntax trees by name, instead of those that lie there.
-        plumbing, registries: What is not followed: modules, or `module:name`.
+        folder: The folder of the package, which has its name.
+        sources: Name of a module -> its syntax tree, instead of the files in the folder.
+        plumbing, registries: Modules, or `module:name`, that are not followed.
     """
 
     def __init__(
@@ -183,15 +195,15 @@ class Package:
         self.digests: dict[str, str] = {}
 
     def code(self, *roots: str) -> Code:
-        """The code that these definitions, `module:name`, reach.
+        """Return the code that these definitions, `module:name`, reach.
 
-        They are numbered as they are found, and a definition names the others by their numbers.
+        Definitions are numbered in the order in which they are reached, and refer to each other by these numbers.
         """
         number = {key: i for i, key in enumerate(self.reachable(*roots))}
-        lines = [[self._own_digest(key), *(number[ref] for ref in self.references(key))] for key in number]
+        lines = [[self._definition_digest(key), *(number[ref] for ref in self.references(key))] for key in number]
         modules: dict[str, list[str]] = {}
         for key in number:
-            modules.setdefault(key.partition(":")[0], []).append(self._own_digest(key))
+            modules.setdefault(key.partition(":")[0], []).append(self._definition_digest(key))
         parts = {name: _hash(sorted(digests))[:12] for name, digests in sorted(modules.items())}
         return Code(_hash(lines), parts)
 
@@ -199,22 +211,22 @@ class Package:
         """Return the definitions that these reach, and the classes of their parameters, in the order of discovery."""
         reached = dict.fromkeys((*roots, *(key for root in roots for key in self._parameter_classes(root))))
         waiting = [*reached]
-        for key in waiting:  # which grows meanwhile
+        for key in waiting:  # the list grows in the loop
             new = [ref for ref in dict.fromkeys(self.references(key)) if ref not in reached]
             reached |= dict.fromkeys(new)
             waiting += new
         return [*reached]
 
     def references(self, key: str) -> list[str]:
-        """The definitions that a definition uses, as often and in the order in which it does."""
-        return [token.key for token in self._tokens(key) if isinstance(token, Reference)]
+        """Return the definitions that a definition uses, in order and with repetitions."""
+        return [token.key for token in self._normal_form(key) if isinstance(token, Reference)]
 
     def _parameter_classes(self, key: str) -> list[str]:
         """Return the definitions of the package that annotate a function's parameters: it may call their methods."""
         name, _, definition = key.partition(":")
         module = self.module(name)
         statement = module.bindings.get(definition, [None])[0] if module else None
-        if not isinstance(statement, FUNCTIONS):
+        if module is None or not isinstance(statement, FUNCTIONS):
             return []
         arguments = (*statement.args.posonlyargs, *statement.args.args, *statement.args.kwonlyargs)
         annotations = [node for arg in arguments if arg.annotation for node in ast.walk(arg.annotation)]
@@ -223,17 +235,17 @@ class Package:
         tokens = [token for name in known for token in self.reference(module.name, name)]
         return [token.key for token in tokens if isinstance(token, Reference)]
 
-    def _own_digest(self, key: str) -> str:
-        """A digest of a definition without what it uses."""
+    def _definition_digest(self, key: str) -> str:
+        """Return the digest of a definition without those that it uses."""
         if key not in self.digests:
-            self.digests[key] = _hash([token if isinstance(token, str) else None for token in self._tokens(key)])
+            self.digests[key] = _hash([token if isinstance(token, str) else None for token in self._normal_form(key)])
         return self.digests[key]
 
     def module(self, name: str) -> "Module | None":
-        """A module of this package; None if it has none of that name."""
+        """Return a module of this package; None if there is no module of that name."""
         if name not in self.modules:
             tree = self.sources.get(name) if self.sources is not None else self._parse(name)
-            self.modules[name] = tree and Module(name, tree)
+            self.modules[name] = Module(name, tree) if tree else None
         return self.modules[name]
 
     def _parse(self, name: str) -> ast.Module | None:
@@ -243,8 +255,8 @@ class Package:
         file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
         return ast.parse(file.read_bytes()) if file.is_file() else None
 
-    def _tokens(self, key: str) -> list[Token]:
-        """A definition in normal form, with references for what it uses."""
+    def _normal_form(self, key: str) -> list[Token]:
+        """Return a definition in normal form, with references to those that it uses."""
         if key in self.tokens:
             return self.tokens[key]
         name, _, definition = key.partition(":")
@@ -254,8 +266,8 @@ class Package:
         tokens: list[Token] = []
         if definition:
             parents = [self.module(".".join(name.split(".")[:i])) for i in range(name.count(".") + 1)]
-            for owner in (module, *filter(None, parents)):  # whose code ran before
-                for statement in (*(module.bindings[definition] if owner is module else ()), *owner.loose):
+            for owner in (module, *filter(None, parents)):  # the code at their top level has run before
+                for statement in (*(module.bindings[definition] if owner is module else ()), *owner.effects):
                     tokens += Writer(self, owner).write(statement)
         else:
             tokens += (Reference(f"{name}:{each}") for each in sorted(module.bindings))
@@ -263,7 +275,7 @@ class Package:
         return tokens
 
     def reference(self, module: str, attribute: str | None) -> list[Token]:
-        """What stands for a module of lkca, or for one of its names."""
+        """Return the tokens for a module of lkca, or for one of its names."""
         key = f"{module}:{attribute}" if attribute else module
         if {module, key} & self.ignored:
             return ["plumbing"]
@@ -275,25 +287,25 @@ class Package:
             tokens = [token for target in elsewhere for token in self.imported(*target)]
             if found and attribute in found.bindings:
                 tokens.append(Reference(key))
-            return tokens or [key]  # the latter for such as __file__
+            return tokens or [key]  # the latter for names such as __file__
         return [Reference(key)]
 
     def imported(self, module: str, name: str | None) -> list[Token]:
-        """What stands for an imported name."""
+        """Return the tokens for an imported name."""
         if self.module(module):
             return self.reference(module, name)
         return [f"{module}.{name}" if name else module]
 
-    def is_message(self, key: str) -> bool:
-        """Whether a definition is a class of exceptions that carries a text alone: it has no __init__ of its own."""
+    def is_message_class(self, key: str) -> bool:
+        """Return whether a definition is an exception class without an __init__: it holds nothing but a message."""
         module, statement = self.module(key.partition(":")[0]), self._class(key)
-        if statement is None or self.defines_init(key):
+        if module is None or statement is None or self.defines_init(key):
             return False
         bases = statement.bases
-        return any(_is_builtin_exception(base) or self.is_message_here(module, base, key) for base in bases)
+        return any(_is_builtin_exception(base) or self.names_message_class(module, base, key) for base in bases)
 
     def defines_init(self, key: str) -> bool:
-        """Whether a definition is a class with an __init__ of its own."""
+        """Return whether a definition is a class with an __init__ of its own."""
         statement = self._class(key)
         body = statement.body if statement else []
         return any(isinstance(each, FUNCTIONS) and each.name == "__init__" for each in body)
@@ -304,12 +316,12 @@ class Package:
         statement = module.bindings.get(definition, [None])[0] if module else None
         return statement if isinstance(statement, ast.ClassDef) else None
 
-    def is_message_here(self, module: "Module", node: ast.expr, but: str = "") -> bool:
-        """The same of a name in a module; `but` is the class that is looked at already."""
+    def names_message_class(self, module: "Module", node: ast.expr, but: str = "") -> bool:
+        """Return whether a name in a module is such a class; `but` is a class that is being checked already."""
         if not isinstance(node, ast.Name):
             return False
         ((owner, name), *_) = module.imports.get(node.id, [(module.name, node.id)])
-        return bool(name) and f"{owner}:{name}" != but and self.is_message(f"{owner}:{name}")
+        return bool(name) and f"{owner}:{name}" != but and self.is_message_class(f"{owner}:{name}")
 
 
 def _is_builtin_exception(node: ast.expr) -> bool:
@@ -317,7 +329,7 @@ def _is_builtin_exception(node: ast.expr) -> bool:
     return isinstance(kind, type) and issubclass(kind, BaseException)
 
 
-def _hash(value: list) -> str:
+def _hash(value: list[Any]) -> str:
     return hashlib.sha256(json.dumps(value).encode()).hexdigest()
 
 
@@ -327,28 +339,32 @@ class Module:
     Attributes:
         bindings: Name -> the top-level statements that bind it, in order.
         imports: Name -> (module, name in it or None), several where branches import it.
-        loose: Top-level statements that do more than import, define or bind a constant, such as loops. They may change
-            whatever the module has, so they belong to every definition.
+        effects: Top-level statements that do more than import, define or bind a constant, such as loops. They may
+            change anything in the module, so they belong to every definition.
     """
 
     def __init__(self, name: str, tree: ast.Module) -> None:
         self.name = name
         self.bindings: dict[str, list[ast.stmt]] = {}
         self.imports: Imports = {}
-        self.loose: list[ast.stmt] = []
-        for statement in _without_typing(tree.body):
-            for bound, targets in _inner_imports(_own_nodes([statement])).items():
+        self.effects: list[ast.stmt] = []
+        for statement in _runtime_statements(tree.body):
+            for bound, targets in _imports_in(_own_nodes([statement])).items():
                 self.imports.setdefault(bound, []).extend(targets)
-            if isinstance(statement, ast.Import | ast.ImportFrom) or _is_text(statement) or _only_tells(statement):
+            if (
+                isinstance(statement, ast.Import | ast.ImportFrom)
+                or _is_constant_expression(statement)
+                or _is_message(statement)
+            ):
                 continue
-            for bound in _bound([statement]):
+            for bound in _bound_names([statement]):
                 self.bindings.setdefault(bound, []).append(statement)
-            if not (isinstance(statement, (*FUNCTIONS, ast.ClassDef)) or _is_constant(statement)):
-                self.loose.append(statement)
+            if not (isinstance(statement, DEFINITIONS) or _assigned_value(statement)):
+                self.effects.append(statement)
 
 
-def _without_typing(body: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
-    """Statements without what runs for type checkers only, or only where the file is a script."""
+def _runtime_statements(body: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
+    """Yield statements, without those for type checkers only and those for scripts only."""
     for statement in body:
         if isinstance(statement, ast.If) and _is_for_tools(statement.test):
             yield from statement.orelse
@@ -357,37 +373,38 @@ def _without_typing(body: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
 
 
 def _is_for_tools(test: ast.expr) -> bool:
-    """Whether a condition holds for type checkers or scripts only."""
+    """Return whether a condition holds for type checkers or scripts only."""
     return isinstance(test, ast.Name) and test.id == "TYPE_CHECKING" or ast.unparse(test).startswith("__name__ ==")
 
 
-def _is_text(statement: ast.stmt) -> bool:
-    """Whether a statement is a docstring, an ellipsis or another constant without effect."""
+def _is_constant_expression(statement: ast.stmt) -> bool:
+    """Return whether a statement is a docstring, an ellipsis or another constant."""
     return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
 
 
-def _is_constant(statement: ast.stmt) -> bool:
-    """Whether a statement binds names to a value and does nothing else."""
-    targets = getattr(statement, "targets", [getattr(statement, "target", None)])
-    plain = isinstance(statement, ast.Assign | ast.AnnAssign) and all(isinstance(each, ast.Name) for each in targets)
-    return plain and statement.value is not None
+def _assigned_value(statement: ast.stmt) -> ast.expr | None:
+    """Return the value of a statement that binds names to it and does nothing else; None for any other statement."""
+    if not isinstance(statement, ast.Assign | ast.AnnAssign):
+        return None
+    targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+    return statement.value if all(isinstance(target, ast.Name) for target in targets) else None
 
 
-def _only_tells(statement: ast.stmt) -> bool:
-    """Whether a statement prints or logs and does nothing else."""
+def _is_message(statement: ast.stmt) -> bool:
+    """Return whether a statement prints or logs and does nothing else."""
     if not (isinstance(statement, ast.Expr) and isinstance(call := statement.value, ast.Call)):
         return False
     if any(isinstance(node, ast.NamedExpr | ast.Await) for node in ast.walk(call)):
         return False
     if isinstance(call.func, ast.Attribute):
         owner = ast.unparse(call.func.value).rpartition(".")[2]
-        return owner in LOGGERS and call.func.attr in TELLING
+        return owner in LOGGERS and call.func.attr in LOG_METHODS
     files = [ast.unparse(keyword.value) for keyword in call.keywords if keyword.arg == "file"]
     return ast.unparse(call.func) == "print" and {*files} <= {"sys.stderr", "sys.stdout"}
 
 
 def _imports(statement: ast.Import | ast.ImportFrom) -> Iterator[tuple[str, tuple[str, str | None]]]:
-    """The names that an import binds, each with the module and the name in it."""
+    """Yield the names that an import binds, each with the module and the name in it."""
     if isinstance(statement, ast.Import):
         for alias in statement.names:
             top = alias.name.partition(".")[0]
@@ -399,16 +416,16 @@ def _imports(statement: ast.Import | ast.ImportFrom) -> Iterator[tuple[str, tupl
         yield alias.asname or alias.name, (statement.module or "", alias.name)
 
 
-def _bound(nodes: Iterable[ast.AST]) -> dict[str, None]:
-    """The names that statements or expressions bind in their own scope, in order; imports are not among them."""
+def _bound_names(nodes: Iterable[ast.AST]) -> dict[str, None]:
+    """Return the names that nodes bind in their own scope, in order, without imports."""
     names: dict[str, None] = {}
     for node in nodes:
-        if isinstance(node, (*FUNCTIONS, ast.ClassDef)):
+        if isinstance(node, DEFINITIONS):
             names[node.name] = None
-            inner = [*node.decorator_list]
+            inner: list[ast.AST] = [*node.decorator_list]
         elif isinstance(node, ast.Lambda):
             inner = []
-        elif isinstance(node, COMPREHENSIONS):  # what := binds in one belongs to the scope around it
+        elif isinstance(node, COMPREHENSIONS):  # := in it binds a name of the surrounding scope
             walrus = [each for each in ast.walk(node) if isinstance(each, ast.NamedExpr)]
             names |= dict.fromkeys(each.target.id for each in walrus)
             inner = []
@@ -420,12 +437,12 @@ def _bound(nodes: Iterable[ast.AST]) -> dict[str, None]:
             if isinstance(node, ast.MatchMapping) and node.rest:
                 names[node.rest] = None
             inner = [*ast.iter_child_nodes(node)]
-        names |= _bound(inner)
+        names |= _bound_names(inner)
     return names
 
 
 class Scope:
-    """What the names of a function, a comprehension or a class body mean."""
+    """The names of a function, a comprehension or a class body."""
 
     def __init__(
         self,
@@ -441,11 +458,11 @@ class Scope:
 
 
 class Writer:
-    """Writes one definition out in normal form.
+    """Write a definition in normal form.
 
     Args:
-        package: Where its names are looked up.
-        module: The module that it stands in.
+        package: The package in which names are looked up.
+        module: The module of the definition.
     """
 
     def __init__(self, package: Package, module: Module) -> None:
@@ -455,12 +472,12 @@ class Writer:
         self.numbers: dict[tuple[Scope, str], int] = {}  # of local variables
 
     def write(self, statement: ast.stmt) -> list[Token]:
-        """Write a top-level statement; the name of what it defines does not count."""
-        if isinstance(statement, (*FUNCTIONS, ast.ClassDef)):
+        """Write a top-level statement, without the name that it defines."""
+        if isinstance(statement, DEFINITIONS):
             self._definition(statement)
-        elif _is_constant(statement):
+        elif value := _assigned_value(statement):
             self.out.append("constant")
-            self._node(statement.value)
+            self._node(value)
         else:
             self._node(statement)
         return self.out
@@ -476,9 +493,9 @@ class Writer:
             case ast.Constant():
                 self._constant(node.value)
             case ast.JoinedStr():
-                self._formatted(node)
+                self._format_string(node)
             case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
-                self._bound_name(node.name)
+                self._write_binding(node.name)
                 self._definition(node)
             case ast.Lambda():
                 self.out.append("Lambda")
@@ -486,7 +503,7 @@ class Writer:
             case ast.ListComp() | ast.SetComp() | ast.DictComp() | ast.GeneratorExp():
                 self._comprehension(node)
             case ast.Import() | ast.ImportFrom():
-                if not self.scopes:  # in a branch at the top
+                if not self.scopes:  # in a branch at top level
                     for _, target in _imports(node):
                         self.out += self.package.imported(*target)
             case ast.Pass() | ast.Global() | ast.Nonlocal():
@@ -501,25 +518,25 @@ class Writer:
             case ast.Call() if self._makes_message(node):
                 self.out.append("exception")
             case ast.ExceptHandler() | ast.MatchAs() | ast.MatchStar() if node.name:
-                self._bound_name(node.name)
+                self._write_binding(node.name)
                 self._fields(node, {"name"})
             case ast.MatchMapping() if node.rest:
-                self._bound_name(node.rest)
+                self._write_binding(node.rest)
                 self._fields(node, {"rest"})
             case ast.AnnAssign():
-                self._annotated(node)
+                self._annotated_assignment(node)
             case ast.AST():
                 self._fields(node)
             case list():
                 self.out.append("[")
-                for each in self._counting(node):
+                for each in self._without_messages(node):
                     self._node(each)
                 self.out.append("]")
             case _:
                 self.out.append(json.dumps(node))
 
     def _fields(self, node: ast.AST, without: Iterable[str] = ()) -> None:
-        """A node by its fields; those that are empty are left out, as newer versions of Python have more of them."""
+        """Write the fields of a node; empty ones are omitted, because newer versions of Python have more of them."""
         self.out.append(f"({type(node).__name__}")
         for name in sorted(node._fields):
             value = getattr(node, name, None)
@@ -528,9 +545,13 @@ class Writer:
                 self._node(value)
         self.out.append(")")
 
-    def _counting(self, nodes: list) -> list:
-        """Statements without those that only tell; other lists as they are."""
-        return [node for node in nodes if not (isinstance(node, ast.stmt) and (_is_text(node) or _only_tells(node)))]
+    def _without_messages(self, nodes: list[Any]) -> list[Any]:
+        """Return statements without docstrings and messages; other lists as they are."""
+        return [
+            node
+            for node in nodes
+            if not (isinstance(node, ast.stmt) and (_is_constant_expression(node) or _is_message(node)))
+        ]
 
     def _constant(self, value: object) -> None:
         if isinstance(value, str):
@@ -541,16 +562,16 @@ class Writer:
             self.out.append("float " + value.hex())
         elif isinstance(value, complex):
             self.out.append(f"complex {value.real.hex()} {value.imag.hex()}")
-        else:  # None, a truth value, a whole number, an ellipsis
+        else:  # None, a bool, an int, an ellipsis
             self.out.append(f"{type(value).__name__} {value!r}")
 
-    def _formatted(self, node: ast.JoinedStr) -> None:
-        """An f-string; versions of Python divide its constant parts differently."""
+    def _format_string(self, node: ast.JoinedStr) -> None:
+        """Write an f-string; its constant parts are joined, because versions of Python divide them differently."""
         self.out.append("(f")
         text = ""
         for part in node.values:
             if isinstance(part, ast.Constant):
-                text += part.value
+                text += str(part.value)
                 continue
             if text:
                 self._constant(text)
@@ -560,8 +581,8 @@ class Writer:
             self._constant(text)
         self.out.append(")")
 
-    def _annotated(self, node: ast.AnnAssign) -> None:
-        """An annotation counts where it declares the field of a class."""
+    def _annotated_assignment(self, node: ast.AnnAssign) -> None:
+        """Write an annotated assignment; the annotation counts only in a class body, where it declares a field."""
         if self.scopes and self.scopes[-1].is_class:
             self.out.append("field")
             self._node(node.target)
@@ -573,13 +594,13 @@ class Writer:
             self._fields(assignment)
 
     def _makes_message(self, node: ast.Call) -> bool:
-        """Whether a call makes an exception that carries a text alone."""
+        """Return whether a call makes an exception that holds nothing but a message."""
         if not isinstance(node.func, ast.Name) or self._scope_of(node.func.id) is not None:
             return False
-        return _is_builtin_exception(node.func) or self.package.is_message_here(self.module, node.func)
+        return _is_builtin_exception(node.func) or self.package.names_message_class(self.module, node.func)
 
     def _carries_values(self, node: ast.Call) -> bool:
-        """Whether a call makes an exception of lkca that carries more than a text."""
+        """Return whether a call makes an exception of lkca that holds more than a message."""
         tokens = [*self.package.imported(self.module.name, node.func.id)] if isinstance(node.func, ast.Name) else []
         classes = [token.key for token in tokens if isinstance(token, Reference)]
         return any(map(self.package.defines_init, classes))
@@ -587,11 +608,11 @@ class Writer:
     # Names ----------------------------------------------------------------------------------------------------------
 
     def _scope_of(self, name: str) -> int | None:
-        """Which of the open scopes a name belongs to; None for one of the module or of Python."""
+        """Return the index of the open scope that a name belongs to; None for the module or Python itself."""
         for i in reversed(range(len(self.scopes))):
             scope = self.scopes[i]
             if scope.is_class and i < len(self.scopes) - 1:
-                continue  # the body of a class is not seen from its methods
+                continue  # methods do not see the names of the class body
             if name in scope.declared_global:
                 return None
             if name in scope.local or name in scope.parameters or name in scope.imports:
@@ -601,29 +622,29 @@ class Writer:
     def _name(self, node: ast.Name) -> None:
         i = self._scope_of(node.id)
         if i is None:
-            self._global(node.id)
+            self._global_name(node.id)
         elif node.id in self.scopes[i].imports:
             for target in self.scopes[i].imports[node.id]:
                 self.out += self.package.imported(*target)
         else:
-            self._bound_name(node.id)
+            self._write_binding(node.id)
 
-    def _bound_name(self, name: str) -> None:
-        """A name of a function or a class: attributes and parameters are called by theirs, variables are numbered."""
+    def _write_binding(self, name: str) -> None:
+        """Write a name that a scope binds: attributes and parameters by their names, variables by numbers."""
         i = self._scope_of(name)
         if i is None or self.scopes[i].is_class or name in self.scopes[i].parameters:
             self.out.append(f"name {name}")
         else:
             self.out.append(f"variable {self.numbers.setdefault((self.scopes[i], name), len(self.numbers))}")
 
-    def _global(self, name: str) -> None:
+    def _global_name(self, name: str) -> None:
         if name in self.module.imports or name in self.module.bindings:
             self.out += self.package.reference(self.module.name, name)
         else:
             self.out.append(f"builtin {name}")
 
     def _attribute(self, node: ast.Attribute) -> None:
-        """A chain of attributes: of an imported module by what it names, else by its parts."""
+        """Write a chain of attributes: of an imported module as what it names, else part by part."""
         parts, value = [node.attr], node.value
         while isinstance(value, ast.Attribute):
             parts.append(value.attr)
@@ -644,13 +665,13 @@ class Writer:
                 module, name = f"{module}.{name}", None
         tokens = self.package.imported(module, name)
         if len(tokens) == 1 and isinstance(tokens[0], str) and not self.package.module(module):
-            self.out.append(".".join([tokens[0], *parts]))  # of another package, whatever it is imported as
+            self.out.append(".".join([tokens[0], *parts]))  # another package, under whatever name it is imported
         else:
             self.out += tokens
             self.out += (f".{part}" for part in parts)
 
     def _import_of(self, name: str) -> tuple[str, str | None] | None:
-        """The one thing that an imported name means; None if it is no import, or several."""
+        """Return what an imported name means; None if it is not imported, or by several imports."""
         i = self._scope_of(name)
         targets = (self.module.imports if i is None else self.scopes[i].imports).get(name, [])
         bound = i is None and name in self.module.bindings
@@ -658,7 +679,7 @@ class Writer:
 
     # Scopes ---------------------------------------------------------------------------------------------------------
 
-    def _definition(self, node: ast.stmt) -> None:
+    def _definition(self, node: FunctionNode | ast.ClassDef) -> None:
         for decorator in node.decorator_list:
             self.out.append("@")
             self._node(decorator)
@@ -674,31 +695,33 @@ class Writer:
             self._node(part)
         methods = sorted((each for each in node.body if isinstance(each, FUNCTIONS)), key=lambda method: method.name)
         others = [each for each in node.body if not isinstance(each, FUNCTIONS)]
-        self.scopes.append(Scope(local=_bound(node.body), imports=_inner_imports(_own_nodes(node.body)), is_class=True))
+        self.scopes.append(
+            Scope(local=_bound_names(node.body), imports=_imports_in(_own_nodes(node.body)), is_class=True)
+        )
         self._node(others)
         self._node(methods)
         self.scopes.pop()
 
-    def _function(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda, body: list) -> None:
+    def _function(self, node: FunctionNode | ast.Lambda, body: Sequence[ast.AST]) -> None:
         arguments = node.args
         every = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
         every += [arg for arg in (arguments.vararg, arguments.kwarg) if arg]
-        self._node(arguments)  # defaults belong to the scope around it
+        self._node(arguments)  # defaults belong to the surrounding scope
         own = [*_own_nodes(body)]
         declared = [name for each in own if isinstance(each, ast.Global) for name in each.names]
         outer = [name for each in own if isinstance(each, ast.Nonlocal) for name in each.names]
         parameters = [arg.arg for arg in every]
-        local = {*_bound(body)} - {*parameters, *declared, *outer}
-        self.scopes.append(Scope(local, parameters, _inner_imports(own), declared))
+        local = {*_bound_names(body)} - {*parameters, *declared, *outer}
+        self.scopes.append(Scope(local, parameters, _imports_in(own), declared))
         self._node(_without_unused_texts(body, local))
         self.scopes.pop()
 
-    def _comprehension(self, node: ast.expr) -> None:
+    def _comprehension(self, node: Comprehension) -> None:
         first = node.generators[0]
         targets = [generator.target for generator in node.generators]
         self.out.append(f"({type(node).__name__}")
-        self._node(first.iter)  # belongs to the scope around it
-        self.scopes.append(Scope(local=_bound(targets)))
+        self._node(first.iter)  # belongs to the surrounding scope
+        self.scopes.append(Scope(local=_bound_names(targets)))
         for i, generator in enumerate(node.generators):
             self.out.append("for")
             self._node(generator.target)
@@ -714,26 +737,26 @@ class Writer:
 
 
 def _own_nodes(body: Iterable[ast.AST]) -> Iterator[ast.AST]:
-    """The nodes of a function's body, but for those of functions and classes in it."""
+    """Yield the nodes of a function's body, without those of functions and classes in it."""
     for node in body:
         yield node
         if not isinstance(node, (*FUNCTIONS, ast.ClassDef, ast.Lambda)):
             yield from _own_nodes(ast.iter_child_nodes(node))
 
 
-def _inner_imports(nodes: Iterable[ast.AST]) -> Imports:
-    """The names that imports among these nodes bind."""
-    found: Imports = {}
+def _imports_in(nodes: Iterable[ast.AST]) -> Imports:
+    """Return the names that imports among these nodes bind."""
+    imports: Imports = {}
     for node in nodes:
         if isinstance(node, ast.Import | ast.ImportFrom):
             for name, target in _imports(node):
-                found.setdefault(name, []).append(target)
-    return found
+                imports.setdefault(name, []).append(target)
+    return imports
 
 
-def _without_unused_texts(body: list, local: Iterable[str]) -> list:
-    """The body of a function without assignments of texts to variables that only messages use."""
-    unused = {*local} - {node.id for node in _loads(body)}
+def _without_unused_texts(body: Sequence[ast.AST], local: Iterable[str]) -> list[ast.AST]:
+    """Return the body of a function without assignments of strings to variables that only messages use."""
+    unused = {*local} - {node.id for node in _reads(body)}
 
     def counts(statement: object) -> bool:
         return not (
@@ -741,31 +764,31 @@ def _without_unused_texts(body: list, local: Iterable[str]) -> list:
             and len(statement.targets) == 1
             and isinstance(statement.targets[0], ast.Name)
             and statement.targets[0].id in unused
-            and _makes_text(statement.value)
+            and _is_string(statement.value)
         )
 
     return [statement for statement in body if counts(statement)]
 
 
-def _makes_text(node: ast.expr) -> bool:
-    """Whether an expression is a text, put together of texts and f-strings without calls."""
+def _is_string(node: ast.expr) -> bool:
+    """Return whether an expression is a string, made of strings and f-strings without calls."""
     if isinstance(node, ast.BinOp):
-        return _makes_text(node.left) and _makes_text(node.right)
+        return _is_string(node.left) and _is_string(node.right)
     if isinstance(node, ast.IfExp):
-        return _makes_text(node.body) and _makes_text(node.orelse)
+        return _is_string(node.body) and _is_string(node.orelse)
     if isinstance(node, ast.Constant):
         return isinstance(node.value, str)
     calls = (ast.Call, ast.NamedExpr, ast.Await)
     return isinstance(node, ast.JoinedStr) and not any(isinstance(each, calls) for each in ast.walk(node))
 
 
-def _loads(nodes: Iterable[ast.AST]) -> Iterator[ast.Name]:
-    """Where names are read, but for messages."""
+def _reads(nodes: Iterable[ast.AST]) -> Iterator[ast.Name]:
+    """Yield the names that are read, except in messages."""
     for node in nodes:
-        if isinstance(node, ast.Raise) or isinstance(node, ast.stmt) and _only_tells(node):
+        if isinstance(node, ast.Raise) or isinstance(node, ast.stmt) and _is_message(node):
             continue
         if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
             yield node.target
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load | ast.Del):
             yield node
-        yield from _loads(ast.iter_child_nodes(node))
+        yield from _reads(ast.iter_child_nodes(node))

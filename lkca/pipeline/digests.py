@@ -1,6 +1,6 @@
 """`python -m lkca.pipeline.digests` prints the digest of the code of each step: a line a step and network."""
 
-from lkca.core.fingerprint import STEPS, of_step
+from lkca.core.fingerprint import STEPS, step_code
 from lkca.models.registry import MODELS, class_path
 
 
@@ -9,7 +9,7 @@ def main() -> None:
     for step in STEPS:
         for arch in MODELS if step in ("train", "evaluate") else [None]:
             networks = [class_path(arch)] if arch else []
-            print(step, *filter(None, [arch]), of_step(step, networks).digest)
+            print(step, *filter(None, [arch]), step_code(step, networks).digest)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from lkca.config.schema import RunConfig
 from lkca.core.files import sha256
-from lkca.core.fingerprint import of_step
+from lkca.core.fingerprint import step_code
 from lkca.core.paths import (
     HISTORY_FILE,
     IMAGE_FILE,
@@ -144,7 +144,7 @@ class Evidence:
         changed, adopted = defaultdict(list), defaultdict(list)
         for path, record in self.job_records.items():
             try:
-                code = of_step(record.step, map(class_path, record.archs))
+                code = step_code(record.step, map(class_path, record.archs))
             except KeyError:
                 changed["steps that no longer exist"].append(path)
                 continue

@@ -16,7 +16,7 @@ from lkca.config.run import read_run
 from lkca.config.schema import Distill, RunConfig
 from lkca.core.environment import default_device, disable_malloc_trim
 from lkca.core.files import atomic_write, read_json, sha256
-from lkca.core.fingerprint import of_step
+from lkca.core.fingerprint import step_code
 from lkca.core.gpus import acquire_gpus
 from lkca.core.locks import exclusive_lock
 from lkca.data import patches
@@ -158,7 +158,7 @@ def set_up_device(deterministic: bool) -> str:
 def training_code(run: RunConfig, teacher: Path | None) -> str:
     """Return the digest of the code of this training, including the networks of student and teacher."""
     archs = [run.arch, read_run(teacher_run(teacher)).arch] if teacher else [run.arch]
-    return of_step("train", map(class_path, archs)).digest
+    return step_code("train", map(class_path, archs)).digest
 
 
 def compute_losses(net: nn.Module, teacher: nn.Module | None, hr: Tensor, run: RunConfig, epoch: int) -> Tensor:
