@@ -57,7 +57,7 @@ def encode_test_image(images: Mapping[str, Path], untrained: Collection[str]) ->
     """
     arrays = {name: np.load(path) for name, path in images.items()}
     first = next(iter(arrays.values()))
-    hr, errors = first["hr"], {name: of_method["error"] for name, of_method in arrays.items()}
+    hr, errors = first["hr"], {name: image["error"] for name, image in arrays.items()}
     limits, max_error = stretch_limits(hr), error_limit(errors, untrained)
 
     def encode(composite: np.ndarray, error: np.ndarray, spectra: np.ndarray) -> dict[str, Any]:

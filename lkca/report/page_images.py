@@ -22,11 +22,11 @@ def encode_images(
         runs: All runs.
     """
     first_seed = {(run.scene, run.scale, run.model): run for run in runs if run.seed == settings.seeds[0]}
-    for (scene, scale), of_models in labels.items():
-        main_source = next(iter(of_models.values())).source
+    for (scene, scale), rows in labels.items():
+        main_source = next(iter(rows.values())).source
         shown = {
             model: first_seed[scene, scale, model]
-            for model, row in of_models.items()
+            for model, row in rows.items()
             if row.source == main_source and (scene, scale, model) in first_seed
         }
         if not shown:
@@ -42,7 +42,7 @@ def encode_images(
             "methods": [
                 {
                     **image["methods"][model],
-                    "label": of_models[model].label,
+                    "label": rows[model].label,
                     "psnr": run.scores["images"][facts.image]["scores"]["MPSNR"],
                     "untrained": run.scores["steps"] if model in untrained else None,
                 }

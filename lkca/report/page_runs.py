@@ -110,14 +110,14 @@ def label_rows(settings: ReportSettings) -> RowLabels:
     labels: RowLabels = {}
     for table in sorted(settings.tables, key=lambda table: -len(table.scales) * len(table.rows)):
         for scale in table.scales:
-            of_models = labels.setdefault((table.scene, scale), {})
+            models = labels.setdefault((table.scene, scale), {})
             for label, model in table.rows.items():
-                of_models.setdefault(model or "", RowLabel(label, f"Table {table.name}"))
+                models.setdefault(model or "", RowLabel(label, f"Table {table.name}"))
     for figure in settings.figures:
         for scene in figure.scenes:
-            of_models = labels.setdefault((scene, figure.scale), {})
+            models = labels.setdefault((scene, figure.scale), {})
             for label, model in figure.rows.items():
-                of_models.setdefault(model or "", RowLabel(label, f"Figure {figure.name}"))
+                models.setdefault(model or "", RowLabel(label, f"Figure {figure.name}"))
     return labels
 
 

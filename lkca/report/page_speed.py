@@ -67,7 +67,7 @@ def collect_speed(
 
 def reference_label(labels: RowLabels) -> str:
     """Return what the reference is called."""
-    names = (of_models[REFERENCE].label for of_models in labels.values() if REFERENCE in of_models)
+    names = (rows[REFERENCE].label for rows in labels.values() if REFERENCE in rows)
     return next(names, REFERENCE)
 
 
@@ -78,17 +78,17 @@ def format_threads(number: int) -> str:
 
 def _rows(labels: RowLabels, scene: str, scale: int, costs: dict[str, dict[str, Any]]) -> list[SpeedRow]:
     """Return a row for each network; models that are the same network, with the same numbers, share a row."""
-    of_models = labels[scene, scale]
-    main_source = next(iter(of_models.values())).source
+    models = labels[scene, scale]
+    main_source = next(iter(models.values())).source
     networks: dict[str, list[str]] = {}
-    for model in of_models:
+    for model in models:
         if model in costs:
             networks.setdefault(json.dumps(costs[model]), []).append(model)
-    reference = costs[REFERENCE] if REFERENCE in of_models and REFERENCE in costs else None
+    reference = costs[REFERENCE] if REFERENCE in models and REFERENCE in costs else None
     rows = []
     for first, *others in networks.values():
-        cost, row = costs[first], of_models[first]
-        main = [of_models[model].label for model in (first, *others) if of_models[model].source == main_source]
+        cost, row = costs[first], models[first]
+        main = [models[model].label for model in (first, *others) if models[model].source == main_source]
         rows.append(
             SpeedRow(
                 label=", ".join(main) or f"{row.label} ({row.source})",

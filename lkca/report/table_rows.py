@@ -76,7 +76,7 @@ class Row:
         scale: Upsampling factor.
         label: Label of the method.
         model: Its model; None if it has none.
-        missing: Why there are no numbers of ours; empty if there are some.
+        not_run: Why it was not run, or "not run"; empty if it was run.
         runs: scores.json of its runs, by seed.
         cells: Column -> its numbers.
         missing_reasons: Why scores have no interval, such as "one seed"; empty if all have one.
@@ -87,7 +87,7 @@ class Row:
     scale: int
     label: str
     model: str | None
-    missing: str
+    not_run: str
     runs: list[Run]
     cells: dict[str, Cell]
     missing_reasons: frozenset[str]
@@ -150,7 +150,7 @@ class Row:
             scale=scale,
             label=label,
             model=None if impossible else model or None,
-            missing="" if runs else model if impossible else NOT_RUN,
+            not_run="" if runs else model if impossible else NOT_RUN,
             runs=runs,
             cells=cells,
             missing_reasons=frozenset().union(*(summary.missing_reasons for summary in summaries.values())),

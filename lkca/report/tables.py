@@ -49,8 +49,7 @@ def write_table(
         comparisons: Written as CSV: a line for each pair of rows that were run, and each score.
 
     Raises:
-        StaleInput: If the seeds of a row differ in steps or costs.
-        LkcaError: If the runs have different test images.
+        StaleInput: If the seeds of a row differ in steps or costs, or runs in their test images.
     """
     printed_rows = _read_printed(printed, settings)
     rows = build_rows(settings, map(read_json, scores), printed_rows)
@@ -163,12 +162,12 @@ def _csv_lines(rows: list[Row]) -> list[dict[str, Any]]:
         line: dict[str, Any] = {
             "scale": row.scale,
             "row": row.label,
-            "model": row.model or row.missing,
-            "seeds": row.seeds or row.missing,
-            "steps": row.missing or row.steps.replace(",", ""),
+            "model": row.model or row.not_run,
+            "seeds": row.seeds or row.not_run,
+            "steps": row.not_run or row.steps.replace(",", ""),
         }
         for name, cell in row.cells.items():
-            mean, std, interval, _ = cell.ours or (row.missing, row.missing, (row.missing, row.missing), None)
+            mean, std, interval, _ = cell.ours or (row.not_run, row.not_run, (row.not_run, row.not_run), None)
             line[name] = mean
             if cell.column.direction:
                 low, high = interval or (None, None)

@@ -20,15 +20,15 @@ TRUTH = "Ground truth"
 def draw_composite(data: FigureData) -> Figure:
     """Draw the figure: a column for each method with composite, zoom, error map and zoom below each other."""
     ((scene, shown),) = data.settings.scenes.items()
-    arrays = {label: data.load_arrays(scene, label) for label in data.labels(scene)}
-    hr = next(iter(arrays.values()))["hr"]  # (rows, columns, 3)
-    errors = {label: of_method["error"] for label, of_method in arrays.items()}  # each (rows, columns)
+    images = {label: data.load_arrays(scene, label) for label in data.labels(scene)}
+    hr = next(iter(images.values()))["hr"]  # (rows, columns, 3)
+    errors = {label: arrays["error"] for label, arrays in images.items()}  # each (rows, columns)
     zoom = shown.zoom or _worst_window(next(iter(errors.values())), min(hr.shape[:2]) // 5)
     limits, max_error = stretch_limits(hr), error_limit(errors, data.untrained(scene))
 
     width = min((PAGE_WIDTH - LEFT - 0.1) / (1 + len(data.runs)) - GAP, 2.3)
     height = width * hr.shape[0] / hr.shape[1]
-    names = {label: "\n".join(wrap_words(label, int(width / 0.07))) for label in (TRUTH, *arrays)}
+    names = {label: "\n".join(wrap_words(label, int(width / 0.07))) for label in (TRUTH, *images)}
     title_height = 0.2 + 0.13 * max(name.count("\n") + 1 for name in names.values())
     tops = np.cumsum([title_height, height + GAP, width + GAP, height + GAP, width])
     bands = ", ".join(map(str, shown.bands))
@@ -49,9 +49,9 @@ def draw_composite(data: FigureData) -> Figure:
     for ax, name in zip(truth_axes, ("composite", "zoom", "error", "zoom"), strict=True):
         ax.text(-0.05 / width, 0.5, name, transform=ax.transAxes, rotation=90, va="center", ha="right", color=MUTED)
     write_below(truth_axes[3], "mean of the map")
-    for number, (label, of_method) in enumerate(arrays.items(), 1):
+    for number, (label, arrays) in enumerate(images.items(), 1):
         psnr = data.first(scene, label).content["images"][shown.image]["scores"]["MPSNR"]
-        axes = add_column(number, f"{names[label]}\n{psnr:.2f} dB", of_method["sr"])
+        axes = add_column(number, f"{names[label]}\n{psnr:.2f} dB", arrays["sr"])
         error_map = _show_with_zoom(axes[2:], errors[label], zoom, vmin=0, vmax=max_error, cmap="magma")
         write_below(axes[3], f"{errors[label].mean():.4f}")
     bar_axes = truth_axes[2].inset_axes((0.08, 0.4, 0.8, 0.09))

@@ -27,7 +27,7 @@ def draw_curves(data: FigureData) -> Figure:
         row: [_read_curve(run.path.with_name("history.csv"), run.content["epoch"]) for run in runs]
         for row, runs in data.runs.items()
     }
-    best_psnr = {row: float(np.mean([curve.psnr[curve.best] for curve in of])) for row, of in curves.items()}
+    best_psnr = {row: float(np.mean([curve.psnr[curve.best] for curve in seeds])) for row, seeds in curves.items()}
     outliers = find_outliers(best_psnr)
     labels = data.all_labels(without=outliers)
     notes = ["Marks: the epoch that was kept, by validation.", data.outlier_note(outliers)]

@@ -38,20 +38,20 @@ class FigureData:
     @classmethod
     def read(cls, settings: FigureSettings, paths: Iterable[Path], efficiency: Iterable[Path]) -> "FigureData":
         """Read the files of this figure's rows, scale and seeds; others are ignored."""
-        files = {}
+        by_run = {}
         for path in paths:
             content = read_json(path)
             if content["scale"] == settings.scale:
-                files[content["scene"], content["model"], content["seed"]] = RunFile(path, content)
+                by_run[content["scene"], content["model"], content["seed"]] = RunFile(path, content)
         runs = {
-            (scene, label): [files[scene, model, seed] for seed in settings.seeds if (scene, model, seed) in files]
+            (scene, label): [by_run[scene, model, seed] for seed in settings.seeds if (scene, model, seed) in by_run]
             for scene in settings.scenes
             for label, model in settings.rows.items()
         }
         measured = [content for content in map(read_json, efficiency) if content["scale"] == settings.scale]
         return cls(
             settings,
-            {row: of_seeds for row, of_seeds in runs.items() if of_seeds},
+            {row: files for row, files in runs.items() if files},
             {content["scene"]: content for content in measured},
         )
 

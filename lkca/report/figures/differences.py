@@ -37,19 +37,19 @@ def draw_differences(data: FigureData) -> Figure:
         for scene in data.scenes
         if (scene_labels := data.labels(scene))[0] == reference and len(scene_labels) > 1
     }
-    tops = np.cumsum([0.25, *(ABOVE + len(of_scene) * LINE_HEIGHT + BELOW for of_scene in labels.values())])
-    differences = {scene: _compare(data, scene, reference, of_scene) for scene, of_scene in labels.items()}
+    tops = np.cumsum([0.25, *(ABOVE + len(scene_labels) * LINE_HEIGHT + BELOW for scene_labels in labels.values())])
+    differences = {scene: _compare(data, scene, reference, scene_labels) for scene, scene_labels in labels.items()}
     page = Page(data, tops[-1], *_notes(data, reference, differences), data.untrained_note())
     if labels:
         page.add_key(_key_handles(), KEY_HEIGHT)
-    left = names_width([label for of_scene in labels.values() for label in of_scene])
+    left = names_width([label for scene_labels in labels.values() for label in scene_labels])
     width = (PAGE_WIDTH - left - 2 * NUMBERS_WIDTH) / 2
-    for (scene, of_scene), top in zip(labels.items(), tops, strict=False):
+    for (scene, scene_labels), top in zip(labels.items(), tops, strict=False):
         for j, (score, title) in enumerate(SCORES.items()):
-            height = len(of_scene) * LINE_HEIGHT
+            height = len(scene_labels) * LINE_HEIGHT
             axes = page.add_axes(left + j * (width + 1.45), top + ABOVE - 0.05, width, height)
-            _draw_panel(axes, [differences[scene][label, score] for label in of_scene])
-            axes.set(yticks=range(len(of_scene)), yticklabels=of_scene if j == 0 else [])
+            _draw_panel(axes, [differences[scene][label, score] for label in scene_labels])
+            axes.set(yticks=range(len(scene_labels)), yticklabels=scene_labels if j == 0 else [])
             axes.tick_params(axis="y", length=0)
             axes.yaxis.grid(False)
             axes.set_title(title, loc="left")
@@ -72,7 +72,7 @@ def _compare(data: FigureData, scene: str, reference: str, labels: list[str]) ->
     runs = {label: [run.content for run in data.runs[scene, label]] for label in (reference, *labels)}
     differences = {}
     for name in SCORES:
-        blocks = {label: pseudovalues(of_seeds, name) for label, of_seeds in runs.items()}
+        blocks = {label: pseudovalues(contents, name) for label, contents in runs.items()}
         intervals = block_intervals(np.stack([blocks[label] - blocks[reference] for label in labels]))
         for label, block_interval in zip(labels, intervals, strict=True):
             difference = estimate_score(runs[label], name) - estimate_score(runs[reference], name)
@@ -91,14 +91,14 @@ def _notes(data: FigureData, reference: str, differences: dict[str, dict[tuple[s
     ]
     missing: dict[str, set[Row]] = {}  # reason -> rows
     rows = set()
-    for scene, of_scene in differences.items():
-        for (label, _), difference in of_scene.items():
+    for scene, by_label in differences.items():
+        for (label, _), difference in by_label.items():
             rows.add((scene, label))
             for reason in difference.missing_reasons:
                 missing.setdefault(reason, set()).add((scene, label))
     reasons = [
-        reason if of_reason == rows else f"{reason} ({data.name_rows(of_reason)})"
-        for reason, of_reason in sorted(missing.items())
+        reason if missing_rows == rows else f"{reason} ({data.name_rows(missing_rows)})"
+        for reason, missing_rows in sorted(missing.items())
     ]
     if reasons:
         notes.append(f"No interval over test images and seeds: {', '.join(reasons)}.")

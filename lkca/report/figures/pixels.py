@@ -41,7 +41,7 @@ def draw_pixels(data: FigureData) -> Figure:
             upper, lower = (page.add_axes(2.05 + j * 1.78, top + down, PANEL_WIDTH, PANEL_HEIGHT) for down in (0, 1.08))
             true_spectrum = first["spectra_hr"][:, row, column]
             nanometres = np.linspace(*data.settings.scenes[scene].nanometres, len(true_spectrum))
-            spectra = {label: of_method["spectra_sr"][:, row, column] for label, of_method in arrays.items()}
+            spectra = {label: image["spectra_sr"][:, row, column] for label, image in arrays.items()}
             upper.plot(nanometres, true_spectrum, color="black", linewidth=2, label=TRUTH)
             lower.axhline(0, color="black", linewidth=0.8)
             for label, spectrum in spectra.items():

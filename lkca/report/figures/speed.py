@@ -40,9 +40,9 @@ def draw_speed(data: FigureData) -> Figure:
     for i, scene in enumerate(data.scenes):
         last_row = i + 1 == len(data.scenes)
         ylim = _psnr_limits(data, scene, psnr, outliers)
-        for j, (name, of_rows) in enumerate(costs.items()):
+        for j, (name, by_row) in enumerate(costs.items()):
             axes = page.add_axes(LEFT + j * (width + GAP), i * ROW_HEIGHT + 0.2, width, ROW_HEIGHT - 0.4)
-            start, end = _cost_limits(of_rows)
+            start, end = _cost_limits(by_row)
             axes.set(xscale="log", xlim=(start, end), ylim=ylim)
             axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if end < 100 * start else (1,)))
             plain_log_axis(axes)
@@ -52,20 +52,20 @@ def draw_speed(data: FigureData) -> Figure:
             if j == 0:
                 axes.set_title(data.title(scene), loc="left", weight="bold")
                 set_ylabel(axes, "MPSNR (dB)", width)
-            of_labels = {label: of_rows[scene, label] for label in data.labels(scene) if (scene, label) in of_rows}
-            if not of_labels:
+            scene_costs = {label: by_row[scene, label] for label in data.labels(scene) if (scene, label) in by_row}
+            if not scene_costs:
                 axes.text(0.5, 0.5, "not measured", transform=axes.transAxes, ha="center", color=MUTED)
                 continue
             _draw_methods(
                 axes,
-                of_labels,
-                {label: psnr[scene, label] for label in of_labels},
+                scene_costs,
+                {label: psnr[scene, label] for label in scene_costs},
                 data.settings.looks,
                 "G" if name == MACS else "ms",
             )
             if name != MACS:
-                macs = {label: costs[MACS][scene, label] for label in of_labels}
-                axes.set_title(_swapped_pairs(of_labels, macs), loc="right", size=7, color=MUTED)
+                macs = {label: costs[MACS][scene, label] for label in scene_costs}
+                axes.set_title(_swapped_pairs(scene_costs, macs), loc="right", size=7, color=MUTED)
     return page.figure
 
 
@@ -92,7 +92,7 @@ def _device_name(device: dict[str, Any]) -> str:
 
 
 def _notes(data: FigureData, costs: dict[str, Costs]) -> list[str]:
-    measured = {row for name, of_rows in costs.items() if name != MACS for row in of_rows}
+    measured = {row for name, by_row in costs.items() if name != MACS for row in by_row}
     unmeasured = data.runs.keys() - measured
     notes = ["Error bars: standard deviation over seeds, quartiles of the time."]
     if len(costs) > 1:
