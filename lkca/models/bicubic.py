@@ -1,4 +1,4 @@
-"""Bicubic interpolation: the yardstick of every table, and the shortcut inside the networks."""
+"""Bicubic interpolation: the baseline of every table, and the shortcut inside the networks."""
 
 from torch import Tensor, nn
 
@@ -6,12 +6,12 @@ from lkca.data.resize import resize
 
 
 class Bicubic(nn.Module):
-    """MATLAB's bicubic enlargement, (n, bands, h, w) -> (n, bands, r*h, r*w), without parameters.
+    """MATLAB's bicubic upsampling, (n, bands, h, w) -> (n, bands, r*h, r*w), without parameters.
 
-    It costs no MACs in the tables: it is no layer that is learned or chosen (complexity.py leaves it out by its type).
+    The tables do not count its MACs: `lkca.models.cost.count_macs` leaves out modules of this class.
 
     Args:
-        bands: Spectral bands; any number, each is enlarged alone.
+        bands: Spectral bands, of any number: each is upsampled separately.
         scale: Upsampling factor r.
     """
 

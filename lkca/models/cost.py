@@ -1,4 +1,4 @@
-"""What a network costs: parameters and multiply-accumulates, as the paper's tables count them."""
+"""Parameters and multiply-accumulates of a network, as the paper's tables count them."""
 
 import logging
 
@@ -9,26 +9,26 @@ from torch import nn
 from lkca.models.bicubic import Bicubic
 from lkca.models.layers import counting_macs
 
-LR_SIDE = 16  # pixels of the low-resolution input that the tables' costs are for, at every scale
+LR_SIDE = 16  # height and width of the LR image that the tables' costs are for, at every scale
 
 
 def count_parameters(network: nn.Module) -> int:
-    """The number of trainable numbers."""
+    """Return how many trainable numbers a network has."""
     return sum(parameter.numel() for parameter in network.parameters())
 
 
 def count_macs(network: nn.Module, bands: int) -> int:
-    """Multiply-accumulates of one forward pass on a 16 x 16 low-resolution image; what the paper prints as Flops.
+    """Return the multiply-accumulates of a forward pass on a 16 x 16 LR image, which the paper prints as Flops.
 
-    Counted by fvcore: 1 for each multiply-add of convolutions and matrix products, 5 an element for layer norms, 0 for
-    biases, activations and element-wise products. Interpolation between pixels is left out, as in the printed numbers:
-    bicubic resizing and the sampling of deformable convolutions.
+    fvcore counts 1 for each multiply-add of convolutions and matrix products, 5 for each element of layer norms, and 0
+    for biases, activations and element-wise products. Interpolation is not counted, as in the printed numbers: bicubic
+    resizing and the sampling of deformable convolutions.
 
     Args:
-        network: Maps (1, bands, 16, 16) to the enlarged image.
+        network: The network; set to evaluation mode.
         bands: Spectral bands.
     """
-    logging.getLogger("fvcore.nn.jit_analysis").setLevel(logging.ERROR)  # it lists every operation that counts 0
+    logging.getLogger("fvcore.nn.jit_analysis").setLevel(logging.ERROR)  # it warns of every operation that counts 0
     weight = next(network.parameters(), torch.empty(0))
     analysis = FlopCountAnalysis(network.eval(), weight.new_zeros(1, bands, LR_SIDE, LR_SIDE))
     analysis.set_op_handle("aten::grid_sampler", lambda inputs, outputs: 0)

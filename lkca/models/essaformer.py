@@ -1,10 +1,11 @@
-"""ESSAformer: attention that is linear in pixels, on the LR and the HR grid in turn.
+"""ESSAformer: attention that is linear in pixels, alternately on the HR and the LR grid.
 
 Source: Zhang et al., "ESSAformer: Efficient Transformer for Hyperspectral Image Super-resolution", ICCV 2023. Written
-from a description; sizes are those printed in all six rows. Readings: docs/explanation/networks.md.
+from a description; sizes match the printed ones in all six rows. How the paper was read: docs/explanation/networks.md.
 """
 
 from math import log2, sqrt
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,12 +13,12 @@ from torch.nn import functional as F
 
 from lkca.models.layers import Conv3x3, apply_in_strips, make_doubling_upsampler, parts_per_batch
 
-DROP = 0.2  # share of channels that training drops
-LEAK = 0.2  # slope of the activations below zero
+DROPOUT = 0.2  # fraction of the channels
+NEGATIVE_SLOPE = 0.2  # of the activations
 
 
 class SpectralCorrelationAttention(nn.Module):
-    """Layer norm and ESSA: attention between channels by the correlation of spectra, (n, c, h, w) -> (n, c, h, w).
+    """Layer norm and ESSA, attention between channels by the correlation of spectra, (n, c, h, w) -> (n, c, h, w).
 
     Args:
         width: Channels c.
@@ -31,29 +32,32 @@ class SpectralCorrelationAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         h, w = x.shape[-2:]
-        of_q, of_k, of_v = zip(self.project.weight.chunk(3), self.project.bias.chunk(3), strict=True)
-        of_q, of_k = _centred(*of_q), _centred(*of_k)
-        queries, values, products, squares = [], [], 0, 0
+        query, key, value = zip(self.project.weight.chunk(3), self.project.bias.chunk(3), strict=True)
+        query, key = _subtract_output_mean(*query), _subtract_output_mean(*key)
+        queries: list[Tensor] = []
+        values: list[Tensor] = []
+        products: Any = 0
+        squares: Any = 0
         for rows in x.split(parts_per_batch(w), 2):
             tokens = self.norm(rows.movedim(1, -1).flatten(1, 2))  # (n, pixels, c)
-            k = F.linear(tokens, *of_k).square()
+            k = F.linear(tokens, *key).square()
             k = k / (k.sum(-1, keepdim=True) + 1e-7)
-            values.append(F.linear(tokens, *of_v))
+            values.append(F.linear(tokens, *value))
             products, squares = products + k.mT @ values[-1], squares + k.square().sum(1)
-            queries.append(F.normalize(F.linear(tokens, *of_q).square(), dim=-1))  # which undoes a division by the sum
-        lengths = squares.clamp_min(1e-24).sqrt()  # of k's channels over the image, (n, c)
-        keys = products / (lengths[..., None] * sqrt(h * w))  # (n, c of k, c of v)
-        made = [self.out((q @ keys).add_(v)).unflatten(1, (-1, w)) for q, v in zip(queries, values, strict=True)]
-        return torch.cat(made, 1).movedim(-1, 1)
+            queries.append(F.normalize(F.linear(tokens, *query).square(), dim=-1))  # a division by the sum would cancel
+        lengths = squares.clamp_min(1e-24).sqrt()  # Euclidean norm of each key channel over the image, (n, c)
+        keys = products / (lengths[..., None] * sqrt(h * w))  # (n, key channels, value channels)
+        parts = [self.out((q @ keys).add_(v)).unflatten(1, (-1, w)) for q, v in zip(queries, values, strict=True)]
+        return torch.cat(parts, 1).movedim(-1, 1)
 
 
-def _centred(weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
-    """A linear layer whose outputs are the deviations of the given one's from their mean."""
+def _subtract_output_mean(weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+    """Return a linear layer whose outputs are those of the given one minus their mean."""
     return weight - weight.mean(0), bias - bias.mean()
 
 
 class Block(nn.Module):
-    """ESSA, and convolutions of what it made together with what it read, (n, c, h, w) -> (n, c, h, w).
+    """ESSA, and convolutions of its output and input, (n, c, h, w) -> (n, c, h, w).
 
     Args:
         width: Channels c.
@@ -61,29 +65,29 @@ class Block(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.attention = nn.Sequential(SpectralCorrelationAttention(width), nn.Dropout2d(DROP, inplace=True))
-        # Dropping channels before or after the activation is the same; before, no image need be kept for the gradient.
+        self.attention = nn.Sequential(SpectralCorrelationAttention(width), nn.Dropout2d(DROPOUT, inplace=True))
+        # Dropout before the activation gives the same as after it, and keeps no image for the gradient.
         self.join = nn.Conv2d(2 * width, 2 * width, 1)
         self.merge = nn.Sequential(
-            nn.Dropout2d(DROP, inplace=True),
-            nn.LeakyReLU(LEAK, inplace=True),
+            nn.Dropout2d(DROPOUT, inplace=True),
+            nn.LeakyReLU(NEGATIVE_SLOPE, inplace=True),
             Conv3x3(2 * width, 2 * width),
-            nn.Dropout2d(DROP, inplace=True),
-            nn.LeakyReLU(LEAK, inplace=True),
+            nn.Dropout2d(DROPOUT, inplace=True),
+            nn.LeakyReLU(NEGATIVE_SLOPE, inplace=True),
             nn.Conv2d(2 * width, width, 1),
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.training:  # dropping is for the whole image
-            return self.merged(self.attention(x), x)
-        return apply_in_strips(self.merged, 1, self.attention(x), x)
+        if self.training:  # dropout drops channels of the whole image
+            return self._merge(self.attention(x), x)
+        return apply_in_strips(self._merge, 1, self.attention(x), x)
 
-    def merged(self, attended: Tensor, x: Tensor) -> Tensor:
+    def _merge(self, attended: Tensor, x: Tensor) -> Tensor:
         return self.merge(self.join(torch.cat([attended, x], 1))) + x
 
 
 class ESSAformer(nn.Module):
-    """Two shared blocks, one on the HR grid and one on the LR grid, between which features go up and down. No shortcut.
+    """Two blocks, one for the HR grid and one for the LR grid, which are applied in turn. No shortcut.
 
     Args:
         bands: Spectral bands, in and out.
@@ -98,11 +102,11 @@ class ESSAformer(nn.Module):
         self.upsampler = make_doubling_upsampler(width, scale, groups)
         steps = [layer for _ in range(int(log2(scale))) for layer in (Conv3x3(width, width // 4), nn.PixelUnshuffle(2))]
         self.downsampler = nn.Sequential(*steps)
-        self.high, self.low = Block(width), Block(width)  # each shared by all its passes
+        self.high, self.low = Block(width), Block(width)  # the same weights in all passes
         self.tail = Conv3x3(width, bands)
 
     def forward(self, lr: Tensor) -> Tensor:
-        x = self.head(lr.contiguous(memory_format=torch.channels_last))  # in which most of the layers are faster
+        x = self.head(lr.contiguous(memory_format=torch.channels_last))  # faster for most layers
         up = self.high(self.upsampler(x))
         down = self.low(self.downsampler(up) + x)
         up = self.high(self.upsampler(down) + up)

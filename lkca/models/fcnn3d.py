@@ -1,8 +1,8 @@
 """3DFCNN as the paper measured it: bands are channels and the spectral axis has length one.
 
 Source: Mei et al., "Hyperspectral Image Spatial Super-Resolution via 3D Full Convolutional Neural Network", Remote
-Sensing 2017. The variant is derived from the printed sizes, which it meets in all six rows. Readings:
-docs/explanation/networks.md.
+Sensing 2017. The variant is derived from the printed sizes, which it matches in all six rows. How the
+paper was read: docs/explanation/networks.md.
 """
 
 from torch import Tensor, nn
@@ -10,26 +10,28 @@ from torch.nn import functional as F
 
 from lkca.models.layers import Upsampler, counting_macs
 
-FEATURES, MIXED = 64, 32  # channels behind the first and the second layer
+FEATURES, MIXED = 64, 32  # output channels of the first and the second layer
 
 
 class FlatConv3d(nn.Conv3d):
-    """A 3D convolution for images, as cubes of depth one: (n, c, h, w) -> (n, outputs, h, w).
+    """A 3D convolution of images as cubes of depth one, (n, c, h, w) -> (n, outputs, h, w).
 
-    With kernel depth 3 two thirds of its weights, those above and below the middle, only ever multiply padding: dead,
-    but part of the printed sizes. So only the middle is computed.
+    With kernel depth 3, two thirds of the weights, those above and below the middle, multiply padding only. They are
+    part of the printed sizes, so the layer has them, but it computes with the middle alone.
 
     Args:
-        inputs, outputs: Channels.
+        inputs: Input channels.
+        outputs: Output channels.
         kernel: Depth, height and width of the kernel, odd.
         groups: Groups of channels.
     """
 
     def __init__(self, inputs: int, outputs: int, kernel: tuple[int, int, int], groups: int = 1) -> None:
-        super().__init__(inputs, outputs, kernel, padding=tuple(k // 2 for k in kernel), groups=groups)
+        padding = kernel[0] // 2, kernel[1] // 2, kernel[2] // 2
+        super().__init__(inputs, outputs, kernel, padding=padding, groups=groups)
 
     def middle(self) -> Tensor:
-        """The living weights, (outputs, inputs / groups, height, width)."""
+        """Return the weights that matter, (outputs, inputs / groups, height, width)."""
         return self.weight[:, :, self.kernel_size[0] // 2]
 
     def forward(self, x: Tensor) -> Tensor:
@@ -53,6 +55,7 @@ class Upsampler3d(Upsampler):
         self.conv = FlatConv3d(width, bands * scale**2, (3, 5, 5), groups)
 
     def weight_matrix(self) -> Tensor:
+        assert isinstance(self.conv, FlatConv3d)
         return self.conv.middle().flatten(1)
 
 
@@ -62,7 +65,7 @@ class FCNN3D(nn.Module):
     Args:
         bands: Spectral bands, in and out.
         scale: Upsampling factor r.
-        width: Channels that the upsampler reads, 9 in the paper.
+        width: Input channels of the upsampler, 9 in the paper.
         groups: Groups g of the upsampler's convolution.
     """
 

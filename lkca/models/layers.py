@@ -1,4 +1,4 @@
-"""What two or more networks share. Images are (n, channels, h, w)."""
+"""Layers that several networks share. Images are (n, channels, h, w)."""
 
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -11,10 +11,10 @@ from lkca.models.winograd import Winograd
 
 
 def subtract_mean_spectrum(lr: Tensor) -> Tensor:
-    """An image without its mean spectrum, (n, bands, h, w), for networks whose bicubic shortcut carries that already.
+    """Return an image (n, bands, h, w) without its mean spectrum, which the bicubic shortcut of a network has already.
 
-    Reflectance is nearly constant against its detail; Adam's steps then all point the constant's way and a network that
-    starts as bicubic stays there for thousands of steps. Measured: docs/explanation/networks.md.
+    Reflectance varies little around its mean. With the mean, Adam's steps all point the same way, and a network that
+    starts as bicubic stays bicubic for thousands of steps: see docs/explanation/networks.md.
     """
     return lr - lr.mean((-2, -1), keepdim=True)
 
@@ -24,63 +24,65 @@ def subtract_mean_spectrum(lr: Tensor) -> Tensor:
 counting_macs: ContextVar[bool] = ContextVar("counting_macs", default=False)
 
 
-MAX_PIXELS = 2**14  # computed together: all of a training image's; a large image is kept out of memory by parts
+MAX_PIXELS = 2**14  # computed at a time: a whole training patch, but a part of a large image, to save memory
 
 
 def parts_per_batch(pixels: int) -> int:
-    """How many parts, of so many pixels each, are computed together; at least one."""
+    """Return how many parts of this many pixels are computed at a time, at least one."""
     return max(1, MAX_PIXELS // pixels)
 
 
-def apply_in_strips(function: Callable[..., Tensor], edge: int, *images: Tensor) -> Tensor:
-    """`function(*images)`, of large images strip by strip, so that less is in memory at a time.
+def apply_in_strips(function: Callable[..., Tensor], margin: int, *images: Tensor) -> Tensor:
+    """Return `function(*images)`, computed strip by strip where images are large, to save memory.
 
-    Not for gradients, which keep everything anyway.
+    Where gradients are wanted, everything is kept for them, so the images are computed whole.
 
     Args:
-        function: Makes an image (n, c, h, w) of images of the same size.
-        edge: Rows above and below that a row of the result depends on.
-        images: Each (n, any channels, h, w).
+        function: Maps images (n, channels, h, w) to an image of the same height and width.
+        margin: Rows above and below that a row of the result depends on.
+        images: Each (n, channels, h, w).
     """
     h, w = images[0].shape[-2:]
     if parts_per_batch(w) >= h or torch.is_grad_enabled():
         return function(*images)
-    rows, whole = max(1, parts_per_batch(w) - 2 * edge), None
+    rows, result = max(1, parts_per_batch(w) - 2 * margin), torch.empty(0)
     for top in range(0, h, rows):
-        above = min(top, edge)
-        strip = function(*(image[:, :, top - above : top + rows + edge] for image in images))
-        if whole is None:
-            whole = strip.new_empty(*strip.shape[:2], h, w)
-        whole[:, :, top : top + rows] = strip[:, :, above : above + rows]
-    return whole
+        above = min(top, margin)
+        strip = function(*(image[:, :, top - above : top + rows + margin] for image in images))
+        if top == 0:
+            result = strip.new_empty(*strip.shape[:2], h, w)
+        result[:, :, top : top + rows] = strip[:, :, above : above + rows]
+    return result
 
 
 class Conv3x3(nn.Conv2d):
-    """A 3x3 convolution that keeps the size; on a CPU with many channels and pixels by Winograd's algorithm, which has
-    less to offer than torch's (see there).
+    """A 3x3 convolution that keeps height and width.
+
+    On a CPU, convolutions of many channels and pixels use Winograd's algorithm, see `Winograd` for its limits.
 
     Args:
-        inputs, outputs: Channels.
+        inputs: Input channels.
+        outputs: Output channels.
         groups: Groups of channels.
-        bias: Whether it has one.
+        bias: Whether there is a bias.
     """
 
     def __init__(self, inputs: int, outputs: int, groups: int = 1, bias: bool = True) -> None:
         super().__init__(inputs, outputs, 3, padding=1, groups=groups, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        gains = self.groups == 1 and min(self.weight.shape[:2]) >= 128 and x[:, 0].numel() >= 2**10
-        if gains and x.device.type == "cpu" and x.dtype == torch.float32 and not counting_macs.get():
+        is_large = self.groups == 1 and min(self.weight.shape[:2]) >= 128 and x[:, 0].numel() >= 2**10
+        if is_large and x.device.type == "cpu" and x.dtype == torch.float32 and not counting_macs.get():
             return Winograd.apply(x, self.weight, self.bias)
         return super().forward(x)
 
 
-RESIDUAL_SCALE = 0.1  # of SSPSR's residual branches, which MSDformer took over
-SQUEEZE = 16  # reduction of their channel attention
+RESIDUAL_SCALE = 0.1  # factor of the residual branches of SSPSR and MSDformer
+SQUEEZE = 16  # reduction of channels in their channel attention
 
 
 class SpatialResidual(nn.Module):
-    """x + 0.1 Conv3(ReLU(Conv3(x))), SSPSR's spatial residual.
+    """SSPSR's spatial residual: x + 0.1 Conv3x3(ReLU(Conv3x3(x))).
 
     Args:
         width: Channels.
@@ -95,7 +97,7 @@ class SpatialResidual(nn.Module):
 
 
 class SpectralResidual(nn.Module):
-    """x + 0.1 CA(Conv1(ReLU(Conv1(x)))), SSPSR's spectral residual with channel attention CA.
+    """SSPSR's spectral residual: x + 0.1 CA(Conv1x1(ReLU(Conv1x1(x)))), with channel attention CA.
 
     Args:
         width: Channels.
@@ -118,14 +120,14 @@ class SpectralResidual(nn.Module):
 
 
 class LayerNorm2d(nn.LayerNorm):
-    """Layer norm over the channels of each pixel."""
+    """Layer normalisation over the channels of each pixel."""
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x.movedim(1, -1)).movedim(-1, 1)
 
 
 class BandGroups(nn.Module):
-    """Overlapping groups of 8 neighbouring bands: 0-7, 6-13, 12-19, ...; the last one ends at the last band.
+    """Overlapping groups of 8 neighbouring bands: 0-7, 6-13, 12-19, ...; the last group ends at the last band.
 
     Args:
         bands: Spectral bands, 8 or more.
@@ -136,68 +138,70 @@ class BandGroups(nn.Module):
     def __init__(self, bands: int) -> None:
         super().__init__()
         step = self.SIZE - self.OVERLAP
-        self.number = ceil((bands - self.OVERLAP) / step)
-        starts = torch.arange(self.number).mul(step).clamp(max=bands - self.SIZE)
+        self.num_groups = ceil((bands - self.OVERLAP) / step)
+        starts = torch.arange(self.num_groups).mul(step).clamp(max=bands - self.SIZE)
         index = starts[:, None] + torch.arange(self.SIZE)  # (groups, 8), the bands of each group
+        self.index: Tensor
+        self.num_groups_of_band: Tensor
         self.register_buffer("index", index.flatten(), persistent=False)
-        self.register_buffer("times", self.index.bincount()[:, None, None], persistent=False)  # a band is in 1 to 3
+        self.register_buffer("num_groups_of_band", self.index.bincount()[:, None, None], persistent=False)  # 1 to 3
 
     def num_chunks(self, x: Tensor) -> int:
-        """In how many parts the groups of an image, (n, bands, h, w), are computed; a GPU is faster with few."""
-        return ceil(self.number * x[:, 0].numel() / (MAX_PIXELS if x.is_cuda else MAX_PIXELS // 4))
+        """Return in how many chunks the groups of an image (n, bands, h, w) are computed; a GPU is faster with few."""
+        return ceil(self.num_groups * x[:, 0].numel() / (MAX_PIXELS if x.is_cuda else MAX_PIXELS // 4))
 
     def split(self, x: Tensor) -> Tensor:
-        """The groups of an image, (n, bands, h, w) -> (n, groups, 8, h, w)."""
-        return x[:, self.index].unflatten(1, (self.number, self.SIZE))
+        """Split an image into groups, (n, bands, h, w) -> (n, groups, 8, h, w)."""
+        return x[:, self.index].unflatten(1, (self.num_groups, self.SIZE))
 
-    def average(self, parts: Tensor) -> Tensor:
-        """The image that groups make together, each band the mean of all that hold it; the inverse of `split`."""
-        parts = parts.flatten(1, 2)
-        total = parts.new_zeros(len(parts), len(self.times), *parts.shape[-2:])
-        return total.index_add(1, self.index, parts) / self.times
+    def average(self, groups: Tensor) -> Tensor:
+        """Average groups to an image, each band over the groups that have it; the inverse of `split`."""
+        bands = groups.flatten(1, 2)
+        total = bands.new_zeros(len(bands), len(self.num_groups_of_band), *bands.shape[-2:])
+        return total.index_add(1, self.index, bands) / self.num_groups_of_band
 
 
 class Upsampler(nn.Module):
     """The learnable upsampling layer that the paper is about: a 3x3 convolution and PixelShuffle (Eq. 4).
 
-    PixelShuffle reads r**2 consecutive channels for a band, so each group makes neighbouring bands.
+    PixelShuffle makes each band of r**2 consecutive channels, so each group of channels makes neighbouring bands.
 
     Args:
         width: Input channels.
         bands: Output bands, or output channels of a layer inside a network.
         scale: Upsampling factor r.
         groups: Groups g of the convolution; 1 is the dense layer (Sec. III-C).
-        bias: Whether the convolution has one.
+        bias: Whether the convolution has a bias.
     """
 
     def __init__(self, width: int, bands: int, scale: int, groups: int, bias: bool) -> None:
         super().__init__()
-        self.conv = Conv3x3(width, bands * scale**2, groups, bias)
+        self.conv: nn.Conv2d | nn.Conv3d = Conv3x3(width, bands * scale**2, groups, bias)
         self.shuffle = nn.PixelShuffle(scale)
 
     def forward(self, features: Tensor) -> Tensor:
         return self.shuffle(self.conv(features))
 
     def weight_matrix(self) -> Tensor:
-        """The weights as the paper reshapes them before the SVD: (bands * r**2, width / g * 9)."""
+        """Return the weights as the paper reshapes them before the SVD, (bands * r**2, width / g * 9)."""
         return self.conv.weight.flatten(1)
 
     def reset_parameters(self) -> None:
-        """PyTorch's default start, with the layer's output at full size."""
+        """Initialise the weights as PyTorch does by default."""
         self.conv.reset_parameters()
 
     def zero_parameters(self) -> None:
-        """Make the layer's output zero, so that a network with a bicubic shortcut begins as bicubic."""
+        """Make the output zero, so that a network with a bicubic shortcut starts as bicubic."""
         nn.init.zeros_(self.conv.weight)
         if self.conv.bias is not None:
             nn.init.zeros_(self.conv.bias)
 
 
 class ScaledUpsampler(Upsampler):
-    """An `Upsampler` with one learnable factor an output channel, which folds into the convolution.
+    """An `Upsampler` with a learnable factor for each output channel, which can be folded into the convolution.
 
-    The factors start small, as layer scales do: Adam's first steps then move the output little, however wide or deep
-    the network is.
+    The factors start small, as layer scales do, so that Adam's first steps change the output little in networks of any
+    width and depth.
     """
 
     def __init__(self, width: int, bands: int, scale: int, groups: int, bias: bool) -> None:
@@ -216,16 +220,16 @@ class ScaledUpsampler(Upsampler):
 
 
 def make_doubling_upsampler(width: int, scale: int, groups: int) -> nn.Sequential:
-    """log2(r) learnable upsampling layers, each of which doubles height and width and keeps the channels.
+    """Return log2(r) learnable upsampling layers, each of which doubles height and width and keeps the channels.
 
     Args:
         width: Channels.
-        scale: Upsampling factor r, a power of two; 1 is no layer.
+        scale: Upsampling factor r, a power of two; no layers for 1.
         groups: Groups g of each convolution.
     """
     return nn.Sequential(*[Upsampler(width, width, 2, groups, bias=True) for _ in range(int(log2(scale)))])
 
 
 def find_upsamplers(network: nn.Module) -> dict[str, Upsampler]:
-    """The learnable upsampling layers of a network by their names, in its order; those of bicubic are none."""
+    """Return the learnable upsampling layers of a network by their names, in its order; bicubic has none."""
     return {name: module for name, module in network.named_modules() if isinstance(module, Upsampler)}

@@ -1,8 +1,8 @@
-"""LKCA-Net; LKCA-LR when the upsampler is grouped; LKCA-KD when that learns from a deeper LKCA-Net.
+"""LKCA-Net; with a grouped upsampler it is LKCA-LR, and LKCA-KD where that learns from a deeper LKCA-Net.
 
 Source: Shi, Zhou, Sun & Han, "Rethinking the Upsampling Layer in Hyperspectral Image Super Resolution"; equation
-numbers are the paper's. Written from the paper and its ancestor, the Visual Attention Network (Guo et al. 2023); what
-the printed sizes decide and what had to be inferred: docs/explanation/networks.md.
+numbers are the paper's. Written from the paper and from the network it extends, the Visual Attention Network (Guo et
+al. 2023). What the printed sizes determine and what had to be inferred: docs/explanation/networks.md.
 """
 
 from functools import lru_cache
@@ -16,13 +16,13 @@ from torch.nn import functional as F
 from lkca.models.bicubic import Bicubic
 from lkca.models.layers import Conv3x3, ScaledUpsampler, counting_macs, subtract_mean_spectrum
 
-SQUEEZE = 16  # reduction of the channel attention: 3 * 128 -> 24 meets the printed sizes
-MIXING_GROUPS = 4  # of the 1x1 convolution behind it
-LAYER_SCALE = 1e-2  # start of gamma, the ancestor's
+SQUEEZE = 16  # reduction of channels in the channel attention: 3 * 128 -> 24 matches the printed sizes
+MIXING_GROUPS = 4  # groups of the 1x1 convolution after it
+LAYER_SCALE = 1e-2  # initial gamma, as in the Visual Attention Network
 
 
 class ChannelNorm(nn.Module):
-    """Layer norm over the channels of each pixel, (n, c, h, w).
+    """Layer normalisation over the channels of each pixel, (n, c, h, w).
 
     Args:
         width: Channels c.
@@ -39,17 +39,17 @@ class ChannelNorm(nn.Module):
 
 
 class DilatedDepthwise(nn.Conv2d):
-    """A k x k depthwise convolution with dilation d that keeps the size.
+    """A k x k depthwise convolution with dilation d that keeps height and width.
 
-    Two forms give the same numbers up to rounding. Costs are counted with the whole kernel, as printed.
+    There are two ways, which give the same up to rounding. MACs are counted with the whole kernel, as printed.
 
-    Any device and size: the usual convolution without the taps that only ever meet padding. On an h x w image a tap at
-    distance d*i from the centre reaches a pixel only if d*i < max(h, w): on the 16 x 16 patches of the paper 25 of the
-    49 taps of the 7 x 7 kernel do.
+    In general, it is the usual convolution without the taps that multiply padding only. On an h x w image, a tap at
+    distance d*i from the centre reaches a pixel only if d*i < max(h, w): on the 16 x 16 patches of the paper, 25 of
+    the 49 taps of the 7 x 7 kernel do.
 
-    Small images on a CPU, where that is slow: dilation only connects pixels whose rows and columns leave the same
-    remainders by d. These d*d small images, 4 x 4 pixels out of 16 x 16 with d = 5, share one matrix a channel, which
-    holds the kernel's taps: products of matrices, four times as fast, gradients included.
+    For small images on a CPU, where that is slow, it is a product of matrices, four times as fast with gradients.
+    Dilation connects only pixels whose rows and columns have the same remainders modulo d. They make d*d small images,
+    of 4 x 4 pixels for 16 x 16 and d = 5, which share one matrix of the kernel's taps for each channel.
 
     Args:
         width: Channels.
@@ -57,7 +57,7 @@ class DilatedDepthwise(nn.Conv2d):
         dilation: Dilation d.
     """
 
-    MOST = 64  # pixels of a small image, above which the matrices cost more than they save
+    MAX_MATRIX_PIXELS = 64  # of a small image; with more, the matrices cost more than they save
 
     def __init__(self, width: int, kernel: int, dilation: int) -> None:
         padding = dilation * (kernel // 2)
@@ -66,22 +66,23 @@ class DilatedDepthwise(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         dilation = self.dilation[0]
         rows, columns = (ceil(side / dilation) for side in x.shape[-2:])
-        if x.device.type == "cpu" and rows * columns <= self.MOST and not counting_macs.get():
-            return self._by_matrices(x, rows, columns)
+        if x.device.type == "cpu" and rows * columns <= self.MAX_MATRIX_PIXELS and not counting_macs.get():
+            return self._multiply_matrices(x, rows, columns)
         radius = self.kernel_size[0] // 2
         reach = radius if counting_macs.get() else min(radius, max(rows, columns) - 1)
         cut = slice(radius - reach, radius + reach + 1)
         weight = self.weight[:, :, cut, cut]
         return F.conv2d(x, weight, self.bias, padding=dilation * reach, dilation=dilation, groups=self.groups)
 
-    def _by_matrices(self, x: Tensor, rows: int, columns: int) -> Tensor:
-        """On small images of rows x columns pixels; those of a batch lie side by side, innermost in memory."""
+    def _multiply_matrices(self, x: Tensor, rows: int, columns: int) -> Tensor:
+        """Convolve small images of rows x columns pixels; the images of a batch are innermost in memory."""
         (n, c, h, w), d = x.shape, self.dilation[0]
         x = F.pad(x.permute(1, 2, 3, 0), (0, 0, 0, columns * d - w, 0, rows * d - h))
         x = x.view(c, rows, d, columns, d, n).transpose(2, 3).reshape(c, rows * columns, d * d * n)
-        taps = F.pad(self.weight.flatten(1), (0, 1))  # and a zero
-        which = torch.from_numpy(_taps(self.kernel_size[0], rows, columns))
-        matrices = taps.index_select(1, which).view(c, rows * columns, rows * columns)
+        taps = F.pad(self.weight.flatten(1), (0, 1))  # the last one is zero
+        tap_of_pair = torch.from_numpy(_find_taps(self.kernel_size[0], rows, columns))
+        matrices = taps.index_select(1, tap_of_pair).view(c, rows * columns, rows * columns)
+        assert self.bias is not None
         y = torch.baddbmm(self.bias[:, None, None], matrices, x)
         return (
             y.view(c, rows, columns, d, d, n)
@@ -92,10 +93,10 @@ class DilatedDepthwise(nn.Conv2d):
 
 
 @lru_cache
-def _taps(kernel: int, rows: int, columns: int) -> np.ndarray:
-    """Which tap of a k x k kernel leads from pixel to pixel of a rows x columns image, k*k for none: (to * from)."""
+def _find_taps(kernel: int, rows: int, columns: int) -> np.ndarray:
+    """Return the tap of a k x k kernel between any two pixels of a rows x columns image: (to * from,), k*k for none."""
     (down, right), radius = (np.subtract.outer(range(n), range(n)) for n in (rows, columns)), kernel // 2
-    down, right = radius - down[:, None, :, None], radius - right[None, :, None, :]  # the tap's row and column
+    down, right = radius - down[:, None, :, None], radius - right[None, :, None, :]  # row and column of the tap
     inside = (down >= 0) & (down < kernel) & (right >= 0) & (right < kernel)
     return np.where(inside, down * kernel + right, kernel**2).ravel()
 
@@ -128,7 +129,7 @@ class LKCA(nn.Module):
 
 
 class Residual(nn.Module):
-    """x + gamma * f(x), where training drops f for whole images at a given rate (drop path).
+    """x + gamma * f(x), where training drops f(x) for whole images at random (drop path).
 
     Args:
         width: Channels; gamma has one factor for each.
@@ -141,7 +142,7 @@ class Residual(nn.Module):
         self.drop = drop
 
     def forward(self, x: Tensor, branch: Tensor) -> Tensor:
-        gamma = self.gamma
+        gamma: Tensor = self.gamma
         if self.training and self.drop:
             keep = 1 - self.drop
             gamma = gamma * (torch.rand(len(x), 1, 1, 1, device=x.device) < keep) / keep
@@ -162,7 +163,8 @@ class Block(nn.Module):
         self.attention = LKCA(width)
         self.merge = nn.Conv2d(width, width, 1)
         self.residual1 = Residual(width, drop)
-        # The printed sizes hold 384 numbers more than the text explains: the ancestor's second residual, without MLP.
+        # The printed sizes have 384 numbers more than the text explains: the second residual of the Visual Attention
+        # Network, without its MLP.
         self.norm2 = ChannelNorm(width)
         self.residual2 = Residual(width, drop)
 

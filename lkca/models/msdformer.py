@@ -1,11 +1,12 @@
-"""MSDformer: multiscale aggregation of groups of bands, then transformers over channels with deformable queries.
+"""MSDformer: multiscale aggregation of groups of bands, then attention between channels with deformable queries.
 
 Source: Chen, Zhang & Zhang, "MSDformer: Multiscale Deformable Transformer for Hyperspectral Image Super-Resolution",
-IEEE TGRS 2023. Written from a description; sizes are those printed in all six rows, which hold one convolution that is
-never called and a third of a projection that is never used. Readings: docs/explanation/networks.md.
+IEEE TGRS 2023. Written from a description; sizes match the printed ones in all six rows, which include a convolution
+and a third of a projection that are never used. How the paper was read: docs/explanation/networks.md.
 """
 
 from itertools import product
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +28,7 @@ HEADS = 6  # of the attention
 
 
 class DilatedAggregation(nn.Module):
-    """DCAM: the sum of three dilated convolutions of a group of bands, and a spatial residual.
+    """DCAM: the sum of three dilated convolutions of a group of bands, then a spatial residual.
 
     Args:
         inputs: Bands of a group.
@@ -37,7 +38,7 @@ class DilatedAggregation(nn.Module):
     def __init__(self, inputs: int, width: int) -> None:
         super().__init__()
         self.convs = nn.ModuleList([nn.Conv2d(inputs, width, 3, padding=d, dilation=d) for d in (1, 3, 5)])
-        self.activation = nn.PReLU()  # one number, for all three
+        self.activation = nn.PReLU()  # with one parameter for all three
         self.residual = SpatialResidual(width)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -45,7 +46,7 @@ class DilatedAggregation(nn.Module):
 
 
 class MultiscaleAggregation(nn.Module):
-    """MSAMG: groups of bands through shared convolutions, then through residuals of their own, averaged to one image.
+    """MSAMG: shared convolutions of all groups of bands, then layers for each group, then the average as an image.
 
     Args:
         bands: Spectral bands, 8 or more.
@@ -59,24 +60,24 @@ class MultiscaleAggregation(nn.Module):
         self.own = nn.ModuleList(
             [
                 nn.Sequential(SpectralResidual(width), nn.Conv2d(width, BandGroups.SIZE, 1))
-                for _ in range(self.groups.number)
+                for _ in range(self.groups.num_groups)
             ]
         )
         self.widen = nn.Conv2d(bands, width, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         groups = self.groups.split(x).transpose(0, 1)  # (groups, n, 8, h, w)
-        parts = []
-        for some in groups.chunk(self.groups.num_chunks(x)):
-            features = self.shared(some.flatten(0, 1)).unflatten(0, some.shape[:2])  # (some, n, width, h, w)
-            parts += [own(f) for own, f in zip(self.own[len(parts) :], features, strict=False)]
-        return self.widen(self.groups.average(torch.stack(parts, 1)))
+        outputs: list[Tensor] = []
+        for chunk in groups.chunk(self.groups.num_chunks(x)):
+            features = self.shared(chunk.flatten(0, 1)).unflatten(0, chunk.shape[:2])  # (groups, n, width, h, w)
+            outputs += [own(f) for own, f in zip(self.own[len(outputs) :], features, strict=False)]
+        return self.widen(self.groups.average(torch.stack(outputs, 1)))
 
 
 class DeformableConv(nn.Module):
-    """A 3x3 convolution without bias whose nine taps move, for each pixel, by offsets that the image decides.
+    """A 3x3 convolution without bias whose nine taps are moved at each pixel by learned offsets.
 
-    Between pixels the image is interpolated bilinearly; outside it is zero.
+    The image is interpolated bilinearly between pixels and is zero outside.
 
     Args:
         width: Channels, in and out.
@@ -84,36 +85,38 @@ class DeformableConv(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.offsets = Conv3x3(width, 2 * 9)  # pixels: of the nine taps along rows, then along columns
+        self.offsets = Conv3x3(width, 2 * 9)  # in pixels: nine vertical, then nine horizontal ones
         nn.init.zeros_(self.offsets.weight)
         self.conv = nn.Conv2d(width, width, 3, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         n, _, h, w = x.shape
         offsets = self.offsets(x)
-        offsets = offsets.to(torch.promote_types(offsets.dtype, torch.float32))  # eight bits tell no place
+        offsets = offsets.to(torch.promote_types(offsets.dtype, torch.float32))  # bfloat16 is too coarse for positions
         down, right = offsets.unflatten(1, (2, 3, 3)).unbind(1)  # each (n, 3, 3, h, w)
         tap = torch.arange(-1, 2, device=x.device)
         row = down + tap[:, None, None, None] + torch.arange(h, device=x.device)[:, None]
         column = right + tap[:, None, None] + torch.arange(w, device=x.device)
-        samples = _between(x, row.flatten(1), column.flatten(1))  # (n, width, 9 * h * w)
+        samples = _sample_bilinear(x, row.flatten(1), column.flatten(1))  # (n, width, 9 * h * w)
         samples = samples.view(n, -1, h, w)
         return F.conv2d(samples, self.conv.weight.flatten(1)[:, :, None, None])
 
 
-def _between(x: Tensor, row: Tensor, column: Tensor) -> Tensor:
-    """An image (n, c, h, w) at m places between its pixels, each (n, m), interpolated bilinearly: (n, c, m)."""
+def _sample_bilinear(x: Tensor, row: Tensor, column: Tensor) -> Tensor:
+    """Interpolate an image (n, c, h, w) bilinearly at rows and columns (n, m): (n, c, m)."""
     h, w = x.shape[-2:]
     if not torch.are_deterministic_algorithms_enabled():
-        places = torch.stack([(2 * column + 1) / w - 1, (2 * row + 1) / h - 1], -1)  # the image spans -1 to 1
-        return F.grid_sample(x, places[:, None], align_corners=False)[:, :, 0]
-    top, left, samples = row.detach().floor(), column.detach().floor(), 0
-    below, beyond = row - top, column - left  # shares of the next row and column
-    for down, right in product((0, 1), (0, 1)):  # of grid_sample no deterministic gradient exists on GPUs
-        at_row, at_column = top.long() + down, left.long() + right
-        weight = (below if down else 1 - below) * (beyond if right else 1 - beyond)
-        weight = weight * ((at_row >= 0) & (at_row < h) & (at_column >= 0) & (at_column < w))
-        index = at_row.clamp(0, h - 1) * w + at_column.clamp(0, w - 1)
+        positions = torch.stack([(2 * column + 1) / w - 1, (2 * row + 1) / h - 1], -1)  # the image spans -1 to 1
+        return F.grid_sample(x, positions[:, None], align_corners=False)[:, :, 0]
+    # On GPUs, grid_sample has no deterministic gradient.
+    top, left = row.detach().floor(), column.detach().floor()
+    bottom_weight, right_weight = row - top, column - left
+    samples: Any = 0
+    for down, right in product((0, 1), (0, 1)):  # the four neighbours
+        pixel_row, pixel_column = top.long() + down, left.long() + right
+        weight = (bottom_weight if down else 1 - bottom_weight) * (right_weight if right else 1 - right_weight)
+        weight = weight * ((pixel_row >= 0) & (pixel_row < h) & (pixel_column >= 0) & (pixel_column < w))
+        index = pixel_row.clamp(0, h - 1) * w + pixel_column.clamp(0, w - 1)
         samples = samples + weight[:, None] * x.flatten(2).gather(2, index[:, None].expand(-1, x.shape[1], -1))
     return samples
 
@@ -128,22 +131,22 @@ class DeformableAttention(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.query = DeformableConv(width)
-        self.project = nn.Conv2d(width, 3 * width, 1, bias=False)  # its first third, meant for queries, is never used
+        self.project = nn.Conv2d(width, 3 * width, 1, bias=False)  # its first third, for queries, is never used
         self.temperature = nn.Parameter(torch.ones(HEADS, 1, 1))
         self.out = nn.Conv2d(width, width, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         width, (h, w) = x.shape[1], x.shape[-2:]
-        used = self.project(x)[:, width:] if counting_macs.get() else F.conv2d(x, self.project.weight[width:])
-        k, v = used.chunk(2, 1)
-        q, k, v = (each.flatten(2).unflatten(1, (HEADS, -1)) for each in (self.query(x), k, v))
+        kv = self.project(x)[:, width:] if counting_macs.get() else F.conv2d(x, self.project.weight[width:])
+        k, v = kv.chunk(2, 1)
+        q, k, v = (channels.flatten(2).unflatten(1, (HEADS, -1)) for channels in (self.query(x), k, v))
         q, k = F.normalize(q, dim=-1), F.normalize(k, dim=-1)  # (n, heads, width / heads, h * w)
         attention = (q @ k.mT * self.temperature).softmax(-1)
         return self.out((attention @ v).flatten(1, 2).unflatten(-1, (h, w)))
 
 
 class Transformer(nn.Module):
-    """DCTM: deformable attention between channels and a perceptron, (n, c, h, w) -> (n, c, h, w).
+    """DCTM: deformable attention between channels, then a perceptron, (n, c, h, w) -> (n, c, h, w).
 
     Args:
         width: Channels c.
@@ -162,7 +165,7 @@ class Transformer(nn.Module):
 
 
 class MSDformer(nn.Module):
-    """Multiscale aggregation, transformers, a learnable upsampler; the bicubic image joins as features.
+    """Multiscale aggregation, transformers and a learnable upsampler; features of the bicubic image are added.
 
     Args:
         bands: Spectral bands, in and out, 8 or more.
@@ -183,7 +186,7 @@ class MSDformer(nn.Module):
         self.tail = Conv3x3(width, bands)
 
     def forward(self, lr: Tensor) -> Tensor:
-        lr = lr.contiguous(memory_format=torch.channels_last)  # in which convolutions of 1x1 or few channels are faster
+        lr = lr.contiguous(memory_format=torch.channels_last)  # faster for convolutions of 1x1 or few channels
         x = self.head(lr)
         y = self.transformers[0](x)
         for transformer, conv in zip(self.transformers[1:], self.convs[1:], strict=True):

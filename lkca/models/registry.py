@@ -56,7 +56,7 @@ class CostEstimate(NamedTuple):
     """Approximate cost of a network, from closed forms of its large layers.
 
     Args:
-        macs: Multiply-accumulates of a forward pass for one pixel of the LR image, as `lkca.models.cost.count_macs` counts.
+        macs: Multiply-accumulates of a forward pass for one pixel of the LR image, as `count_macs` counts them.
         activations: Numbers that a training step keeps for the gradient for one pixel of the LR image; measured.
         parameters: Trainable numbers of the whole network.
     """

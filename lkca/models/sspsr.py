@@ -1,7 +1,8 @@
-"""SSPSR: spatial-spectral priors, first of groups of neighbouring bands, then of all.
+"""SSPSR: spatial-spectral priors, first of groups of neighbouring bands, then of all bands.
 
 Source: Jiang, Sun, Liu & Ma, "Learning Spatial-Spectral Prior for Super-Resolution of Hyperspectral Imagery", IEEE TCI
-2020. Written from a description; sizes are those printed in all six rows. Readings: docs/explanation/networks.md.
+2020. Written from a description; sizes match the printed ones in all six rows. How the paper was read:
+docs/explanation/networks.md.
 """
 
 import torch
@@ -38,7 +39,7 @@ class SSPN(nn.Module):
 
 
 class SSPSR(nn.Module):
-    """Groups of bands pass one shared branch, which enlarges them by r / 2; a trunk enlarges all bands by 2.
+    """A branch shared by all groups of bands upsamples them by r / 2; a trunk upsamples all bands by 2.
 
     Args:
         bands: Spectral bands, in and out, 8 or more.
@@ -65,9 +66,9 @@ class SSPSR(nn.Module):
         self.tail = Conv3x3(width, bands)
 
     def forward(self, lr: Tensor) -> Tensor:
-        lr = lr.contiguous(memory_format=torch.channels_last)  # in which convolutions of 1x1 or few channels are faster
+        lr = lr.contiguous(memory_format=torch.channels_last)  # faster for convolutions of 1x1 or few channels
         groups = self.groups.split(lr)  # (n, groups, 8, h, w)
-        x = torch.cat([self.branch(some) for some in groups.flatten(0, 1).chunk(self.groups.num_chunks(lr))])
+        x = torch.cat([self.branch(chunk) for chunk in groups.flatten(0, 1).chunk(self.groups.num_chunks(lr))])
         x = self.groups.average(x.unflatten(0, groups.shape[:2]))  # (n, bands, r / 2 * h, r / 2 * w)
         x = self.trunk(x)  # (n, width, r * h, r * w)
         return apply_in_strips(lambda x, bicubic: self.tail(x + self.shortcut(bicubic)), 2, x, self.bicubic(lr))

@@ -207,5 +207,5 @@ def _digest(tensors: dict[str, Tensor], progress: str) -> str:
     digest = hashlib.sha256(progress.encode())
     for name in sorted(tensors):
         digest.update(name.encode())
-        digest.update(tensors[name].reshape(-1).view(torch.uint8).numpy())
+        digest.update(tensors[name].reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()

@@ -189,7 +189,7 @@ def compute_losses(net: nn.Module, teacher: nn.Module | None, hr: Tensor, run: R
 
 def distillation_loss(lr: Tensor, sr: Tensor, target: Tensor, teacher: nn.Module, distill: Distill) -> Tensor:
     """Return L_KD between student and teacher: of the reconstructions, or of what upsamplers add to bicubic."""
-    shortcut = teacher.bicubic(lr) if distill.features == "upsampler" else 0
+    shortcut = teacher.get_submodule("bicubic")(lr) if distill.features == "upsampler" else 0
     return losses.distillation(sr - shortcut, target - shortcut, distill.cos, distill.sam, distill.grad)
 
 
