@@ -230,7 +230,7 @@ def test_band_groups_split_and_average(bands, rng):
 
 
 def test_number_of_band_groups_is_published():
-    assert [BandGroups(bands).number for bands in (128, 48, 102)] == [21, 8, 17]
+    assert [BandGroups(bands).num_groups for bands in (128, 48, 102)] == [21, 8, 17]
 
 
 @pytest.fixture(params=[False, True], ids=["fast", "deterministic"])
