@@ -16,6 +16,7 @@ from torch import nn
 
 from lkca.cli import main
 from lkca.config.settings import BenchmarkSettings
+from lkca.core import gpus
 from lkca.errors import ResourceError
 from lkca.scoring import benchmark, energy
 from lkca.scoring.benchmark import measure_cost, measure_size, run_in_subprocess
@@ -115,9 +116,9 @@ def test_energy_sums_processors_and_survives_wraparound(powercap):
     wraparound = 10**6
     zones = [("intel-rapl:0", "package-0"), ("intel-rapl:0:0", "core"), ("intel-rapl:1", "package-1")]
     zones += [("intel-rapl:2", "psys"), ("intel-rapl-mmio:0", "package-0")]  # which count the same energy again
-    counters = [powercap(*zone, wraparound - 1, wraparound) for zone in zones]
+    counters = [powercap(*zone, wraparound - 5001, wraparound) for zone in zones]  # wrap after warm-up
     assert measure_cost(Burning(counters, wraparound), 2, 8, "cpu")["energy_j"] == pytest.approx(2 * 0.005)
-    assert all(int(counter.read_text()) < wraparound - 1 for counter in counters)
+    assert all(int(counter.read_text()) < wraparound - 5001 for counter in counters)
 
 
 def test_energy_is_none_without_counter(powercap):
@@ -149,6 +150,21 @@ def test_gpu_energy_is_in_millijoules(monkeypatch):
     assert uuids == [b"GPU-aaaa"]
     status = 3
     assert energy.energy_counters("cuda") == []
+
+
+def test_benchmark_acquires_one_gpu(tmp_path, monkeypatch):
+    class Stop(Exception):
+        pass
+
+    def stop(processes):
+        raise Stop(os.environ["CUDA_VISIBLE_DEVICES"])
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(gpus, "installed_gpus", lambda: (("GPU-a", "NVIDIA A"), ("GPU-b", "NVIDIA A")))
+    monkeypatch.setattr(benchmark, "process_pool", stop)
+    with pytest.raises(Stop, match="^GPU-a$"):
+        benchmark.efficiency(BenchmarkSettings(**settings(lkca=SMALL)), tmp_path / "out.json")
 
 
 @pytest.mark.slow

@@ -236,6 +236,17 @@ def test_subtracted_minimum(tmp_path, cube):
     )
 
 
+@pytest.mark.parametrize("change", [{"RMSE": 1.1}, {"CC": 1.0001}], ids=["same brightness", "other correlation"])
+def test_other_images_are_not_an_offset(tmp_path, change):
+    """SAM and ERGAS differ as if a constant were subtracted, but the brightness agrees or CC does not."""
+    run = printed_runs()[0]
+    for name, factor in {"SAM": 1.1, "ERGAS": 1.1, **change}.items():
+        run["mean"][name] *= factor
+    if "RMSE" in change:
+        run["mean"]["MPSNR"] -= 20 * np.log10(1.1)
+    assert kinds(check(tmp_path, [run]).rows["chikusei", 4]) == ["images"]
+
+
 @pytest.mark.parametrize(
     "cut", [lambda x: x[:, 8:, 8:], lambda x: x[:, :, ::-1], lambda x: x[:, ::-1]], ids=["offset", "mirror", "flip"]
 )

@@ -99,6 +99,12 @@ def test_too_few_data_are_not_resolved(tmp_path, trained, images, why):
     assert float(line["low_blocks"]) < -2 and float(line["high_blocks"]) < -2  # blocks tell it for these images
 
 
+def test_untrained_network_is_not_resolved(tmp_path):
+    lkca = fake_results.write_run(tmp_path, "lkca", steps=2, untrained=True, MPSNR=B)
+    line = find_line(compare_runs(tmp_path, [untrained_run(tmp_path, "bicubic", MPSNR=A), lkca], rows=ROWS), *ROWS)
+    assert (line["outcome"], line["why"]) == ("not resolved", "the training of LKCA-Net did not see all patches once")
+
+
 def test_all_pairs_scales_and_scores_are_compared(tmp_path):
     rows = {"Bicubic": "bicubic", "VDSR": "vdsr", "SSPSR": None, "LKCA-Net": "lkca", "3DFCNN": "not possible: no"}
     runs = [

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+from math import ceil
 
 import numpy as np
 import pytest
@@ -85,8 +86,15 @@ def test_training_is_reported(tiny):
     write_training(run)
     scores = run_evaluate(tiny, run, weights=True)
     assert (scores["epoch"], scores["steps"], scores["seconds"]["training"]) == (3, 40, 6.5)
-    patches, batch = len(json.loads(tiny.split.read_text())["train"]), read_run(run).train.batch
-    assert scores["untrained"] == (patches * 8 / batch > 40)  # each patch in 8 orientations
+
+
+@pytest.mark.parametrize(("missing", "untrained"), [(0, False), (1, True)])
+def test_untrained_network_has_not_seen_all_patches(tiny, missing, untrained):
+    run = tiny.run("net")
+    write_training(run)
+    steps = ceil(len(json.loads(tiny.split.read_text())["train"]) * 8 / read_run(run).train.batch)  # 8 orientations
+    run.with_name("history.csv").write_text(f"epoch,steps,seconds\n4,{steps - missing},6.5\n")
+    assert run_evaluate(tiny, run, weights=True)["untrained"] == untrained
 
 
 def test_scores_record_hashes_and_reveal_edits(tiny):
@@ -125,6 +133,14 @@ def test_missing_test_image_is_refused(tiny, bicubic):
 def test_weights_belong_to_trained_models_only(tiny, bicubic, trained):
     with pytest.raises(ConfigError, match="--weights and --history"):
         run_evaluate(tiny, tiny.run("net") if trained else bicubic, weights=not trained)
+
+
+def test_weights_need_their_history(tiny):
+    run = tiny.run("net")
+    write_training(run)
+    files = run.with_name("weights.safetensors"), None
+    with pytest.raises(ConfigError, match="--weights and --history"):
+        evaluate(run, tiny.scene, tiny.split, *files, 0, [1, 2, 3], run.with_name("s.json"), run.with_name("i.npz"))
 
 
 def test_changed_split_is_refused(tiny, bicubic):

@@ -89,6 +89,19 @@ def test_few_rows_and_columns_are_enough(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
+    "rows",
+    ["own,4,a,40,0.0100\nown,4,b,45,0.0100\n", "own,4,a,39.99,0.010008\n"],
+    ids=["two rows have no usual gap", "a bound that rounding explains"],
+)
+def test_sound_rows(tmp_path, capsys, rows):
+    path = tmp_path / "table.csv"
+    path.write_text(f"scene,scale,row,MPSNR,RMSE\n{rows}")
+    assert main(["score-tables", str(path)]) == 0
+    output = capsys.readouterr().out
+    assert "impossible" not in output and "doubtful" not in output
+
+
+@pytest.mark.parametrize(
     "text, message",
     [
         ("", "the column scene is missing"),

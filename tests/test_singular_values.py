@@ -15,10 +15,11 @@ from lkca.training.networks import build_network
 
 
 def run_spectrum(run):
-    """Return the layers of the spectrum of an untrained network."""
-    torch.manual_seed(1)
+    """Return the layers of the spectrum of a network with random weights."""
     weights, out = run.with_name("weights.safetensors"), run.with_name("spectrum.json")
-    save_weights(weights, build_network(read_run(run)).state_dict(), sha256(run), 1)
+    network = build_network(read_run(run))
+    random = {name: torch.rand_like(weight.float()).to(weight.dtype) for name, weight in network.state_dict().items()}
+    save_weights(weights, random, sha256(run), 1)
     spectrum(run, weights, out)
     return json.loads(out.read_text())["layers"]
 
@@ -43,6 +44,12 @@ def test_spectrum_of_trained_and_untrained_layer(tiny):
     assert layer["trained"] != layer["start"]
     # A uniform matrix on +-1/sqrt(fan) has the variance 1/(3 fan): the squares of the singular values sum to its size.
     assert sum(v * v for v in layer["start"]) == pytest.approx(128 * 144 / (3 * 144), rel=0.05)
+
+
+def test_untrained_layer_depends_only_on_the_seed_of_the_run(tiny):
+    runs = [tiny.run(f"net{i}", upsampler={"groups": 1}, seed=seed) for i, seed in enumerate((0, 0, 1))]
+    first, again, other = (run_spectrum(run)[0]["start"] for run in runs)
+    assert first == again != other
 
 
 @pytest.mark.parametrize(

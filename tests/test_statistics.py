@@ -52,6 +52,16 @@ def test_variance_over_images_and_seeds_is_anova():
     assert error**2 == pytest.approx(images.var(ddof=1) / 4 + seeds.var(ddof=1) / 3)
 
 
+def test_interaction_of_images_and_seeds_is_subtracted():
+    """By mean squares, as the variance of a mean over two random factors is estimated."""
+    table = np.array([[40.0, 41.0, 45.0, 42.0], [40.5, 41.6, 45.2, 42.6], [41.0, 41.8, 46.1, 43.0]])
+    by_image, by_seed = table.mean(0), table.mean(1, keepdims=True)
+    interaction = table - by_image - by_seed + table.mean()
+    of_images, of_seeds = by_image.var(ddof=1) / 4, by_seed.var(ddof=1) / 3
+    error, _ = estimate_mean(table, "images", "seeds").standard_error_and_df()
+    assert error**2 == pytest.approx(of_images + of_seeds - (interaction**2).sum() / 6 / 12)
+
+
 def test_arithmetic_propagates_by_derivatives():
     rng = np.random.default_rng(1)
     table = rng.normal(40, 0.01, (3, 4)), rng.normal(2, 0.01, (3, 4))
@@ -76,6 +86,12 @@ def test_shared_randomness_cancels():
     one = estimate_score(runs([[40.0, 41.0]]), "MPSNR")  # one seed, two images
     assert (one - one).interval() == (0, 0) and (one / one).missing_reasons == frozenset()
     assert (same / same).value == 1 and (same / same).standard_error_and_df()[0] == pytest.approx(0)
+
+
+def test_unknown_spread_does_not_cancel_between_scores():
+    one_seed = runs([[40.0, 41.0, 43.0]])
+    difference = estimate_score(one_seed, "MPSNR") - estimate_score(one_seed, "mae")
+    assert difference.missing_reasons == {"one seed"}
 
 
 @pytest.mark.parametrize(
