@@ -1,4 +1,4 @@
-"""What a figure draws: the files of its rows, and the sentences about rows that it cannot draw."""
+"""The data of a figure: the files of its rows, and sentences for its footer."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -11,11 +11,11 @@ from lkca.config.settings import FigureSettings
 from lkca.core.files import read_json
 
 MAX_GAP_DB = 6.0  # a method so far below the best one of its scene sets no axis, or the others would look alike
-Row = tuple[str, str]  # scene, label
+RowKey = tuple[str, str]  # scene, label
 
 
-class RunFile(NamedTuple):
-    """A run's scores.json, or its spectrum.json in a figure of the kind "spectrum"."""
+class LoadedRun(NamedTuple):
+    """A run with the content of its scores.json, or of its spectrum.json in a figure of the kind "spectrum"."""
 
     path: Path
     content: dict[str, Any]
@@ -32,7 +32,7 @@ class FigureData:
     """
 
     settings: FigureSettings
-    runs: dict[Row, list[RunFile]]
+    runs: dict[RowKey, list[LoadedRun]]
     efficiency: dict[str, dict[str, Any]]
 
     @classmethod
@@ -42,7 +42,7 @@ class FigureData:
         for path in paths:
             content = read_json(path)
             if content["scale"] == settings.scale:
-                by_run[content["scene"], content["model"], content["seed"]] = RunFile(path, content)
+                by_run[content["scene"], content["model"], content["seed"]] = LoadedRun(path, content)
         runs = {
             (scene, label): [by_run[scene, model, seed] for seed in settings.seeds if (scene, model, seed) in by_run]
             for scene in settings.scenes
@@ -64,12 +64,12 @@ class FigureData:
         """Return the labels of the rows that were run on a scene."""
         return [label for run_scene, label in self.runs if run_scene == scene]
 
-    def all_labels(self, without: Collection[Row] = ()) -> list[str]:
+    def all_labels(self, without: Collection[RowKey] = ()) -> list[str]:
         """Return the labels of the rows that were run on any scene, except for rows that are left out everywhere."""
         labels = {label for _, label in self.runs.keys() - set(without)}
         return [label for label in self.settings.rows if label in labels]
 
-    def first(self, scene: str, label: str) -> RunFile:
+    def first(self, scene: str, label: str) -> LoadedRun:
         """Return a row's file of the first seed."""
         return self.runs[scene, label][0]
 
@@ -88,7 +88,7 @@ class FigureData:
 
     # Sentences for the footer
 
-    def name_rows(self, rows: Collection[Row]) -> str:
+    def name_rows(self, rows: Collection[RowKey]) -> str:
         """Return labels separated by commas, each with its scenes unless these are all."""
         names = []
         for label in self.settings.rows:
@@ -111,7 +111,7 @@ class FigureData:
         steps = max(run.content["steps"] for row in rows for run in self.runs[row])
         return f"Untrained ({steps} step{'' if steps == 1 else 's'} at most): {self.name_rows(rows)}."
 
-    def outlier_note(self, outliers: Collection[Row]) -> str:
+    def outlier_note(self, outliers: Collection[RowKey]) -> str:
         """Return the sentence about outliers that are not drawn; empty if there are none."""
         return f"Not drawn, more than {MAX_GAP_DB:g} dB below the best: {self.name_rows(outliers)}." if outliers else ""
 
@@ -123,7 +123,7 @@ class FigureData:
         return f"Test image {number + 1} of {len(images)}, {rows} × {columns} pixels from ({row}, {column})"
 
 
-def find_outliers(psnr: dict[Row, float]) -> set[Row]:
+def find_outliers(psnr: dict[RowKey, float]) -> set[RowKey]:
     """Return the rows that lie more than MAX_GAP_DB below the best of their scene."""
     best = {scene: max(value for (other, _), value in psnr.items() if other == scene) for scene, _ in psnr}
     return {(scene, label) for (scene, label), value in psnr.items() if value < best[scene] - MAX_GAP_DB}

@@ -7,13 +7,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from lkca.report.figures.data import FigureData, Row
+from lkca.report.figures.data import FigureData, RowKey
 from lkca.report.figures.layout import Page, names_width, plain_log_axis
 from lkca.report.figures.style import BLUE, INK, PAGE_WIDTH
 
 LINEAR_LIMIT = 0.1  # an axis with large differences is linear up to this and logarithmic beyond
 LINE_HEIGHT, ABOVE, BELOW = 0.2, 0.4, 0.25  # inches: of a row, above and below the panels of a scene
-KEY_HEIGHT, NUMBERS_WIDTH = 0.2, 1.4  # inches; the numbers stand to the right of each panel
+KEY_HEIGHT, NUMBERS_WIDTH = 0.2, 1.4  # inches; the numbers are to the right of each panel
 SCORES = {"MPSNR": "MPSNR (dB), better →", "SAM": "SAM (degrees), ← better"}
 IMAGE_INTERVAL: dict[str, Any] = {"color": BLUE, "linewidth": 4, "solid_capstyle": "butt", "alpha": 0.55}
 BLOCK_INTERVAL: dict[str, Any] = {"color": INK, "linewidth": 0.9, "marker": "|", "markersize": 3}
@@ -89,7 +89,7 @@ def _notes(data: FigureData, reference: str, differences: dict[str, dict[tuple[s
         "Intervals: Student's t over test images and seeds; bootstrap over the blocks of these test images. "
         f"Where there are large differences, the axis is linear to ±{LINEAR_LIMIT:g} and logarithmic beyond."
     ]
-    missing: dict[str, set[Row]] = {}  # reason -> rows
+    missing: dict[str, set[RowKey]] = {}  # reason -> rows
     rows = set()
     for scene, by_label in differences.items():
         for (label, _), difference in by_label.items():

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
-from lkca.report.figures.data import FigureData, Row, find_outliers
+from lkca.report.figures.data import FigureData, RowKey, find_outliers
 from lkca.report.figures.labels import label_points
 from lkca.report.figures.layout import Page, padded, plain_log_axis, set_ylabel, wrap_words
 from lkca.report.figures.style import MUTED, PAGE_WIDTH, method_style
@@ -16,7 +16,7 @@ from lkca.report.figures.style import MUTED, PAGE_WIDTH, method_style
 LEFT, GAP, ROW_HEIGHT = 0.63, 0.28, 2.0  # inches
 MACS = "MACs of one 16 × 16 LR image (G)"
 TIME = "time of one 16 × 16 LR image (ms)"
-Costs = dict[Row, np.ndarray]  # median, lower and upper quartile
+Costs = dict[RowKey, np.ndarray]  # median, lower and upper quartile
 
 
 class Psnr(NamedTuple):
@@ -102,7 +102,7 @@ def _notes(data: FigureData, costs: dict[str, Costs]) -> list[str]:
     return notes
 
 
-def _psnr_limits(data: FigureData, scene: str, psnr: dict[Row, Psnr], outliers: set[Row]) -> tuple[float, float]:
+def _psnr_limits(data: FigureData, scene: str, psnr: dict[RowKey, Psnr], outliers: set[RowKey]) -> tuple[float, float]:
     """Return limits that show all but the outliers, with room below for outliers at the edge and their names."""
     rows = [(scene, label) for label in data.labels(scene)]
     near = [psnr[row] for row in rows if row not in outliers]
@@ -124,7 +124,7 @@ def _cost_limits(costs: Costs) -> tuple[float, float]:
 def _draw_methods(
     axes: Axes, costs: dict[str, np.ndarray], psnr: dict[str, Psnr], styles: dict[str, int], unit: str
 ) -> None:
-    """Draw a mark with error bars for each label; those outside of the axes stand at the edge, with their number."""
+    """Draw a mark with error bars for each label; marks outside of the axes move to the edge, with their number."""
     start, bottom = axes.get_xlim()[0], axes.get_ylim()[0]
     points = []
     for label, (cost, low, high) in costs.items():
@@ -144,7 +144,7 @@ def _draw_methods(
 
 
 def _swapped_pairs(times: dict[str, np.ndarray], macs: dict[str, np.ndarray]) -> str:
-    """Return how many pairs of networks have another order by time than by MACs; methods without MACs do not count."""
+    """Return how many pairs of networks have opposite orders by time and by MACs; methods without MACs do not count."""
     networks = [label for label in times if macs[label][0] > 0]
     pairs = [(times[a][0] - times[b][0]) * (macs[a][0] - macs[b][0]) < 0 for a, b in combinations(networks, 2)]
     return f"{sum(pairs)} of {len(pairs)} pairs swapped against MACs"
