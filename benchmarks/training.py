@@ -264,7 +264,7 @@ def prepare(folder: Path, e: Experiment) -> None:
     write_json(folder / "scene.json", scene | {"shape": cube.shape})
     test = TestTiles(rows=SIDE, columns=SIDE, tile=[SIDE, SIDE])
     grid = SplitSettings(scale=SCALE, size=SIDE, stride=4, sampling="grid", validation=0.01, test=test)
-    splits.split(grid, folder / "scene.json", folder / "split.json")
+    splits.write_split(grid, folder / "scene.json", folder / "split.json")
     (folder / "patches").mkdir()
     for i, (row, column) in enumerate(read_json(folder / "split.json")["train"][:FILES]):
         gt = cube[:, row : row + SIDE, column : column + SIDE]

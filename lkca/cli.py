@@ -68,7 +68,7 @@ def _add_user_commands(add: Add) -> None:
     c.add_argument("--factor", type=float, required=True, help="above 1 enlarges, below 1 shrinks")
     c.add_argument("--output", type=Path, required=True, help=".npy to write")
 
-    c = add("lkca.commands.cost:cost", "print parameters and multiply-accumulates of the models as CSV")
+    c = add("lkca.commands.cost:print_costs", "print parameters and multiply-accumulates of the models as CSV", "cost")
     _add_config(c)
     c.add_argument("--model", help="a key of models in the configuration; all by default")
     c.add_argument("--bands", type=int, help="number of bands; those of each scene by default")
@@ -117,10 +117,10 @@ def _add_user_commands(add: Add) -> None:
 
 def _add_jobs(add: Add) -> None:
     """Add the commands that are the jobs of the workflow."""
-    c = add("lkca.data.scenes:scene", "cut a scene from its cube and divide it by its maximum")
+    c = add("lkca.data.scenes:cut_scene", "cut a scene from its cube and divide it by its maximum", "scene")
     _add_paths(c, "--settings", "--out", "--manifest")
 
-    c = add("lkca.data.splits:split", "divide a scene into test images, training and validation patches")
+    c = add("lkca.data.splits:write_split", "divide a scene into test images, training and validation patches", "split")
     _add_paths(c, "--settings", "--manifest", "--out")
 
     c = add("lkca.config.run:write_run", "write the run.json of a run", "settings")

@@ -1,6 +1,6 @@
-"""The exceptions that a user reads, and the exit codes of `lkca`.
+"""The exceptions whose messages users read, and the exit codes of `lkca`.
 
-The message of each is one sentence: the file or the key, what is wrong, what to do.
+A message is one sentence: the file or setting, what is wrong with it, what to do.
 """
 
 
@@ -8,8 +8,8 @@ class LkcaError(ValueError):
     """An error that `lkca` prints without a traceback.
 
     Attributes:
-        exit_code: Exit code of the command. 2: the same call fails again; 75: a later call may succeed (EX_TEMPFAIL of
-            sysexits.h).
+        exit_code: Exit code of the command: 2 if the same call would fail again, 75 (EX_TEMPFAIL of sysexits.h) if a
+            later call may succeed.
     """
 
     exit_code = 2
@@ -24,15 +24,15 @@ class DataError(LkcaError):
 
 
 class StaleInput(LkcaError):
-    """Files do not belong together: one was made from another version of the other."""
+    """Files do not belong together, such as weights and a run.json that has changed since."""
 
 
 class Diverged(LkcaError):
-    """A training produced NaN, infinite or absurd values."""
+    """The training of a network diverged: its loss or validation error is NaN, infinite or far too large."""
 
 
 class ResourceError(LkcaError):
-    """The machine or the network refuses: disk, memory, GPU, server. A later call may succeed."""
+    """Disk, memory, GPU, network or server are not available; a later call may succeed."""
 
     exit_code = 75
 

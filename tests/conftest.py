@@ -98,7 +98,7 @@ def tiny(tmp_path, rng):
     from lkca.config.run import write_run
     from lkca.config.settings import RunSettings
     from lkca.core.files import sha256
-    from lkca.data.splits import split
+    from lkca.data.splits import write_split
 
     rows, columns = np.mgrid[0:80, 0:64] / 9
     cube = np.stack([0.5 + 0.3 * np.sin(rows + i / 2) * np.cos(columns - i / 3) for i in range(8)])
@@ -107,7 +107,7 @@ def tiny(tmp_path, rng):
     np.save(files.scene, cube)
     manifest = tmp_path / "scene.json"
     manifest.write_text(json.dumps(manifest_of(cube.shape, sha256(files.scene))))
-    split(split_settings(), manifest, files.split)
+    write_split(split_settings(), manifest, files.split)
 
     def run(name: str, teacher: Path | None = None, **changes) -> Path:
         """Write a run.json that differs from the usual one by `changes`."""

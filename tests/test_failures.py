@@ -8,7 +8,7 @@ import pytest
 
 from lkca.core.paths import FAILURES, WORKFLOW_CACHE
 from lkca.errors import Diverged, LkcaError, ResourceError
-from lkca.pipeline.failures import failing_once, forget_failures
+from lkca.pipeline.failures import forget_failures, remember_failure
 from tests.conftest import clean_shell, copy_checkout
 
 
@@ -19,7 +19,7 @@ class Job:
         self.error, self.runs = error, 0
 
     def run(self, made_from: str = "x") -> None:
-        with failing_once("runs/a/train", {"settings": made_from}):
+        with remember_failure("runs/a/train", {"settings": made_from}):
             self.runs += 1
             if self.error:
                 raise self.error

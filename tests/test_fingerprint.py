@@ -302,7 +302,7 @@ def test_whatever_a_scene_runs_through_is_covered(tmp_path, monkeypatch, execute
     )  # else it runs in another process
     cube = CUBES["indian_pines"]
     settings = SceneSettings(name="x", cube_name="indian_pines", cube=cube, bands=12, mirror=[])
-    scenes.scene(settings, tmp_path / "x.npy", tmp_path / "x.json")
+    scenes.cut_scene(settings, tmp_path / "x.npy", tmp_path / "x.json")
     assert uncovered(executed, STEPS["scene"]) == set()
 
 

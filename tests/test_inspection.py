@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
-from cubes import PIXELS, array_file, call_directly, cut_scene, make_cube, save_cube
+from cubes import PIXELS, array_file, call_directly, cut_and_load, make_cube, save_cube
 from scipy.io import savemat
 
 from lkca.data import scenes
@@ -54,7 +54,7 @@ def test_wrong_file_is_described(wrong, tmp_path):
     savemat("cube.mat", {"cube": change(PIXELS)})
     facts = {"shape": (40, 36, 12), "least_maximum": 1000, "not_this": [((20, 36, 12), "the little one")]}
     with pytest.raises(DataError, match=f"cube.mat is not what it should be: .*{message}"):
-        cut_scene(make_cube(array_file("cube.mat", "cube"), **facts))
+        cut_and_load(make_cube(array_file("cube.mat", "cube"), **facts))
     assert not list(tmp_path.glob("out/*"))
 
 
@@ -62,7 +62,7 @@ def test_lookalike_is_recognised_by_an_array_of_another_name():
     savemat("cube.mat", {"other": PIXELS[:20]})
     cube = make_cube(array_file("cube.mat", "cube"), not_this=[((20, 36, 12), "the little one")])
     with pytest.raises(DataError, match="it is the little one"):
-        cut_scene(cube)
+        cut_and_load(cube)
 
 
 def test_right_file_has_no_problems():
@@ -77,12 +77,12 @@ def test_right_file_has_no_problems():
 def test_file_smaller_than_the_crop_is_refused():
     np.save("a.npy", PIXELS[:30])
     with pytest.raises(DataError, match=r"a\.npy has 30 x 36 pixels, too few for the crop \[2, 38, 1, 33\]"):
-        cut_scene(make_cube(array_file("a.npy")))
+        cut_and_load(make_cube(array_file("a.npy")))
 
 
 def test_too_few_bands_are_refused():
     with pytest.raises(DataError, match="it has 12 bands, not 20"):
-        cut_scene(save_cube(bands="1-20"))
+        cut_and_load(save_cube(bands="1-20"))
 
 
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
@@ -94,8 +94,8 @@ def test_pixels_without_data_are_refused():
         raster.write(pixels.transpose(2, 0, 1))
     file = File(path="a.tif", axes="bands rows columns")
     with pytest.raises(DataError, match="it holds 65535, which it declares to be no data"):
-        cut_scene(make_cube(file))
-    assert cut_scene(make_cube(file, crop=(12, 40, 0, 36)))[1]["maximum"] <= 5000
+        cut_and_load(make_cube(file))
+    assert cut_and_load(make_cube(file, crop=(12, 40, 0, 36)))[1]["maximum"] <= 5000
 
 
 @pytest.mark.parametrize(

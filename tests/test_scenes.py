@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from cubes import BANDS, CROP, PIXELS, array_file, call_directly, cut_scene, make_cube, save_cube
+from cubes import BANDS, CROP, PIXELS, array_file, call_directly, cut_and_load, make_cube, save_cube
 from scipy.io import savemat
 
 from lkca.core.locks import exclusive_lock
@@ -27,7 +27,7 @@ def work_folder(tmp_path, monkeypatch):
 
 
 def test_indian_pines_is_read_from_its_package():
-    scene, manifest = cut_scene(CUBES["indian_pines"], 200)
+    scene, manifest = cut_and_load(CUBES["indian_pines"], 200)
     assert scene.shape == (200, 145, 145) and scene.dtype == np.float32
     assert scene.max() == 1 and manifest["maximum"] == manifest["divisor"] == 9604  # the published cube's maximum
     assert scene.min() == np.float32(955 / 9604)
@@ -78,7 +78,7 @@ def test_official_formats_give_the_same_scene(write):
     pixels = PIXELS.copy()
     pixels[0, 0], pixels[:, :, 11] = 15000, 15000
     last = 899 if "chikusei" in write.__name__ else 1047  # nm, of band 10 by the headers
-    scene, manifest = cut_scene(make_cube(write(pixels), bands="1-10", nanometres=(368, last)), 4)
+    scene, manifest = cut_and_load(make_cube(write(pixels), bands="1-10", nanometres=(368, last)), 4)
     crop = pixels[2:38, 1:33, [0, 3, 6, 9]].transpose(2, 0, 1).astype(np.float64)
     assert (scene == (crop / crop.max()).astype(np.float32)).all()
     assert (manifest["maximum"], manifest["bands"], manifest["shape"]) == (crop.max(), [1, 4, 7, 10], [4, 36, 32])
@@ -93,7 +93,7 @@ def test_large_cubes_are_read_in_blocks(write, bands_per_block, monkeypatch):
     for module in (inspection, scenes):
         monkeypatch.setattr(module, "BLOCK_BYTES", bands_per_block * 4 * 36 * 32)
     monkeypatch.setattr(inspection, "WAVELENGTH_TOLERANCE", 200)
-    scene, manifest = cut_scene(cube, bands=6)
+    scene, manifest = cut_and_load(cube, bands=6)
     crop = PIXELS[2:38, 1:33, [1, 2, 3, 5, 8, 9]].transpose(2, 0, 1)
     assert (scene == crop.astype(np.float32) / np.float32(manifest["divisor"])).all()
 
@@ -102,7 +102,7 @@ def test_alternative_file_is_used_if_the_first_is_missing():
     generated_cubes.write_matlab73(Path("second.mat"), "chikusei", PIXELS)
     missing = File(path="first.bsq", axes="bands rows columns")
     forms = (array_file("missing.mat", "cube"), array_file("second.mat", "chikusei"))
-    scene, manifest = cut_scene(make_cube(missing, forms=forms))
+    scene, manifest = cut_and_load(make_cube(missing, forms=forms))
     assert manifest["areas"][0]["file"] == "second.mat" and scene.shape == (12, 36, 32)
 
 
@@ -111,7 +111,7 @@ def test_several_files_are_placed_below_each_other():
     for name, pixels in (("a", PIXELS), ("b", PIXELS[:30, :20] // 2)):
         np.save(f"{name}.npy", pixels)
     files = array_file("a.npy", use="train"), array_file("b.npy", use="test")
-    scene, manifest = cut_scene(make_cube(*files, crop=None))
+    scene, manifest = cut_and_load(make_cube(*files, crop=None))
     expected = np.zeros((12, 70, 36), np.float32)
     expected[:, :40] = PIXELS.transpose(2, 0, 1)
     expected[:, 40:, :20] = (PIXELS[:30, :20] // 2).transpose(2, 0, 1)
@@ -128,25 +128,25 @@ def test_several_files_are_placed_below_each_other():
     + [(("columns",), slice(2, 38), slice(32, 0, -1)), (("rows", "columns"), slice(37, 1, -1), slice(32, 0, -1))],
 )
 def test_scene_is_mirrored(mirror, rows, columns):
-    scene, manifest = cut_scene(save_cube(), mirror=mirror)
+    scene, manifest = cut_and_load(save_cube(), mirror=mirror)
     assert (scene == (PIXELS[rows, columns].transpose(2, 0, 1) / manifest["divisor"]).astype(np.float32)).all()
     assert manifest["mirror"] == [*mirror]
 
 
 def test_divisor_can_be_chosen():
-    scene, manifest = cut_scene(save_cube(divide_by=10000))
+    scene, manifest = cut_and_load(save_cube(divide_by=10000))
     assert (manifest["divisor"], manifest["maximum"]) == (10000, 5000)
     assert scene.max() == np.float32(0.5)
 
 
 def test_divisor_must_fit_the_values():
     with pytest.raises(ConfigError, match=r"a\.npy has the maximum 5000 after .* another divide_by"):
-        cut_scene(save_cube(divide_by=1))
+        cut_and_load(save_cube(divide_by=1))
 
 
 def test_missing_file_says_where_to_get_it(tmp_path):
     with pytest.raises(DataError, match=r"chikusei/.*ENVI.zip or .*\.mat is missing: get it from https://www.sal"):
-        cut_scene(CUBES["chikusei"])
+        cut_and_load(CUBES["chikusei"])
     assert not list(tmp_path.iterdir())
 
 
@@ -156,7 +156,7 @@ def test_web_page_instead_of_data_is_refused(name):
     path.parent.mkdir(parents=True)
     path.write_text("<!doctype html><title>403 Forbidden</title>" * 9)
     with pytest.raises(LkcaError, match="the published one is|is a web page"):
-        cut_scene(CUBES[name], 48)
+        cut_and_load(CUBES[name], 48)
     assert not list(Path("out").glob("*"))
 
 
@@ -165,7 +165,7 @@ def test_same_file_under_two_names_is_refused():
     for name in "ab":
         np.save(f"{name}.npy", PIXELS)
     with pytest.raises(ConfigError, match="scenes.x: two files are the same"):
-        cut_scene(make_cube(array_file("a.npy", use="train"), array_file("b.npy", use="test")))
+        cut_and_load(make_cube(array_file("a.npy", use="train"), array_file("b.npy", use="test")))
     assert not list(Path("out").iterdir())
 
 
@@ -179,15 +179,15 @@ def test_only_a_right_file_is_recorded_and_then_expected(tmp_path):
         path.write_bytes(content or b"")
         if content is None:
             savemat(path, {"pavia": PIXELS / 5000})
-        for use in (lambda: scenes.fetch_files("x", cube, receipt), lambda: cut_scene(cube)):
+        for use in (lambda: scenes.fetch_files("x", cube, receipt), lambda: cut_and_load(cube)):
             with pytest.raises(LkcaError, match="x.mat (cannot be read|is not what it should be|is a web page)"):
                 use()
         assert [path.name for path in path.parent.iterdir()] == ["x.mat"] and not receipt.exists()
     generated_cubes.write_pavia_centre(path, PIXELS)
     scenes.fetch_files("x", cube, receipt)
-    assert cut_scene(cube)[1]["areas"][0]["sha256"] == json.loads(receipt.read_text())["files"][0]["sha256"]
+    assert cut_and_load(cube)[1]["areas"][0]["sha256"] == json.loads(receipt.read_text())["files"][0]["sha256"]
     generated_cubes.write_pavia_centre(path, PIXELS // 2)
-    for use in (lambda: scenes.fetch_files("x", cube, receipt), lambda: cut_scene(cube)):
+    for use in (lambda: scenes.fetch_files("x", cube, receipt), lambda: cut_and_load(cube)):
         with pytest.raises(LkcaError, match="was recorded at first use"):
             use()
     assert not Path("out/.scene.part.npy").exists()
@@ -195,22 +195,22 @@ def test_only_a_right_file_is_recorded_and_then_expected(tmp_path):
 
 def test_two_processes_do_not_write_one_scene():
     with exclusive_lock(Path("out/scene.npy")), pytest.raises(ResourceError, match=r"scene\.npy"):
-        cut_scene(save_cube())
-    assert cut_scene(save_cube())[0].shape == (BANDS, 36, 32)
+        cut_and_load(save_cube())
+    assert cut_and_load(save_cube())[0].shape == (BANDS, 36, 32)
     assert sorted(path.name for path in Path("out").iterdir()) == ["scene.json", "scene.npy"]
 
 
 def test_lack_of_room_is_noticed_before_writing(monkeypatch):
     monkeypatch.setattr(scenes.shutil, "disk_usage", lambda path: SimpleNamespace(free=10_000))
     with pytest.raises(ResourceError, match="out has 10.0 kB free and the scene takes 55.3 kB"):
-        cut_scene(save_cube())
+        cut_and_load(save_cube())
 
 
 def test_full_disk_is_not_blamed_on_the_file(monkeypatch):
     monkeypatch.setattr(scenes, "run_sandboxed", run_sandboxed)
     monkeypatch.setattr(scenes, "_cut", fail_without_room)
     with pytest.raises(LkcaError, match="out/scene.npy cannot be written .No space left on device."):
-        cut_scene(save_cube())
+        cut_and_load(save_cube())
     assert not list(Path("out").iterdir())
 
 
@@ -221,4 +221,4 @@ def fail_without_room(*args):
 def test_folder_that_cannot_be_written_is_named():
     Path("out").touch()
     with pytest.raises(LkcaError, match="out/scene.npy cannot be written"):
-        cut_scene(save_cube())
+        cut_and_load(save_cube())

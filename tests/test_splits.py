@@ -11,7 +11,7 @@ import pytest
 from lkca.config.schema import Experiment
 from lkca.config.settings import make_split_settings
 from lkca.data.settings import SplitSettings
-from lkca.data.splits import Area, grid, make_split, split
+from lkca.data.splits import Area, grid, make_split, write_split
 from lkca.errors import ConfigError
 from tests.conftest import manifest_of, split_settings
 
@@ -137,7 +137,7 @@ def test_small_scene_is_refused(paper, rows, message):
 def test_split_writes_parts_numbers_and_hashes(tmp_path: Path):
     manifest, out = tmp_path / "scene.json", tmp_path / "split.json"
     manifest.write_text(json.dumps(manifest_of((2, 80, 64))))
-    split(split_settings(), manifest, out)
+    write_split(split_settings(), manifest, out)
     written = json.loads(out.read_text())
     parts = make_split(split_settings(), manifest_of((2, 80, 64))["areas"], "x")
     names = ("train", "validation", "test")

@@ -30,13 +30,13 @@ def test_input_changed_while_the_job_runs(tmp_path, monkeypatch):
     assert record.reads[str(manifest)][0] == sha256(manifest)
     job = Results(e).jobs.by_name("splits/chikusei_x4")
     assert Results(e).reason(job) is None
-    split = splits.split
+    split = splits.write_split
 
     def replace_meanwhile(**options):
         split(**options)
         manifest.write_text("{}")
 
-    monkeypatch.setattr(splits, "split", replace_meanwhile)
+    monkeypatch.setattr(splits, "write_split", replace_meanwhile)
     with pytest.raises(StaleInput, match="scenes/chikusei.json was changed while splits/chikusei_x4 read it"):
         run_step(*arguments)
     assert Results(e).reason(job).text == f"{manifest} has changed"

@@ -18,7 +18,7 @@ NOT_POSSIBLE = "not possible"  # instead of both numbers
 Network = tuple[str, int, int, dict[str, Any], dict[str, int] | None]  # arguments of `build`
 
 
-def cost(config: list[Path], model: str | None, bands: int | None, scale: int | None) -> None:
+def print_costs(config: list[Path], model: str | None, bands: int | None, scale: int | None) -> None:
     """Print a CSV table of parameters and multiply-accumulates; "not possible" where a network does not allow a size.
 
     Args:

@@ -26,8 +26,8 @@ from lkca.core.paths import CODE_CACHE
 # Each step of the workflow -> the function that does it.
 STEPS = {
     "fetch": "lkca.data.scenes:fetch_files",
-    "scene": "lkca.data.scenes:scene",
-    "split": "lkca.data.splits:split",
+    "scene": "lkca.data.scenes:cut_scene",
+    "split": "lkca.data.splits:write_split",
     "settings": "lkca.config.run:write_run",
     "train": "lkca.training.train:train",
     "evaluate": "lkca.scoring.evaluate:evaluate",

@@ -32,7 +32,7 @@ EXAMINED_BANDS = 5  # of a file that was fetched
 DIVIDED_RANGE = 0.01, 10  # in which the maximum of a scene must be after the division
 
 
-def scene(settings: SceneSettings, out: Path, manifest: Path) -> None:
+def cut_scene(settings: SceneSettings, out: Path, manifest: Path) -> None:
     """Cut a scene from the files of its cube and divide it by its maximum: the job `scene` of the workflow.
 
     Several files are placed one below the other. Narrower ones are filled up with zeros on the right. The manifest says

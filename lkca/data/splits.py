@@ -60,7 +60,7 @@ class Split(NamedTuple):
     test: list[Window]
 
 
-def split(settings: SplitSettings, manifest: Path, out: Path) -> None:
+def write_split(settings: SplitSettings, manifest: Path, out: Path) -> None:
     """Divide a scene and write the parts: the job `split` of the workflow.
 
     Args:

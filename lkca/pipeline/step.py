@@ -12,7 +12,7 @@ from lkca.config.load import read_snapshot
 from lkca.core.files import atomic_write
 from lkca.core.fingerprint import STEPS, sources
 from lkca.errors import ConfigError, StaleInput
-from lkca.pipeline.failures import failing_once
+from lkca.pipeline.failures import remember_failure
 from lkca.pipeline.records import digests
 from lkca.pipeline.results import Results
 
@@ -44,7 +44,7 @@ def run_step(name: str, experiment: Path, outputs: list[Path], gpus: int) -> Non
     function = _import_function(job.step)
     if sources() != files:
         raise StaleInput(f"the code of lkca was changed while {name} started: run snakemake again.")
-    with failing_once(name, {"settings": job.decided_by(), "code": code.digest, "reads": before}):
+    with remember_failure(name, {"settings": job.decided_by(), "code": code.digest, "reads": before}):
         function(**options)
     job = Jobs(results.experiment, results.jobs.adoptions).by_name(name)  # downloaded files are there now
     results.hashes.forget_paths()
