@@ -1,8 +1,8 @@
-# lkca and what it needs, for Kubernetes: docs/howto/cluster.md. PyPI's torch brings CUDA with it, and the node its
-# driver, by NVIDIA's container runtime; without a GPU it computes on the CPU.
+# An image with lkca for Kubernetes (docs/howto/cluster.md). torch from PyPI contains CUDA; the node's driver comes with
+# NVIDIA's container runtime. Without a GPU, torch computes on the CPU.
 FROM python:3.12-slim
 
-# git tells results which commit they are from, rasterio needs libexpat, Snakemake's shared storage rsync
+# git: results record their commit; libexpat: rasterio; rsync: Snakemake's storage.
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends git libexpat1 rsync \
     && rm -rf /var/lib/apt/lists/*
@@ -11,7 +11,7 @@ WORKDIR /opt/lkca
 COPY . .
 RUN pip install --no-cache-dir --constraint constraints.txt '.[kubernetes]'
 
-# The volume that all jobs share is mounted at /lkca, and the checkout copied there: cp -r /opt/lkca/. /lkca
+# The shared volume is mounted at /lkca. Copy the checkout there once: cp -r /opt/lkca/. /lkca
 RUN useradd --create-home --uid 1000 lkca && install --directory --owner lkca /lkca
 USER 1000
 WORKDIR /lkca

@@ -15,12 +15,12 @@ rule all:
 
 
 rule bicubic_check:
-    """The protocol's checksum, without training: the bicubic rows of the scenes that are there, against the paper's."""
+    """Compare the bicubic rows of the scenes that are there with the paper's; this needs no training."""
     input:
         JOBS.bicubic_targets(),
 
 
-# One target a table and a figure: snakemake --cores all table_V
+# A target for each table and figure: snakemake --cores all table_V
 for name in EXPERIMENT.report.tables:
 
     rule:

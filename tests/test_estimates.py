@@ -111,7 +111,7 @@ def test_estimate_grows_with_blocks_bands_and_batch(monkeypatch, tmp_path, gpu):
 
 
 def test_cpu_memory_is_the_measured_one(tmp_path):
-    """Compare with the peak of a process, GiB: 8 images of 16 x 16 LR pixels and 128 bands, or a test image of 512 x 512.
+    """Compare with the peak of a process in GiB, with 8 images of 16 x 16 LR pixels, or one test image of 512 x 512.
 
     SSPSR's training is extrapolated from 4 images.
     """

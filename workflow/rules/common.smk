@@ -47,8 +47,8 @@ wildcard_constraints:
 
 RUN = "results/{exp}/runs/{scene}_x{scale}/{model}/seed{seed}"
 
-# Unless an executor sends jobs to other machines, the default limits are the resources of this machine. Snakemake reduces
-# the request of each job to the limits, so that none is too small for a job.
+# Unless an executor sends jobs to other machines, the default limits are the resources of this machine. Snakemake
+# reduces the request of each job to the limits, so that none is too small for a job.
 OTHER_MACHINES = workflow.resource_settings.nodes is not None
 CORES = workflow.resource_settings.cores or 1  # all cores of this machine; None with an executor
 LIMITS = lkca_rules.machine_limits()

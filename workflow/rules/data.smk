@@ -1,13 +1,13 @@
 rule fetch:
-    """Download the files of a scene, or check those that are there. What it downloads is no output: nothing deletes it."""
+    """Download the files of a scene and check them. They are no outputs, so Snakemake never deletes them."""
     input:
         unpack(inputs("fetch")),
     output:
         "results/{exp}/scenes/{scene}.files.json",
     log:
         "results/{exp}/scenes/{scene}.files.log",
-    priority: 2  # what is missing shall be said before anything is trained
-    retries: 0  # whatever a profile says: it tries again by itself, and what is forbidden stays so
+    priority: 2  # report missing files before anything is trained
+    retries: 0  # regardless of the profile: it retries by itself, and a rejected file stays rejected
     localrule: True
     conda:
         "../../environment.yml"

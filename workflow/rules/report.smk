@@ -49,7 +49,7 @@ rule bicubic_rows:
 
 
 rule figure:
-    """Draw a figure from files that evaluation and analysis wrote."""
+    """Draw a figure from the results of runs."""
     input:
         unpack(inputs("figure")),
     output:
@@ -73,7 +73,7 @@ rule figure:
 
 
 rule claims:
-    """Check what the paper claims, on its own tables and on our results."""
+    """Check the claims of the paper on its own tables and on our results."""
     input:
         unpack(inputs("claims")),
     output:
@@ -95,7 +95,7 @@ rule claims:
 
 
 rule report:
-    """Put verdicts, claims, tables, figures and how they were made on one page."""
+    """Write the report: verdicts, claims, tables, figures and how they were made, on one page."""
     input:
         unpack(inputs("report")),
     output:

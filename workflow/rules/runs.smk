@@ -1,5 +1,5 @@
 rule settings:
-    """Write down all settings that a run depends on, and the hashes of its scene, its split and its teacher."""
+    """Write all settings that a run depends on, and the hashes of its scene, its split and its teacher."""
     input:
         unpack(inputs("settings")),
     output:
@@ -32,7 +32,7 @@ rule train:
         f"{RUN}/train.benchmark.tsv"
     conda:
         "../../environment.yml"
-    threads: 1  # many trainings that wait for nothing: one on each core gets more done than one on all cores
+    threads: 1  # many independent trainings: one on each core is faster than one on all cores
     resources:
         gpu=int(ESTIMATES.gpu),
         mem_mb=memory("train"),
@@ -48,7 +48,7 @@ rule train:
 
 
 rule evaluate:
-    """Score a run on its test images; a corrected score comes here and trains nothing."""
+    """Score a run on its test images. A change of a score runs this again, without training."""
     input:
         unpack(inputs("evaluate")),
     output:
@@ -75,7 +75,7 @@ rule evaluate:
 
 
 rule spectrum:
-    """Take the singular values of a trained upsampling layer."""
+    """Compute the singular values of a trained upsampling layer."""
     input:
         unpack(inputs("spectrum")),
     output:
@@ -97,7 +97,7 @@ rule spectrum:
 
 
 rule efficiency:
-    """Measure what the networks cost when they run. No other job runs beside it: it takes all cores and a GPU."""
+    """Measure time, memory and energy of the networks. It takes all cores and a GPU, so no other job runs."""
     input:
         unpack(inputs("efficiency")),
     output:
