@@ -4,18 +4,17 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import floor, log10
-from typing import Any, Self
+from typing import Self
 
 from lkca.config.schema import NOT_POSSIBLE
 from lkca.config.settings import TableSettings
 from lkca.errors import StaleInput
 from lkca.paper.columns import COSTS, Column, column_values, table_columns
-from lkca.paper.statistics import Summary, summarize
+from lkca.paper.statistics import RunScores, Summary, summarize
 from lkca.paper.verdicts import SIGNS, Verdict, judge_row
 from lkca.scoring.metrics import SCORES
 
 NOT_RUN = "not run"
-Run = dict[str, Any]  # the content of a scores.json
 PrintedRows = Mapping[tuple[int, str], Mapping[str, str]]  # scale and label -> line of paper_tables.csv
 
 
@@ -88,7 +87,7 @@ class Row:
     label: str
     model: str | None
     not_run: str
-    runs: list[Run]
+    runs: list[RunScores]
     cells: dict[str, Cell]
     missing_reasons: frozenset[str]
     in_paper: bool
@@ -119,7 +118,7 @@ class Row:
 
     @classmethod
     def of(
-        cls, settings: TableSettings, scale: int, label: str, runs: list[Run], printed: Mapping[str, str] | None
+        cls, settings: TableSettings, scale: int, label: str, runs: list[RunScores], printed: Mapping[str, str] | None
     ) -> Self:
         """Return a row.
 
@@ -159,7 +158,7 @@ class Row:
         )
 
 
-def build_rows(settings: TableSettings, runs: Iterable[Run], printed: PrintedRows) -> list[Row]:
+def build_rows(settings: TableSettings, runs: Iterable[RunScores], printed: PrintedRows) -> list[Row]:
     """Return the rows of a table: scale by scale, in the order of the settings.
 
     Args:
@@ -185,7 +184,7 @@ def build_rows(settings: TableSettings, runs: Iterable[Run], printed: PrintedRow
     return rows
 
 
-def _summarize(runs: list[Run]) -> dict[str, Summary]:
+def _summarize(runs: list[RunScores]) -> dict[str, Summary]:
     """Return our number in each column; costs are the same with every seed."""
     costs = {name: Summary(column_values(runs, name)[0], None, None, frozenset()) for name in COSTS}
     return costs | {name: summarize(runs, name) for name in SCORES}
