@@ -1,10 +1,11 @@
-"""The cubes of the catalog, and where the path of a file leads."""
+"""The catalog: paths of files, alternatives, band numbers, and the published cubes."""
 
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
-from lkca.data.catalog import CUBES, File
+from lkca.data.catalog import CUBES, Cube, File
 from lkca.errors import DataError
 
 PAPER = {"chikusei": (2304, 2048), "houston2018": (4172, 1202), "pavia_centre": (1096, 715)}
@@ -45,3 +46,39 @@ def test_path_is_in_a_package():
 def test_missing_package_is_named(path):
     with pytest.raises(DataError, match=r"x.npy is missing: .*pip install [\w.]*nosuch"):
         File(path=path, axes="rows columns bands").local_path()
+
+
+def test_pixel_files_include_envi_headers_in_any_case(tmp_path):
+    for name in ("q.bsq", "Q.HDR", "q.bsq.HDR", "q.hdr", "other.hdr", "x.zip"):
+        (tmp_path / name).touch()
+    file = File(path=str(tmp_path / "q.bsq"), axes="bands rows columns")
+    assert [Path(path).name for path in file.pixel_files()] == ["q.bsq", "Q.HDR", "q.bsq.HDR", "q.hdr"]
+    archive = File(path=f"{tmp_path}/x.zip/inside/q.bsq", axes="bands rows columns")
+    assert [Path(path).name for path in archive.pixel_files()] == ["x.zip"]
+
+
+def test_alternative_is_used_if_a_file_is_missing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    files = [File(path=f"{name}.npy", axes="rows columns bands") for name in "abc"]
+    cube = CUBES["indian_pines"].model_copy(update={"files": (files[0],), "forms": tuple(files[1:])})
+    with pytest.raises(DataError, match=r"a.npy or b.npy or c.npy is missing: get it from .*tensorly"):
+        cube.resolve_files()
+    assert cube.pixel_files() == {}
+    for name in "cba":  # each is preferred to those before
+        Path(f"{name}.npy").touch()
+        assert [file.path for file in cube.resolve_files()] == [f"{name}.npy"]
+        assert cube.pixel_files() == {f"{name}.npy": f"{name}.npy"}
+
+
+@pytest.mark.parametrize(
+    "bands, numbers", [("1-3", [1, 2, 3]), ("1-2, 5, 8-9", [1, 2, 5, 8, 9]), ("2,4", [2, 4]), ("1-99999", None)]
+)
+def test_band_numbers_expand_ranges(bands, numbers):
+    cube = Cube.model_validate(CUBES["indian_pines"].model_dump() | {"bands": bands})
+    assert cube.band_numbers() == (numbers or list(range(1, 100_000)))
+
+
+@pytest.mark.parametrize("bands", ["", "0-3", "3", "3-1", "1,1", "5-6, 2-3", "1-2;4", "1-x", "1-100000"])
+def test_wrong_bands_are_refused(bands):
+    with pytest.raises(ValidationError, match="at least two bands"):
+        Cube.model_validate(CUBES["indian_pines"].model_dump() | {"bands": bands})
