@@ -51,7 +51,7 @@ def crop_is_central(_: Numbers) -> Truth:
     note='As "enough" we take one more strip. Public code and Table V\'s caption, "four testing images", mean one '
     "strip of four images of 512 × 512.",
 )
-def test_regions_leave_enough_to_train_on(_: Numbers) -> Truth:
+def four_regions_leave_enough_to_train_on(_: Numbers) -> Truth:
     return exact(2304 - 4 * 512 >= 512)
 
 

@@ -29,7 +29,7 @@ def loss_weights_are_the_papers(n: Numbers) -> Truth:
     "The weight of the distillation loss is a staircase, 1 in epochs 0 to 9, 0.66 in epochs 10 to 19, below 2 % from "
     "epoch 100.",
     needs="arithmetic",
-    values={"weight in epoch 100": lambda n: 0.66 ** (100 // 10)},
+    values={"weight in epoch 100": lambda _: 0.66 ** (100 // 10)},
     note="With alpha = 0.01 the term counts less than 1e-4 of its own size from epoch 120.",
 )
 def weight_is_a_staircase(_: Numbers) -> Truth:
@@ -42,7 +42,7 @@ def weight_is_a_staircase(_: Numbers) -> Truth:
     "inconsistency",
     "The cosine loss is 0 where student and teacher agree.",
     needs="arithmetic",
-    values={"loss at perfect agreement as printed": lambda n: 1 - cos(1)},
+    values={"loss at perfect agreement as printed": lambda _: 1 - cos(1)},
     note="Printed as the cosine of a cosine. We take one minus the mean cosine over pixels.",
 )
 def cosine_loss_is_zero_at_agreement(_: Numbers) -> Truth:

@@ -29,7 +29,7 @@ def mpsnr_above_rmse(n: Numbers, method: str, task: Task) -> Uncertain:
     return n.mpsnr(method, task) + 20 * n.value(method, "RMSE", task).log10()
 
 
-def mpsnr_above_rmse_span(n: Numbers, scene: str) -> list[Uncertain | float]:
+def mpsnr_above_rmse_span(n: Numbers, scene: str) -> tuple[Uncertain, Uncertain]:
     """Return the smallest and the largest of `mpsnr_above_rmse` on a scene."""
     return span(mpsnr_above_rmse(n, method, Task(scene, scale)) for method in METHODS for scale in SCALES)
 

@@ -11,7 +11,7 @@ from lkca.paper.claims.numbers import (
     Numbers,
     Task,
     better,
-    span,
+    smallest,
 )
 from lkca.paper.columns import PRINTED_SCORES
 
@@ -162,7 +162,7 @@ def lkca_net_is_comparable_to_essaformer(n: Numbers) -> Truth:
     "On Houston LKCA-Net has far fewer parameters and MACs than SSPSR and MSDformer, 3 and 15 times fewer at least.",
     values={
         "least ratio of parameters and of MACs": lambda n: [
-            span(n.ratio(cost, m, "LKCA-Net", task) for m in ("SSPSR", "MSDformer") for task in BOTH_SCALES)[0]
+            smallest(n.ratio(cost, m, "LKCA-Net", task) for m in ("SSPSR", "MSDformer") for task in BOTH_SCALES)
             for cost in ("Param_M", "MACs_G")
         ],
     },

@@ -59,6 +59,9 @@ ABLATION_MODELS = {  # Table I to IV -> its row -> key in `models` of config.yam
 ROUNDING_ERROR = np.array([12**-0.5])  # standard deviation of what rounding to whole numbers leaves out
 
 
+ImageError = Literal["mae", "mae_edges", "band_mean_rmse"]  # the first two are in scores.json
+
+
 class MissingNumber(LookupError):
     """A number that a claim needs does not exist.
 
@@ -91,10 +94,20 @@ def methods_except(*names: str) -> list[str]:
     return [method for method in METHODS if method not in names]
 
 
-def span(values: Iterable[Uncertain | float]) -> list[Uncertain | float]:
-    """Return the smallest and the largest of some values."""
+def smallest(values: Iterable[Uncertain]) -> Uncertain:
+    """Return the smallest of some numbers, with its own uncertainty."""
+    return min(values, key=value_of)
+
+
+def largest(values: Iterable[Uncertain]) -> Uncertain:
+    """Return the largest of some numbers, with its own uncertainty."""
+    return max(values, key=value_of)
+
+
+def span(values: Iterable[Uncertain]) -> tuple[Uncertain, Uncertain]:
+    """Return the smallest and the largest of some numbers."""
     values = list(values)
-    return [min(values, key=value_of), max(values, key=value_of)]
+    return smallest(values), largest(values)
 
 
 def better(left: Uncertain, right: Uncertain, score: str) -> Truth:
@@ -116,7 +129,7 @@ class Numbers:
         """Return a number as in Tables I to IV, all on Chikusei at ×4."""
         raise MissingNumber(f"{column} of {row} in Table {table}")
 
-    def image_error(self, method: str, error: Literal["mae", "mae_edges", "band_mean_rmse"], task: Task) -> Uncertain:
+    def image_error(self, method: str, error: ImageError, task: Task) -> Uncertain:
         """Return an error of the reconstructed images that no table has."""
         raise MissingNumber(error)
 
@@ -219,7 +232,7 @@ class MeasuredNumbers(Numbers):
     def ablation(self, table: str, row: str, column: str) -> Uncertain:
         return self._column(row, ABLATION_MODELS[table][row], column, CHIKUSEI_X4)
 
-    def image_error(self, method: str, error: Literal["mae", "mae_edges", "band_mean_rmse"], task: Task) -> Uncertain:
+    def image_error(self, method: str, error: ImageError, task: Task) -> Uncertain:
         return self._score(method, MODELS[method], _band_mean_rmse if error == "band_mean_rmse" else error, task)
 
     def rank90(self, scene: str, weights: Literal["trained", "start"] = "trained") -> Uncertain:

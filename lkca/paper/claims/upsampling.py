@@ -5,8 +5,8 @@ from lkca.paper.claims.logic import Truth, all_of, at_least, at_most, between, e
 from lkca.paper.claims.numbers import BANDS, SCENES, TASKS, Numbers, Task
 from lkca.paper.statistics import Uncertain
 
-COLUMNS = 1152  # 128 channels × 3 × 3, of the weights reshaped to a matrix (outputs, inputs × kernel)
-GROUPS = (2, 4, 8, 16)  # as the paper lists
+MATRIX_COLUMNS = 1152  # 128 channels × 3 × 3, of the weights reshaped to a matrix (outputs, inputs × kernel)
+GROUP_NUMBERS = (2, 4, 8, 16)  # as the paper lists
 
 
 def saved_weights(task: Task) -> float:
@@ -58,14 +58,14 @@ def printed_flops_are_macs(n: Numbers) -> Truth:
     "The reshaped weights of the upsampling layer have full rank 1152 on all three scenes at ×4.",
     needs="arithmetic",
     values={
-        "largest possible rank on Chikusei, Houston 2018, Pavia Centre": lambda n: [
-            min(16 * BANDS[scene], COLUMNS) for scene in SCENES
+        "largest possible rank on Chikusei, Houston 2018, Pavia Centre": lambda _: [
+            min(16 * BANDS[scene], MATRIX_COLUMNS) for scene in SCENES
         ],
     },
     note="False for Houston, whose matrix has 768 rows, so that its axis in Fig. 4 ends at 768.",
 )
 def weights_can_have_full_rank(_: Numbers) -> Truth:
-    return all_of(exact(min(16 * BANDS[scene], COLUMNS) == COLUMNS).case(scene) for scene in SCENES)
+    return all_of(exact(min(16 * BANDS[scene], MATRIX_COLUMNS) == MATRIX_COLUMNS).case(scene) for scene in SCENES)
 
 
 @claim(
@@ -75,7 +75,7 @@ def weights_can_have_full_rank(_: Numbers) -> Truth:
     "The number of parameters of the layer grows exponentially with the scale.",
     needs="arithmetic",
     values={
-        "growth from ×4 to ×8, and what exponential growth since ×2 would need": lambda n: [
+        "growth from ×4 to ×8, and what exponential growth since ×2 would need": lambda _: [
             8**2 / 4**2,
             (4**2 / 2**2) ** 2,
         ],
@@ -142,11 +142,11 @@ def training_makes_the_long_tail(n: Numbers) -> Truth:
     "upsampling",
     "Of the allowed group numbers, 8 is the largest whose reduced matrix can still have rank 130.",
     needs="arithmetic",
-    values={"columns of the reduced matrix at g = 2, 4, 8, 16": lambda n: [COLUMNS // g for g in GROUPS]},
+    values={"columns of the reduced matrix at g = 2, 4, 8, 16": lambda _: [MATRIX_COLUMNS // g for g in GROUP_NUMBERS]},
     note='A reason of ours; the paper says only that g is set to 8 "in general".',
 )
 def eight_groups_leave_rank_130(_: Numbers) -> Truth:
-    return exact(COLUMNS // 8 >= 130 > COLUMNS // 16)
+    return exact(MATRIX_COLUMNS // 8 >= 130 > MATRIX_COLUMNS // 16)
 
 
 @claim(
@@ -156,13 +156,13 @@ def eight_groups_leave_rank_130(_: Numbers) -> Truth:
     "The number of groups g must be divisible by r².",
     needs="arithmetic",
     values={
-        "remainder of g by 16 at g = 2, 4, 8, 16": lambda n: [g % 16 for g in GROUPS],
-        "remainder of 16 by g": lambda n: [16 % g for g in GROUPS],
+        "remainder of g by 16 at g = 2, 4, 8, 16": lambda _: [g % 16 for g in GROUP_NUMBERS],
+        "remainder of 16 by g": lambda _: [16 % g for g in GROUP_NUMBERS],
     },
     note="The other way round, the listed g divide r² = 16.",
 )
 def groups_are_divisible_by_squared_scale(_: Numbers) -> Truth:
-    return all_of(exact(g % 16 == 0).case(g) for g in GROUPS)
+    return all_of(exact(g % 16 == 0).case(g) for g in GROUP_NUMBERS)
 
 
 @claim(
