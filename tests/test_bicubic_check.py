@@ -95,8 +95,8 @@ def printed_runs() -> list[dict]:
     rows = []
     for line in lines:
         mean = {name: float(line[name]) for name in PRINTED_SCORES}
-        who = {"scene": line["scene"], "scale": int(line["scale"]), "model": "bicubic", "seed": 3000}
-        rows.append({**who, "mean": mean, "images": [{"window": [0, 0, 9, 9], "scores": mean, "bands": {}}]})
+        identity = {"scene": line["scene"], "scale": int(line["scale"]), "model": "bicubic", "seed": 3000}
+        rows.append({**identity, "mean": mean, "images": [{"window": [0, 0, 9, 9], "scores": mean, "bands": {}}]})
     return rows
 
 

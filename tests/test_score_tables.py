@@ -39,17 +39,8 @@ def test_printed_tables_are_sound_and_false_claims_are_named(tmp_path, capsys):
     assert "impossible" not in output and "doubtful" not in output
     assert "in all 69 rows that have both" in output and "the factor 100 / r in 27 methods" in output
     failing = {line.split()[1] for line in output.splitlines() if line.startswith("- ") and " fails: " in line}
-    assert failing == {
-        "A2",
-        "I2",
-        "T2e",
-        "T3c",
-        "S7",
-        "H10",
-        "H12",
-        "P6",
-        "X1",
-    }  # of the 15 that fail in the paper, those that need only tables
+    # Of the claims that fail in the paper, those that need only tables.
+    assert " ".join(sorted(failing)) == "A2 H10 H12 I2 P6 S7 T2e T3c X1"
 
 
 @pytest.mark.parametrize(
@@ -82,10 +73,8 @@ def test_few_rows_and_columns_are_enough(tmp_path, capsys):
 
     columns = ["scene", "scale", "row", "MPSNR", "RMSE"]
     output = check_changed(tmp_path, capsys, rename, lambda line: line["table"] == "VII", columns)
-    assert (
-        "18 rows, 36 numbers" in output
-        and "0 hold on this table, 0 fail, 64 need numbers that it does not have" in output
-    )
+    assert "18 rows, 36 numbers" in output
+    assert "0 hold on this table, 0 fail, 64 need numbers that it does not have" in output
 
 
 @pytest.mark.parametrize(

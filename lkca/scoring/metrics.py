@@ -114,13 +114,12 @@ def scores(sr: np.ndarray, hr: np.ndarray, scale: int) -> ImageScores:
     """
     pair = ImagePair(sr, hr, scale)
     values = {name: score.function(pair) for name, score in SCORES.items()}
+    whole = {name: float(score.subsets[0]) for name, score in values.items()}
     bands = {name: score.bands for name, score in values.items() if score.bands is not None}
-    if not all(
-        np.isfinite(array).all() for array in (*bands.values(), *(score.subsets[0] for score in values.values()))
-    ):
+    if not all(np.isfinite(array).all() for array in ([*whole.values()], *bands.values())):
         raise ValueError("a score exceeds the range of floating point: divide the images by the scene's largest value")
     return {
-        "scores": {name: float(score.subsets[0]) for name, score in values.items()},
+        "scores": whole,
         "bands": {name: of_bands.tolist() for name, of_bands in bands.items()},
         "without_block": {
             name: [float(value) if np.isfinite(value) else None for value in score.subsets[1:]]
