@@ -1,4 +1,4 @@
-"""`lkca check`: every damage is found and told as what it is, and nothing else is."""
+"""`lkca check` finds every damage, names it, and finds nothing else."""
 
 import hashlib
 import json
@@ -24,20 +24,20 @@ def sha(path: Path) -> str:
 
 
 def write(path: Path, value: object) -> str:
-    """Write JSON; returns its SHA-256."""
+    """Write JSON and return its SHA-256."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(value, indent=1))
     return sha(path)
 
 
 def sealed(scores: dict) -> dict:
-    """scores.json with its digest: that of the canonical JSON of all other keys."""
+    """Return scores.json with its digest, that of the canonical JSON of all other keys."""
     canonical = json.dumps(scores, sort_keys=True, separators=(",", ":"))
     return scores | {"digest": hashlib.sha256(canonical.encode()).hexdigest()}
 
 
 def train(root: Path, model: str, seed: int, teacher: str | None = None, **settings: object) -> None:
-    """A run, its training and its scores; bicubic has no training."""
+    """Write a run with its training and its scores; bicubic has no training."""
     folder = root / f"runs/chikusei_x4/{model}/seed{seed}"
     who = {"experiment": "demo", "scene": "chikusei", "scale": 4, "model": model, "seed": seed}
     trained = model != "bicubic"
@@ -64,12 +64,12 @@ def train(root: Path, model: str, seed: int, teacher: str | None = None, **setti
 
 
 def save_weights(path: Path, value: float, run_sha256: str) -> None:
-    """Weights with what they say that they are of."""
+    """Write weights that record their run.json."""
     save_file({"a": np.full(4, value, np.float32)}, path, {"lkca": json.dumps({"run_sha256": run_sha256, "epoch": 2})})
 
 
 def score(folder: Path, **made: object) -> None:
-    """scores.json of a run."""
+    """Write the scores.json of a run."""
     run = json.loads((folder / "run.json").read_text())
     who = {name: run[name] for name in ("experiment", "scene", "scale", "model", "seed")}
     facts = {"mean": {"MPSNR": 40.0}, "device": "cpu", "commit": "0123456789ab", "versions": {"torch": "2.11.0"}} | made
@@ -81,7 +81,7 @@ def score(folder: Path, **made: object) -> None:
 
 
 def report(root: Path, *, verdict: str = "match") -> None:
-    """Tables, a figure and the report, with all that it stands on."""
+    """Write tables, a figure and the report with all that it depends on."""
     for name, text in {
         "tables/V.csv": "scale,row,MPSNR\n4,LKCA-Net,40.0\n",
         "tables/V.verdicts.csv": f"table,scene,scale,row,verdict\nV,chikusei,4,LKCA-Net,{verdict}\n",
@@ -96,13 +96,13 @@ def report(root: Path, *, verdict: str = "match") -> None:
 
 
 def again(*names: str) -> str:
-    """How to have files made again."""
+    """Return the remedy that makes files again."""
     paths = " ".join(f"results/demo/{name}" for name in names)
     return f"run snakemake -R {paths} to make {'it' if len(names) == 1 else 'them'} again"
 
 
 def relist(root: Path, *names: str) -> None:
-    """The report is made again, in so far as these files are concerned."""
+    """Update the report's record of these files."""
     listing = json.loads((root / "report.json").read_text())
     listing["files"] |= {name: sha(root / name) for name in names}
     write(root / "report.json", listing)
@@ -127,14 +127,14 @@ def made(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def root(made, tmp_path, monkeypatch) -> Path:
-    """A copy to be damaged, as it lies in a checkout."""
+    """A copy that tests damage, in the place that it has in a checkout."""
     monkeypatch.chdir(tmp_path)
     return shutil.copytree(made, Path("results/demo"))
 
 
 @pytest.fixture
 def check(root, capsys):
-    """Run the command on the copy; returns its exit code, the findings and the notes."""
+    """Run the command on the copy; return its exit code, the errors and the notes."""
 
     def checked(folder: Path = root) -> tuple[int, list[str], list[str]]:
         code = main(["check", str(folder)])
@@ -149,11 +149,11 @@ def edit(path: Path, **changes: object) -> None:
     write(path, json.loads(path.read_text()) | changes)
 
 
-def test_nothing_is_found_where_nothing_was_done(root, capsys):
+def test_intact_results_have_no_findings(root, capsys):
     assert main(["check", str(root.parent)]) == 0
-    told = capsys.readouterr().out.splitlines()
+    lines = capsys.readouterr().out.splitlines()
     size = sum(p.stat().st_size for p in root.rglob("*") if p.is_file() and p.name != "report.json")
-    assert told == [
+    assert lines == [
         str(root),
         # scene, manifest and split; of four runs settings, scores and image; of three weights, history and spectrum;
         # two files of a table, a figure and the page
@@ -163,7 +163,7 @@ def test_nothing_is_found_where_nothing_was_done(root, capsys):
 
 
 DAMAGES = {
-    # what is done: the file, what was done to it, and what must be said of it
+    # damage: the file, what is done to it, and what the error must say
     "edited table": ("tables/V.csv", lambda p: p.write_text("40.5"), ["tables/V.csv is not", "report.json recorded"]),
     "edited figure": ("figures/6.png", lambda p: p.write_text("x"), ["figures/6.png is not", "report.json recorded"]),
     "edited page": ("report.html", lambda p: p.write_text("x"), ["report.html is not", "report.json recorded"]),
@@ -261,18 +261,18 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_each_damage_is_one_finding(root, check, damage):
-    name, done, told = DAMAGES[damage]
+def test_each_damage_is_one_error(root, check, damage):
+    name, done, expected = DAMAGES[damage]
     done(root / name)
     code, wrong, _ = check()
     assert code == 1
     assert len(wrong) == 1, wrong
-    for part in told:
+    for part in expected:
         assert part in wrong[0]
     assert re.search(": (restore the original|replace it with its target|run snakemake -R).*\\.$", wrong[0])
 
 
-def test_a_folder_that_was_copied_for_another_seed(root, check):
+def test_folder_copied_for_another_seed(root, check):
     shutil.rmtree(root / OTHER)
     shutil.copytree(root / LKCA, root / OTHER)
     code, wrong, _ = check()
@@ -283,8 +283,8 @@ def test_a_folder_that_was_copied_for_another_seed(root, check):
     ]
 
 
-def test_a_student_of_another_teacher(root, check):
-    train(root, "lkca", 3000, train=RECIPE | {"epochs": 3})  # again, with other settings; its student was not
+def test_student_of_another_teacher(root, check):
+    train(root, "lkca", 3000, train=RECIPE | {"epochs": 3})  # trained again with other settings; its student was not
     train(root, "lkca", 3001, train=RECIPE | {"epochs": 3})
     for folder in (LKCA, OTHER):
         relist(root, f"{folder}/run.json", f"{folder}/scores.json")
@@ -305,7 +305,7 @@ def test_runs_of_an_older_scene(root, check):
     ]
 
 
-def test_a_split_of_an_older_scene(root, check):
+def test_split_of_an_older_scene(root, check):
     edit(root / "splits/chikusei_x4.json", scene_sha256="00" * 32)
     for model, seed, teacher in (("bicubic", 3000, None), ("lkca", 3000, None), ("lkca", 3001, None)):
         train(root, model, seed, teacher)
@@ -315,13 +315,13 @@ def test_a_split_of_an_older_scene(root, check):
     assert check()[1] == [f"scenes/chikusei.npy is not the file that {split} recorded: {again(split)}."]
 
 
-def test_a_report_that_lists_itself_still_tells_of_others(root, check):
+def test_report_that_lists_itself(root, check):
     relist(root, "report.json")
     (root / "tables/V.csv").write_text("40.5")
     assert sorted(line.split(" is not ")[0] for line in check()[1]) == ["report.json", "tables/V.csv"]
 
 
-def test_commits_and_uncommitted_changes_are_wrong_and_versions_a_note(root, check):
+def test_commits_are_errors_and_versions_are_notes(root, check):
     score(root / LKCA, commit="ba9876543210", device="cuda")
     score(root / BICUBIC, commit="0123456789ab with uncommitted changes", versions={"torch": "2.12.0"})
     score(root / KD, commit=None)
@@ -340,40 +340,40 @@ def test_commits_and_uncommitted_changes_are_wrong_and_versions_a_note(root, che
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "expected"),
     [
         ({"experiment": "paper"}, f"The runs are of several experiments, demo (3) and paper ({OTHER})"),
         ({"train": RECIPE | {"epochs": 3}}, "The seeds in runs/chikusei_x4/lkca have different settings"),
     ],
 )
-def test_runs_that_have_no_mean(root, check, settings, told):
+def test_runs_with_different_settings(root, check, settings, expected):
     train(root, "lkca", 3001, **settings)
     relist(root, f"{OTHER}/run.json", f"{OTHER}/scores.json")
     code, wrong, _ = check()
     assert code == 1
-    assert len(wrong) == 1 and wrong[0].startswith(told)
+    assert len(wrong) == 1 and wrong[0].startswith(expected)
 
 
-def test_a_stand_in_must_not_be_judged_by_the_paper(root, check, monkeypatch):
+def test_stand_in_must_not_be_compared_with_the_paper(root, check, monkeypatch):
     edit(root / "scenes/chikusei.json", cube="indian_pines")
     report(root, verdict="stand-in")
-    told = "chikusei is cut from indian_pines"
-    assert check() == (0, [], [f"{told}: its scores are not scores of the paper's scene."])
+    fact = "chikusei is cut from indian_pines"
+    assert check() == (0, [], [f"{fact}: its scores are not scores of the paper's scene."])
     report(root, verdict="outside")
     code, wrong, _ = check()
     assert code == 1
-    assert len(wrong) == 1 and wrong[0].startswith("tables/V.verdicts.csv compares chikusei") and told in wrong[0]
-    monkeypatch.delitem(CUBES, "chikusei")  # then it is a scene of one's own
+    assert len(wrong) == 1 and wrong[0].startswith("tables/V.verdicts.csv compares chikusei") and fact in wrong[0]
+    monkeypatch.delitem(CUBES, "chikusei")  # then it is no scene of the paper
     assert check() == (0, [], [])
 
 
-def test_a_scene_of_the_paper_from_a_file_of_ones_own_is_no_stand_in(root, check):
+def test_own_file_of_a_paper_scene_is_no_stand_in(root, check):
     edit(root / "scenes/chikusei.json", cube=None)
     report(root)
     assert check() == (0, [], [])
 
 
-def test_what_is_published_without_scenes_and_weights_is_checked_as_far_as_it_goes(root, check):
+def test_published_results_without_scenes_and_weights(root, check):
     for path in [*root.rglob("*.npy"), *root.rglob("*.npz"), *root.rglob("*.safetensors")]:
         path.unlink()
     left_out = "image.npz (4), weights.safetensors (3) and scenes/chikusei.npy"
@@ -389,17 +389,17 @@ def test_what_is_published_without_scenes_and_weights_is_checked_as_far_as_it_go
     assert notes == ["Missing, so not checked: runs/ (18)."]
 
 
-def test_what_the_report_does_not_show_is_a_note(root, check):
+def test_files_outside_of_the_report_are_a_note(root, check):
     train(root, "vdsr", 3000)
     (root / "tables/V.md").write_text("| a |")
-    (root / "runs/chikusei_x4/vdsr/seed3000/weights.safetensors").write_bytes(b"")  # but nothing stands on it
+    (root / "runs/chikusei_x4/vdsr/seed3000/weights.safetensors").write_bytes(b"")  # but nothing depends on it
     code, wrong, notes = check()
     assert (code, wrong) == (0, [])
     assert notes[0] == "Edits of tables/V.md cannot be detected: report.json does not record them."
     assert notes[1].startswith("The report does not show runs/chikusei_x4/vdsr/seed3000")
 
 
-def test_without_a_report_runs_are_checked(root, check):
+def test_runs_without_a_report(root, check):
     for name in ("report.json", "report.html"):
         (root / name).unlink()
     (root / f"{LKCA}/scores.json").unlink()
@@ -419,7 +419,7 @@ HOSTILE = ["../secret", "/etc/passwd", "tables/../../secret", "", "tables//V.csv
 
 
 @pytest.mark.parametrize("name", [*HOSTILE, "tables"])
-def test_paths_that_lead_elsewhere_are_refused(root, check, name):
+def test_paths_outside_of_the_folder_are_refused(root, check, name):
     (root.parent / "secret").write_text("x")
     listing = json.loads((root / "report.json").read_text())
     listing["files"][name] = sha(root.parent / "secret")
@@ -430,7 +430,7 @@ def test_paths_that_lead_elsewhere_are_refused(root, check, name):
     assert re.search("is no path inside|cannot be read|is no regular file", wrong[0])
 
 
-def test_what_others_wrote_is_not_obeyed_by_the_terminal(root, check):
+def test_control_characters_are_escaped(root, check):
     for folder in (LKCA, OTHER, KD, BICUBIC):
         score(root / folder, commit=f"\x1b[2J{folder[-1]} and more\n" + "x" * 10**6)
     relist(root, *(f"{folder}/scores.json" for folder in (LKCA, OTHER, KD, BICUBIC)))
@@ -444,24 +444,24 @@ def test_what_others_wrote_is_not_obeyed_by_the_terminal(root, check):
 def test_several_experiments_and_none(made, tmp_path, capsys):
     for name in ("a", "b"):
         shutil.copytree(made, tmp_path / name)
-    (tmp_path / "c/tables").mkdir(parents=True)  # no experiment: a table that somebody keeps
+    (tmp_path / "c/tables").mkdir(parents=True)  # no experiment, only a table
     (tmp_path / "b/tables/V.csv").write_text("x")
     assert main(["check", str(tmp_path)]) == 1
-    told = capsys.readouterr().out
-    assert [line for line in told.splitlines() if line[0] != " "] == [f"{tmp_path}/a", f"{tmp_path}/b", "Wrong: 1."]
+    output = capsys.readouterr().out
+    assert [line for line in output.splitlines() if line[0] != " "] == [f"{tmp_path}/a", f"{tmp_path}/b", "Wrong: 1."]
     for folder in (tmp_path / "c", tmp_path / "missing", tmp_path / "b/tables/V.csv"):
         assert main(["check", str(folder)]) == 2
         out, err = capsys.readouterr()
         assert out == "" and err.startswith(f"lkca: {folder} ") and len(err.splitlines()) == 1
 
 
-def test_results_of_this_folder_are_the_default(made, monkeypatch, capsys):
+def test_default_is_the_results_folder(made, monkeypatch, capsys):
     monkeypatch.chdir(made.parents[1])
     assert main(["check"]) == 0
     assert capsys.readouterr().out.startswith("results/demo\n")
 
 
-def test_that_hashing_takes_a_while_is_said_beforehand(made, monkeypatch, capsys):
+def test_message_before_slow_hashing(made, monkeypatch, capsys):
     monkeypatch.setattr("lkca.pipeline.check.SLOW_BYTES", 1000)
     assert main(["check", str(made)]) == 0
     assert re.fullmatch(rf"{made}: hashing 28 files, \d+\.\d kB\n", capsys.readouterr().err)

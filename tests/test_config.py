@@ -17,7 +17,7 @@ def with_overlay(**overlay):
     return load.parse_config(load.deep_merge(copy.deepcopy(CONFIG), overlay))
 
 
-def test_the_papers_tables_need_66_trainings(paper):
+def test_paper_needs_66_trainings(paper):
     """66 a seed; the supplementary tables add four networks with a grouped layer on Chikusei and five on Houston."""
     trained = [run for run in paper.runs() if paper.models[run[2]].train]
     extra = ["vdsr_lr", "fcnn3d_lr", "sspsr_lr", "msdformer_lr", "essaformer_lr"]
@@ -26,17 +26,17 @@ def test_the_papers_tables_need_66_trainings(paper):
     assert (len(printed), len(trained)) == (66, 66 + 4 + 5)
 
 
-def test_seeds_multiply_the_runs(paper):
+def test_seeds_multiply_runs(paper):
     assert len(with_overlay(seeds=[1, 2, 3]).runs()) == 3 * len(paper.runs())
 
 
-def test_a_variant_follows_its_base_through_an_overlay():
+def test_overlay_of_a_base_reaches_its_variants():
     e = with_overlay(models={"lkca": {"args": {"width": 64}}, "lkca_kd": {"distill": {"every": 2}}})
     assert e.models["lkca_kd_d100"].args["width"] == 64
     assert (e.models["lkca_kd_d100"].distill.every, e.models["lkca_kd_d100"].distill.decay) == (2, 1.0)
 
 
-def test_an_override_is_for_its_runs_alone():
+def test_override_applies_to_its_runs_only():
     override = {"scene": "chikusei", "scale": 4, "models": ["lkca"], "train": {"epochs": 7}}
     e = with_overlay(overrides=[override])
     assert e.train_settings(RunGroup("chikusei", 4, "lkca")).epochs == 7
@@ -154,42 +154,42 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize("overlay, told", WRONG, ids=lambda x: x if isinstance(x, str) else "")
-def test_a_wrong_setting_stops_with_the_key_and_the_nearest_valid_one(overlay, told):
+@pytest.mark.parametrize("overlay, message", WRONG, ids=lambda x: x if isinstance(x, str) else "")
+def test_wrong_setting_names_its_key(overlay, message):
     with pytest.raises(LkcaError) as caught:
         with_overlay(**overlay)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     assert str(caught.value).count("\n") == 0
 
 
-def test_a_missing_setting_is_named():
+def test_missing_setting_is_named():
     with pytest.raises(LkcaError, match="train.batch is missing"):
         load.parse_config({**CONFIG, "train": {k: v for k, v in CONFIG["train"].items() if k != "batch"}})
 
 
-def test_a_file_that_is_no_yaml_is_named(tmp_path):
-    for text, told in (("a: [", "config.yaml is not valid YAML"), ("- 1", "config.yaml has no settings")):
+def test_invalid_file_is_named(tmp_path):
+    for text, message in (("a: [", "config.yaml is not valid YAML"), ("- 1", "config.yaml has no settings")):
         path = tmp_path / "config.yaml"
         path.write_text(text)
-        with pytest.raises(LkcaError, match=told):
+        with pytest.raises(LkcaError, match=message):
             load.read_config([path])
     with pytest.raises(LkcaError, match="missing.yaml cannot be read"):
         load.read_config([tmp_path / "missing.yaml"])
 
 
-def test_the_overlays_of_the_repository_are_valid():
+def test_overlays_are_valid():
     for overlay in ("workflow/demo.yaml", "workflow/indian_pines.yaml", "tests/tiny.yaml"):
         load.read_config([REPOSITORY / "config.yaml", REPOSITORY / overlay])
 
 
-def test_figures_that_show_how_sure_a_number_is_show_every_seed(paper):
+def test_figures_with_intervals_show_every_seed(paper):
     shown = {figure.kind: figure.shown_seeds([3, 1, 2]) for figure in paper.figures.values()}
     every = {kind for kind, seeds in shown.items() if seeds == [3, 1, 2]}
     assert every == {"speed", "curves", "differences"}
     assert all(shown[kind] == [3] for kind in ("share", "spectrum", "composite", "bands", "pixels"))
 
 
-def test_every_printed_row_has_its_place_in_the_tables(paper):
+def test_labels_are_those_of_the_printed_rows(paper):
     """Labels of Tables I-VII are those of the printed rows, so that no number misses its counterpart."""
     import csv
 

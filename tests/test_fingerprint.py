@@ -128,18 +128,18 @@ def edited(*pairs: str) -> tuple[str, dict[str, str]]:
 
 
 @pytest.mark.parametrize("name", SAME)
-def test_what_decides_nothing_changes_nothing(name):
+def test_digest_ignores(name):
     source, others = edited(*SAME[name])
     assert digest(source, **others) == digest(BASE, b=OTHER)
 
 
 @pytest.mark.parametrize("name", OTHERWISE)
-def test_what_decides_changes_it(name):
+def test_digest_covers(name):
     source, others = edited(*OTHERWISE[name])
     assert digest(source, **others) != digest(BASE, b=OTHER)
 
 
-def test_definitions_may_move():
+def test_moved_definitions_have_the_same_digest():
     """Into other modules, in another order, by whatever import."""
     start = "def g(x):\n    return x + 1\n\n\ndef f(x):\n    return g(x)\n"
     ways = [
@@ -197,12 +197,12 @@ METHOD = "class f:\n    a = 1\n    def m(self):\n        return a\n"  # where a 
         (TYPING.format(1), TYPING.format(2)),
     ],
 )  # fmt: skip
-def test_scopes_are_told_apart(one, other):
+def test_scopes_differ(one, other):
     assert digest(one) != digest(other)
 
 
 @pytest.mark.parametrize("version", ["3.12", "3.13"])
-def test_trees_of_other_pythons_have_the_same_digest(version):
+def test_digest_is_the_same_under_other_pythons(version):
     """Their trees are others: f-strings are divided otherwise, functions and classes have more fields."""
     here, stored = ast.parse(dump.SAMPLE.read_text()), json.loads((TREES / f"{version}.json").read_text())
     names = ("format_all", "classify", "gather", "read", "Point", "decorate", "LIMITS", "FIRST", "REST")
@@ -213,7 +213,7 @@ def test_trees_of_other_pythons_have_the_same_digest(version):
         assert dump.encode(here) != stored
 
 
-def test_names_in_the_lists_exist():
+def test_listed_names_exist():
     """One that is renamed would silently be followed, or no longer."""
     package = fingerprint.package()
     for key in (*PLUMBING, *REGISTRIES, *STEPS.values()):
@@ -257,7 +257,7 @@ def network(arch: str) -> str:
     return f"lkca.models.{arch}:{MODELS[arch].class_name}"
 
 
-def test_whatever_a_run_runs_through_is_covered(tiny, executed):
+def test_code_that_a_run_executes_is_covered(tiny, executed):
     """A training with a teacher, its scores, its singular values: every function that was called is in the digest."""
     from lkca.scoring.evaluate import evaluate
     from lkca.scoring.singular_values import spectrum
@@ -284,7 +284,7 @@ def files(folder: Path) -> tuple[Path, Path]:
     return folder / "weights.safetensors", folder / "history.csv"
 
 
-def test_whatever_a_report_runs_through_is_covered(tmp_path, executed):
+def test_code_that_a_report_executes_is_covered(tmp_path, executed):
     fake_results.write_report(tmp_path)
     assert {"lkca.report.tables:write_table", "lkca.report.figures:draw_figure", "lkca.report.page:write_report"} <= {
         ":".join(key) for key in executed
@@ -292,7 +292,7 @@ def test_whatever_a_report_runs_through_is_covered(tmp_path, executed):
     assert uncovered(executed, *(STEPS[step] for step in ("table", "figure", "claims", "report"))) == set()
 
 
-def test_whatever_a_scene_runs_through_is_covered(tmp_path, monkeypatch, executed):
+def test_code_that_a_scene_executes_is_covered(tmp_path, monkeypatch, executed):
     from lkca.data import scenes
     from lkca.data.catalog import CUBES
     from lkca.data.settings import SceneSettings
@@ -306,7 +306,7 @@ def test_whatever_a_scene_runs_through_is_covered(tmp_path, monkeypatch, execute
     assert uncovered(executed, STEPS["scene"]) == set()
 
 
-def test_what_runs_when_a_package_is_imported_counts():
+def test_code_at_import_counts():
     """Of the package and of its parts, and of what a branch at the top imports."""
     source = "def f():\n    return 1\n"
     assert digest(source, root="p.q.a:f", q="", **{"q.a": source}) != digest(
@@ -316,7 +316,7 @@ def test_what_runs_when_a_package_is_imported_counts():
     assert digest(branch, b="def g():\n    return 1\n") != digest(branch, b="def g():\n    return 2\n")
 
 
-def test_what_was_found_is_kept_for_the_same_files_only(tmp_path):
+def test_cache_is_for_the_same_files_only(tmp_path):
     """Another process reads it; after an edit, or where it is damaged, the code is read again."""
     shutil.copytree(REPOSITORY / "lkca", tmp_path / "lkca", ignore=shutil.ignore_patterns("__pycache__"))
     kept = tmp_path / ".snakemake/lkca/code.json"

@@ -1,7 +1,7 @@
-"""What runs again after which change: a table, tried on a small experiment that has run.
+"""What runs again after which change: a table, checked on a small experiment that has run.
 
-A column is a rule, a line is a change; a letter says that jobs of the rule run again. What a job reads decides, and the
-code that it runs through, not when a file was written.
+A column is a rule, a line is a change; a letter says that jobs of the rule run again. The content of the files that a
+job reads and the code that it executes decide, not the time when a file was written.
 """
 
 import ast
@@ -135,7 +135,7 @@ def cube(phase: float) -> np.ndarray:
 
 
 def call(folder: Path, *words: str) -> str:
-    """Call snakemake for the small experiment; returns what it prints."""
+    """Call snakemake for the small experiment; return what it prints."""
     command = [Path(sys.executable).with_name("snakemake"), "--cores", "2", "--configfile", *CONFIG, *words]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -143,12 +143,12 @@ def call(folder: Path, *words: str) -> str:
 
 
 def planned(folder: Path, *words: str) -> dict[str, str]:
-    """What a call would run: the name of a job -> why."""
+    """Return what a call would run: the name of a job -> the reason."""
     return dict(re.findall(r"^Job \d+: (\S+): (.*)$", call(folder, "--dry-run", *words), re.MULTILINE))
 
 
 def lkca(folder: Path, *words: str, code: int = 0) -> str:
-    """Call lkca there; returns what it prints."""
+    """Call lkca in a folder; return what it prints."""
     command = [sys.executable, "-m", "lkca", *words]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": "."})
     assert done.returncode == code, done.stdout + done.stderr
@@ -156,7 +156,7 @@ def lkca(folder: Path, *words: str, code: int = 0) -> str:
 
 
 def steps(jobs: dict[str, str]) -> set[str]:
-    """The rules of jobs."""
+    """Return the rules of jobs."""
     kinds = {"tables": "table", "figures": "figure", "splits": "split"}
     parts = [name.split("/") for name in jobs]
     last = {"scenes": lambda name: "fetch" if name.endswith(".files") else "scene"}
@@ -192,13 +192,13 @@ def finished(prepared, tmp_path_factory) -> Path:
 
 @pytest.fixture
 def checkout(finished, tmp_path) -> Path:
-    """The same, to be changed."""
+    """A copy that a test may change."""
     subprocess.run(["cp", "-a", str(finished), str(tmp_path / "lkca")], check=True)
     return tmp_path / "lkca"
 
 
 def edit(path: Path, *pairs: str) -> None:
-    """Replace texts, each once, each by the next one."""
+    """Replace the first, third, ... text by the one that follows it, each once."""
     text = path.read_text()
     for old, new in zip(pairs[::2], pairs[1::2], strict=True):
         assert old in text, old
@@ -235,14 +235,14 @@ def reformat(folder: Path) -> None:
 
 
 def touch(folder: Path) -> None:
-    """As `git switch` there and back does, and a copy to another disk."""
+    """Change the times of all files, as a copy or `git switch` does."""
     for path in sorted(folder.rglob("*"), reverse=True):
         if path.is_file() and ".snakemake" not in path.parts:
             os.utime(path, (2_000_000_000, 2_000_000_000) if path.suffix == ".json" else None)
 
 
 def replace_file(folder: Path) -> None:
-    """Another file takes the place of one, with its size and its times."""
+    """Replace a file by another one of the same size and the same times."""
     path = folder / "data/a.raw"
     status = path.stat()
     (folder / "data/b.raw").replace(path)
@@ -364,7 +364,7 @@ CHANGES = {
 }
 
 
-def test_the_table_has_all_changes_and_all_rules():
+def test_table_has_all_changes_and_rules():
     assert EXPECTED.keys() == CHANGES.keys()
     assert set(COLUMNS.values()) == STEPS.keys() - {"bicubic_rows"}
 
@@ -381,14 +381,14 @@ def test_change_applies_to_the_sources(prepared, tmp_path, change):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("change", EXPECTED)
-def test_what_runs_again(checkout, change):
+def test_jobs_that_run_again(checkout, change):
     CHANGES[change](checkout)
     jobs = planned(checkout)
     assert steps(jobs) == EXPECTED[change], jobs
 
 
 @pytest.mark.slow
-def test_the_reasons_are_said_in_words(checkout):
+def test_reasons_in_words(checkout):
     edit(checkout / SMALL, "vdsr: {args", "vdsr: {train: {learning_rate: 1.0e-3}, args")
     edit(checkout / "lkca/scoring/metrics.py", "SSIM_WINDOW = 7", "SSIM_WINDOW = 5")
     jobs, run = planned(checkout), "runs/chikusei_x4/{}/seed3000/{}".format
@@ -403,8 +403,8 @@ def test_the_reasons_are_said_in_words(checkout):
 
 
 @pytest.mark.slow
-def test_a_mended_header_mends_the_scores(finished, tmp_path):
-    """A cube lies in the file line by line (BIL), and its header says band by band: neighbours are no neighbours."""
+def test_corrected_header_corrects_the_scores(finished, tmp_path):
+    """The cube is stored line by line (BIL), but its header says band by band, so that pixels are mixed up."""
     folder = tmp_path / "lkca"
     subprocess.run(["cp", "-a", str(finished), str(folder)], check=True)
     cube(0).transpose(1, 0, 2).tofile(folder / "data/b.raw")
@@ -427,7 +427,7 @@ def test_a_mended_header_mends_the_scores(finished, tmp_path):
 
 @pytest.mark.slow
 def test_adoption(checkout):
-    """A formula is written otherwise: nothing is computed again, and everybody is told so."""
+    """A formula is written otherwise: nothing is computed again, and everybody is output so."""
     edit(checkout / "lkca/models/vdsr.py", "std=sqrt(2 / (9 * width))", "std=(2 / (9 * width)) ** 0.5")
     edit(
         checkout / SMALL,
@@ -447,7 +447,7 @@ def test_adoption(checkout):
         checkout, *words, "runs/chikusei_x4/vds", code=2
     )
     edit(checkout / "lkca/models/vdsr.py", "std=(2 / (9 * width)) ** 0.5", "std=sqrt(2 / (9 * width))")
-    assert set(planned(checkout)) == {"report"}  # the old code has made these results
+    assert set(planned(checkout)) == {"report"}  # these results were made by the old code
     edit(checkout / "lkca/models/vdsr.py", "std=sqrt(2 / (9 * width))", "std=(2 / (9 * width)) ** 0.5")
     call(checkout)
     assert planned(checkout) == {}
@@ -462,12 +462,12 @@ def test_adoption(checkout):
     scores.unlink()
     call(checkout, "--", SCORES)
     record = json.loads((checkout / "results/small/records/runs/chikusei_x4/vdsr/seed3000/evaluate.json").read_text())
-    assert record["adopted"] == []  # the new code has made them
+    assert record["adopted"] == []  # they were made by the new code
 
 
 @pytest.mark.slow
-def test_a_run_ended_by_force_leaves_no_record_of_what_it_did_not_do(checkout):
-    """Outputs of the old code lie beside a record of the old code: they are made again, whenever the kill came."""
+def test_killed_job_leaves_no_record(checkout):
+    """A job that was killed before it wrote its record runs again."""
     record = checkout / "results/small/records/tables/V.json"
     whole = record.read_text()
     for damage in (record.unlink, lambda: record.write_text(whole[:100])):
@@ -478,11 +478,11 @@ def test_a_run_ended_by_force_leaves_no_record_of_what_it_did_not_do(checkout):
 
 
 @pytest.mark.slow
-def test_a_hundred_seeds_make_no_command_line_too_long(checkout):
-    """Linux takes 131,072 bytes in one argument, and a rule's command is one argument of bash."""
+def test_command_lines_with_100_seeds(checkout):
+    """Linux limits an argument to 131,072 bytes, and the command of a rule is one argument of bash."""
     edit(checkout / "config.yaml", "seeds: [3000]", f"seeds: {[*range(3000, 3100)]}")
-    told = call(checkout, "--dry-run", "--printshellcmds")
-    commands = re.findall(r"^Shell command: (.*)$", told, re.MULTILINE)
+    output = call(checkout, "--dry-run", "--printshellcmds")
+    commands = re.findall(r"^Shell command: (.*)$", output, re.MULTILINE)
     assert len(commands) > 100 * 4 * 3 and max(map(len, commands)) < 2000
 
 
@@ -500,7 +500,7 @@ def test_a_hundred_seeds_make_no_command_line_too_long(checkout):
         ("splits/chikusei_x4.json", "another seed"),
     ],
 )
-def test_plan_and_snakemake_name_the_same_jobs_where_files_are_missing(checkout, monkeypatch, removed, change):
+def test_plan_and_snakemake_agree_on_missing_files(checkout, monkeypatch, removed, change):
     (checkout / "results/small" / removed).unlink()
     if change:
         CHANGES[change](checkout)
@@ -515,19 +515,19 @@ def test_plan_and_snakemake_name_the_same_jobs_where_files_are_missing(checkout,
     assert json.loads(done.stdout) == jobs
     assert bool(jobs) == bool(
         change or "/" not in removed or "tables" in removed
-    )  # what nobody needs is not made again
+    )  # a file that nothing needs is not made again
 
 
 @pytest.mark.slow
-def test_a_forced_rule_runs_what_follows(checkout):
+def test_forced_rule_runs_dependent_jobs(checkout):
     assert steps(planned(checkout, "--forcerun", "train")) == EXPECTED["another loss"]
     split = "results/small/splits/chikusei_x4.json"
     assert steps(planned(checkout, "--forcerun", split)) == EXPECTED["another grid of patches"]
 
 
 @pytest.mark.slow
-def test_a_mark_that_a_kill_left_hides_no_job(checkout):
-    """Snakemake marks outputs of jobs that it did not see end, whole as they may be."""
+def test_incomplete_mark_hides_no_job(checkout):
+    """Snakemake marks the outputs of jobs whose end it did not see, even if they are complete."""
     root = checkout / "results/small"
     run = "results/small/runs/chikusei_x4/bicubic/seed3000/run.json"
     shutil.rmtree(root / "runs/chikusei_x4/vdsr")
@@ -540,7 +540,7 @@ def test_a_mark_that_a_kill_left_hides_no_job(checkout):
 
 
 @pytest.mark.slow
-def test_a_removed_header_cuts_the_scene_again(checkout):
+def test_removed_header_runs_the_scene_again(checkout):
     shutil.copy(checkout / "data/q.hdr", checkout / "data/q.bsq.hdr")
     target = "results/small/scenes/chikusei.npy"
     call(checkout, "--", target)
@@ -550,8 +550,8 @@ def test_a_removed_header_cuts_the_scene_again(checkout):
 
 
 @pytest.mark.slow
-def test_a_change_counts_where_files_were_deleted_too(checkout):
-    """Half of what a job wrote, or all of it: what stands on the old result is made again."""
+def test_change_with_deleted_files(checkout):
+    """Whether half or all of a job's outputs are deleted, what depends on the old result is made again."""
     edit(checkout / "lkca/models/vdsr.py", "std=sqrt(2 / (9 * width))", "std=sqrt(1 / (9 * width))")
     expected = planned(checkout).keys()
     run = checkout / "results/small/runs/chikusei_x4/vdsr/seed3000"

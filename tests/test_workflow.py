@@ -70,7 +70,7 @@ def checkout(finished, tmp_path):
     return tmp_path / "lkca"
 
 
-def test_every_result_is_there_and_none_is_half_written(finished):
+def test_results_are_complete(finished):
     root = finished / "results/tiny"
     experiment = read_config([finished / name for name in TINY])
     for scene, scale, model, seed in experiment.runs():
@@ -88,7 +88,7 @@ def test_reference_names_all_files_and_fields(finished):
     check_file_reference(finished / "results/tiny")
 
 
-def test_the_table_holds_the_scores_of_the_runs_and_the_printed_numbers(finished):
+def test_table_has_scores_and_printed_numbers(finished):
     table = pd.read_csv(finished / "results/tiny/tables/V.csv", comment="#").set_index(["scale", "row"])
     run = finished / "results/tiny/runs/chikusei_x8/lkca_lr/seed3000/scores.json"
     row = table.loc[(8, "LKCA-LR")]
@@ -101,18 +101,18 @@ def test_the_table_holds_the_scores_of_the_runs_and_the_printed_numbers(finished
     assert list(untrained) == [(scale, method) for scale in (4, 8) for method in methods[2:6]]
 
 
-def test_stand_in_data_is_named_everywhere(finished):
+def test_stand_in_is_named_everywhere(finished):
     sentence = "the numbers mean nothing"
     for file in ("report.html", "tables/V.csv", "tables/V.md", "tables/V.tex", "tables/V.html"):
         assert sentence in (finished / "results/tiny" / file).read_text()
 
 
-def test_a_second_call_does_nothing(finished):
+def test_second_call_does_nothing(finished):
     assert planned(finished) == {}
     assert planned(finished, "table_V") == {}
 
 
-def test_a_shorter_report_makes_the_report_alone(checkout):
+def test_shorter_report_runs_the_report_only(checkout):
     edit(checkout, "tests/tiny.yaml", 'figures: ["4", "6", T1', 'figures: ["4", T1')
     assert set(planned(checkout)) == {"report", "all"}
 
@@ -120,7 +120,7 @@ def test_a_shorter_report_makes_the_report_alone(checkout):
 @pytest.mark.parametrize(
     ("model", "retrained"), [("lkca_64", {"lkca_64", "lkca_kd", "lkca_kd_nocos"}), ("vdsr", {"vdsr"})]
 )
-def test_another_learning_rate_retrains_that_model_and_its_students_alone(checkout, model, retrained):
+def test_learning_rate_retrains_model_and_students_only(checkout, model, retrained):
     edit(checkout, "tests/tiny.yaml", f"  {model}: {{", f"  {model}: {{train: {{learning_rate: 1.0e-3}}, ")
     assert planned(checkout)["train"] == retrained
 
@@ -133,7 +133,7 @@ def test_one_table_by_name_and_by_file(checkout):
     assert set(planned(checkout, "results/tiny/tables/IV.csv")) == {"table"}
 
 
-def test_a_wrong_setting_stops_a_dry_run_with_one_sentence(checkout):
+def test_wrong_setting_is_one_sentence(checkout):
     edit(checkout, "config.yaml", "  epochs: 300", "  epoch: 300")
     command = ["snakemake", "--dry-run", "--configfile", *TINY]
     done = subprocess.run(command, cwd=checkout, env=ENVIRONMENT, capture_output=True, text=True)
@@ -142,7 +142,7 @@ def test_a_wrong_setting_stops_a_dry_run_with_one_sentence(checkout):
     assert "Traceback" not in done.stderr
 
 
-def test_without_network_and_files_it_says_which_are_missing_and_where_they_come_from(checkout):
+def test_missing_downloads_are_named(checkout):
     """The proxy that is asked for the downloads does not exist."""
     nowhere = {f"{kind}_proxy": "http://127.0.0.1:9" for kind in ("http", "https")}
     command = [
@@ -171,7 +171,7 @@ def test_without_network_and_files_it_says_which_are_missing_and_where_they_come
 
 
 @pytest.mark.parametrize("kill", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda s: s.name)
-def test_a_killed_run_goes_on(tmp_path, kill):
+def test_killed_training_continues(tmp_path, kill):
     """Kill the whole process group during a training, then call again: nothing half-written counts as a result."""
     folder = copy_checkout(tmp_path / "lkca")
     target = "results/tiny/runs/chikusei_x4/vdsr/seed3000/scores.json"
@@ -197,7 +197,7 @@ def test_a_killed_run_goes_on(tmp_path, kill):
     assert len(history) == 1 + 100
 
 
-def test_a_workflow_killed_five_times_ends_with_the_same_tables(finished, tmp_path):
+def test_workflow_killed_five_times_has_the_same_tables(finished, tmp_path):
     """SIGKILL for the whole process group, five times, a while (drawn by a seed) after a training has saved its state:
     tables and weights are those of a run that nothing disturbed, byte by byte.
 
@@ -268,7 +268,7 @@ OFFICIAL = {  # scene -> name on the server, writer, rows, columns and bands as 
 }
 
 
-def test_from_served_official_files_to_scores(tmp_path):
+def test_served_official_files_to_scores(tmp_path):
     """Small files in the official formats are downloaded, checked, cut, split, trained on and scored.
 
     The connection breaks once, and Houston's terms have to be confirmed first.
