@@ -17,6 +17,7 @@ conventions hold for these too; a score that is undefined without a block is Non
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
@@ -115,12 +116,12 @@ def scores(sr: np.ndarray, hr: np.ndarray, scale: int) -> ImageScores:
     pair = ImagePair(sr, hr, scale)
     values = {name: score.function(pair) for name, score in SCORES.items()}
     whole = {name: float(score.subsets[0]) for name, score in values.items()}
-    bands = {name: score.bands for name, score in values.items() if score.bands is not None}
-    if not all(np.isfinite(array).all() for array in ([*whole.values()], *bands.values())):
+    bands = {name: score.bands.tolist() for name, score in values.items() if score.bands is not None}
+    if not np.isfinite([*whole.values(), *chain.from_iterable(bands.values())]).all():
         raise ValueError("a score exceeds the range of floating point: divide the images by the scene's largest value")
     return {
         "scores": whole,
-        "bands": {name: of_bands.tolist() for name, of_bands in bands.items()},
+        "bands": bands,
         "without_block": {
             name: [float(value) if np.isfinite(value) else None for value in score.subsets[1:]]
             for name, score in values.items()
