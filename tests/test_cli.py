@@ -222,7 +222,7 @@ def test_cost_marks_sizes_that_are_not_possible(capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--model", "lkka"], "--model lkka does not exist: choose one of bicubic"),
+        (["--model", "lkka"], "--model lkka does not exist: choose one of "),
         (["--scale", 0], "--scale 0 is out of range"),
         (["--bands", 5000], "--bands 5000 is out of range"),
         (["--model", "lkca_lr", "--bands", 3, "--scale", 3], "must divide"),
