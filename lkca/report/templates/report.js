@@ -251,7 +251,9 @@ function startViewer(testImages) {
     box.classList.toggle("errors", errors);
     find("#viewer-caption").textContent =
       `${shown.title}, test image ${shown.image}. ` +
-      (errors ? "All error maps have one scale." : "All pictures have one stretch, from 2 to 98 % of the ground truth.") +
+      (errors
+        ? "All error maps have one scale."
+        : "All pictures have one stretch, from 2 to 98 % of the ground truth.") +
       " The pictures are compressed for this page; no number comes from them.";
     slide();
   }
