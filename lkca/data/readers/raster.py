@@ -4,7 +4,7 @@ import math
 import os
 import warnings
 from contextlib import ExitStack
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 
@@ -47,12 +47,7 @@ def open_raster(
             f"a raster has the axes 'bands rows columns' or 'bands columns rows', not '{' '.join(axes)}'"
         )
     raster = stack.enter_context(rasterio.open(name, driver=driver))
-    dtypes = set(raster.dtypes)
-    dtype = np.dtype(raster.dtypes[0])
-    if len(dtypes) > 1 or dtype.kind not in NUMBER_KINDS:
-        raise UnreadableError(f"its bands hold {', '.join(sorted(dtypes))} instead of one kind of real numbers")
-    if max(math.prod(shape) for shape in raster.block_shapes) * dtype.itemsize > MAX_BLOCK_BYTES:
-        raise UnreadableError("its blocks are too large to be read one by one")
+    dtype = _check_dtype(raster)
     tags = raster.tags(ns="ENVI")
     if driver == "ENVI":
         offset = int(tags.get("header_offset", 0))
@@ -74,6 +69,17 @@ def open_raster(
     lines, samples = raster.shape
     shape = (samples, lines, raster.count) if transposed else (lines, samples, raster.count)
     return CubeReader(shape, dtype, _read_wavelengths(tags, raster.count), raster.nodata, 1, read)
+
+
+def _check_dtype(raster: Any) -> np.dtype[Any]:
+    """Return the type of the values; refuse several types and blocks that are too large."""
+    dtypes = set(raster.dtypes)
+    dtype = np.dtype(raster.dtypes[0])
+    if len(dtypes) > 1 or dtype.kind not in NUMBER_KINDS:
+        raise UnreadableError(f"its bands hold {', '.join(sorted(dtypes))} instead of one kind of real numbers")
+    if max(math.prod(shape) for shape in raster.block_shapes) * dtype.itemsize > MAX_BLOCK_BYTES:
+        raise UnreadableError("its blocks are too large to be read one by one")
+    return dtype
 
 
 def _read_wavelengths(tags: dict[str, str], bands: int) -> list[float] | None:
