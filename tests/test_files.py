@@ -17,6 +17,7 @@ from tests.conftest import REPOSITORY
 KILLED = """
 import os, signal, sys
 from pathlib import Path
+from lkca.core.files import atomic_write
 path, moment, replace = Path(sys.argv[1]), sys.argv[2], os.replace
 def kill(): os.kill(os.getpid(), signal.SIGKILL)
 def replace_and_kill(*paths):
@@ -24,7 +25,7 @@ def replace_and_kill(*paths):
     replace(*paths)
     kill()
 os.replace = replace_and_kill
-with files.atomic_write(path, fsync=True) as part:
+with atomic_write(path, fsync=True) as part:
     part.write_text("ne")
     if moment == "while writing": kill()
     part.write_text("new")
