@@ -47,20 +47,20 @@ def inspect_file(cube: Cube, file: File, bands: Sequence[int]) -> tuple[dict[str
         DataError: If the file has the wrong shape, or cannot be read.
     """
     with ExitStack() as stack:
-        source = open_source(stack, cube, file)
-        crop = resolve_crop(cube, file, source)
+        reader = open_file(stack, cube, file)
+        crop = resolve_crop(cube, file, reader)
         statistics = []
-        for _, image in read_bands(file, source, crop, bands):
+        for _, image in read_bands(file, reader, crop, bands):
             statistics.append(measure_band(image))
             del image  # before the next one is read
-    problems = find_problems(cube, source, bands, statistics)
+    problems = find_problems(cube, reader, bands, statistics)
     minimum, maximum = min(band.minimum for band in statistics), max(band.maximum for band in statistics)
     properties = {
-        "shape": "{} rows, {} columns, {} bands".format(*source.shape),
-        "values": f"{source.dtype}, {minimum:g} to {maximum:g} in the valid part",
+        "shape": "{} rows, {} columns, {} bands".format(*reader.shape),
+        "values": f"{reader.dtype}, {minimum:g} to {maximum:g} in the valid part",
         "neighbours": f"correlation {median(band.correlation for band in statistics):.2f}",
-        "wavelengths": f"{source.nanometres[bands[0] - 1]:g} to {source.nanometres[bands[-1] - 1]:g} nm"
-        if source.nanometres
+        "wavelengths": f"{reader.nanometres[bands[0] - 1]:g} to {reader.nanometres[bands[-1] - 1]:g} nm"
+        if reader.nanometres
         else "the file does not say",
     }
     return properties, [f"{file.local_path()} is not what it should be: {problem}." for problem in problems]
@@ -72,7 +72,7 @@ def spread_bands(cube: Cube, number: int) -> list[int]:
     return [numbers[int(i)] for i in np.linspace(0, len(numbers) - 1, number).round()]
 
 
-def open_source(stack: ExitStack, cube: Cube, file: File) -> CubeReader:
+def open_file(stack: ExitStack, cube: Cube, file: File) -> CubeReader:
     """Open a file of a cube until the stack is closed.
 
     Raises:
@@ -81,7 +81,7 @@ def open_source(stack: ExitStack, cube: Cube, file: File) -> CubeReader:
     """
     path = file.local_path()
     try:
-        source = stack.enter_context(open_cube(path, file.archive_member(), file.variable, file.axes))
+        reader = stack.enter_context(open_cube(path, file.archive_member(), file.variable, file.axes))
     except LkcaError as error:  # maybe because the lookalike names its array differently
         with ExitStack() as other:
             try:
@@ -91,9 +91,9 @@ def open_source(stack: ExitStack, cube: Cube, file: File) -> CubeReader:
         if problem := _find_lookalike(cube, shape):
             raise DataError(f"{path} is not what it should be: {problem}.") from None
         raise
-    if problem := _check_shape(cube, source.shape):
+    if problem := _check_shape(cube, reader.shape):
         raise DataError(f"{path} is not what it should be: {problem}.")
-    return source
+    return reader
 
 
 def _find_lookalike(cube: Cube, shape: tuple[int, int, int]) -> FileProblem | None:
@@ -120,31 +120,31 @@ def _check_shape(cube: Cube, shape: tuple[int, int, int]) -> FileProblem | None:
     )
 
 
-def resolve_crop(cube: Cube, file: File, source: CubeReader) -> Crop:
+def resolve_crop(cube: Cube, file: File, reader: CubeReader) -> Crop:
     """Return the valid part of a file: the crop of the cube, or the whole file.
 
     Raises:
         DataError: If the file is smaller than the crop.
     """
-    rows, columns, _ = source.shape
+    rows, columns, _ = reader.shape
     crop = cube.crop or (0, rows, 0, columns)
     if crop[1] > rows or crop[3] > columns:
         raise DataError(f"{file.local_path()} has {rows} x {columns} pixels, too few for the crop {list(crop)}.")
     return crop
 
 
-def read_bands(file: File, source: CubeReader, crop: Crop, bands: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
+def read_bands(file: File, reader: CubeReader, crop: Crop, bands: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
     """Yield the index in `bands` and the image (rows, columns) of each band; delete the image before asking for more.
 
     Args:
         file: The file.
-        source: The same, open.
+        reader: The open file.
         crop: The part to read.
         bands: Numbers of the bands, from 1, rising.
     """
     set_current_file(file.local_path())
     rows, columns = slice(*crop[:2]), slice(*crop[2:])
-    together = source.bands_per_chunk
+    together = reader.bands_per_chunk
     per_read = max(1, BLOCK_BYTES // (4 * (crop[1] - crop[0]) * (crop[3] - crop[2])))
     # Bands that are stored together are read together, even if that takes more memory.
     per_read = max(per_read // together * together, min(together, 4 * per_read))
@@ -154,7 +154,7 @@ def read_bands(file: File, source: CubeReader, crop: Crop, bands: Sequence[int])
         aligned = (first + per_read) // together * together
         end = aligned if aligned > first else first + per_read
         indices = [band - 1 for band in bands[done:] if band - 1 < end]
-        block = source.read(first, indices[-1] + 1, rows, columns)
+        block = reader.read(first, indices[-1] + 1, rows, columns)
         heartbeat()
         for index in indices:
             yield done, block[index - first]
@@ -175,45 +175,57 @@ def measure_band(image: np.ndarray) -> BandStatistics:
 
 
 def find_problems(
-    cube: Cube, source: CubeReader, bands: Sequence[int], statistics: Sequence[BandStatistics]
+    cube: Cube, reader: CubeReader, bands: Sequence[int], statistics: Sequence[BandStatistics]
 ) -> list[FileProblem]:
-    """Return what is wrong with the values and the wavelengths of a file."""
-    problems = []
-    maximum = max(band.maximum for band in statistics)
-    constant = [number for number, band in zip(bands, statistics, strict=True) if band.minimum == band.maximum]
+    """Return what is wrong with the values and the wavelengths of a file.
+
+    Args:
+        cube: The cube that the file is meant to hold.
+        reader: The open file.
+        bands: Numbers of bands, from 1, rising.
+        statistics: Their statistics.
+    """
+    problems = _find_value_problem(cube, reader, bands, statistics), _find_wavelength_problem(cube, reader, bands)
+    return [problem for problem in problems if problem]
+
+
+def _find_value_problem(
+    cube: Cube, reader: CubeReader, bands: Sequence[int], statistics: Sequence[BandStatistics]
+) -> FileProblem | None:
     if not all(np.isfinite([band.minimum, band.maximum]).all() for band in statistics):
-        problems.append(FileProblem("it holds NaN or infinite values; download it again, or crop them away"))
-    elif constant:
-        problems.append(
-            FileProblem(f"band {constant[0]} has one value everywhere; download the file again, or leave the band out")
+        return FileProblem("it holds NaN or infinite values; download it again, or crop them away")
+    constant = [number for number, band in zip(bands, statistics, strict=True) if band.minimum == band.maximum]
+    if constant:
+        return FileProblem(
+            f"band {constant[0]} has one value everywhere; download the file again, or leave the band out"
         )
-    elif cube.shape is None and any(source.nodata in (band.minimum, band.maximum) for band in statistics):
-        problems.append(
-            FileProblem(f"it holds {source.nodata:g}, which it declares to be no data; crop these pixels away")
-        )
-    elif maximum <= 0:
-        problems.append(FileProblem("none of its values is positive; download it again"))
-    elif cube.least_maximum and maximum < cube.least_maximum:
-        problems.append(
-            FileProblem(
-                f"its largest value is {maximum:g}, but that of the published file is at least "
-                f"{cube.least_maximum:g}: it was divided already; get the published file"
-            )
+    if cube.shape is None and any(reader.nodata in (band.minimum, band.maximum) for band in statistics):
+        return FileProblem(f"it holds {reader.nodata:g}, which it declares to be no data; crop these pixels away")
+    maximum = max(band.maximum for band in statistics)
+    if maximum <= 0:
+        return FileProblem("none of its values is positive; download it again")
+    if cube.least_maximum and maximum < cube.least_maximum:
+        return FileProblem(
+            f"its largest value is {maximum:g}, but that of the published file is at least {cube.least_maximum:g}: "
+            "it was divided already; get the published file"
         )
     correlation = median(band.correlation for band in statistics)
-    if not problems and correlation < MIN_CORRELATION:
-        problems.append(
-            FileProblem(
-                f"neighbouring pixels are hardly correlated ({correlation:.2f}): it is damaged, or its axes or byte "
-                "order are not as declared"
-            )
+    if correlation < MIN_CORRELATION:
+        return FileProblem(
+            f"neighbouring pixels are hardly correlated ({correlation:.2f}): it is damaged, or its axes or byte order "
+            "are not as declared"
         )
-    if source.nanometres:
-        first, last = (source.nanometres[number - 1] for number in (bands[0], bands[-1]))
-        numbers = cube.band_numbers()
-        errors = [abs(first - cube.nanometres[0]), abs(last - cube.nanometres[1])]
-        all_bands = (bands[0], bands[-1]) == (numbers[0], numbers[-1])
-        if all_bands and not all(error <= WAVELENGTH_TOLERANCE for error in errors):  # also if one is NaN
-            published = "{:g} to {:g}".format(*cube.nanometres)
-            problems.append(FileProblem(f"its bands reach from {first:g} to {last:g} nm instead of {published}"))
-    return problems
+    return None
+
+
+def _find_wavelength_problem(cube: Cube, reader: CubeReader, bands: Sequence[int]) -> FileProblem | None:
+    """Return what is wrong if the first and the last band of the cube are among the bands."""
+    numbers = cube.band_numbers()
+    if not reader.nanometres or (bands[0], bands[-1]) != (numbers[0], numbers[-1]):
+        return None
+    first, last = (reader.nanometres[number - 1] for number in (bands[0], bands[-1]))
+    errors = abs(first - cube.nanometres[0]), abs(last - cube.nanometres[1])
+    if all(error <= WAVELENGTH_TOLERANCE for error in errors):  # false for NaN
+        return None
+    published = "{:g} to {:g}".format(*cube.nanometres)
+    return FileProblem(f"its bands reach from {first:g} to {last:g} nm instead of {published}")

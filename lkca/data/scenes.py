@@ -19,7 +19,7 @@ from lkca.data.inspection import (
     find_problems,
     inspect_file,
     measure_band,
-    open_source,
+    open_file,
     read_bands,
     resolve_crop,
     spread_bands,
@@ -82,8 +82,8 @@ def _cut(out: Path, cube: Cube, files: Sequence[File], bands: Sequence[int], mir
         file fills.
     """
     with ExitStack() as stack:
-        sources = [open_source(stack, cube, file) for file in files]
-        crops = [resolve_crop(cube, file, source) for file, source in zip(files, sources, strict=True)]
+        readers = [open_file(stack, cube, file) for file in files]
+        crops = [resolve_crop(cube, file, reader) for file, reader in zip(files, readers, strict=True)]
         heights = [crop[1] - crop[0] for crop in crops]
         tops = [sum(heights[:i]) for i in range(len(files))]
         width = max(crop[3] - crop[2] for crop in crops)
@@ -91,15 +91,15 @@ def _cut(out: Path, cube: Cube, files: Sequence[File], bands: Sequence[int], mir
         start = _allocate(out, shape)
         statistics = []
         with out.open("r+b") as array:
-            for file, source, crop, top in zip(files, sources, crops, tops, strict=True):
+            for file, reader, crop, top in zip(files, readers, crops, tops, strict=True):
                 measured = []
-                for i, image in read_bands(file, source, crop, bands):
+                for i, image in read_bands(file, reader, crop, bands):
                     measured.append(measure_band(image))
                     mirrored = image[:: -1 if "rows" in mirror else 1, :: -1 if "columns" in mirror else 1]
                     array.seek(start + 4 * (i * shape[1] + top) * width)
                     array.write(np.pad(mirrored, ((0, 0), (0, width - image.shape[1]))).tobytes())
                     del image, mirrored  # before the next one is read
-                if problems := find_problems(cube, source, bands, measured):
+                if problems := find_problems(cube, reader, bands, measured):
                     raise DataError(f"{file.local_path()} is not what it should be: {problems[0]}.")
                 statistics += measured
     minimum, maximum = min(band.minimum for band in statistics), max(band.maximum for band in statistics)
