@@ -124,7 +124,9 @@ def write_commands() -> Iterator[str]:
         for action in command._actions:
             if action.help and not isinstance(action, argparse._HelpAction):
                 label = ", ".join(f"`{option}`" for option in action.option_strings) or f"`{action.metavar}`"
-                yield from (label, f": {action.help[0].upper()}{action.help[1:]}.", "")
+                is_file = "." in action.help.split()[0]  # such as config.yaml, which keeps its small letter
+                text = action.help if is_file else action.help[0].upper() + action.help[1:]
+                yield from (label, f": {text}.", "")
 
 
 def write_api() -> Iterator[str]:

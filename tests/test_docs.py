@@ -63,7 +63,8 @@ def read_file_reference() -> dict[str, set[str]]:
     """Return what docs/reference/results.md says of results/{experiment}/: pattern of the path -> names of fields."""
     sections = (REPOSITORY / "docs/reference/results.md").read_text().split("\n## ")[1:]
     terms = {section.split("\n")[0]: re.findall(r"^(`.*)\n: ", section, re.MULTILINE) for section in sections}
-    return {re.sub(r"{\w+}", "*", path): set(re.findall(r"`(\S+?)`", " ".join(lines))) for path, lines in terms.items()}
+    patterns = {path: re.sub(r"{\w+}", "*", path.replace("{run}", "runs/*/*/*")) for path in terms}
+    return {patterns[path]: set(re.findall(r"`(\S+?)`", " ".join(lines))) for path, lines in terms.items()}
 
 
 def read_fields(path: Path) -> set[str]:
