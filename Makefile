@@ -92,5 +92,5 @@ unlock:
 
 # Results, data and Snakemake's records stay.
 clean:
-	rm -rf .venv .pytest_cache .ruff_cache
+	rm -rf .venv .pytest_cache .ruff_cache docs/_build
 	find lkca tests -name __pycache__ -exec rm -rf {} +
