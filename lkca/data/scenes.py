@@ -95,28 +95,45 @@ def _cut(out: Path, cube: Cube, files: Sequence[File], bands: Sequence[int], mir
                 measured = []
                 for i, image in read_bands(file, reader, crop, bands):
                     measured.append(measure_band(image))
-                    mirrored = image[:: -1 if "rows" in mirror else 1, :: -1 if "columns" in mirror else 1]
                     array.seek(start + 4 * (i * shape[1] + top) * width)
-                    array.write(np.pad(mirrored, ((0, 0), (0, width - image.shape[1]))).tobytes())
-                    del image, mirrored  # before the next one is read
+                    array.write(_arrange(image, mirror, width).tobytes())
+                    del image  # before the next one is read
                 if problems := find_problems(cube, reader, bands, measured):
                     raise DataError(f"{file.local_path()} is not what it should be: {problems[0]}.")
                 statistics += measured
     minimum, maximum = min(band.minimum for band in statistics), max(band.maximum for band in statistics)
-    # One divisor for the whole scene, before the split; no minimum, no clipping: as in the published scripts.
-    divisor = cube.divide_by or maximum
-    lowest, highest = DIVIDED_RANGE
-    if not lowest <= maximum / divisor <= highest:
-        raise ConfigError(
-            f"{files[0].local_path()} has the maximum {maximum / divisor:g} after division by {divisor:g}: choose "
-            "another divide_by, so that the maximum is near 1, or null to divide by the maximum."
-        )
+    divisor = _choose_divisor(cube, files[0], maximum)
     _divide(out, start, divisor)
     areas = [
         {"file": file.path, "use": file.use, "row": top, "rows": height, "columns": crop[3] - crop[2], "crop": crop}
         for file, top, height, crop in zip(files, tops, heights, crops, strict=True)
     ]
     return {"shape": shape, "minimum": minimum, "maximum": maximum, "divisor": divisor, "areas": areas}
+
+
+def _arrange(image: np.ndarray, mirror: Sequence[str], width: int) -> np.ndarray:
+    """Mirror an image (rows, columns) and fill it up with zeros on the right."""
+    mirrored = image[:: -1 if "rows" in mirror else 1, :: -1 if "columns" in mirror else 1]
+    return np.pad(mirrored, ((0, 0), (0, width - image.shape[1])))
+
+
+def _choose_divisor(cube: Cube, file: File, maximum: float) -> float:
+    """Return the number that the whole scene is divided by.
+
+    As in the published scripts, all bands and all parts of the scene have one divisor, no minimum is subtracted, and
+    nothing is clipped.
+
+    Raises:
+        ConfigError: If the maximum is far from 1 after the division.
+    """
+    divisor = cube.divide_by or maximum
+    lowest, highest = DIVIDED_RANGE
+    if not lowest <= maximum / divisor <= highest:
+        raise ConfigError(
+            f"{file.local_path()} has the maximum {maximum / divisor:g} after division by {divisor:g}: choose another "
+            "divide_by, so that the maximum is near 1, or null to divide by the maximum."
+        )
+    return divisor
 
 
 def _allocate(out: Path, shape: tuple[int, int, int]) -> int:
