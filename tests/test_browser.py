@@ -391,6 +391,8 @@ def test_number_opens_its_run_window(visit):
     page.keyboard.press("Enter")
     dialog = page.get_by_role("dialog", name="lkca on chikusei ×4")
     dialog.wait_for()
+    headings = [heading.inner_text() for heading in dialog.locator("thead").first.locator("th").all()]
+    assert headings[:5] == ["Seed", "Of", "MPSNR, dB", "MSSIM", "SAM, degrees"]
     assert dialog.locator("tbody tr").first.inner_text().split()[:5] == ["3000", "Test", "image", "1", "38.9000"]
     assert dialog.get_by_role("img", name="Validation MPSNR over steps, 2 seeds").locator("path").count() == 2
     dialog.locator("summary").first.click()

@@ -98,6 +98,7 @@ def write_report(
         claims_csv=_download(claims.with_suffix(".csv")),
         tables=[_table(table, path) for table, path in zip(settings.tables, tables, strict=True)],
         scores=list(SCORES.values()),
+        score_units={name: score.unit for name, score in SCORES.items()},
         figures=[(figure, encode_png(path)) for figure, path in zip(settings.figures, figures, strict=True)],
         viewer_images=list(encode_images(settings, labels, manifests, report_runs)),
         error_colours=ERROR_COLOURS,

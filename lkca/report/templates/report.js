@@ -405,7 +405,8 @@ function createTable(title, headings, bodies) {
 
 function createScoresTable(seeds) {
   const names = Object.keys(seeds[0].scores.mean);
-  const headings = names.map((name) => name + ({ MPSNR: ", dB", SAM: ", degrees" }[name] ?? ""));
+  const units = JSON.parse(find("#run").dataset.units);
+  const headings = names.map((name) => (units[name] ? `${name}, ${units[name]}` : name));
   const texts = (scores, others) =>
     [...names.map((name) => scores[name]), ...others].map((value) => value?.toFixed(4) ?? "–");
   const bodies = seeds.map(({ scores: { seed, images, mean } }) => [
