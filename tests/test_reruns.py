@@ -427,7 +427,7 @@ def test_corrected_header_corrects_the_scores(finished, tmp_path):
 
 @pytest.mark.slow
 def test_adoption(checkout):
-    """A formula is written otherwise: nothing is computed again, and everybody is output so."""
+    """A formula is written differently: after adoption nothing is computed again, and the report says so."""
     edit(checkout / "lkca/models/vdsr.py", "std=sqrt(2 / (9 * width))", "std=(2 / (9 * width)) ** 0.5")
     edit(
         checkout / SMALL,
