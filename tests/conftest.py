@@ -1,4 +1,4 @@
-"""One source of randomness and one tiny scene for all tests."""
+"""Fixtures of all tests: the paper's experiment, seeded randomness and a tiny scene."""
 
 import json
 import os
@@ -15,17 +15,17 @@ from lkca.config.load import read_config
 from lkca.data.settings import SplitSettings
 
 REPOSITORY = Path(__file__).parents[1]
-torch.set_num_threads(1)  # small networks; and threads that wait for each other make a busy machine crawl
+torch.set_num_threads(1)  # networks are small, and waiting threads slow a busy machine down
 
 
 def pytest_collection_modifyitems(items):
-    """The two longest modules go first, one in each process."""
+    """Run the two longest modules first, one in each process."""
     first = ["test_workflow", "test_reruns"]
     items.sort(key=lambda item: first.index(item.path.stem) if item.path.stem in first else len(first))
 
 
 def copy_checkout(folder: Path) -> Path:
-    """Copy what the workflow consists of, so that a run there meets no results and leaves none here."""
+    """Copy the files of the workflow, so that a run there finds no results and leaves none here."""
     for name in ("lkca", "workflow", "profiles"):
         shutil.copytree(REPOSITORY / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("Snakefile", "config.yaml", "environment.yml", "Makefile", "tests/tiny.yaml"):
@@ -35,7 +35,7 @@ def copy_checkout(folder: Path) -> Path:
 
 
 def clean_shell(folder: Path) -> dict[str, str]:
-    """The environment of a shell in which nothing was activated, and another Python is the first on the PATH."""
+    """Return the environment of a shell without an activated venv, whose first Python on the PATH is another one."""
     other = folder.parent / "another-python"
     other.mkdir(exist_ok=True)
     for name in ("python", "python3"):
@@ -43,8 +43,8 @@ def clean_shell(folder: Path) -> dict[str, str]:
         (other / name).chmod(0o755)
     here = str(Path(sys.executable).parent)
     path = [place for place in os.environ["PATH"].split(os.pathsep) if place != here and ".venv" not in place]
-    kept = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "PYTHONPATH")}
-    return kept | {"PATH": os.pathsep.join([str(other), *path])}
+    variables = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "PYTHONPATH")}
+    return variables | {"PATH": os.pathsep.join([str(other), *path])}
 
 
 RECIPE = {
@@ -66,7 +66,7 @@ RECIPE = {
 
 
 def manifest_of(shape: tuple[int, int, int], digest: str = "c0" * 32) -> dict:
-    """What a scene of one file says of itself, as far as a split reads it."""
+    """Return the fields of a manifest that a split reads, for a scene of one file."""
     bands, rows, columns = shape
     area = {"use": "both", "row": 0, "rows": rows, "columns": columns, "crop": [0, rows, 0, columns]}
     return {"scene": "tiny", "shape": shape, "divisor": 1, "areas": [area], "sha256": digest}
@@ -81,20 +81,20 @@ def split_settings(**changes) -> SplitSettings:
 
 @pytest.fixture(scope="session")
 def paper():
-    """config.yaml as it stands: the paper's experiment."""
+    """Return the paper's experiment, config.yaml."""
     return read_config([REPOSITORY / "config.yaml"])
 
 
 @pytest.fixture
 def rng():
-    """Fresh, seeded randomness for numpy; torch is seeded too."""
+    """Return a seeded generator of numpy; torch is seeded, too."""
     torch.manual_seed(0)
     return np.random.default_rng(0)
 
 
 @pytest.fixture
 def tiny(tmp_path, rng):
-    """A smooth random scene of 8 bands with its manifest, split at x4 and a run.json for a small LKCA-LR."""
+    """Make a smooth scene of 8 bands with its manifest and a split at x4; `run` writes a run.json of a small LKCA-LR."""
     from lkca.config.run import write_run
     from lkca.config.settings import RunSettings
     from lkca.core.files import sha256
@@ -110,7 +110,7 @@ def tiny(tmp_path, rng):
     write_split(split_settings(), manifest, files.split)
 
     def run(name: str, teacher: Path | None = None, **changes) -> Path:
-        """Write a run.json that differs from the usual one by `changes`."""
+        """Write a run.json with `changes`."""
         usual = {
             "experiment": "test",
             "scene": "tiny",

@@ -328,9 +328,14 @@ class RunConfig(Settings):
     teacher_sha256: str | None
 
     @property
+    def key(self) -> RunKey:
+        """What identifies the run."""
+        return RunKey(self.scene, self.scale, self.model, self.seed)
+
+    @property
     def label(self) -> str:
-        """The run in words, for logs."""
-        return RunKey(self.scene, self.scale, self.model, self.seed).label
+        """The run in words, for messages."""
+        return self.key.label
 
 
 class Experiment(Settings):

@@ -25,7 +25,6 @@ from lkca.core.paths import (
     SPECTRUM_FILE,
     WEIGHTS_FILE,
     ExperimentPaths,
-    RunKey,
 )
 from lkca.data.catalog import CUBES, File
 from lkca.errors import LkcaError
@@ -177,7 +176,7 @@ class Evidence:
         read = self.folder.read
         run, scores = read(f"{folder}/{RUN_FILE}", RunConfig), read(f"{folder}/{SCORES_FILE}", Scores)
         spectrum = read(f"{folder}/{SPECTRUM_FILE}", OfRun)
-        keys = {RUN_FILE: _key(run) if run else None}
+        keys = {RUN_FILE: run.key if run else None}
         keys |= {name: file.run if file else None for name, file in ((SCORES_FILE, scores), (SPECTRUM_FILE, spectrum))}
         others = {name: key.folder for name, key in keys.items() if key and key.folder != folder}
         if others:
@@ -188,7 +187,7 @@ class Evidence:
             return
         if run:
             self.runs[folder] = run
-            teacher = PATHS.run_file(_key(run)._replace(model=run.distill.teacher), RUN_FILE) if run.distill else None
+            teacher = PATHS.run_file(run.key._replace(model=run.distill.teacher), RUN_FILE) if run.distill else None
             self._add(
                 f"{folder}/{RUN_FILE}",
                 {PATHS.scene(run.scene): run.scene_sha256, PATHS.split(run.scene, run.scale): run.split_sha256}
@@ -232,10 +231,6 @@ class Evidence:
         except (OSError, ValueError, csv.Error) as error:
             self.folder.add_damage(path, describe_error(error))
             return False
-
-
-def _key(run: RunConfig) -> RunKey:
-    return RunKey(run.scene, run.scale, run.model, run.seed)
 
 
 def _relative(path: str) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from lkca.config.settings import ReportSettings
+from lkca.core.paths import IMAGE_FILE
 from lkca.report.images import encode_test_image
 from lkca.report.page_runs import ReportRun, RowLabels
 
@@ -33,7 +34,7 @@ def encode_images(
             continue
         facts, bands = settings.scenes[scene], manifests[scene]["bands"]
         untrained = {model for model, run in shown.items() if run.scores["untrained"]}
-        image = encode_test_image({model: run.path.with_name("image.npz") for model, run in shown.items()}, untrained)
+        image = encode_test_image({model: run.path.with_name(IMAGE_FILE) for model, run in shown.items()}, untrained)
         yield {
             **image,
             "title": f"{facts.title} ×{scale}",

@@ -12,6 +12,7 @@ import pandas as pd
 
 from lkca.config.settings import ReportSettings
 from lkca.core.files import read_csv, read_json, sha256
+from lkca.core.paths import HISTORY_FILE, IMAGE_FILE, SCORES_FILE, WEIGHTS_FILE
 
 UNKNOWN = "–"
 IMAGE_FIELDS = ("window", "scores", "mae", "mae_edges")  # without numbers of bands and blocks, which are many
@@ -37,7 +38,7 @@ class ReportRun:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.settings: dict[str, Any] = read_json(path)
-        self.scores: dict[str, Any] = read_json(path.with_name("scores.json"))
+        self.scores: dict[str, Any] = read_json(path.with_name(SCORES_FILE))
         self.scores["images"] = [{name: image[name] for name in IMAGE_FIELDS} for image in self.scores["images"]]
         self.scene, self.scale, self.model, self.seed = (
             self.settings[name] for name in ("scene", "scale", "model", "seed")
@@ -46,13 +47,13 @@ class ReportRun:
     @cached_property
     def history(self) -> pd.DataFrame | None:
         """The history of the training, as texts; None for a method without training."""
-        path = self.path.with_name("history.csv")
+        path = self.path.with_name(HISTORY_FILE)
         return pd.read_csv(path, dtype=str, keep_default_na=False) if path.exists() else None
 
     def hashes(self) -> dict[Path, str]:
         """Return the SHA-256 of its files; those that scores.json records are not computed again."""
-        hashes = {path: sha256(path) for path in (self.path, self.path.with_name("scores.json"))}
-        for name, key in (("weights.safetensors", "weights"), ("history.csv", "history"), ("image.npz", "image")):
+        hashes = {path: sha256(path) for path in (self.path, self.path.with_name(SCORES_FILE))}
+        for name, key in ((WEIGHTS_FILE, "weights"), (HISTORY_FILE, "history"), (IMAGE_FILE, "image")):
             if digest := self.scores[f"{key}_sha256"]:
                 hashes[self.path.with_name(name)] = digest
         return hashes

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from lkca.core.files import read_csv
+from lkca.core.paths import HISTORY_FILE
 from lkca.report.figures.data import MAX_GAP_DB, FigureData, find_outliers
 from lkca.report.figures.layout import Page, key_height, method_handles, padded, set_ylabel
 from lkca.report.figures.style import PAGE_WIDTH, method_style
@@ -24,7 +25,7 @@ class Curve(NamedTuple):
 def draw_curves(data: FigureData) -> Figure:
     """Draw the figure: a panel for each scene."""
     curves = {
-        row: [_read_curve(run.path.with_name("history.csv"), run.content["epoch"]) for run in runs]
+        row: [_read_curve(run.path.with_name(HISTORY_FILE), run.content["epoch"]) for run in runs]
         for row, runs in data.runs.items()
     }
     best_psnr = {row: float(np.mean([curve.psnr[curve.best] for curve in seeds])) for row, seeds in curves.items()}

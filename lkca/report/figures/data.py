@@ -9,6 +9,7 @@ import numpy as np
 
 from lkca.config.settings import FigureSettings
 from lkca.core.files import read_json
+from lkca.core.paths import IMAGE_FILE
 
 MAX_GAP_DB = 6.0  # a method so far below the best one of its scene sets no axis, or the others would look alike
 RowKey = tuple[str, str]  # scene, label
@@ -83,7 +84,7 @@ class FigureData:
 
     def load_arrays(self, scene: str, label: str) -> dict[str, np.ndarray]:
         """Return the arrays of a row's image.npz."""
-        with np.load(self.first(scene, label).path.with_name("image.npz")) as arrays:
+        with np.load(self.first(scene, label).path.with_name(IMAGE_FILE)) as arrays:
             return dict(arrays)
 
     # Sentences for the footer
