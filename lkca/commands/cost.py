@@ -2,6 +2,7 @@
 
 import csv
 import sys
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -41,17 +42,14 @@ def print_costs(config: list[Path], model: str | None, bands: int | None, scale:
     rows: list[list[str | int]] = []
     reason = ""
     costs: dict[str, tuple[int, int]] = {}  # models that differ only in their training have the same cost
-    for name in [model] if model else e.models:
-        for num_bands in all_bands:
-            for factor in scales:
-                network = _network(e.models[name], num_bands, factor)
-                if repr(network) not in costs:
-                    try:
-                        costs[repr(network)] = _count(network)
-                    except ConfigError as error:
-                        reason = reason or f"models.{name}: {error}"
-                numbers = costs.get(repr(network), (NOT_POSSIBLE, NOT_POSSIBLE))
-                rows.append([name, num_bands, factor, *numbers])
+    for name, num_bands, factor in product([model] if model else e.models, all_bands, scales):
+        network = _network(e.models[name], num_bands, factor)
+        if repr(network) not in costs:
+            try:
+                costs[repr(network)] = _count(network)
+            except ConfigError as error:
+                reason = reason or f"models.{name}: {error}"
+        rows.append([name, num_bands, factor, *costs.get(repr(network), (NOT_POSSIBLE, NOT_POSSIBLE))])
     if reason and not costs:
         raise ConfigError(reason)
     csv.writer(sys.stdout, lineterminator="\n").writerows([HEADER, *rows])
