@@ -336,7 +336,7 @@ def main() -> int:
 def save(rows: list[dict[str, Any]], folder: Path) -> Path:
     """Write the CSV; return its path."""
     # Imported late: they import torch, and the peak memory of a process includes that of its parent when it starts.
-    from networks import cpu_name, file_name, write
+    from networks import cpu_name, make_slug, write_rows
 
     from lkca.core.environment import git_commit
 
@@ -348,8 +348,8 @@ def save(rows: list[dict[str, Any]], folder: Path) -> Path:
         "date": datetime.now(UTC).date().isoformat(),
         "commit": git_commit() or "",
     }
-    path = folder / f"rehearsal_{file_name(device)}.csv"
-    write(path, [row | facts for row in rows])
+    path = folder / f"rehearsal_{make_slug(device)}.csv"
+    write_rows(path, [row | facts for row in rows])
     return path
 
 

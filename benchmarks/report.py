@@ -17,7 +17,7 @@ from time import perf_counter, sleep
 
 import numpy as np
 import yaml
-from networks import ending, facts_of, file_name, ready, write
+from networks import check_device, describe_machine, exit_on_error, make_slug, write_rows
 from rehearsal import resident_memory
 
 from lkca.config.load import deep_merge, parse_config
@@ -167,8 +167,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=REPOSITORY / "benchmarks", help="folder of the CSV")
     parser.add_argument("--keep", type=Path, help="folder for the fake experiment; by default it is deleted")
     options = parser.parse_args()
-    ready("report", "cpu")
-    with ending("report"), tempfile.TemporaryDirectory(prefix="report-") as temporary:
+    check_device("report", "cpu")
+    with exit_on_error("report"), tempfile.TemporaryDirectory(prefix="report-") as temporary:
         work = options.keep or Path(temporary)
         work.mkdir(parents=True, exist_ok=True)
         for name in ("Snakefile", "lkca", "workflow", "config.yaml"):
@@ -184,9 +184,9 @@ def main() -> None:
         for name, limit in LIMITS.items():
             verdict = "holds" if float(usage[name]) <= limit else "DOES NOT HOLD"
             print(f"{name}: {usage[name]}, limit {limit}: {verdict}")
-        facts = facts_of("cpu")
-        path = options.out / f"report_{file_name(facts['device'])}.csv"
-        write(path, [{"runs": num_runs, **usage, "cores": CORES, **facts}])
+        facts = describe_machine("cpu")
+        path = options.out / f"report_{make_slug(facts['device'])}.csv"
+        write_rows(path, [{"runs": num_runs, **usage, "cores": CORES, **facts}])
         print(path)
 
 

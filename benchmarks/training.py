@@ -1,19 +1,20 @@
-"""Samples a second of our training beside a plain loop as the published repositories of this field have it.
+"""Compare the speed of our training with a plain loop as published repositories of this field have it.
 
-For each network two fresh processes take turns, so that what disturbs the machine meets both alike. Ours is
-lkca.train.train on a scene, a split and a run.json. The plain one is float32 and eager: networks and losses of
-published.py, torch.optim.Adam, and a DataLoader with worker processes (as many as cores, at most 8) that read patches
-stored one a file, as MATLAB scripts write them. Their pixels are made up; all lie in the system's memory after a first
-look. Networks and settings are those of config.yaml, at 128 bands, x4 and HR patches of 64 x 64. One line of the CSV:
+For each network, two fresh processes take turns, so that other load on the machine affects both equally. Ours is
+lkca.training.train on a scene, a split and a run.json. The plain one is float32 and eager: networks and losses of
+published.py, torch.optim.Adam, and a DataLoader with worker processes (one for each core, at most 8) that read patches
+from one file each, as MATLAB scripts write them. The scene is synthetic; after the first read, all files are in the
+system's cache. Networks and settings are those of config.yaml, with 128 bands, x4 and HR patches of 64 x 64. Columns of
+the CSV:
 
 - settings: what --set changed in our training; a line replaces the one with the same network and settings.
-- samples_per_second, plain_samples_per_second: HR patches through forward, loss, backward and optimiser; the median
-  over the turns. Not counted: starting, the first step, validation and saving the state, which ours does now and then.
-- ratio, ratio_min, ratio_max: ours / plain within a turn, median and range: above 1 ours is faster.
-- peak_GiB, plain_peak_GiB, process_GiB, plain_process_GiB: as in networks.py, above what was held before there was a
-  network; the loader's processes are not counted.
-- data_wait: the share of its time that the plain loop waits for the loader.
-- loss_difference: the largest relative difference of the losses of the first three steps, from the same weights, on one
+- samples_per_second, plain_samples_per_second: HR patches through forward, loss, backward and optimiser; median over
+  the turns. Not measured: startup, the first step, validation, and the checkpoints of ours.
+- ratio, ratio_min, ratio_max: ours / plain within a turn, median and range; above 1 ours is faster.
+- peak_GiB, plain_peak_GiB, process_GiB, plain_process_GiB: as in networks.py, the former minus the memory before there
+  was a network; without the loader's processes.
+- data_wait: fraction of its time that the plain loop waits for the loader.
+- loss_difference: largest relative difference of the losses of the first three steps, with the same weights, on one
   batch, without drop path and dropout.
 """
 
@@ -39,7 +40,7 @@ import numpy as np
 import published
 import torch
 import yaml
-from networks import BANDS, REPOSITORY, SCALE, answer, memory_use
+from networks import BANDS, REPOSITORY, SCALE, memory_use, request
 from scipy.io import loadmat, savemat
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, RandomSampler, default_collate
@@ -62,83 +63,94 @@ from lkca.training.progress import ProgressDisplay
 
 NETWORKS = ["lkca", "lkca_lr", "lkca_kd", "sspsr", "msdformer", "essaformer"]
 TEACHER = "lkca_64"
-SIDE, FILES = 64, 64  # of an HR patch, pixels; stored patches
-CHECKED = 3  # steps whose losses are compared
-FORK = multiprocessing.get_context("fork")  # the loader's usual way
+PATCH_SIZE, NUM_FILES = 64, 64  # height and width of an HR patch; number of patch files
+COMPARED_STEPS = 3  # steps whose losses are compared
+FORK = multiprocessing.get_context("fork")  # the default of DataLoader
 
 
-class Pace(NamedTuple):
-    """How long is timed. On a GPU a turn outlasts what the loader has read ahead, two batches a process."""
+class Protocol(NamedTuple):
+    """How much is timed. On a GPU a turn is longer than what the loader prefetches, two batches for each process.
+
+    Args:
+        turns: Turns that are timed.
+        warm_up: Turns before them.
+        steps: Steps of a turn.
+        batches: Batch sizes that differ from 32.
+    """
 
     turns: int
-    warm_up: int  # turns before them
-    steps: int  # of a turn
-    batches: dict[str, int]  # that differ from 32
+    warm_up: int
+    steps: int
+    batches: dict[str, int]
 
 
-PACES = {
-    "cpu": Pace(turns=3, warm_up=0, steps=1, batches={"sspsr": 8, "msdformer": 8, "essaformer": 8}),
-    "cuda": Pace(turns=5, warm_up=1, steps=20, batches={}),
+PROTOCOLS = {
+    "cpu": Protocol(turns=3, warm_up=0, steps=1, batches={"sspsr": 8, "msdformer": 8, "essaformer": 8}),
+    "cuda": Protocol(turns=5, warm_up=1, steps=20, batches={}),
 }
 
 
-class Enough(Exception):
-    """No more turns are wanted."""
+class Finished(Exception):
+    """The parent wants no more turns."""
 
 
 class Turns:
-    """Lets a training wait behind its first step, and behind each turn from then on.
+    """Make a training wait after its first step, and then after each turn.
 
     Args:
-        pipe: Asks for a turn by True, for the end by False. Answers are None behind the first step, then the seconds of
-            a turn and those of waiting for data.
-        device: cpu or cuda.
-        steps: Of a turn.
+        pipe: Receives True for a turn and False for the end. Sends None after the first step, then for each turn its
+            seconds and the seconds of waiting for data.
+        device: "cpu" or "cuda".
+        steps: Steps of a turn.
+
+    Attributes:
+        waited: Seconds of waiting for data in this turn.
+        is_running: Event that is set during a turn of this training.
     """
 
     def __init__(self, pipe: Connection, device: str, steps: int) -> None:
         self.pipe, self.device, self.steps, self.left = pipe, device, steps, 1
-        self.began, self.waited, self.mine = None, 0.0, FORK.Event()  # which is set while it is this training's turn
-        self.mine.set()
+        self.started_at, self.waited, self.is_running = None, 0.0, FORK.Event()
+        self.is_running.set()
 
     def step(self) -> None:
-        """One step is done."""
+        """Count a step; at the end of a turn, send its times and wait for the next one."""
         self.left -= 1
         if self.left:
             return
         networks.synchronize(self.device)
-        turn = self.began and (perf_counter() - self.began, self.waited)
-        self.mine.clear()
+        turn = self.started_at and (perf_counter() - self.started_at, self.waited)
+        self.is_running.clear()
         self.pipe.send(turn)
         if not self.pipe.recv():
-            raise Enough
-        self.mine.set()
-        self.left, self.began, self.waited = self.steps, perf_counter(), 0.0
+            raise Finished
+        self.is_running.set()
+        self.left, self.started_at, self.waited = self.steps, perf_counter(), 0.0
 
 
-def work(pipe: Connection, side: Callable, folder: Path, device: str, steps: int) -> None:
-    """Answer the losses of the check, then take turns; at the end answer base and peak memory."""
-    with networks.answering(pipe):
+def serve_training(pipe: Connection, side: Callable, folder: Path, device: str, steps: int) -> None:
+    """Send the losses of the first steps, then take turns; at the end, send base and peak memory."""
+    with networks.send_errors(pipe):
         if device == "cuda":
-            networks.halve_memory()
+            networks.limit_gpu_memory()
         base = memory_use(device)[0]
-        with suppress(Enough):
+        with suppress(Finished):
             side(folder, Turns(pipe, device, steps))
         pipe.send((base, memory_use(device)[1]))
 
 
-def undropped() -> Any:
-    """A context without dropout."""
+def no_dropout() -> Any:
+    """Return a context in which dropout does nothing."""
     return patch.object(nn.Dropout2d, "forward", lambda _, x: x)
 
 
-class Silent(ProgressDisplay):
-    """Shows nothing and tells of each step."""
+class TurnDisplay(ProgressDisplay):
+    """Shows nothing and passes each step to `turns`."""
 
     turns: Turns | None = None
 
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
         self.bar.disable = True
 
     def step(self) -> None:
@@ -151,69 +163,69 @@ class Silent(ProgressDisplay):
 
 
 def ours(folder: Path, turns: Turns) -> None:
-    """Train by lkca.train.train: epochs of one step, whose losses the history tells, and then in turns."""
-    train.ProgressDisplay, resume.CHECKPOINT_SECONDS = (
-        Silent,
-        inf,
-    )  # else it would be saved in each turn, as time passes between them
+    """Train by lkca.training.train: a few epochs of one step, whose losses are in the history, then in turns."""
+    train.ProgressDisplay = TurnDisplay
+    resume.CHECKPOINT_SECONDS = inf  # otherwise a checkpoint would be due in each turn, after the other's turn
 
-    def run(of: Path) -> None:
-        teacher = folder.parent / TEACHER / "weights.safetensors" if read_run(of / "run.json").distill else None
-        files = of / "run.json", folder.parent / "scene.npy", of / "split.json"
-        train.train(*files, teacher, of / "weights.safetensors", of / "history.csv")
+    def run(run_folder: Path) -> None:
+        run_file = run_folder / "run.json"
+        teacher = folder.parent / TEACHER / "weights.safetensors" if read_run(run_file).distill else None
+        files = run_file, folder.parent / "scene.npy", run_folder / "split.json"
+        train.train(*files, teacher, run_folder / "weights.safetensors", run_folder / "history.csv")
 
-    with undropped():
+    with no_dropout():
         run(folder / "check")
     with (folder / "check/history.csv").open() as file:
         turns.pipe.send([float(row["loss"]) for row in csv.DictReader(file)])
-    Silent.turns = turns
+    TurnDisplay.turns = turns
     run(folder / "timed")
 
 
-class Stored(Dataset):
-    """Stored patches, each in 8 orientations: LR, bicubic and HR, as published repositories load them.
+class PatchFiles(Dataset):
+    """Patches in files, each in 8 orientations: LR, bicubic and HR, as published repositories load them.
 
     Args:
-        folder: Of the files.
-        mine: Set while they may be read.
+        folder: Folder of the files.
+        is_running: Event that is set while files may be read.
     """
 
-    def __init__(self, folder: Path, mine: Any) -> None:
-        self.files, self.mine = sorted(folder.iterdir()), mine
+    def __init__(self, folder: Path, is_running: Any) -> None:
+        self.files, self.is_running = sorted(folder.iterdir()), is_running
 
     def __len__(self) -> int:
         return 8 * len(self.files)
 
     def __getitem__(self, index: int) -> list[Tensor]:
-        while not self.mine.wait(timeout=1):
+        while not self.is_running.wait(timeout=1):
             if not multiprocessing.parent_process().is_alive():
                 sys.exit()
         images = loadmat(self.files[index // 8])
-        return [self.tensor(images[name], index % 8) for name in ("ms", "ms_bicubic", "gt")]
+        return [self._orient(images[name], index % 8) for name in ("ms", "ms_bicubic", "gt")]
 
-    def tensor(self, image: np.ndarray, orientation: int) -> Tensor:
+    def _orient(self, image: np.ndarray, orientation: int) -> Tensor:
         image = np.rot90(image, orientation % 4)
         if orientation >= 4:
             image = np.flipud(image)
         return torch.from_numpy(image.transpose(2, 0, 1).copy())
 
 
-def plain_network(run: RunConfig) -> nn.Module:
+def build_plain_network(run: RunConfig) -> nn.Module:
     return getattr(published, MODELS[run.arch].class_name)(run.bands, run.scale, **run.args, **run.upsampler)
 
 
-def plain_step(folder: Path, device: str) -> Callable[[Tensor, Tensor], float]:
-    """One step of the usual loop, from LR and HR to the loss; the network starts with our weights."""
+def make_plain_step(folder: Path, device: str) -> Callable[[Tensor, Tensor], float]:
+    """Return the step of the plain loop, a function of LR and HR that returns the loss; it starts with our weights."""
     run = read_run(folder / "run.json")
     torch.manual_seed(run.seed)
-    net, guide = plain_network(run).to(device), None
+    net, teacher = build_plain_network(run).to(device), None
     if run.distill:
-        teacher = folder.parents[1] / TEACHER
-        taught, guide = build_network(read_run(teacher / "run.json")), plain_network(read_run(teacher / "run.json"))
-        load_weights(teacher / "weights.safetensors", taught, run.teacher_sha256)
-        for theirs, mine in zip(guide.parameters(), taught.parameters(), strict=True):
-            theirs.data = mine.data.view_as(theirs)
-        guide = guide.to(device).eval()
+        teacher_folder = folder.parents[1] / TEACHER
+        teacher_run = read_run(teacher_folder / "run.json")
+        our_teacher, teacher = build_network(teacher_run), build_plain_network(teacher_run)
+        load_weights(teacher_folder / "weights.safetensors", our_teacher, run.teacher_sha256)
+        for theirs, ours in zip(teacher.parameters(), our_teacher.parameters(), strict=True):
+            theirs.data = ours.data.view_as(theirs)
+        teacher = teacher.to(device).eval()
     optimiser = torch.optim.Adam(net.parameters(), run.train.learning_rate)
 
     def step(ms: Tensor, gt: Tensor) -> float:
@@ -221,9 +233,9 @@ def plain_step(folder: Path, device: str) -> Callable[[Tensor, Tensor], float]:
         optimiser.zero_grad()
         sr = net(ms)
         loss = published.supervised(sr, gt, run.train)
-        if guide:
+        if teacher:
             with torch.no_grad():
-                target = guide(ms)
+                target = teacher(ms)
             loss = loss + losses.distillation_weight(run.distill, 0) * published.distillation(sr, target, run.distill)
         loss.backward()
         optimiser.step()
@@ -233,41 +245,41 @@ def plain_step(folder: Path, device: str) -> Callable[[Tensor, Tensor], float]:
 
 
 def plain(folder: Path, turns: Turns) -> None:
-    """Train by the usual loop: some steps on one batch, whose losses are told, and then in turns."""
-    data = Stored(folder.parent / "patches", turns.mine)
+    """Train by the plain loop: a few steps on one batch, whose losses are sent, then in turns."""
+    data = PatchFiles(folder.parent / "patches", turns.is_running)
     batch = read_run(folder / "timed/run.json").train.batch
-    step = plain_step(folder / "check", turns.device)
+    step = make_plain_step(folder / "check", turns.device)
     ms, _, gt = default_collate([data[i] for i in range(batch)])
-    with undropped():
-        turns.pipe.send([step(ms, gt) for _ in range(CHECKED)])
-    step = plain_step(folder / "timed", turns.device)
-    endless = RandomSampler(data, replacement=True, num_samples=10**9)  # shuffled; no epoch ends in a turn
+    with no_dropout():
+        turns.pipe.send([step(ms, gt) for _ in range(COMPARED_STEPS)])
+    step = make_plain_step(folder / "timed", turns.device)
+    sampler = RandomSampler(data, replacement=True, num_samples=10**9)  # no epoch ends
     workers = min(8, os.cpu_count())
-    loader = iter(DataLoader(data, batch, sampler=endless, num_workers=workers, multiprocessing_context=FORK))
+    loader = iter(DataLoader(data, batch, sampler=sampler, num_workers=workers, multiprocessing_context=FORK))
     while True:
-        began = perf_counter()
+        started = perf_counter()
         ms, _, gt = next(loader)
-        turns.waited += perf_counter() - began
+        turns.waited += perf_counter() - started
         step(ms, gt)
         turns.step()
 
 
-def prepare(folder: Path, e: Experiment) -> None:
-    """Make up a scene with its split, stored patches and a teacher that is not just bicubic."""
+def write_inputs(folder: Path, e: Experiment) -> None:
+    """Write a synthetic scene with its split, files of patches, and a teacher that is not just bicubic."""
     rows, columns = np.mgrid[0:288, 0:256].astype(np.float32) / 9
     bands = np.arange(BANDS, dtype=np.float32)[:, None, None] / 9
     cube = 0.5 + 0.3 * np.sin(rows + bands) * np.cos(columns - bands)
     cube += np.random.default_rng(0).normal(0, 0.01, cube.shape).astype(np.float32)
     np.save(folder / "scene.npy", cube)
     area = {"use": "both", "row": 0, "rows": 288, "columns": 256, "crop": [0, 288, 0, 256]}
-    scene = {"scene": "fake_results", "divisor": 1, "areas": [area], "sha256": sha256(folder / "scene.npy")}
+    scene = {"scene": "synthetic", "divisor": 1, "areas": [area], "sha256": sha256(folder / "scene.npy")}
     write_json(folder / "scene.json", scene | {"shape": cube.shape})
-    test = TestTiles(rows=SIDE, columns=SIDE, tile=[SIDE, SIDE])
-    grid = SplitSettings(scale=SCALE, size=SIDE, stride=4, sampling="grid", validation=0.01, test=test)
+    test = TestTiles(rows=PATCH_SIZE, columns=PATCH_SIZE, tile=[PATCH_SIZE, PATCH_SIZE])
+    grid = SplitSettings(scale=SCALE, size=PATCH_SIZE, stride=4, sampling="grid", validation=0.01, test=test)
     splits.write_split(grid, folder / "scene.json", folder / "split.json")
     (folder / "patches").mkdir()
-    for i, (row, column) in enumerate(read_json(folder / "split.json")["train"][:FILES]):
-        gt = cube[:, row : row + SIDE, column : column + SIDE]
+    for i, (row, column) in enumerate(read_json(folder / "split.json")["train"][:NUM_FILES]):
+        gt = cube[:, row : row + PATCH_SIZE, column : column + PATCH_SIZE]
         images = {"gt": gt, "ms": resize(gt, 1 / SCALE), "ms_bicubic": resize(resize(gt, 1 / SCALE), SCALE)}
         savemat(folder / f"patches/{i:03}.mat", {name: image.transpose(1, 2, 0) for name, image in images.items()})
     write_run(folder, TEACHER, e, TEACHER, read_json(folder / "split.json"), {})
@@ -279,48 +291,54 @@ def prepare(folder: Path, e: Experiment) -> None:
 
 
 def write_run(folder: Path, name: str, e: Experiment, model: str, split: dict, changes: dict, **args: float) -> None:
-    """Write split.json and run.json in folder/name: config.yaml's with changes of `train` and of the network's args."""
-    run, place = RunSettings.of(e, RunGroup("chikusei", SCALE, model)).model_dump(), folder / name
+    """Write split.json, and the run.json of a model with changes of its `train` and `args`, to folder/name."""
+    run, run_folder = RunSettings.of(e, RunGroup("chikusei", SCALE, model)).model_dump(), folder / name
     run |= {"train": run["train"] | changes, "args": run["args"] | args}
-    write_json(place / "split.json", split)
+    write_json(run_folder / "split.json", split)
     teacher = folder / TEACHER / "run.json" if run["distill"] else None
     settings = RunSettings.model_validate(run)
-    run_files.write_run(settings, 0, folder / "scene.json", place / "split.json", teacher, place / "run.json")
+    run_files.write_run(settings, 0, folder / "scene.json", run_folder / "split.json", teacher, run_folder / "run.json")
 
 
 def measure(folder: Path, e: Experiment, name: str, changes: dict[str, Any], device: str) -> dict[str, Any]:
     """Let our training of a network and the plain one take turns.
 
     Args:
-        folder: What `prepare` made.
-        e: config.yaml.
-        name: Of the network.
-        changes: Of our training settings.
-        device: cpu or cuda.
+        folder: Output of `write_inputs`.
+        e: The experiment of config.yaml.
+        name: Key of the model.
+        changes: Changes of our training settings.
+        device: "cpu" or "cuda".
 
     Returns:
-        The columns of numbers of a line, by name.
+        Column of the CSV -> number.
 
     Raises:
         LkcaError: If one of the two fails.
     """
-    pace, split = PACES[device], read_json(folder / "split.json")
-    batch = pace.batches.get(name, 32)
+    protocol, split = PROTOCOLS[device], read_json(folder / "split.json")
+    batch = protocol.batches.get(name, 32)
     changes = changes | {"batch": batch, "steps": None}
     write_run(folder, f"{name}/timed", e, name, split, changes)
-    few = {"train": split["train"][: batch // 8], "validation": split["validation"][:1]}  # a batch shows all of them
-    constant = {"epochs": CHECKED, "steps": 1, "cosine_to": None, "step_epochs": CHECKED, "step_factor": 1.0}
+    one_batch = {"train": split["train"][: batch // 8], "validation": split["validation"][:1]}  # in 8 orientations
+    few_steps = {
+        "epochs": COMPARED_STEPS,
+        "steps": 1,
+        "cosine_to": None,
+        "step_epochs": COMPARED_STEPS,
+        "step_factor": 1.0,
+    }
     args = {"drop_path": 0.0} if "drop_path" in e.models[name].args else {}
-    write_run(folder, f"{name}/check", e, name, split | few, changes | constant, **args)
-    sides = {f"{name} ({side.__name__})": (side, folder / name, device, pace.steps) for side in (ours, plain)}
-    with networks.workers(work, sides) as pair:
-        ours_losses, plain_losses = (np.array(answer(pipe, who)) for pipe, who in pair)
+    write_run(folder, f"{name}/check", e, name, split | one_batch, changes | few_steps, **args)
+    sides = {f"{name} ({side.__name__})": (side, folder / name, device, protocol.steps) for side in (ours, plain)}
+    with networks.workers(serve_training, sides) as pair:
+        ours_losses, plain_losses = (np.array(request(pipe, who)) for pipe, who in pair)
         for pipe, who in pair:
-            answer(pipe, who)  # the first step is done
-        turns = [[answer(pipe, who, True) for pipe, who in pair] for _ in range(pace.warm_up + pace.turns)]
-        (base, peak), (their_base, their_peak) = (answer(pipe, who, False) for pipe, who in pair)
-    seconds, waited = np.moveaxis(np.array(turns[pace.warm_up :]), 2, 0)  # of turns and sides
-    rates = pace.steps * batch / seconds
+            request(pipe, who)  # the first step is done
+        turns = [[request(pipe, who, True) for pipe, who in pair] for _ in range(protocol.warm_up + protocol.turns)]
+        (base, peak), (their_base, their_peak) = (request(pipe, who, False) for pipe, who in pair)
+    seconds, waited = np.moveaxis(np.array(turns[protocol.warm_up :]), 2, 0)  # (turns, ours and plain)
+    rates = protocol.steps * batch / seconds
     ratios = rates[:, 0] / rates[:, 1]
     return {
         "batch": batch,
@@ -339,40 +357,40 @@ def measure(folder: Path, e: Experiment, name: str, changes: dict[str, Any], dev
 
 
 def main() -> None:
-    """Measure, print a table and write the CSV, a network at a time."""
-    parser = argparse.ArgumentParser(description="Time our training beside a plain loop.")
-    parser.add_argument("--device", choices=PACES, default="cpu")
+    """Measure the networks, print a table and write the CSV after each."""
+    parser = argparse.ArgumentParser(description="Compare the speed of our training with a plain loop.")
+    parser.add_argument("--device", choices=PROTOCOLS, default="cpu")
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=NETWORKS)
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change our training settings")
     parser.add_argument("--out", type=Path, default=REPOSITORY / "benchmarks", help="folder of the CSV")
     options = parser.parse_args()
     changes = {key: yaml.safe_load(value) for key, _, value in (text.partition("=") for text in options.set)}
     if changes.keys() & {"batch", "steps", "epochs"}:
-        parser.error("--set: batch, steps and epochs are chosen here: change others.")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that it leaves no files either
-    networks.ready("training", options.device)
+        parser.error("--set: this program sets batch, steps and epochs: change other settings.")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that temporary files are deleted
+    networks.check_device("training", options.device)
     if options.device == "cpu":
-        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # for the workers, whose training takes a GPU that is there
-    facts = networks.facts_of(options.device)
-    path = options.out / f"training_{networks.file_name(facts['device'])}.csv"
-    with networks.ending("training"):
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # for the workers, which would train on a GPU
+    machine = networks.describe_machine(options.device)
+    path = options.out / f"training_{networks.make_slug(machine['device'])}.csv"
+    with networks.exit_on_error("training"):
         with TemporaryDirectory() as temporary:
             e = read_config([REPOSITORY / "config.yaml"])
-            prepare(Path(temporary), e)
-            print(f"{facts['device']}, {facts['threads']} threads, torch {facts['torch']}; ours / plain")
+            write_inputs(Path(temporary), e)
+            print(f"{machine['device']}, {machine['threads']} threads, torch {machine['torch']}; ours / plain")
             print(f"{'':11}batch{'samples/s':>20}{'times faster':>24}{'wait':>6}{'peak GiB':>16}{'loss differs':>14}")
             for name in options.networks:
-                found = measure(Path(temporary), e, name, changes, options.device)
+                numbers = measure(Path(temporary), e, name, changes, options.device)
                 line = {"network": name, "settings": " ".join(sorted(options.set))}
                 rows = list(csv.DictReader(path.open())) if path.exists() else []
                 rows = [row for row in rows if not line.items() <= row.items()]
-                rows.append(line | {key: f"{value:.4g}" for key, value in found.items()} | facts)
-                networks.write(path, rows)
+                rows.append(line | {key: f"{value:.4g}" for key, value in numbers.items()} | machine)
+                networks.write_rows(path, rows)
                 print(
                     f"{name:11}"
                     "{batch:5}{samples_per_second:11.2f} /{plain_samples_per_second:7.2f}"
                     "{ratio:9.2f} ({ratio_min:.2f} to {ratio_max:.2f}){data_wait:6.0%}"
-                    "{peak_GiB:9.2f} /{plain_peak_GiB:5.2f}{loss_difference:14.1e}".format(**found),
+                    "{peak_GiB:9.2f} /{plain_peak_GiB:5.2f}{loss_difference:14.1e}".format(**numbers),
                     flush=True,
                 )
         print(path)
