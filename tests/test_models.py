@@ -72,7 +72,7 @@ def test_output_shape(arch, bands, scale):
 @pytest.mark.parametrize("arch", MODELS)
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")
 def test_trace_and_export_equal_eager(arch, rng):
-    """They compute what the network computes, not what `macs` counts."""
+    """They compute what the network computes, not what `count_macs` counts."""
     net, lr = perturb(build_small(arch)).eval(), torch.rand(1, 9, 8, 8)
     with torch.no_grad():
         sr = net(lr)
