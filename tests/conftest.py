@@ -94,7 +94,7 @@ def rng():
 
 @pytest.fixture
 def tiny(tmp_path, rng):
-    """Make a smooth scene of 8 bands with its manifest and a split at x4; `run` writes a run.json of a small LKCA-LR."""
+    """Make a scene of 8 bands with its manifest and a split at x4; `run` writes a run.json of a small LKCA-LR."""
     from lkca.config.run import write_run
     from lkca.config.settings import RunSettings
     from lkca.core.files import sha256
