@@ -16,6 +16,7 @@ from lkca.core.files import write_json
 from lkca.core.fingerprint import Code
 from lkca.core.paths import HASH_CACHE
 from lkca.pipeline.hashes import FileHashes, Stamp
+from lkca.pipeline.phrases import list_names
 from lkca.pipeline.records import Adoption, Record, changed_files, describe_file, digests, read_record
 
 MAX_LISTED_CHANGES = 3  # in one reason
@@ -110,16 +111,17 @@ class Results:
         current = {label: self.hashes.get(path) for label, path in job.reads().items()}
         removed = sorted(read.keys() - current.keys())
         renamed = {read[label] for label in removed}  # the same content under another name is no change
-        changes = []
-        for label, digest in current.items():
-            if digest and label in read and digest != read[label]:
-                changes.append(f"{label} has changed")
-            if digest and label not in read and digest not in renamed:
-                changes.append(f"it now reads {label}")
-        for label in removed:
-            deleted_header = bool(job.raw_files) and label.lower().endswith(".hdr")  # its cube is still read
-            if deleted_header or self.hashes.get(label):
-                changes.append(f"it no longer reads {label}")
+        changes = [
+            f"{label} has changed" for label, digest in current.items() if digest and read.get(label, digest) != digest
+        ]
+        added = [label for label, digest in current.items() if digest and label not in read and digest not in renamed]
+        if added:
+            changes.append(f"it now reads {list_names(added)}")
+        # A deleted header counts, because its cube is still read; other missing files are made again by their jobs.
+        deleted_headers = [label for label in removed if job.raw_files and label.lower().endswith(".hdr")]
+        dropped = [label for label in removed if label in deleted_headers or self.hashes.get(label)]
+        if dropped:
+            changes.append(f"it no longer reads {list_names(dropped)}")
         return changes
 
     def changed(self, job: Job) -> bool:
