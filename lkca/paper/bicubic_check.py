@@ -1,9 +1,9 @@
-"""Check of the bicubic rows: they need no training, so they show whether our protocol is the paper's.
+"""Check of our bicubic rows against the paper's: without any training, they show whether our protocol is the paper's.
 
-Crop, degradation, normalisation and the definitions of the scores all affect such a row. If it differs from print, its
-six scores show which of these differ: SAM, CC and ERGAS do not depend on the divisor of the scene; CC and ERGAS not
-even on a divisor for each band; CC not even on a subtracted constant. 100 RMSE / (r ERGAS) is about the brightness of
-the images, whatever the method.
+Crop, degradation, normalisation and the definitions of the scores all affect such a row. If our row differs from the
+printed one, its six scores show the cause. SAM, CC and ERGAS do not depend on the divisor of the scene. CC and ERGAS
+would not change if each band had a divisor of its own, and CC would not change if a constant were subtracted.
+100 RMSE / (r ERGAS) is approximately the brightness of the images, with any method.
 """
 
 from collections.abc import Mapping
@@ -62,7 +62,11 @@ class Cell(TypedDict):
 
 
 class Brightness(TypedDict):
-    """100 RMSE / (r ERGAS): of the printed numbers, its least and most before rounding, and of ours."""
+    """100 RMSE / (r ERGAS).
+
+    `printed`: from the printed RMSE and ERGAS; `least` and `most`: its limits, given the rounding of the printed RMSE.
+    `ours`: from our scores.
+    """
 
     printed: float
     least: float
@@ -71,7 +75,7 @@ class Brightness(TypedDict):
 
 
 class Row(TypedDict):
-    """What is known of one row."""
+    """A bicubic row: its scores, its brightness and the findings."""
 
     title: str
     table: str
@@ -90,11 +94,11 @@ def bicubic_check(
 
     Args:
         settings: The titles of the scenes, and which scenes are absent or stand-ins.
-        scores: scores.json of the bicubic runs, in any order; of several seeds, which are all equal, one is used.
+        scores: scores.json of the bicubic runs, in any order. All seeds have the same scores, so one of them is used.
         manifests: Manifests of their scenes.
         printed: The paper's numbers, lkca/paper/paper_tables.csv.
-        out: The JSON to write, with everything. A difference is a finding, not an error.
-        markdown: The Markdown to write, with the same.
+        out: The JSON to write: the settings, the verdict and the rows. A difference is a finding, not an error.
+        markdown: The Markdown to write, with the same content.
 
     Raises:
         DataError: If there is nothing to compare.
@@ -133,9 +137,9 @@ def _compare_row(run: RunScores, printed: Mapping[str, str], divisor: float, set
 
 
 def _compare_cell(ours: float, printed: str) -> Cell:
-    off, places = last_digit_difference(ours, printed), decimals(printed)
-    says = {0: "equal", 1: "off by 1 in the last digit"}.get(abs(off), f"off by {off / 10**places:+g}")
-    return {"printed": printed, "ours": ours, "rounded": f"{ours:.{places}f}", "last_digits": off, "says": says}
+    difference, places = last_digit_difference(ours, printed), decimals(printed)
+    says = {0: "equal", 1: "off by 1 in the last digit"}.get(abs(difference), f"off by {difference / 10**places:+g}")
+    return {"printed": printed, "ours": ours, "rounded": f"{ours:.{places}f}", "last_digits": difference, "says": says}
 
 
 def _compare_brightness(run: RunScores, printed: Mapping[str, str]) -> Brightness:
@@ -162,7 +166,7 @@ def _finding(kind: str, **numbers: Any) -> Finding:
 
 
 def _find_causes(run: RunScores, printed: Mapping[str, str], brightness: Brightness, divisor: float) -> list[Finding]:
-    """Return what the differences of one row point at."""
+    """Return the likely causes of the differences in one row."""
     ours = run["mean"]
     differing = [name for name in PRINTED_SCORES if not _agrees(ours[name], printed[name])]
     if not differing:
@@ -172,8 +176,8 @@ def _find_causes(run: RunScores, printed: Mapping[str, str], brightness: Brightn
     findings = _find_definitions(run, printed, differing)
     explained = [finding["name"] for finding in findings]
     differing = [name for name in differing if name not in explained]
-    of_images = [name for name in INDEPENDENT_OF_DIVISOR if name in differing]
-    of_divisor = {"MPSNR", "RMSE"} & set(differing)
+    independent = [name for name in INDEPENDENT_OF_DIVISOR if name in differing]
+    dependent = {"MPSNR", "RMSE"} & set(differing)
 
     # The ratio of the paper's divisor to ours, from MPSNR, because it has more digits than RMSE; RMSE has to agree.
     half = 0.5 * 10.0 ** -decimals(printed["MPSNR"])
@@ -184,23 +188,23 @@ def _find_causes(run: RunScores, printed: Mapping[str, str], brightness: Brightn
     same_brightness = brightness["least"] <= brightness["ours"] <= brightness["most"]
     same_cc = last_digit_difference(ours["CC"], printed["CC"]) == 0
 
-    if of_images == ["SAM", "ERGAS"] and not same_brightness and one_divisor and same_cc:
+    if independent == ["SAM", "ERGAS"] and not same_brightness and one_divisor and same_cc:
         return [*findings, _finding("offset")]
-    if len(of_images) > 1:
+    if len(independent) > 1:
         look = SAME_BRIGHTNESS if same_brightness else OTHER_BRIGHTNESS
-        return [*findings, _finding("images", names=", ".join(of_images), look=look)]
-    if of_images == ["SAM"] and of_divisor:
+        return [*findings, _finding("images", names=", ".join(independent), look=look)]
+    if independent == ["SAM"] and dependent:
         return [*findings, _finding("bands")]
-    if of_divisor and one_divisor:
+    if dependent and one_divisor:
         numbers = {"ours": divisor, "ratio": ratio, "low": low * divisor, "high": high * divisor}
         by_rmse = ours["RMSE"] / float(printed["RMSE"])
         findings.append(_finding("normalisation", names=agreeing, by_rmse=by_rmse, **numbers))
-        differing = of_images  # MSSIM depends on the divisor too
+        differing = independent  # MSSIM depends on the divisor too
     return findings + [_finding("unclear", name=name, where=DEFINITION[name]) for name in differing]
 
 
 def _find_definitions(run: RunScores, printed: Mapping[str, str], differing: list[str]) -> list[Finding]:
-    """Return which of the differing scores are the paper's under another definition."""
+    """Return a finding for each differing score that agrees with print if another definition is used."""
     # If MPSNR and RMSE both differ, another divisor explains it more simply than two other definitions.
     skipped = {"MPSNR", "RMSE"} if {"MPSNR", "RMSE"} <= set(differing) else set()
     findings = []
@@ -212,7 +216,7 @@ def _find_definitions(run: RunScores, printed: Mapping[str, str], differing: lis
 
 
 def _other_definitions(name: str, run: RunScores) -> dict[str, float]:
-    """Return a score by other definitions that are in use, as far as scores.json allows."""
+    """Return the values of a score by other common definitions, if scores.json suffices: definition -> value."""
     ours, r, errors = run["mean"][name], run["scale"], [image["scores"]["RMSE"] for image in run["images"]]
     if name == "RMSE":
         by_band = fmean(fmean(image["bands"]["RMSE"]) for image in run["images"])
@@ -225,7 +229,7 @@ def _other_definitions(name: str, run: RunScores) -> dict[str, float]:
 
 
 def _describe_verdict(settings: BicubicCheckSettings, rows: list[Row], not_computed: list[tuple[str, int]]) -> str:
-    """Return the sentences at the top: which rows agree, and which are missing."""
+    """Return the summary at the top: which rows agree with print, and which are missing."""
     kinds = {row["title"]: " and ".join(dict.fromkeys(f["kind"] for f in row["findings"])) for row in rows}
     if settings.stand_in:
         rows_text = f"{len(rows)} row{'s' * (len(rows) > 1)}"

@@ -1,7 +1,7 @@
 """The columns of the tables: those that the paper prints, and those that our tables show.
 
-Our tables show every score that we compute (`lkca.scoring.metrics.SCORES`). Whatever is compared with print uses only
-the columns that the paper prints, so a new score changes none of it.
+Our tables show every score that we compute (`lkca.scoring.metrics.SCORES`). Comparisons with the paper use only the
+columns that the paper prints, so a new score does not change them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,10 +16,10 @@ class Column(NamedTuple):
     """A column of a table.
 
     Args:
-        heading: Its heading.
-        unit: Its unit, empty for a plain number.
-        decimals: Decimals that are shown.
-        direction: 1 if more is better, -1 if less is, 0 for a cost, of which none is called best.
+        heading: Heading of the column.
+        unit: Unit of its numbers; empty for a number without unit.
+        decimals: Number of decimals that a table shows.
+        direction: 1 if a higher number is better, -1 if a lower one is; 0 for a cost, where tables mark no best one.
     """
 
     heading: str
@@ -29,7 +29,7 @@ class Column(NamedTuple):
 
 
 COSTS = {"Param_M": Column("Params", "M", 3, 0), "MACs_G": Column("MACs", "G", 3, 0)}
-COST_UNITS = {"Param_M": ("params", 1e6), "MACs_G": ("macs", 1e9)}  # name in scores.json, and the unit of the column
+COST_UNITS = {"Param_M": ("params", 1e6), "MACs_G": ("macs", 1e9)}  # column -> key in scores.json, and its value for 1
 
 
 def table_columns() -> dict[str, Column]:
@@ -43,7 +43,12 @@ PRINTED_COLUMNS = {name: table_columns()[name] for name in (*COSTS, *PRINTED_SCO
 
 
 def column_values(runs: Sequence[Mapping[str, Any]], name: str) -> list[float]:
-    """Return the number of a column for each run, from its scores.json."""
+    """Return the number of a column for each run, in the unit of the column.
+
+    Args:
+        runs: Contents of scores.json.
+        name: Name of the column.
+    """
     if name in COST_UNITS:
         key, unit = COST_UNITS[name]
         return [run[key] / unit for run in runs]

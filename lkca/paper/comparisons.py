@@ -1,4 +1,4 @@
-"""Comparisons: which of two methods is better by each score, and how sure that is."""
+"""Comparisons of methods: which of two is better by each score, and whether the data can tell."""
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
@@ -30,15 +30,16 @@ COMPARISON_FIELDS = [
 def compare(rows: Mapping[str, Sequence[RunScores]]) -> list[dict[str, Any]]:
     """Compare each method with each other method, at one scale of one scene.
 
-    Intervals are not widened for the number of comparisons: of twenty pairs of equal methods one may look different.
+    Intervals are not corrected for the number of comparisons: among twenty pairs of equal methods, one may seem
+    different by chance.
 
     Args:
-        rows: Label -> its scores.json, one for each seed.
+        rows: Label of a method -> its scores.json, one for each seed.
 
     Returns:
-        COMPARISON_FIELDS without the scale, for each pair and score. `difference` is the score of `a` minus that of
-        `b`; `low` and `high` are its interval over test images and seeds, which decides the outcome; `low_blocks` and
-        `high_blocks` are its interval over the spatial blocks of these images.
+        A line for each pair and score, with the keys COMPARISON_FIELDS except for `scale`. `difference` is the score of
+        `a` minus that of `b`; `low` and `high` are its interval over test images and seeds, which decides the outcome;
+        `low_blocks` and `high_blocks` are its interval over the spatial blocks of these images.
 
     Raises:
         StaleInput: If two methods have different test images.
@@ -85,7 +86,7 @@ def decide_outcome(difference: Uncertain, direction: int, untrained: Sequence[st
     Args:
         difference: The score of `a` minus that of `b`.
         direction: 1 if a higher score is better, -1 if a lower one is.
-        untrained: The labels of those of the two whose training was too short.
+        untrained: Labels of the methods, none to two, whose training did not see all patches once.
 
     Returns:
         "a better", "b better" or "not resolved"; and the reason.

@@ -23,23 +23,25 @@ BOUNDS = {
     "ERGAS": (0, inf),
 }
 # The paper's own tables stay within these limits.
-MAX_GAP_DB = 1.0  # of MPSNR + 20 log10 RMSE from its median on one scene; in the paper's tables 0.4
-MAX_BRIGHTNESS_RATIO = (
-    1.25  # of the brightness of a scene; in the paper's tables 1.15, from the best to the worst method
-)
-MAX_GROWTH_ERROR = 0.06  # relative, of the growth of ERGAS; in the paper's tables 0.480 to 0.506 instead of 0.5
+# Distance of MPSNR + 20 log10 RMSE from its median on a scene; at most 0.4 in the paper's tables
+MAX_MPSNR_GAP_DB = 1.0
+# Ratio of two brightnesses of a scene; 1.15 in the paper's tables, between the best and the worst method
+MAX_BRIGHTNESS_RATIO = 1.25
+# Relative error of the growth of ERGAS from x4 to x8; it is 0.480 to 0.506 instead of 0.5 in the paper's tables
+MAX_GROWTH_ERROR = 0.06
 MAX_MACS_ERROR = 0.02  # relative
-MIN_SAM = 2.0  # degrees, of a scene that is not the paper's
+MIN_SAM = 2.0  # degrees: the smallest usual angle on a scene that is not one of the paper's
 
-Line = dict[str, str]  # a row of a table of scores by column, as text; an empty text is no number
+Line = dict[str, str]  # a row of a table of scores: column -> its text, empty if there is no number
 
 
 class Finding(NamedTuple):
-    """What a rule says of a table.
+    """What a rule finds in a table.
 
     Args:
-        kind: "impossible": contradicts the definitions; "doubtful": another definition or an error is likely; "good".
-        says: A sentence.
+        kind: "impossible": contradicts the definitions; "doubtful": another definition or an error is likely; "good":
+            agrees with the rule.
+        says: The finding in a sentence.
     """
 
     kind: str
@@ -47,7 +49,7 @@ class Finding(NamedTuple):
 
 
 def check_rules(lines: list[Line], paper: list[Line]) -> list[Finding]:
-    """Return what the rules say of a table.
+    """Return what all rules find in a table.
 
     Args:
         lines: The rows of the table.
@@ -95,7 +97,7 @@ def check_mpsnr_against_rmse(lines: list[Line]) -> list[Finding]:
 
 
 def check_mpsnr_gaps(lines: list[Line]) -> list[Finding]:
-    """Find rows whose MPSNR and RMSE are related otherwise than in the other rows on the same scene."""
+    """Find rows whose MPSNR does not fit their RMSE as in the other rows on the same scene."""
     findings = []
     for scene, rows in _by_scene(_with_numbers(lines, "MPSNR", "RMSE")).items():
         gaps = {describe_row(line): float(line["MPSNR"]) + 20 * log10(float(line["RMSE"])) for line in rows}
@@ -107,13 +109,13 @@ def check_mpsnr_gaps(lines: list[Line]) -> list[Finding]:
                 f"{scene}: a misprint, or RMSE as a mean over bands.",
             )
             for name, gap in gaps.items()
-            if len(gaps) > 2 and abs(gap - usual) > MAX_GAP_DB
+            if len(gaps) > 2 and abs(gap - usual) > MAX_MPSNR_GAP_DB
         ]
     return findings
 
 
 def check_ergas_factor(lines: list[Line]) -> list[Finding]:
-    """Find the factor of ERGAS from methods that have two scales."""
+    """Determine the factor in the definition of ERGAS, from the methods that have two scales."""
     methods: dict[tuple[str, ...], dict[int, Line]] = {}
     for line in _with_numbers(lines, "ERGAS", "RMSE"):
         methods.setdefault((line["table"], line["scene"], line["row"]), {})[int(line["scale"])] = line
@@ -146,8 +148,8 @@ def check_brightness(lines: list[Line], paper: list[Line]) -> list[Finding]:
     findings = []
     ours, theirs = (
         {
-            scene: median(map(_brightness, rows))
-            for scene, rows in _by_scene(_with_numbers(rows, "RMSE", "ERGAS")).items()
+            scene: median(map(_brightness, scene_rows))
+            for scene, scene_rows in _by_scene(_with_numbers(rows, "RMSE", "ERGAS")).items()
         }
         for rows in (lines, paper)
     )
@@ -164,8 +166,8 @@ def check_brightness(lines: list[Line], paper: list[Line]) -> list[Finding]:
 
 
 def check_sam_unit(lines: list[Line], paper: list[Line]) -> list[Finding]:
-    """Find angles so small that they are probably in radians."""
-    least = {
+    """Find values of SAM that are so small that they are probably in radians."""
+    min_angles = {
         scene: min(float(row["SAM"]) for row in rows) for scene, rows in _by_scene(_with_numbers(paper, "SAM")).items()
     }
     return [
@@ -175,12 +177,12 @@ def check_sam_unit(lines: list[Line], paper: list[Line]) -> list[Finding]:
             f"from radians it would be {degrees(float(line['SAM'])):.2f} degrees.",
         )
         for line in _with_numbers(lines, "SAM")
-        if float(line["SAM"]) < least.get(line["scene"], MIN_SAM) / 10
+        if float(line["SAM"]) < min_angles.get(line["scene"], MIN_SAM) / 10
     ]
 
 
 def check_macs(lines: list[Line], paper: list[Line]) -> list[Finding]:
-    """Compare the MACs of the paper's methods with print; FLOPs are twice the MACs."""
+    """Compare the MACs of the paper's methods with the printed ones; FLOPs are twice the MACs."""
     printed = {(row["scene"], row["scale"], row["row"]): row for row in _with_numbers(paper, "MACs_G")}
     findings, equal = [], 0
     for line in _with_numbers(lines, "MACs_G"):
@@ -204,7 +206,7 @@ def check_macs(lines: list[Line], paper: list[Line]) -> list[Finding]:
 
 
 def _with_numbers(lines: list[Line], *columns: str) -> list[Line]:
-    """Return the rows that have these numbers, all above 0."""
+    """Return the rows that have a number above 0 in each of these columns."""
     return [line for line in lines if all(line[column] and float(line[column]) > 0 for column in columns)]
 
 

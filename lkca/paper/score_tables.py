@@ -1,4 +1,4 @@
-"""Check a table of scores by other people: whether its numbers are possible, and what the paper's claims say of it."""
+"""Check a table of scores from any source: are its numbers possible, do the paper's claims hold on it?"""
 
 import csv
 import stat
@@ -24,8 +24,8 @@ def score_tables(file: Path) -> None:
 
     Args:
         file: CSV with the columns of lkca/paper/paper_tables.csv: scene, scale and row (the method), and any of table,
-            Param_M, MACs_G, MPSNR (dB), MSSIM, SAM (degrees), CC, RMSE, ERGAS, note. Scenes, tables and rows that have
-            the same names as there are compared with the paper's. Cells may be empty.
+            Param_M, MACs_G, MPSNR (dB), MSSIM, SAM (degrees), CC, RMSE, ERGAS, note. Scenes, tables and rows with the
+            names of the paper's are compared with these. Cells may be empty.
 
     Raises:
         DataError: If the file is not such a table.
@@ -55,8 +55,8 @@ def read_score_table(file: Path) -> list[Line]:
     """Read a table of scores and check its form.
 
     Returns:
-        Its rows; every column of PRINTED_COLUMNS is there, empty or a finite number. Without a table, a row gets the
-        paper's table that compares all methods on its scene.
+        Its rows, each with every column of PRINTED_COLUMNS: empty or a finite number. A row without a table gets the
+        table of the paper that compares all methods on its scene.
 
     Raises:
         DataError: If the file is not such a table.
@@ -64,13 +64,13 @@ def read_score_table(file: Path) -> list[Line]:
     try:
         if not stat.S_ISREG(file.stat().st_mode) or file.stat().st_size > MAX_BYTES:
             raise DataError(f"{file} is not a file of at most {MAX_BYTES // 10**6} MB: name a table of scores.")
-        with file.open(encoding="utf-8-sig", newline="") as opened:
-            reader = csv.DictReader(dropwhile(lambda line: line.startswith("#"), opened), strict=True)
+        with file.open(encoding="utf-8-sig", newline="") as stream:
+            reader = csv.DictReader(dropwhile(lambda line: line.startswith("#"), stream), strict=True)
             lines, headings = list(reader), list(reader.fieldnames or [])
     except OSError as error:
         raise DataError(f"{file} cannot be read ({error.strerror}): name a CSV file.") from error
     except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{file} is not CSV in UTF-8 ({error}): save it as such.") from error
+        raise DataError(f"{file} is not CSV in UTF-8 ({error}): save it as CSV in UTF-8.") from error
     if missing := [name for name in REQUIRED if name not in headings]:
         raise DataError(f"{file}: the column {missing[0]} is missing: a table needs {', '.join(REQUIRED)} and scores.")
     if unknown := [name for name in headings if name not in COLUMNS]:
@@ -91,7 +91,7 @@ def read_score_table(file: Path) -> list[Line]:
 
 
 def _check_line(line: Line, where: str) -> None:
-    """Check the cells of a line, complete its table and strip its numbers."""
+    """Check the cells of a line; set its table and its missing columns, and strip its numbers."""
     if not line["scale"].isdecimal() or not MIN_SCALE <= int(line["scale"]) <= MAX_SCALE:
         allowed = f"a whole number from {MIN_SCALE} to {MAX_SCALE}"
         raise DataError(f"{where}: the scale {line['scale']!r} is not {allowed}: correct it.")

@@ -1,13 +1,13 @@
 """Uncertainty of a number: intervals over test images, seeds and spatial blocks.
 
 A score in a table is a mean over a few test images, which are the same for every method, and over the seeds of the
-training. Both are random: a scene has other images, a training other random numbers. An `Uncertain` carries a number
-through arithmetic together with the contribution of each image and each seed, so that the difference of two methods is
-paired over images.
+training. Both are random samples: other test images or other seeds would give another mean. An `Uncertain` carries a
+number through arithmetic together with the contribution of each image and each seed, so that the difference of two
+methods is paired over images.
 
 Intervals use Student's t, because a percentile bootstrap is too narrow for 3 to 8 images: for three, its 95 % intervals
-contain the truth in less than 85 % of cases. The degrees of freedom of several sources of randomness are combined as by
-Satterthwaite.
+contain the truth in less than 85 % of cases. The degrees of freedom of several sources of randomness are combined by
+Satterthwaite's formula.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from scipy import stats
 from lkca.errors import DataError, StaleInput
 
 CONFIDENCE_LEVEL = 0.95
-MIN_IMAGES = 3  # test images for an interval: with two there is one degree of freedom, a factor of 12.7
+MIN_IMAGES = 3  # test images that an interval needs; two would leave one degree of freedom, where Student's t is 12.7
 RESAMPLES = 1999  # of the bootstrap
-NEGLIGIBLE = 1e-12  # a contribution below this is the rounding of one that cancelled
+NEGLIGIBLE = 1e-12  # a smaller contribution is a rounding error: it has cancelled out
 
 RunScores = Mapping[str, Any]  # the content of a scores.json
-ImageScore = str | Callable[[Mapping[str, Any]], float]  # key of a number in an image of scores.json, or its function
+ImageScore = str | Callable[[Mapping[str, Any]], float]  # key of a number of an image, or a function of the image
 
 
 class VarianceComponent(NamedTuple):
@@ -63,7 +63,7 @@ class Uncertain:
     def _combine(
         self, value: float, other: Uncertain | float, derivative: float, other_derivative: float = 0.0
     ) -> Uncertain:
-        """Return a function of this number and another from its value and its two derivatives."""
+        """Return a function of this number and another one, from its value and its derivatives by each of them."""
         components = {
             source: component._replace(contributions=derivative * component.contributions)
             for source, component in self.components.items()
@@ -122,7 +122,7 @@ class Uncertain:
         return self._combine(math.log10(self.value), 0, 1 / (self.value * math.log(10)))
 
     def on_these_images(self) -> Uncertain:
-        """Return the same number for exactly these test images: only the seeds are random."""
+        """Return the number with its uncertainty over seeds only, as if the test images were not random."""
         seeds = {source: component for source, component in self.components.items() if source[0] == "seeds"}
         return Uncertain(self.value, seeds)
 
@@ -207,7 +207,7 @@ def summarize(runs: Sequence[RunScores], name: str) -> Summary:
 
 
 def seed_means(runs: Sequence[RunScores], name: str) -> list[float]:
-    """Return the mean of a score over the test images, one for each run."""
+    """Return the mean of a score over the test images, for each run."""
     return [float(np.mean([image["scores"][name] for image in run["images"]])) for run in runs]
 
 
@@ -252,7 +252,8 @@ def estimate_mean(table: np.ndarray, images: Hashable | None, seeds: Hashable | 
         table: (seeds, images), a number for each seed and image.
         images: Name of the images: numbers with the same name are paired over images. None if the images are not
             random, so that the result is about exactly these images.
-        seeds: Name of the seeds, likewise; None for a method without training, whose seeds are all equal.
+        seeds: Name of the seeds: numbers with the same name are paired over seeds. None for a method without training,
+            where all seeds have the same numbers.
     """
     repeats, count = table.shape
     total = table.mean()
@@ -303,11 +304,11 @@ def pseudovalues(runs: Sequence[RunScores], name: str) -> np.ndarray:
 def block_intervals(values: np.ndarray, level: float = CONFIDENCE_LEVEL) -> np.ndarray:
     """Return bootstrap intervals of means over spatial blocks; all rows are resampled by the same blocks.
 
-    These intervals tell how sure a number is for the ground that was imaged. They say nothing about other images, and
-    are a little too narrow, because neighbouring blocks are alike.
+    These intervals show the uncertainty of a number for the ground in these images. They say nothing about other
+    images, and they are a little too narrow, because neighbouring blocks are similar.
 
     Args:
-        values: (numbers, blocks), from `pseudovalues`, or differences of two.
+        values: (numbers, blocks), pseudovalues, or differences between those of two methods.
         level: Confidence level.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Verdicts: does our number agree with the printed one?
+"""Verdicts: whether our number agrees with the printed one.
 
 The tolerances are defined here only. `RULES` explains them to the reader of the report.
 """
@@ -13,7 +13,7 @@ from lkca.paper.columns import PRINTED_COLUMNS, column_values, decimals, last_di
 from lkca.paper.statistics import CONFIDENCE_LEVEL, RunScores, estimate_mean
 
 TOLERANCE_DB = 0.1  # of the error
-# The same as a relative change of a score that is proportional to the error, or to its square.
+# The same tolerance as a relative change of a score that is proportional to the error, or to its square.
 AMPLITUDE_TOLERANCE, POWER_TOLERANCE = (10 ** (TOLERANCE_DB / d) - 1 for d in (20, 10))
 SIGNS = {"match": "✓", "outside": "✗", "not resolved": "?", "not run": "–", "stand-in": "○"}
 RULES = [
@@ -39,8 +39,8 @@ class Verdict(NamedTuple):
     """The verdict on one printed number.
 
     Args:
-        verdict: One of SIGNS.
-        why: The reason.
+        verdict: A key of SIGNS.
+        why: The reason, in words.
         tolerance: How much our number may differ from the printed one.
         low: Lower end of the interval of our mean over seeds.
         high: Its upper end.
@@ -61,7 +61,7 @@ def judge_row(
     Args:
         printed: The row of lkca/paper/paper_tables.csv.
         runs: Our scores.json of this row, one for each seed; empty if it was not run.
-        missing: Why it was not run.
+        missing: Why it was not run; used only if there are no runs.
         stand_in: The sentence about stand-in data; None if the data are real.
     """
     verdicts = {}
@@ -113,11 +113,11 @@ def judge_number(name: str, printed: str, ours: Sequence[float], trained: bool) 
     off = f"off by {fmean(ours) - target:+.{digits}f}{unit}"
     allowed = f"the tolerance of ±{limit:.{digits}f}{unit}"
     if not trained:
-        units = abs(last_digit_difference(fmean(ours), printed))
-        if units > 1:
+        last_digits = abs(last_digit_difference(fmean(ours), printed))
+        if last_digits > 1:
             return Verdict("outside", f"{off}, more than rounding", limit)
         reasons = ["equal in every printed digit", "off by 1 in the last digit, which rounding can explain"]
-        return Verdict("match", reasons[units], limit)
+        return Verdict("match", reasons[last_digits], limit)
     interval = estimate_mean(np.array(ours)[:, None], images=None, seeds=name).interval()
     if interval is None:
         where = "within" if abs(ours[0] - target) <= limit else "beyond"

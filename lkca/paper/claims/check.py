@@ -45,12 +45,12 @@ def check_claims(
     """Check every claim on the paper's tables and on our results.
 
     Args:
-        settings: What the claims are checked on.
+        settings: The models, and the sentence about stand-in data.
         scores: scores.json of all runs.
         spectra: spectrum.json of the runs that have one.
         printed: The paper's numbers, lkca/paper/paper_tables.csv.
-        out: Written: claims and contradictions, as JSON.
-        csv: Written: the claims, a line each.
+        out: The JSON to write: the claims, each with its results, and the contradictions.
+        csv: The CSV to write, a line for each claim.
 
     Raises:
         DataError: If a claim divides by a zero of the table, or a number of a contradiction is missing.
@@ -93,10 +93,11 @@ def _csv_line(result: dict[str, Any]) -> dict[str, Any]:
 
 
 def check_on_table(claim: Claim, printed: Numbers) -> dict[str, Any]:
-    """Check a claim on the numbers of a table.
+    """Check a claim on the printed numbers of a table.
 
     Returns:
-        outcome ("holds", "fails" or "cannot be told"), why (where it fails, or what is missing) and the values to show.
+        `outcome` ("holds", "fails" or "cannot be told"), `why` (where it fails, or what is missing) and `values`, the
+        numbers to show with the claim.
     """
     try:
         truth = _compute(claim, claim.test, printed)
@@ -117,11 +118,12 @@ def check_on_results(claim: Claim, measured: Numbers, stand_in: bool) -> dict[st
     Args:
         claim: The claim.
         measured: Our results.
-        stand_in: Whether they are of other data than the paper's; then only arithmetic and code decide.
+        stand_in: Whether they are of stand-in data, which decide only the claims about arithmetic or code.
 
     Returns:
-        outcome ("reproduced", "contradicted", "not resolved", "not run" or "stand-in"), why, points_to (what the
-        numbers as they are say: "holds", "fails" or None) and the values to show, each with its interval.
+        `outcome` ("reproduced", "contradicted", "not resolved", "not run" or "stand-in"), `why`, `points_to` (for our
+        numbers without their uncertainty: "holds" or "fails"; None if some are missing) and `values`, the numbers to
+        show with the claim, each with its interval.
     """
     stand_in = stand_in and claim.needs not in ("arithmetic", "code")
     try:
@@ -147,7 +149,7 @@ def check_on_results(claim: Claim, measured: Numbers, stand_in: bool) -> dict[st
 
 
 def summary(outcomes: list[str]) -> str:
-    """Count the claims of each outcome.
+    """Return the number of claims with each outcome, in words.
 
     Example:
         >>> summary(["holds", "fails", "holds"])
@@ -157,11 +159,11 @@ def summary(outcomes: list[str]) -> str:
 
 
 def _compute(claim: Claim, function: Callable[[Numbers], T], numbers: Numbers) -> T:
-    """Apply a function of a claim to numbers.
+    """Return the result of a function of a claim.
 
     Raises:
         MissingNumber: If a number does not exist.
-        DataError: If it divides by zero or takes the logarithm of a negative number.
+        DataError: If the function divides by zero or takes the logarithm of a negative number.
     """
     try:
         return function(numbers)

@@ -13,7 +13,7 @@ from lkca.paper.claims.numbers import (
     better,
 )
 
-SSPSR_BICUBIC = (  # bicubic as SSPSR's paper prints it, and the last digits that may differ
+SSPSR_BICUBIC = (  # scores of bicubic in SSPSR's paper, and by how much ours may differ
     (CHIKUSEI_X4, "MPSNR", 37.6377, 0.0001),
     (CHIKUSEI_X4, "SAM", 3.4040, 0.0001),
     (CHIKUSEI_X4, "CC", 0.9212, 0.0001),
@@ -24,7 +24,7 @@ SSPSR_BICUBIC = (  # bicubic as SSPSR's paper prints it, and the last digits tha
 
 
 def count_patches(rows: int, columns: int, size: int, stride: int) -> int:
-    """Return the number of patches of a regular grid, pixels."""
+    """Return the number of patches of a regular grid in an image; all lengths are in pixels."""
     return ((rows - size) // stride + 1) * ((columns - size) // stride + 1)
 
 

@@ -1,4 +1,4 @@
-"""A claim and a contradiction of the paper, and the decorators that make them from functions."""
+"""Claims and contradictions of the paper, and the decorators that create them from functions."""
 
 import ast
 import inspect
@@ -22,12 +22,13 @@ class Claim:
     Args:
         id: Letter of the section and a number.
         section: Where the paper makes the claim.
-        kind: One word or two, to filter by.
+        kind: Category, one or two words.
         says: The claim in one sentence. "Not said" and "Our reading" begin stronger readings or observations of ours.
         test: Tests the claim on the paper's numbers, and on ours unless there is a `replication`.
-        needs: What a test of the claim takes.
-        replication: Tests the claim on our results, where they need not have the paper's digits.
-        values: Numbers to show with the claim, by their names.
+        needs: What a test of the claim needs: numbers of the tables, only arithmetic, our code, trained weights or
+            reconstructed images.
+        replication: Tests the claim on our results, if these need not have the paper's digits.
+        values: Name of a number to show with the claim -> the function that returns it.
         note: Which thresholds are ours, and why the claim fails.
     """
 
@@ -53,17 +54,17 @@ def claim(
     values: Mapping[str, Callable[[Numbers], Value]] | None = None,
     note: str | None = None,
 ) -> Callable[[Test], Claim]:
-    """Make a claim from the function that tests it; the arguments are those of `Claim`."""
+    """Return a decorator that turns the function that tests a claim into a `Claim` with these arguments."""
     return lambda test: Claim(id, section, kind, says, test, needs, replication, values, note)
 
 
 @dataclass(frozen=True)
 class Contradiction:
-    """Where the paper contradicts itself.
+    """A statement of the paper that contradicts its own numbers or another statement.
 
     Args:
-        about: The ids of claims that it is about.
-        sentence: Fills the sentence with the paper's numbers.
+        about: The ids of the claims concerned.
+        sentence: Returns the sentence, filled with the paper's numbers.
     """
 
     about: tuple[str, ...]
@@ -71,7 +72,7 @@ class Contradiction:
 
 
 def contradiction(*about: str) -> Callable[[Callable[[Numbers], str]], Contradiction]:
-    """Make a contradiction from the function that writes its sentence."""
+    """Return a decorator that turns a function that returns a sentence into a `Contradiction` about these claims."""
     return lambda sentence: Contradiction(about, sentence)
 
 

@@ -26,17 +26,17 @@ ESSAFORMER_CONVOLUTION = 2360320  # parameters of one upsampling convolution in 
 
 
 def vdsr_upsampler_weights(task: Task) -> int:
-    """Return the weights of VDSR's upsampling convolution of 3 × 3 on 64 channels."""
+    """Return the number of weights of VDSR's upsampling convolution of 3 × 3 on 64 channels."""
     return BANDS[task.scene] * task.scale**2 * 64 * 9
 
 
 def lkca_upsampler_parameters(task: Task) -> int:
-    """Return the weights and biases of LKCA-Net's upsampling convolution of 3 × 3 on 128 channels."""
+    """Return the number of weights and biases of LKCA-Net's upsampling convolution of 3 × 3 on 128 channels."""
     return (128 * 9 + 1) * BANDS[task.scene] * task.scale**2
 
 
 def cost_of_a_block(n: Numbers, column: str, blocks: str) -> Uncertain:
-    """Return what a block adds to a cost of Table I, on average from 4 blocks to this number of blocks."""
+    """Return what a block adds to a cost of Table I: the mean from 4 blocks to this number of blocks."""
     return (n.ablation("I", blocks, column) - n.ablation("I", "4", column)) / (int(blocks) - 4)
 
 

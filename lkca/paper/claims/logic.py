@@ -1,9 +1,10 @@
 """Three-valued logic of statements about uncertain numbers.
 
-A comparison of uncertain numbers (`lkca.paper.statistics.Uncertain`) is neither true nor false but has two p-values:
-one against its being false, one against its being true. They combine as tests do: all statements of a conjunction are
-established when the weakest one is (intersection-union test, no correction); one of them is refuted when the strongest
-evidence against any of them survives Bonferroni's correction for their number. Exact numbers have p-values 0 and 1.
+A comparison of uncertain numbers (`lkca.paper.statistics.Uncertain`) has two p-values: one for the hypothesis that it
+is false, one for the hypothesis that it is true. The p-values combine as in hypothesis tests. A conjunction is
+established if its least certain statement is established (intersection-union test, no correction). It is refuted if the
+strongest evidence against any of its statements survives Bonferroni's correction for their number. Exact numbers have
+p-values 0 and 1.
 """
 
 from __future__ import annotations
@@ -16,16 +17,16 @@ from lkca.paper.statistics import CONFIDENCE_LEVEL, Uncertain, value_of
 
 
 class Truth(NamedTuple):
-    """What is known of a statement. It has no truth value of its own: combine statements by `&`, `~` or `all_of`.
+    """The result of testing a statement. It is no bool: combine statements by `&`, `~`, `all_of` or `any_of`.
 
-    Attributes:
-        holds: Whether the statement is true of the numbers as they are.
-        p_false: p-value of the hypothesis that it is false: small where it is established.
-        p_true: p-value of the hypothesis that it is true: small where it is refuted.
+    Args:
+        holds: Whether the statement is true of the numbers without their uncertainty.
+        p_false: p-value of the hypothesis that the statement is false; it is small if the statement is established.
+        p_true: p-value of the hypothesis that the statement is true; it is small if the statement is refuted.
         num_p_false: Number of p-values of which `p_false` is the smallest, for Bonferroni's correction.
-        num_p_true: The same of `p_true`.
-        missing_reasons: Why some of its comparisons have no p-value.
-        failures: The cases in which it does not hold as the numbers are, such as "VDSR, chikusei ×4".
+        num_p_true: The same for `p_true`.
+        missing_reasons: Why some of its comparisons have no p-value, such as "one seed".
+        failures: The cases in which `holds` is false, such as "VDSR, chikusei ×4".
     """
 
     holds: bool
@@ -37,7 +38,7 @@ class Truth(NamedTuple):
     failures: tuple[str, ...] = ()
 
     def outcome(self) -> bool | None:
-        """Return True if it is established, False if it is refuted, None if the data do not tell."""
+        """Return True if the statement is established, False if it is refuted, None if the data decide neither."""
         alpha = (1 - CONFIDENCE_LEVEL) / 2
         if _bonferroni(self.p_false, self.num_p_false) <= alpha:
             return True
@@ -62,7 +63,7 @@ class Truth(NamedTuple):
         return Truth(not holds, p_true, p_false, num_p_true, num_p_false, missing_reasons)
 
     def __bool__(self) -> bool:
-        raise TypeError("a Truth is not True or False: combine it by &, ~, all_of or any_of, or ask for its outcome()")
+        raise TypeError("a Truth is not True or False: combine it by &, ~, all_of or any_of, or call its outcome()")
 
 
 def all_of(truths: Iterable[Truth]) -> Truth:
@@ -122,18 +123,18 @@ def in_range(low: float, value: Uncertain | float, high: float) -> Truth:
 def _compare(
     left: Uncertain | float, right: Uncertain | float, holds: Callable[[float, float], bool], upper: bool
 ) -> Truth:
-    as_they_are = holds(value_of(left), value_of(right))
+    holds_for_values = holds(value_of(left), value_of(right))
     difference = left - right
     if not isinstance(difference, Uncertain):
-        return exact(as_they_are)
+        return exact(holds_for_values)
     reasons = difference.missing_reasons
-    if not reasons and not difference.standard_error_and_df()[0]:  # nothing is left to chance
-        return exact(as_they_are)
+    if not reasons and not difference.standard_error_and_df()[0]:  # the difference is exact
+        return exact(holds_for_values)
     p_not_greater, p_not_less = difference.p_value_greater(), (-difference).p_value_greater()
     p_false, p_true = (p_not_greater, p_not_less) if upper else (p_not_less, p_not_greater)
-    return Truth(as_they_are, p_false, p_true, 1, 1, reasons)
+    return Truth(holds_for_values, p_false, p_true, 1, 1, reasons)
 
 
 def _bonferroni(p_value: float, count: int) -> float:
-    """Correct the smallest of `count` p-values."""
+    """Return the smallest of `count` p-values after Bonferroni's correction."""
     return min(1.0, p_value * max(count, 1))

@@ -55,7 +55,7 @@ ABLATION_MODELS = {  # Table I to IV -> its row -> key in `models` of config.yam
     "IV": {"sam+grad+cos": "lkca_kd", "sam+grad": "lkca_kd_nocos"},
 }
 
-ROUNDING_ERROR = np.array([12**-0.5])  # standard deviation of what rounding to whole numbers leaves out
+ROUNDING_ERROR = np.array([12**-0.5])  # standard deviation of rounding to a whole number
 
 
 ImageError = Literal["mae", "mae_edges", "band_mean_rmse"]  # the first two are in scores.json
@@ -65,7 +65,7 @@ class MissingNumber(LookupError):
     """A number that a claim needs does not exist.
 
     Args:
-        name: Name of the number, which the results contain.
+        name: Name of the number; reasons in the results contain it.
     """
 
     def __init__(self, name: str) -> None:  # so that the digest of the code contains the names
@@ -89,7 +89,7 @@ TASKS = (CHIKUSEI_X4, CHIKUSEI_X8, HOUSTON_X4, HOUSTON_X8, PAVIA_X4, PAVIA_X8)  
 
 
 def methods_except(*names: str) -> list[str]:
-    """Return all methods of Tables V to VII but these."""
+    """Return all methods of Tables V to VII except for these."""
     return [method for method in METHODS if method not in names]
 
 
@@ -129,7 +129,7 @@ class Numbers:
         raise MissingNumber(f"{column} of {row} in Table {table}")
 
     def image_error(self, method: str, error: ImageError, task: Task) -> Uncertain:
-        """Return an error of the reconstructed images that no table has."""
+        """Return an error of the reconstructed images that is not in the tables."""
         raise MissingNumber(error)
 
     def rank90(self, scene: str, weights: Literal["trained", "start"] = "trained") -> Uncertain:
@@ -137,7 +137,7 @@ class Numbers:
 
         Args:
             scene: Scene that the network was trained on.
-            weights: Those after training or those at its start.
+            weights: "trained", or "start" for untrained weights of PyTorch's default initialisation.
         """
         raise MissingNumber("rank90")
 
@@ -180,7 +180,7 @@ class Numbers:
 
 
 class PrintedNumbers(Numbers):
-    """The numbers of a table, exact as printed.
+    """The numbers of a table, as printed and taken as exact.
 
     Args:
         lines: Rows as in lkca/paper/paper_tables.csv.
@@ -203,7 +203,7 @@ class PrintedNumbers(Numbers):
 
 
 class MeasuredNumbers(Numbers):
-    """The numbers of our results, uncertain by test images and seeds.
+    """The numbers of our results, with their uncertainty over test images and seeds.
 
     Args:
         scores: scores.json of all runs.
