@@ -45,7 +45,7 @@ def test_custom_gradients_equal_finite_differences(rng):
 
 
 def test_gradient_of_ramp_and_plane():
-    """Slopes 3, 4 and 12 along bands, rows and columns have magnitude 13; a plane has 1e-3, the root of the constant."""
+    """Slopes of 3, 4 and 12 have magnitude 13; a constant image has 1e-3, the root of the constant in the formula."""
     b, r, c = torch.meshgrid(*(torch.arange(float(n)) for n in (4, 5, 6)), indexing="ij")
     ramp = (3 * b + 4 * r + 12 * c)[None]
     assert losses.gradient(ramp, torch.zeros_like(ramp)).item() == pytest.approx(13 - 1e-3, rel=1e-5)

@@ -1,1 +1,1 @@
-"""The networks. Each is `Net(bands, scale, **args)`: (n, bands, h, w) to (n, bands, scale * h, scale * w)."""
+"""The networks. Each class `Net(bands, scale, **args)` maps (n, bands, h, w) to (n, bands, scale * h, scale * w)."""

@@ -6,12 +6,12 @@ from lkca.data.resize import resize
 
 
 class Bicubic(nn.Module):
-    """MATLAB's bicubic upsampling, (n, bands, h, w) -> (n, bands, r*h, r*w), without parameters.
+    """MATLAB's bicubic upsampling, (n, bands, h, w) -> (n, bands, r * h, r * w). It has no parameters.
 
     The tables do not count its MACs: `lkca.models.cost.count_macs` leaves out modules of this class.
 
     Args:
-        bands: Spectral bands, of any number: each is upsampled separately.
+        bands: Number of spectral bands; not used, because each band is upsampled separately.
         scale: Upsampling factor r.
     """
 

@@ -1,4 +1,4 @@
-"""Parameters and multiply-accumulates of a network, as the paper's tables count them."""
+"""Count the parameters and multiply-accumulates (MACs) of a network as the paper's tables do."""
 
 import logging
 
@@ -9,26 +9,27 @@ from torch import nn
 from lkca.models.bicubic import Bicubic
 from lkca.models.layers import counting_macs
 
-LR_SIDE = 16  # height and width of the LR image that the tables' costs are for, at every scale
+LR_SIDE = 16  # pixels: height and width of the LR image for which the tables print MACs, at every scale
 
 
 def count_parameters(network: nn.Module) -> int:
-    """Return how many trainable numbers a network has."""
+    """Return the number of trainable parameters of a network."""
     return sum(parameter.numel() for parameter in network.parameters())
 
 
 def count_macs(network: nn.Module, bands: int) -> int:
-    """Return the multiply-accumulates of a forward pass on a 16 x 16 LR image, which the paper prints as Flops.
+    """Return the MACs of a forward pass on one LR image of 16 x 16 pixels. The paper prints them as Flops.
 
     fvcore counts 1 for each multiply-add of convolutions and matrix products, 5 for each element of layer norms, and 0
-    for biases, activations and element-wise products. Interpolation is not counted, as in the printed numbers: bicubic
-    resizing and the sampling of deformable convolutions.
+    for biases, activations and element-wise products. Interpolation (bicubic resizing and the sampling of deformable
+    convolutions) is not counted, because the printed numbers do not include it.
 
     Args:
-        network: The network; set to evaluation mode.
-        bands: Spectral bands.
+        network: The network. This function sets it to evaluation mode.
+        bands: Number of spectral bands.
     """
-    logging.getLogger("fvcore.nn.jit_analysis").setLevel(logging.ERROR)  # it warns of every operation that counts 0
+    # fvcore warns of every operation that it counts as 0.
+    logging.getLogger("fvcore.nn.jit_analysis").setLevel(logging.ERROR)
     weight = next(network.parameters(), torch.empty(0))
     analysis = FlopCountAnalysis(network.eval(), weight.new_zeros(1, bands, LR_SIDE, LR_SIDE))
     analysis.set_op_handle("aten::grid_sampler", lambda inputs, outputs: 0)

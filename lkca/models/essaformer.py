@@ -1,7 +1,8 @@
-"""ESSAformer: attention that is linear in pixels, alternately on the HR and the LR grid.
+"""ESSAformer: attention whose cost is linear in the number of pixels, in turn on the HR and the LR grid.
 
 Source: Zhang et al., "ESSAformer: Efficient Transformer for Hyperspectral Image Super-resolution", ICCV 2023. Written
-from a description; sizes match the printed ones in all six rows. How the paper was read: docs/explanation/networks.md.
+from a description. Parameters and MACs equal the printed ones in all six rows. docs/explanation/networks.md says how we
+read the paper.
 """
 
 from math import log2, sqrt
@@ -11,14 +12,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lkca.models.layers import Conv3x3, apply_in_strips, make_doubling_upsampler, parts_per_batch
+from lkca.models.layers import Conv3x3, apply_in_strips, make_doubling_upsampler, rows_per_strip
 
-DROPOUT = 0.2  # fraction of the channels
-NEGATIVE_SLOPE = 0.2  # of the activations
+DROPOUT = 0.2  # fraction of the channels that are dropped in training
+NEGATIVE_SLOPE = 0.2  # of the LeakyReLU activations
 
 
 class SpectralCorrelationAttention(nn.Module):
-    """Layer norm and ESSA, attention between channels by the correlation of spectra, (n, c, h, w) -> (n, c, h, w).
+    """Layer norm, then ESSA, (n, c, h, w) -> (n, c, h, w).
+
+    ESSA is attention between pixels by the correlation of their features. It multiplies keys and values first, so that
+    the cost is linear in the number of pixels. The image is processed in strips of rows to save memory: the first pass
+    sums up keys and values, because keys are normalised over the whole image, and the second one applies the queries.
 
     Args:
         width: Channels c.
@@ -32,19 +37,20 @@ class SpectralCorrelationAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         h, w = x.shape[-2:]
-        query, key, value = zip(self.project.weight.chunk(3), self.project.bias.chunk(3), strict=True)
-        query, key = _subtract_output_mean(*query), _subtract_output_mean(*key)
+        to_query, to_key, to_value = zip(self.project.weight.chunk(3), self.project.bias.chunk(3), strict=True)
+        to_query, to_key = _subtract_output_mean(*to_query), _subtract_output_mean(*to_key)
         queries: list[Tensor] = []
         values: list[Tensor] = []
         products: Any = 0
         squares: Any = 0
-        for rows in x.split(parts_per_batch(w), 2):
+        for rows in x.split(rows_per_strip(w), 2):
             tokens = self.norm(rows.movedim(1, -1).flatten(1, 2))  # (n, pixels, c)
-            k = F.linear(tokens, *key).square()
+            k = F.linear(tokens, *to_key).square()
             k = k / (k.sum(-1, keepdim=True) + 1e-7)
-            values.append(F.linear(tokens, *value))
+            values.append(F.linear(tokens, *to_value))
             products, squares = products + k.mT @ values[-1], squares + k.square().sum(1)
-            queries.append(F.normalize(F.linear(tokens, *query).square(), dim=-1))  # a division by the sum would cancel
+            # No division by the sum as for the keys: the normalisation would cancel it.
+            queries.append(F.normalize(F.linear(tokens, *to_query).square(), dim=-1))
         lengths = squares.clamp_min(1e-24).sqrt()  # Euclidean norm of each key channel over the image, (n, c)
         keys = products / (lengths[..., None] * sqrt(h * w))  # (n, key channels, value channels)
         parts = [self.out((q @ keys).add_(v)).unflatten(1, (-1, w)) for q, v in zip(queries, values, strict=True)]
@@ -52,12 +58,12 @@ class SpectralCorrelationAttention(nn.Module):
 
 
 def _subtract_output_mean(weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
-    """Return a linear layer whose outputs are those of the given one minus their mean."""
+    """Return the weight and bias of a linear layer that subtracts the mean over its outputs from each output."""
     return weight - weight.mean(0), bias - bias.mean()
 
 
 class Block(nn.Module):
-    """ESSA, and convolutions of its output and input, (n, c, h, w) -> (n, c, h, w).
+    """ESSA, convolutions of its output joined with its input, and a residual, (n, c, h, w) -> (n, c, h, w).
 
     Args:
         width: Channels c.
@@ -66,7 +72,7 @@ class Block(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.attention = nn.Sequential(SpectralCorrelationAttention(width), nn.Dropout2d(DROPOUT, inplace=True))
-        # Dropout before the activation gives the same as after it, and keeps no image for the gradient.
+        # Dropout before the activation gives the same result as after it, and need not store an image for the gradient.
         self.join = nn.Conv2d(2 * width, 2 * width, 1)
         self.merge = nn.Sequential(
             nn.Dropout2d(DROPOUT, inplace=True),
@@ -78,7 +84,7 @@ class Block(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.training:  # dropout drops channels of the whole image
+        if self.training:  # no strips: each one would drop other channels
             return self._merge(self.attention(x), x)
         return apply_in_strips(self._merge, 1, self.attention(x), x)
 
@@ -87,7 +93,7 @@ class Block(nn.Module):
 
 
 class ESSAformer(nn.Module):
-    """Two blocks, one for the HR grid and one for the LR grid, which are applied in turn. No shortcut.
+    """Two blocks, one on the HR grid and one on the LR grid, applied in turn. There is no bicubic shortcut.
 
     Args:
         bands: Spectral bands, in and out.
@@ -102,7 +108,7 @@ class ESSAformer(nn.Module):
         self.upsampler = make_doubling_upsampler(width, scale, groups)
         steps = [layer for _ in range(int(log2(scale))) for layer in (Conv3x3(width, width // 4), nn.PixelUnshuffle(2))]
         self.downsampler = nn.Sequential(*steps)
-        self.high, self.low = Block(width), Block(width)  # the same weights in all passes
+        self.high, self.low = Block(width), Block(width)  # each is applied more than once
         self.tail = Conv3x3(width, bands)
 
     def forward(self, lr: Tensor) -> Tensor:

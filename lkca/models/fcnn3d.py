@@ -1,8 +1,8 @@
-"""3DFCNN as the paper measured it: bands are channels and the spectral axis has length one.
+"""3DFCNN as the paper measured it: bands are channels and the spectral axis has length 1.
 
 Source: Mei et al., "Hyperspectral Image Spatial Super-Resolution via 3D Full Convolutional Neural Network", Remote
-Sensing 2017. The variant is derived from the printed sizes, which it matches in all six rows. How the
-paper was read: docs/explanation/networks.md.
+Sensing 2017. This variant is derived from the printed parameters and MACs, which it equals in all six rows.
+docs/explanation/networks.md says how we read the paper.
 """
 
 from torch import Tensor, nn
@@ -10,14 +10,14 @@ from torch.nn import functional as F
 
 from lkca.models.layers import Upsampler, counting_macs
 
-FEATURES, MIXED = 64, 32  # output channels of the first and the second layer
+FEATURES, MIXED = 64, 32  # output channels of the first and of the second layer
 
 
 class FlatConv3d(nn.Conv3d):
-    """A 3D convolution of images as cubes of depth one, (n, c, h, w) -> (n, outputs, h, w).
+    """A 3D convolution of images, taken as cubes of depth 1, (n, c, h, w) -> (n, outputs, h, w).
 
-    With kernel depth 3, two thirds of the weights, those above and below the middle, multiply padding only. They are
-    part of the printed sizes, so the layer has them, but it computes with the middle alone.
+    In a kernel of depth 3, only the middle slice multiplies the image; the two outer slices multiply padding. The layer
+    has all three, because the printed sizes include them, but it computes only with the middle slice.
 
     Args:
         inputs: Input channels.
@@ -31,7 +31,7 @@ class FlatConv3d(nn.Conv3d):
         super().__init__(inputs, outputs, kernel, padding=padding, groups=groups)
 
     def middle(self) -> Tensor:
-        """Return the weights that matter, (outputs, inputs / groups, height, width)."""
+        """Return the middle slice of the kernels, (outputs, inputs / groups, height, width)."""
         return self.weight[:, :, self.kernel_size[0] // 2]
 
     def forward(self, x: Tensor) -> Tensor:

@@ -11,41 +11,41 @@ from lkca.models.winograd import Winograd
 
 
 def subtract_mean_spectrum(lr: Tensor) -> Tensor:
-    """Return an image (n, bands, h, w) without its mean spectrum, which the bicubic shortcut of a network has already.
+    """Return images (n, bands, h, w) minus their mean spectra, which the network's bicubic shortcut adds back.
 
-    Reflectance varies little around its mean. With the mean, Adam's steps all point the same way, and a network that
-    starts as bicubic stays bicubic for thousands of steps: see docs/explanation/networks.md.
+    Reflectance varies little around its mean. With the mean, all of Adam's steps have the same direction, and a network
+    that starts as bicubic stays bicubic for thousands of steps: see docs/explanation/networks.md.
     """
     return lr - lr.mean((-2, -1), keepdim=True)
 
 
-# Set while lkca.models.cost counts multiply-accumulates: layers then compute what they otherwise skip, because the
-# printed numbers include it.
+# True while lkca.models.cost counts multiply-accumulates. Layers then also compute what they otherwise skip, because
+# the printed numbers include it.
 counting_macs: ContextVar[bool] = ContextVar("counting_macs", default=False)
 
 
-MAX_PIXELS = 2**14  # computed at a time: a whole training patch, but a part of a large image, to save memory
+MAX_PIXELS = 2**14  # computed at a time, to save memory: a whole training patch, but only a part of a large image
 
 
-def parts_per_batch(pixels: int) -> int:
-    """Return how many parts of this many pixels are computed at a time, at least one."""
+def rows_per_strip(pixels: int) -> int:
+    """Return how many rows of this many pixels are computed at a time, at least one."""
     return max(1, MAX_PIXELS // pixels)
 
 
 def apply_in_strips(function: Callable[..., Tensor], margin: int, *images: Tensor) -> Tensor:
-    """Return `function(*images)`, computed strip by strip where images are large, to save memory.
+    """Return `function(*images)`; large images are computed in strips of rows, to save memory.
 
-    Where gradients are wanted, everything is kept for them, so the images are computed whole.
+    With gradients enabled, the images are computed whole: autograd would store the results of all strips anyway.
 
     Args:
         function: Maps images (n, channels, h, w) to an image of the same height and width.
-        margin: Rows above and below that a row of the result depends on.
+        margin: Number of rows above and below a row that its result depends on.
         images: Each (n, channels, h, w).
     """
     h, w = images[0].shape[-2:]
-    if parts_per_batch(w) >= h or torch.is_grad_enabled():
+    if rows_per_strip(w) >= h or torch.is_grad_enabled():
         return function(*images)
-    rows, result = max(1, parts_per_batch(w) - 2 * margin), torch.empty(0)
+    rows, result = max(1, rows_per_strip(w) - 2 * margin), torch.empty(0)
     for top in range(0, h, rows):
         above = min(top, margin)
         strip = function(*(image[:, :, top - above : top + rows + margin] for image in images))
@@ -58,13 +58,13 @@ def apply_in_strips(function: Callable[..., Tensor], margin: int, *images: Tenso
 class Conv3x3(nn.Conv2d):
     """A 3x3 convolution that keeps height and width.
 
-    On a CPU, convolutions of many channels and pixels use Winograd's algorithm, see `Winograd` for its limits.
+    On a CPU, convolutions of many channels and pixels use Winograd's algorithm. See `Winograd` for its limits.
 
     Args:
         inputs: Input channels.
         outputs: Output channels.
         groups: Groups of channels.
-        bias: Whether there is a bias.
+        bias: Whether the convolution has a bias.
     """
 
     def __init__(self, inputs: int, outputs: int, groups: int = 1, bias: bool = True) -> None:
@@ -78,7 +78,7 @@ class Conv3x3(nn.Conv2d):
 
 
 RESIDUAL_SCALE = 0.1  # factor of the residual branches of SSPSR and MSDformer
-SQUEEZE = 16  # reduction of channels in their channel attention
+SQUEEZE = 16  # factor by which their channel attention reduces the channels
 
 
 class SpatialResidual(nn.Module):
@@ -147,15 +147,19 @@ class BandGroups(nn.Module):
         self.register_buffer("num_groups_of_band", self.index.bincount()[:, None, None], persistent=False)  # 1 to 3
 
     def num_chunks(self, x: Tensor) -> int:
-        """Return in how many chunks the groups of an image (n, bands, h, w) are computed; a GPU is faster with few."""
+        """Return into how many chunks to divide the groups of an image (n, bands, h, w); a GPU is faster with few."""
         return ceil(self.num_groups * x[:, 0].numel() / (MAX_PIXELS if x.is_cuda else MAX_PIXELS // 4))
 
     def split(self, x: Tensor) -> Tensor:
-        """Split an image into groups, (n, bands, h, w) -> (n, groups, 8, h, w)."""
+        """Return the groups of an image, (n, bands, h, w) -> (n, groups, 8, h, w)."""
         return x[:, self.index].unflatten(1, (self.num_groups, self.SIZE))
 
     def average(self, groups: Tensor) -> Tensor:
-        """Average groups to an image, each band over the groups that have it; the inverse of `split`."""
+        """Return the image (n, bands, h, w) in which each band is its mean over the groups that contain it.
+
+        Args:
+            groups: (n, groups, 8, h, w), as `split` returns them.
+        """
         bands = groups.flatten(1, 2)
         total = bands.new_zeros(len(bands), len(self.num_groups_of_band), *bands.shape[-2:])
         return total.index_add(1, self.index, bands) / self.num_groups_of_band
@@ -164,7 +168,7 @@ class BandGroups(nn.Module):
 class Upsampler(nn.Module):
     """The learnable upsampling layer that the paper is about: a 3x3 convolution and PixelShuffle (Eq. 4).
 
-    PixelShuffle makes each band of r**2 consecutive channels, so each group of channels makes neighbouring bands.
+    PixelShuffle turns r**2 consecutive channels into one band, so each group of channels becomes neighbouring bands.
 
     Args:
         width: Input channels.
@@ -183,7 +187,7 @@ class Upsampler(nn.Module):
         return self.shuffle(self.conv(features))
 
     def weight_matrix(self) -> Tensor:
-        """Return the weights as the paper reshapes them before the SVD, (bands * r**2, width / g * 9)."""
+        """Return the weights as the matrix of which the paper takes the SVD, (bands * r**2, width / g * 9)."""
         return self.conv.weight.flatten(1)
 
     def reset_parameters(self) -> None:
@@ -191,7 +195,7 @@ class Upsampler(nn.Module):
         self.conv.reset_parameters()
 
     def zero_parameters(self) -> None:
-        """Make the output zero, so that a network with a bicubic shortcut starts as bicubic."""
+        """Set weights and biases to zero, so that a network with a bicubic shortcut starts as bicubic."""
         nn.init.zeros_(self.conv.weight)
         if self.conv.bias is not None:
             nn.init.zeros_(self.conv.bias)
@@ -200,8 +204,8 @@ class Upsampler(nn.Module):
 class ScaledUpsampler(Upsampler):
     """An `Upsampler` with a learnable factor for each output channel, which can be folded into the convolution.
 
-    The factors start small, as layer scales do, so that Adam's first steps change the output little in networks of any
-    width and depth.
+    The factors start at 0.01, as the layer scales of LKCA-Net do, so that Adam's first steps change the output little
+    in networks of any width and depth.
     """
 
     def __init__(self, width: int, bands: int, scale: int, groups: int, bias: bool) -> None:
@@ -220,7 +224,7 @@ class ScaledUpsampler(Upsampler):
 
 
 def make_doubling_upsampler(width: int, scale: int, groups: int) -> nn.Sequential:
-    """Return log2(r) learnable upsampling layers, each of which doubles height and width and keeps the channels.
+    """Return log2(r) learnable upsampling layers. Each doubles height and width and keeps the number of channels.
 
     Args:
         width: Channels.
@@ -231,5 +235,5 @@ def make_doubling_upsampler(width: int, scale: int, groups: int) -> nn.Sequentia
 
 
 def find_upsamplers(network: nn.Module) -> dict[str, Upsampler]:
-    """Return the learnable upsampling layers of a network by their names, in its order; bicubic has none."""
+    """Return the learnable upsampling layers of a network, name -> layer, in the network's order; bicubic has none."""
     return {name: module for name, module in network.named_modules() if isinstance(module, Upsampler)}

@@ -1,8 +1,8 @@
-"""LKCA-Net; with a grouped upsampler it is LKCA-LR, and LKCA-KD where that learns from a deeper LKCA-Net.
+"""LKCA-Net. With a grouped upsampler it is LKCA-LR; an LKCA-LR that learns from a deeper LKCA-Net is LKCA-KD.
 
 Source: Shi, Zhou, Sun & Han, "Rethinking the Upsampling Layer in Hyperspectral Image Super Resolution"; equation
 numbers are the paper's. Written from the paper and from the network it extends, the Visual Attention Network (Guo et
-al. 2023). What the printed sizes determine and what had to be inferred: docs/explanation/networks.md.
+al. 2023). docs/explanation/networks.md says what the printed sizes determine and what we inferred.
 """
 
 from functools import lru_cache
@@ -16,8 +16,8 @@ from torch.nn import functional as F
 from lkca.models.bicubic import Bicubic
 from lkca.models.layers import Conv3x3, ScaledUpsampler, counting_macs, subtract_mean_spectrum
 
-SQUEEZE = 16  # reduction of channels in the channel attention: 3 * 128 -> 24 matches the printed sizes
-MIXING_GROUPS = 4  # groups of the 1x1 convolution after it
+SQUEEZE = 16  # factor by which the channel attention reduces the channels: 384 to 24, as the printed sizes require
+MIXING_GROUPS = 4  # groups of the 1x1 convolution after the channel attention
 LAYER_SCALE = 1e-2  # initial gamma, as in the Visual Attention Network
 
 
@@ -41,15 +41,17 @@ class ChannelNorm(nn.Module):
 class DilatedDepthwise(nn.Conv2d):
     """A k x k depthwise convolution with dilation d that keeps height and width.
 
-    There are two ways, which give the same up to rounding. MACs are counted with the whole kernel, as printed.
+    The layer has two implementations with the same result up to rounding. While MACs are counted, it uses the whole
+    kernel, as the printed numbers do.
 
-    In general, it is the usual convolution without the taps that multiply padding only. On an h x w image, a tap at
+    The first one is the usual convolution without the taps that only multiply padding. On an h x w image, a tap at
     distance d*i from the centre reaches a pixel only if d*i < max(h, w): on the 16 x 16 patches of the paper, 25 of
     the 49 taps of the 7 x 7 kernel do.
 
-    For small images on a CPU, where that is slow, it is a product of matrices, four times as fast with gradients.
-    Dilation connects only pixels whose rows and columns have the same remainders modulo d. They make d*d small images,
-    of 4 x 4 pixels for 16 x 16 and d = 5, which share one matrix of the kernel's taps for each channel.
+    The second one is a product of matrices. For small images on a CPU it is four times as fast, gradients included.
+    Dilation connects only pixels whose rows and columns have the same remainders modulo d. These pixels form d*d small
+    images, of 4 x 4 pixels for 16 x 16 and d = 5. Each channel multiplies its small images by one matrix of the
+    kernel's taps.
 
     Args:
         width: Channels.
@@ -57,7 +59,7 @@ class DilatedDepthwise(nn.Conv2d):
         dilation: Dilation d.
     """
 
-    MAX_MATRIX_PIXELS = 64  # of a small image; with more, the matrices cost more than they save
+    MAX_MATRIX_PIXELS = 64  # pixels of a small image; with more, the product of matrices is slower
 
     def __init__(self, width: int, kernel: int, dilation: int) -> None:
         padding = dilation * (kernel // 2)
@@ -75,11 +77,18 @@ class DilatedDepthwise(nn.Conv2d):
         return F.conv2d(x, weight, self.bias, padding=dilation * reach, dilation=dilation, groups=self.groups)
 
     def _multiply_matrices(self, x: Tensor, rows: int, columns: int) -> Tensor:
-        """Convolve small images of rows x columns pixels; the images of a batch are innermost in memory."""
+        """Return the convolution by products of matrices.
+
+        The batch is the last dimension in memory.
+
+        Args:
+            x: Images, (n, c, h, w).
+            rows, columns: Size of the small images.
+        """
         (n, c, h, w), d = x.shape, self.dilation[0]
         x = F.pad(x.permute(1, 2, 3, 0), (0, 0, 0, columns * d - w, 0, rows * d - h))
         x = x.view(c, rows, d, columns, d, n).transpose(2, 3).reshape(c, rows * columns, d * d * n)
-        taps = F.pad(self.weight.flatten(1), (0, 1))  # the last one is zero
+        taps = F.pad(self.weight.flatten(1), (0, 1))  # (c, k * k + 1); the last one is zero
         tap_of_pair = torch.from_numpy(_find_taps(self.kernel_size[0], rows, columns))
         matrices = taps.index_select(1, tap_of_pair).view(c, rows * columns, rows * columns)
         assert self.bias is not None
@@ -94,7 +103,11 @@ class DilatedDepthwise(nn.Conv2d):
 
 @lru_cache
 def _find_taps(kernel: int, rows: int, columns: int) -> np.ndarray:
-    """Return the tap of a k x k kernel between any two pixels of a rows x columns image: (to * from,), k*k for none."""
+    """Return the tap of a k x k kernel that connects each pair of pixels of a rows x columns image.
+
+    Returns:
+        (to * from,): indices of the taps, k * k where no tap connects the two pixels.
+    """
     (down, right), radius = (np.subtract.outer(range(n), range(n)) for n in (rows, columns)), kernel // 2
     down, right = radius - down[:, None, :, None], radius - right[None, :, None, :]  # row and column of the tap
     inside = (down >= 0) & (down < kernel) & (right >= 0) & (right < kernel)
@@ -129,11 +142,11 @@ class LKCA(nn.Module):
 
 
 class Residual(nn.Module):
-    """x + gamma * f(x), where training drops f(x) for whole images at random (drop path).
+    """x + gamma * f(x). In training, f(x) is dropped for whole images at random (drop path).
 
     Args:
         width: Channels; gamma has one factor for each.
-        drop: Probability of dropping, in [0, 1).
+        drop: Drop path rate: the probability of dropping, in [0, 1).
     """
 
     def __init__(self, width: int, drop: float) -> None:
@@ -163,8 +176,8 @@ class Block(nn.Module):
         self.attention = LKCA(width)
         self.merge = nn.Conv2d(width, width, 1)
         self.residual1 = Residual(width, drop)
-        # The printed sizes have 384 numbers more than the text explains: the second residual of the Visual Attention
-        # Network, without its MLP.
+        # The text does not explain 384 parameters of the printed sizes. We assume that they are the second residual of
+        # the Visual Attention Network, without its MLP.
         self.norm2 = ChannelNorm(width)
         self.residual2 = Residual(width, drop)
 
@@ -182,8 +195,8 @@ class LKCANet(nn.Module):
     Args:
         bands: Spectral bands, in and out.
         scale: Upsampling factor r.
-        width: Channels of the backbone, C_in of Sec. III-C.
-        blocks: Number of LKBs, N.
+        width: Channels of the backbone, C_in in Sec. III-C.
+        blocks: Number N of LKBs.
         drop_path: Drop path rate of the last block; the rates grow linearly from zero.
         groups: Groups g of the upsampler's convolution (Sec. III-C).
     """

@@ -1,8 +1,9 @@
 """MSDformer: multiscale aggregation of groups of bands, then attention between channels with deformable queries.
 
 Source: Chen, Zhang & Zhang, "MSDformer: Multiscale Deformable Transformer for Hyperspectral Image Super-Resolution",
-IEEE TGRS 2023. Written from a description; sizes match the printed ones in all six rows, which include a convolution
-and a third of a projection that are never used. How the paper was read: docs/explanation/networks.md.
+IEEE TGRS 2023. Written from a description. Parameters and MACs equal the printed ones in all six rows. The printed ones
+include a convolution and a third of a projection that are never used. docs/explanation/networks.md says how we read the
+paper.
 """
 
 from itertools import product
@@ -24,7 +25,7 @@ from lkca.models.layers import (
     make_doubling_upsampler,
 )
 
-HEADS = 6  # of the attention
+HEADS = 6  # attention heads
 
 
 class DilatedAggregation(nn.Module):
@@ -38,7 +39,7 @@ class DilatedAggregation(nn.Module):
     def __init__(self, inputs: int, width: int) -> None:
         super().__init__()
         self.convs = nn.ModuleList([nn.Conv2d(inputs, width, 3, padding=d, dilation=d) for d in (1, 3, 5)])
-        self.activation = nn.PReLU()  # with one parameter for all three
+        self.activation = nn.PReLU()  # one slope, shared by the three convolutions
         self.residual = SpatialResidual(width)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -46,7 +47,9 @@ class DilatedAggregation(nn.Module):
 
 
 class MultiscaleAggregation(nn.Module):
-    """MSAMG: shared convolutions of all groups of bands, then layers for each group, then the average as an image.
+    """MSAMG: multiscale aggregation of groups of bands, (n, bands, h, w) -> (n, width, h, w).
+
+    All groups share convolutions; then each group has layers of its own; then the groups are averaged to an image.
 
     Args:
         bands: Spectral bands, 8 or more.
@@ -70,7 +73,7 @@ class MultiscaleAggregation(nn.Module):
         outputs: list[Tensor] = []
         for chunk in groups.chunk(self.groups.num_chunks(x)):
             features = self.shared(chunk.flatten(0, 1)).unflatten(0, chunk.shape[:2])  # (groups, n, width, h, w)
-            outputs += [own(f) for own, f in zip(self.own[len(outputs) :], features, strict=False)]
+            outputs += [layers(f) for layers, f in zip(self.own[len(outputs) :], features, strict=False)]
         return self.widen(self.groups.average(torch.stack(outputs, 1)))
 
 
@@ -85,7 +88,7 @@ class DeformableConv(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.offsets = Conv3x3(width, 2 * 9)  # in pixels: nine vertical, then nine horizontal ones
+        self.offsets = Conv3x3(width, 2 * 9)  # in pixels: nine vertical offsets, then nine horizontal ones
         nn.init.zeros_(self.offsets.weight)
         self.conv = nn.Conv2d(width, width, 3, bias=False)
 
@@ -103,16 +106,24 @@ class DeformableConv(nn.Module):
 
 
 def _sample_bilinear(x: Tensor, row: Tensor, column: Tensor) -> Tensor:
-    """Interpolate an image (n, c, h, w) bilinearly at rows and columns (n, m): (n, c, m)."""
+    """Return the values of images at some positions, interpolated bilinearly; outside, images are zero.
+
+    Args:
+        x: Images, (n, c, h, w).
+        row, column: The positions in pixels, (n, m) each.
+
+    Returns:
+        (n, c, m).
+    """
     h, w = x.shape[-2:]
     if not torch.are_deterministic_algorithms_enabled():
         positions = torch.stack([(2 * column + 1) / w - 1, (2 * row + 1) / h - 1], -1)  # the image spans -1 to 1
         return F.grid_sample(x, positions[:, None], align_corners=False)[:, :, 0]
-    # On GPUs, grid_sample has no deterministic gradient.
+    # On a GPU, the gradient of grid_sample is not deterministic. Gathering the four neighbours is.
     top, left = row.detach().floor(), column.detach().floor()
     bottom_weight, right_weight = row - top, column - left
     samples: Any = 0
-    for down, right in product((0, 1), (0, 1)):  # the four neighbours
+    for down, right in product((0, 1), (0, 1)):
         pixel_row, pixel_column = top.long() + down, left.long() + right
         weight = (bottom_weight if down else 1 - bottom_weight) * (right_weight if right else 1 - right_weight)
         weight = weight * ((pixel_row >= 0) & (pixel_row < h) & (pixel_column >= 0) & (pixel_column < w))
@@ -146,7 +157,7 @@ class DeformableAttention(nn.Module):
 
 
 class Transformer(nn.Module):
-    """DCTM: deformable attention between channels, then a perceptron, (n, c, h, w) -> (n, c, h, w).
+    """DCTM: deformable attention between channels, then a multilayer perceptron, (n, c, h, w) -> (n, c, h, w).
 
     Args:
         width: Channels c.
@@ -165,7 +176,7 @@ class Transformer(nn.Module):
 
 
 class MSDformer(nn.Module):
-    """Multiscale aggregation, transformers and a learnable upsampler; features of the bicubic image are added.
+    """Multiscale aggregation, transformers, a learnable upsampler, and a shortcut with features of the bicubic image.
 
     Args:
         bands: Spectral bands, in and out, 8 or more.

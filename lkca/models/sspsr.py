@@ -1,8 +1,8 @@
 """SSPSR: spatial-spectral priors, first of groups of neighbouring bands, then of all bands.
 
 Source: Jiang, Sun, Liu & Ma, "Learning Spatial-Spectral Prior for Super-Resolution of Hyperspectral Imagery", IEEE TCI
-2020. Written from a description; sizes match the printed ones in all six rows. How the paper was read:
-docs/explanation/networks.md.
+2020. Written from a description. Parameters and MACs equal the printed ones in all six rows.
+docs/explanation/networks.md says how we read the paper.
 """
 
 import torch
@@ -25,7 +25,7 @@ class SSPN(nn.Module):
 
     Args:
         width: Channels c.
-        blocks: Pairs of residuals.
+        blocks: Number of pairs of a spatial and a spectral residual.
     """
 
     def __init__(self, width: int, blocks: int) -> None:
@@ -45,7 +45,7 @@ class SSPSR(nn.Module):
         bands: Spectral bands, in and out, 8 or more.
         scale: Upsampling factor r, a power of two.
         width: Channels F of branch and trunk.
-        blocks: Pairs of residuals in each of the two.
+        blocks: Number of pairs of a spatial and a spectral residual, in the branch and in the trunk.
         groups: Groups g of each upsampling convolution.
     """
 

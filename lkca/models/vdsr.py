@@ -1,8 +1,8 @@
 """VDSR as the paper measured it: twenty bias-free layers on the LR grid, PixelShuffle at the end.
 
-Source: Kim, Lee & Lee, "Accurate Image Super-Resolution Using Very Deep Convolutional Networks", CVPR 2016. The variant
-is derived from the printed sizes, which it matches in all six rows, and the shortcut from the printed scores. How the
-paper was read: docs/explanation/networks.md.
+Source: Kim, Lee & Lee, "Accurate Image Super-Resolution Using Very Deep Convolutional Networks", CVPR 2016. This
+variant is derived from the printed parameters and MACs, which it equals in all six rows, and its shortcut from the
+printed scores. docs/explanation/networks.md says how we read the paper.
 """
 
 from math import sqrt
@@ -20,7 +20,7 @@ class VDSR(nn.Module):
         bands: Spectral bands, in and out.
         scale: Upsampling factor r.
         width: Channels of the backbone.
-        layers: Number of convolutions, with that of the upsampler.
+        layers: Number of convolutions, including that of the upsampler.
         groups: Groups g of the upsampler's convolution.
     """
 
@@ -28,7 +28,7 @@ class VDSR(nn.Module):
         super().__init__()
         convs = [Conv3x3(bands if i == 0 else width, width, bias=False) for i in range(layers - 1)]
         for conv in convs:
-            nn.init.normal_(conv.weight, std=sqrt(2 / (9 * width)))  # of He et al., by the number of outputs
+            nn.init.normal_(conv.weight, std=sqrt(2 / (9 * width)))  # initialisation by He et al., with fan-out
         self.backbone = nn.Sequential(*[layer for conv in convs for layer in (conv, nn.ReLU(inplace=True))])
         self.upsampler = Upsampler(width, bands, scale, groups, bias=False)
         self.upsampler.zero_parameters()

@@ -1,8 +1,9 @@
-"""3x3 convolutions of many channels with a quarter of the multiplications, on a CPU about twice as fast as torch's.
+"""3x3 convolutions with a quarter of the multiplications; for many channels on a CPU about twice as fast as torch's.
 
 Source: Lavin & Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016, F(4x4, 3x3). A tile of 6x6 pixels
 and a kernel of 3x3 are transformed into 36 coefficients each. Their products, summed over the channels (36 products of
-matrices), are transformed into 4x4 pixels of the result. The gradient by the kernel uses the transposed transforms.
+matrices), are transformed into 4x4 pixels of the result. The gradient with respect to the kernel uses the transposed
+transforms.
 """
 
 from collections.abc import Iterator
@@ -14,9 +15,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-STRIP_PIXELS = 2**10  # transformed at a time, so that they fit the processor's cache; at least four rows
-STRIPS_PER_BATCH = 4  # strips multiplied at a time, with kernels transformed anew: fewer take less memory, more time
-CHUNK_SIZE = 12  # of the 36, multiplied at a time: likewise
+STRIP_PIXELS = 2**10  # transformed at a time, to fit into the processor's cache; a strip has at least four rows
+STRIPS_PER_BATCH = 4  # multiplied at a time; each batch transforms the kernels again. Fewer: less memory, more time
+CHUNK_SIZE = 12  # coefficients of the 36 that are multiplied at a time. Fewer: less memory, more time
 CHUNKS = [slice(i, i + CHUNK_SIZE) for i in range(0, 36, CHUNK_SIZE)]
 
 _IMAGE = (
@@ -29,7 +30,7 @@ _IMAGE = (
 )
 _KERNEL = ((6, 0, 0), (-4, -4, -4), (-4, 4, -4), (1, 2, 4), (1, -2, 4), (0, 0, 24))  # times 24
 _RESULT = ((1, 0, 0, 0), (1, 1, 1, 1), (1, -1, 1, -1), (1, 2, 4, 8), (1, -2, 4, -8), (0, 0, 0, 1))
-IMAGE, KERNEL, RESULT = (  # transforms of rows and columns at once
+IMAGE, KERNEL, RESULT = (  # 2D transforms: each row transforms a flattened tile or kernel into one of 36 coefficients
     torch.kron(one, one) for one in (torch.tensor(rows, dtype=torch.float32) for rows in (_IMAGE, _KERNEL, _RESULT))
 )
 KERNEL /= 24**2
@@ -38,8 +39,8 @@ KERNEL /= 24**2
 class Winograd(torch.autograd.Function):
     """A 3x3 convolution that keeps height and width, (n, c, h, w) -> (n, o, h, w), channels last; float32 on a CPU.
 
-    Rounding errors are 1e-5 of the largest value within 5 pixels, 30 times those of the usual algorithm. There are no
-    second derivatives, forward-mode derivatives, vmap or autocast.
+    Rounding errors are 1e-5 of the largest value within 5 pixels, 30 times those of the usual algorithm. Second
+    derivatives, forward-mode derivatives, vmap and autocast are not supported.
     """
 
     @staticmethod
@@ -60,12 +61,12 @@ class Winograd(torch.autograd.Function):
 
 
 class _Strip(NamedTuple):
-    """Some rows of some images.
+    """A range of rows in a range of images.
 
     Args:
-        images: Numbers of the images.
-        rows: Rows, from a multiple of four to another.
-        tiles: How many tiles of 4x4 pixels these are.
+        images: Indices of the images in the batch.
+        rows: Indices of the rows. Start and stop are multiples of four; the stop may lie below the image.
+        tiles: Number of tiles of 4x4 pixels in the strip.
     """
 
     images: slice
@@ -74,22 +75,22 @@ class _Strip(NamedTuple):
 
 
 def _batch_strips(x: Tensor) -> Iterator[list[_Strip]]:
-    """Divide images (n, c, h, w) into strips and yield those that are multiplied at a time."""
+    """Divide images (n, c, h, w) into strips and yield lists of the strips that are multiplied at a time."""
     n, _, h, w = x.shape
-    down, right = ceil(h / 4), ceil(w / 4)  # tiles
-    height = min(max(1, STRIP_PIXELS // (16 * right)), down)  # of a strip, tiles
-    images = max(1, STRIP_PIXELS // (16 * right * height))
+    rows, columns = ceil(h / 4), ceil(w / 4)  # of tiles
+    height = min(max(1, STRIP_PIXELS // (16 * columns)), rows)  # of a strip, in tiles
+    images = max(1, STRIP_PIXELS // (16 * columns * height))  # per strip
     strips = [
-        _Strip(slice(i, j), slice(4 * top, 4 * bottom), (j - i) * (bottom - top) * right)
+        _Strip(slice(i, j), slice(4 * top, 4 * bottom), (j - i) * (bottom - top) * columns)
         for i, j in ((i, min(i + images, n)) for i in range(0, n, images))
-        for top, bottom in ((top, min(top + height, down)) for top in range(0, down, height))
+        for top, bottom in ((top, min(top + height, rows)) for top in range(0, rows, height))
     ]
-    count = max(1, STRIPS_PER_BATCH * STRIP_PIXELS // (16 * right * height * images))  # fewer where four rows are long
+    count = max(1, STRIPS_PER_BATCH * STRIP_PIXELS // (16 * columns * height * images))  # fewer if four rows are long
     return (strips[i : i + count] for i in range(0, len(strips), count))
 
 
 def _transform_tiles(x: Tensor, strips: list[_Strip], matrix: Tensor, margin: int) -> Tensor:
-    """Transform the tiles of some strips, (n, c, h, w) -> (tiles, 36, c).
+    """Return the transformed tiles of some strips, (n, c, h, w) -> (tiles, 36, c).
 
     Args:
         x: All images.
@@ -101,9 +102,9 @@ def _transform_tiles(x: Tensor, strips: list[_Strip], matrix: Tensor, margin: in
     size, num_tiles = 4 + 2 * margin, [strip.tiles for strip in strips]
     transformed = x.new_empty(sum(num_tiles), 36, c)
     for (images, rows, _), out in zip(strips, transformed.split(num_tiles), strict=True):
-        above, below = min(margin, rows.start), min(margin, max(0, h - rows.stop))  # rows beyond the strip
+        above, below = min(margin, rows.start), min(margin, max(0, h - rows.stop))  # rows of the image beyond the strip
         strip = x[images, :, rows.start - above : rows.stop + below].permute(0, 2, 3, 1)
-        missing = rows.stop + below - rows.start + above - strip.shape[1]  # to a multiple of four
+        missing = rows.stop + below - rows.start + above - strip.shape[1]  # rows, to a multiple of four
         strip = F.pad(strip, (0, 0, margin, margin + -w % 4, margin - above, margin - below + missing))
         tiles = strip.unfold(1, size, 4).unfold(2, size, 4).permute(0, 1, 2, 4, 5, 3)
         torch.matmul(matrix, tiles.reshape(-1, size**2, c), out=out)
@@ -111,12 +112,23 @@ def _transform_tiles(x: Tensor, strips: list[_Strip], matrix: Tensor, margin: in
 
 
 def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None, backward: bool = False) -> Tensor:
-    """Convolve (n, c, h, w) -> (n, o, h, w), or backward (n, o, h, w) -> (n, c, h, w); weights (o, c, 3, 3)."""
+    """Return the convolution of images, or with `backward` the gradient with respect to the images.
+
+    Args:
+        x: Images, (n, c, h, w); with `backward` the gradient with respect to the output, (n, o, h, w).
+        weight: (o, c, 3, 3).
+        bias: (o,); None for no bias.
+        backward: Whether to compute the gradient.
+
+    Returns:
+        (n, o, h, w); with `backward` (n, c, h, w).
+    """
     n, _, h, w = x.shape
-    down, right, outputs = ceil(h / 4), ceil(w / 4), weight.shape[int(backward)]
-    size, channels_last = (n, outputs, 4 * down, 4 * right), torch.channels_last
-    y = torch.empty(size, memory_format=channels_last, dtype=x.dtype, device=x.device)  # no view: changed in place
-    y_tiles = y.permute(0, 2, 3, 1).view(n, down, 4, right, 4, outputs).transpose(2, 3)
+    rows, columns, outputs = ceil(h / 4), ceil(w / 4), weight.shape[int(backward)]  # rows and columns of tiles
+    size, channels_last = (n, outputs, 4 * rows, 4 * columns), torch.channels_last
+    # Not a view, because the next layer may change it in place.
+    y = torch.empty(size, memory_format=channels_last, dtype=x.dtype, device=x.device)
+    y_tiles = y.permute(0, 2, 3, 1).view(n, rows, 4, columns, 4, outputs).transpose(2, 3)
     kernel, bias = KERNEL.flip(1) if backward else KERNEL, x.new_zeros(outputs) if bias is None else bias
     weight_chunk = weight.new_empty(len(weight), CHUNK_SIZE, weight.shape[1])
     for strips in _batch_strips(x):
@@ -136,11 +148,11 @@ def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None, backward: bool = F
 
 
 def _weight_gradient(x: Tensor, grad: Tensor) -> Tensor:
-    """Return the gradient by the weights, (o, c, 9).
+    """Return the gradient with respect to the weights, (o * c, 9).
 
     Args:
         x: Images, (n, c, h, w).
-        grad: Gradient by their convolution, (n, o, h, w).
+        grad: Gradient with respect to their convolution, (n, o, h, w).
     """
     gradient = x.new_zeros(9, grad.shape[1] * x.shape[1])
     products = x.new_empty(CHUNK_SIZE, grad.shape[1], x.shape[1])
