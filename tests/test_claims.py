@@ -148,7 +148,7 @@ def test_source_is_the_code_of_a_test():
 
 
 def test_fingerprint_covers_every_claim():
-    package, reached = fingerprint.package(), [fingerprint.STEPS["claims"]]
+    package, reached = fingerprint.current_package(), [fingerprint.STEPS["claims"]]
     for key in reached:  # which grows meanwhile
         reached += {*package.references(key)} - {*reached}
     tests = [claim.test for claim in collect_claims()] + [each.sentence for each in collect_contradictions()]

@@ -215,7 +215,7 @@ def test_digest_is_the_same_under_other_pythons(version):
 
 def test_listed_names_exist():
     """One that is renamed would silently be followed, or no longer."""
-    package = fingerprint.package()
+    package = fingerprint.current_package()
     for key in (*PLUMBING, *REGISTRIES, *STEPS.values()):
         name, _, definition = key.partition(":")
         module = package.module(name)
@@ -248,7 +248,7 @@ def executed():
 
 def uncovered(seen: set, *roots: str) -> set[str]:
     """What runs and is neither followed from the roots nor plumbing."""
-    reached = fingerprint.package().reachable(*roots)
+    reached = fingerprint.current_package().reachable(*roots)
     keys = {f"{module}:{name}" for module, name in seen}
     return {key for key in keys if not {key, key.partition(":")[0]} & {*reached, *PLUMBING}}
 
@@ -317,23 +317,24 @@ def test_code_at_import_counts():
 
 
 def test_cache_is_for_the_same_files_only(tmp_path):
-    """Another process reads it; after an edit, or where it is damaged, the code is read again."""
+    """Another process reads the cache; it reads the code again after an edit, or if the cache is damaged."""
     shutil.copytree(REPOSITORY / "lkca", tmp_path / "lkca", ignore=shutil.ignore_patterns("__pycache__"))
-    kept = tmp_path / ".snakemake/lkca/code.json"
-    kept.parent.mkdir(parents=True)
-    program = "from lkca.core.fingerprint import step_code, package; "
-    program += "print(step_code('split').digest, package.cache_info().misses)"
+    cached = tmp_path / ".snakemake/lkca/code.json"
+    cached.parent.mkdir(parents=True)
+    program = "from lkca.core.fingerprint import step_code, current_package; "
+    program += "print(step_code('split').digest, current_package.cache_info().misses)"
 
-    def found() -> list[str]:
+    def compute() -> list[str]:
+        """Return the digest that a new process computes, and how many times it reads the code."""
         done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
         return done.stdout.split()
 
-    first = found()[0]
-    assert first == step_code("split").digest and found() == [first, "0"]
-    for text in ("", "{", "[]", '{"sources": 1}', kept.read_text().replace('"split"', '"splits"')):
-        kept.write_text(text)
-        assert found() == [first, "1"]
+    first = compute()[0]
+    assert first == step_code("split").digest and compute() == [first, "0"]
+    for text in ("", "{", "[]", '{"sources": 1}', cached.read_text().replace('"split"', '"splits"')):
+        cached.write_text(text)
+        assert compute() == [first, "1"]
     patches = tmp_path / "lkca/data/splits.py"
     patches.write_text(patches.read_text().replace("columns.stop - size + 1", "columns.stop - size"))
-    other = found()
-    assert other[0] != first and other[1] == "1" and found() == [other[0], "0"]
+    other = compute()
+    assert other[0] != first and other[1] == "1" and compute() == [other[0], "0"]

@@ -1,4 +1,4 @@
-"""Facts of the machine and the software (versions, commit, memory, processor), and settings of this process."""
+"""Read properties of the machine and the software (versions, commit, memory, processor); set up this process."""
 
 import ctypes
 import os
@@ -10,25 +10,25 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
-PACKAGES = ["torch", "numpy", "scipy", "fvcore", "safetensors"]  # those that scores depend on
+PACKAGES = ["torch", "numpy", "scipy", "fvcore", "safetensors"]  # packages that scores depend on
 
 
 def package_versions() -> dict[str, str]:
-    """Return the versions of Python and of PACKAGES."""
+    """Return the versions of Python and of PACKAGES: name -> version."""
     return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
 
 
 def git_commit() -> str | None:
-    """Return the commit of the checkout that this file belongs to, with a note if any tracked file differs from it.
+    """Return the commit of the checkout that contains this file: 12 hexadecimal digits.
 
-    None if this project's own repository does not track the file: a package that is installed inside somebody else's
-    repository has no commit.
+    If a tracked file differs from the commit, " with uncommitted changes" follows. Return None if no repository tracks
+    this file at its place in this project: a package that is installed inside another repository has no commit.
     """
     file = Path(__file__).resolve()
     checkout = file.parents[2]
     name = file.relative_to(checkout).as_posix()
     try:
-        if _git(checkout, "ls-files", "--full-name", name) != name:  # the path from the top of the repository
+        if _git(checkout, "ls-files", "--full-name", name) != name:  # git prints the path from the repository's top
             return None
         return _git(checkout, "describe", "--always", "--dirty= with uncommitted changes", "--abbrev=12", "--exclude=*")
     except (OSError, subprocess.CalledProcessError):
@@ -36,7 +36,7 @@ def git_commit() -> str | None:
 
 
 def _git(folder: Path, *arguments: str) -> str:
-    """Return the output of git in a folder, whoever owns it, even if a hook of another repository runs this."""
+    """Return the output of git in a folder, even if another user owns it or a hook of another repository runs this."""
     env = {name: value for name, value in os.environ.items() if not name.startswith("GIT_") or "CONFIG" in name}
     env["GIT_OPTIONAL_LOCKS"] = "0"
     command = ["git", "-c", "safe.directory=*", "-C", str(folder), *arguments]
@@ -48,7 +48,7 @@ def total_memory() -> int:
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     try:
         return min(machine, int(Path("/sys/fs/cgroup/memory.max").read_text()))
-    except (OSError, ValueError):  # no cgroups, or "max"
+    except (OSError, ValueError):  # the system has no cgroups, or the file says "max"
         return machine
 
 

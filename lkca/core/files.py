@@ -12,8 +12,8 @@ from typing import Any
 
 from lkca.errors import DataError, LkcaError, ResourceError
 
-# Errors of a disk that may be gone on the next try; a missing permission, for example, is not.
-TEMPORARY = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.ETIMEDOUT}
+# Errors of a disk that a later try may not meet, unlike a missing permission, for example.
+TEMPORARY_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.ETIMEDOUT}
 
 
 @contextmanager
@@ -29,7 +29,8 @@ def atomic_write(path: Path, fsync: bool = False) -> Iterator[Path]:
         DataError: If the folder or the file cannot be written.
         ResourceError: If the disk is full or fails.
     """
-    part = path.with_name(f".{path.stem}.part{path.suffix}")  # always the same: a retry overwrites what a kill left
+    # The name does not vary, so that the next write overwrites the file that a killed process has left.
+    part = path.with_name(f".{path.stem}.part{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield part
@@ -46,7 +47,7 @@ def atomic_write(path: Path, fsync: bool = False) -> Iterator[Path]:
 
 def write_error(path: Path, error: OSError) -> LkcaError:
     """Return the exception to raise when `path` cannot be written."""
-    kind = ResourceError if error.errno in TEMPORARY else DataError
+    kind = ResourceError if error.errno in TEMPORARY_ERRORS else DataError
     return kind(f"{path} cannot be written ({error.strerror or error}): free disk space or choose a writable folder.")
 
 
@@ -54,8 +55,8 @@ def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented JSON, atomically.
 
     Raises:
-        ValueError: If it holds NaN or infinity, which JSON does not have.
-        LkcaError: As `atomic_write`.
+        ValueError: If `value` contains NaN or infinity, which JSON does not have.
+        DataError, ResourceError: If the file cannot be written, as in `atomic_write`.
     """
     text = json.dumps(value, indent=1, allow_nan=False) + "\n"
     with atomic_write(path) as part:
@@ -77,13 +78,24 @@ def read_json(path: Path) -> Any:
 
 
 def read_csv(path: Path, delimiter: str = ",") -> list[dict[str, str]]:
-    """Return the rows of a CSV file with a header: column -> text."""
+    """Return the rows of a CSV file with a header, each a dict: column -> text."""
     with path.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file, delimiter=delimiter))
 
 
 def write_csv(path: Path, columns: Iterable[str], rows: Iterable[Mapping[str, Any]], comment: str = "") -> None:
-    """Write a CSV file, atomically; missing values are empty; `comment` precedes the header."""
+    """Write a CSV file, atomically.
+
+    Args:
+        path: The file to write.
+        columns: The header.
+        rows: The rows, column -> value; a missing column becomes an empty field.
+        comment: Text before the header, with its newlines.
+
+    Raises:
+        ValueError: If a row has a column that is not in the header.
+        DataError, ResourceError: If the file cannot be written, as in `atomic_write`.
+    """
     with atomic_write(path) as part, part.open("w", encoding="utf-8", newline="") as file:
         file.write(comment)
         writer = csv.DictWriter(file, list(columns), lineterminator="\n")
@@ -98,10 +110,10 @@ def sha256(path: Path) -> str:
 
 
 def json_digest(value: dict[str, Any]) -> str:
-    """Return the SHA-256 of a JSON object without its key "digest", which stores this value to reveal edits.
+    """Return the SHA-256 of a JSON object without its key "digest", under which files store it to reveal edits.
 
     Returns:
-        64 hexadecimal digits, of json.dumps(..., sort_keys=True, separators=(",", ":")).
+        64 hexadecimal digits: the hash of json.dumps(..., sort_keys=True, separators=(",", ":")).
 
     Example:
         >>> json_digest({"b": [1, 2.5], "a": None}) == json_digest({"a": None, "b": [1, 2.5], "digest": "of these"})

@@ -1,12 +1,12 @@
-"""Digests of the code of each step: a digest changes if the numbers may change, and not otherwise.
+"""Compute a digest of the code of each step of the workflow; it changes only if the step's results may change.
 
 A step is a function of lkca. Its digest covers that function and every function, class and constant of lkca that it
-reaches, found by the names in the code. The digest identifies a definition by its content, not by its name or place.
-The syntax tree is written in a normal form that is the same under every Python from 3.11 on.
+uses, directly or through others; the names in the code show which. The digest identifies a definition by its content,
+not by its name or place. The syntax tree is written in a normal form that is the same for every Python from 3.11 on.
 
-Not covered: comments, docstrings, annotations (except those of the fields of a class, which pydantic uses), formatting,
-the order and the place of definitions, names of local variables, functions, classes and constants, and the texts of
-messages: what is raised, printed or given to an exception. What the digest cannot see: docs/howto/reruns.md.
+The digest ignores comments, docstrings, annotations (except those of the fields of a class, which pydantic uses),
+formatting, the order and the place of definitions, the names of local variables, functions, classes and constants, and
+messages: texts that are printed, logged or passed to an exception. docs/howto/reruns.md lists what the digest misses.
 
 This module needs the standard library only.
 """
@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 from lkca.core.paths import CODE_CACHE
 
-# Each step of the workflow -> the function that does it.
+# Step of the workflow -> the function that runs it.
 STEPS = {
     "fetch": "lkca.data.scenes:fetch_files",
     "scene": "lkca.data.scenes:cut_scene",
@@ -39,14 +39,14 @@ STEPS = {
     "claims": "lkca.paper.claims.check:check_claims",
     "report": "lkca.report.page:write_report",
 }
-# Code that only moves values. What it decides is in the settings, which are compared themselves; or it must not matter
-# for the result, which is tested (resuming, GPUs, the sandbox).
+# Code that digests do not cover, because it does not change results: either it only chooses settings, which are
+# compared separately, or tests show that results do not depend on it (resuming, GPUs, the sandbox).
 PLUMBING = {
     "lkca.errors",
     *(f"lkca.core.{name}" for name in ("fingerprint", "gpus", "locks", "paths")),
     *(f"lkca.core.files:{name}" for name in ("atomic_write", "sha256", "json_digest", "read_json", "write_json")),
     "lkca.data.sandbox",
-    "lkca.models.registry",  # the class of the network is a root of its own
+    "lkca.models.registry",  # the class of the network is passed to `step_code` instead
     *(
         f"lkca.config.{name}"
         for name in (
@@ -65,35 +65,30 @@ PLUMBING = {
     ),
     *(f"lkca.training.{name}" for name in ("checkpoint", "divergence", "progress", "resume")),
 }
-# Tables of which a step uses at most one entry, which is among its settings.
+# Tables that digests do not cover: a step uses at most one entry, and its settings contain that entry.
 REGISTRIES = {"lkca.data.catalog:CUBES"}
 
 PACKAGE = Path(__file__).parents[1]
-SKIPPED = {
-    "annotation",
-    "returns",
-    "type_comment",
-    "type_params",
-    "type_ignores",
-    "ctx",
-    "kind",
-}  # fields of syntax nodes
+# Fields of syntax nodes that do not change what the code does.
+SKIPPED = {"annotation", "returns", "type_comment", "type_params", "type_ignores", "ctx", "kind"}
 COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 Comprehension = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
-LOGGERS = {"console", "log", "logger", "logging", "warnings"}  # objects that take messages ...
-LOG_METHODS = {"print", "warn", "debug", "info", "warning", "error", "exception", "critical"}  # ... and their methods
-Imports = dict[str, list[tuple[str, str | None]]]  # name -> module and name in it; several if branches import
+LOGGERS = {"console", "log", "logger", "logging", "warnings"}  # names of objects that print or log messages
+LOG_METHODS = {"print", "warn", "debug", "info", "warning", "error", "exception", "critical"}  # methods of LOGGERS
+# Imported name -> (module, name in that module, or None for the module itself); several if branches import it.
+Imports = dict[str, list[tuple[str, str | None]]]
 
 
 class Code(NamedTuple):
-    """The code of a step.
+    """Digests of the code of a step.
 
     Args:
-        digest: Digest of the whole, 64 hexadecimal digits.
-        modules: Module -> digest of what the step reaches in it, 12 digits; it tells where two codes differ.
+        digest: Digest of all code that the step uses, 64 hexadecimal digits.
+        modules: Module -> digest of the definitions in it that the step uses, 12 hexadecimal digits. It shows in which
+            modules the code of two records differs.
     """
 
     digest: str
@@ -110,11 +105,11 @@ Token = str | Reference
 
 
 def step_code(step: str, networks: Iterable[str] = ()) -> Code:
-    """Return the code of a step.
+    """Return the digests of the code of a step.
 
     Args:
         step: A key of STEPS.
-        networks: The classes of the networks that it uses, as `lkca.models.registry.class_path` gives them.
+        networks: The classes of the networks that it uses, as `lkca.models.registry.class_path` returns them.
 
     Raises:
         KeyError: If there is no such step.
@@ -124,15 +119,15 @@ def step_code(step: str, networks: Iterable[str] = ()) -> Code:
 
 @cache
 def _step_code(step: str, networks: tuple[str, ...]) -> Code:
-    known, key = _cached_codes(), " ".join([step, *networks])
-    if key not in known:
-        known[key] = package().code(STEPS[step], *networks)
-        _write_cache(known)
-    return known[key]
+    codes, key = _cached_codes(), " ".join([step, *networks])
+    if key not in codes:
+        codes[key] = current_package().code(STEPS[step], *networks)
+        _write_cache(codes)
+    return codes[key]
 
 
-def sources() -> str:
-    """Return a digest of the bytes of all files of lkca as they are now."""
+def hash_sources() -> str:
+    """Return the SHA-256 of the names and bytes of all Python files of lkca, 64 hexadecimal digits."""
     hashed = hashlib.sha256()
     for path in sorted(PACKAGE.rglob("*.py")):
         content = path.read_bytes()
@@ -142,32 +137,34 @@ def sources() -> str:
 
 @cache
 def _cached_codes() -> dict[str, Code]:
-    """Return the digests that another process of the workflow has computed for the same files."""
+    """Return the digests that another process has cached for the same source files: step and networks -> digests."""
     try:
-        cache = json.loads(CODE_CACHE.read_text(encoding="utf-8"))
-        if cache["sources"] == _first_source_hash():
-            return {key: Code(str(digest), dict(modules)) for key, (digest, modules) in cache["codes"].items()}
-    except (OSError, ValueError, TypeError, KeyError):  # a missing or damaged cache is computed again
+        content = json.loads(CODE_CACHE.read_text(encoding="utf-8"))
+        if content["sources"] == _initial_source_hash():
+            return {key: Code(str(digest), dict(modules)) for key, (digest, modules) in content["codes"].items()}
+    except (OSError, ValueError, TypeError, KeyError):  # the cache is missing or damaged: compute the digests again
         pass
     return {}
 
 
 @cache
-def _first_source_hash() -> str:
-    return sources()
+def _initial_source_hash() -> str:
+    """Return the hash of the source files at the first call in this process."""
+    return hash_sources()
 
 
-def _write_cache(known: dict[str, Code]) -> None:
+def _write_cache(codes: dict[str, Code]) -> None:
+    """Cache digests for other processes, unless a source file has changed meanwhile."""
     from lkca.core.files import write_json
 
-    if CODE_CACHE.parent.is_dir() and sources() == _first_source_hash():
+    if CODE_CACHE.parent.is_dir() and hash_sources() == _initial_source_hash():
         with suppress(ValueError):  # the disk is full or read-only
-            write_json(CODE_CACHE, {"sources": _first_source_hash(), "codes": known})
+            write_json(CODE_CACHE, {"sources": _initial_source_hash(), "codes": codes})
 
 
 @cache
-def package() -> "Package":
-    """Return the code of lkca as it is now."""
+def current_package() -> "Package":
+    """Return the definitions of lkca, read from its files."""
     return Package(PACKAGE)
 
 
@@ -175,29 +172,29 @@ class Package:
     """The definitions of a package.
 
     Args:
-        folder: The folder of the package, which has its name.
-        sources: Name of a module -> its syntax tree, instead of the files in the folder.
-        plumbing, registries: Modules, or `module:name`, that are not followed.
+        folder: The folder of the package; its name is the package's name.
+        trees: Name of a module -> its syntax tree, instead of the files in the folder.
+        plumbing, registries: Modules, or definitions as `module:name`, that digests do not cover.
     """
 
     def __init__(
         self,
         folder: Path,
-        sources: Mapping[str, ast.Module] | None = None,
+        trees: Mapping[str, ast.Module] | None = None,
         plumbing: Iterable[str] = PLUMBING,
         registries: Iterable[str] = REGISTRIES,
     ) -> None:
         self.folder, self.name = folder, folder.name
-        self.sources = sources
+        self.trees = trees
         self.ignored = {*plumbing, *registries}
         self.modules: dict[str, Module | None] = {}
         self.tokens: dict[str, list[Token]] = {}
         self.digests: dict[str, str] = {}
 
     def code(self, *roots: str) -> Code:
-        """Return the code that these definitions, `module:name`, reach.
+        """Return the digests of these definitions, each `module:name`, and of all that they use.
 
-        Definitions are numbered in the order in which they are reached, and refer to each other by these numbers.
+        Definitions are numbered in the order in which `reachable` lists them, and refer to each other by number.
         """
         number = {key: i for i, key in enumerate(self.reachable(*roots))}
         lines = [[self._definition_digest(key), *(number[ref] for ref in self.references(key))] for key in number]
@@ -208,21 +205,27 @@ class Package:
         return Code(_hash(lines), parts)
 
     def reachable(self, *roots: str) -> list[str]:
-        """Return the definitions that these reach, and the classes of their parameters, in the order of discovery."""
+        """Return all definitions that these use, directly or through others, in the order of a breadth-first search.
+
+        The search starts from the roots and from the classes that annotate their parameters.
+        """
         reached = dict.fromkeys((*roots, *(key for root in roots for key in self._parameter_classes(root))))
-        waiting = [*reached]
-        for key in waiting:  # the list grows in the loop
+        queue = [*reached]
+        for key in queue:  # the list grows in the loop
             new = [ref for ref in dict.fromkeys(self.references(key)) if ref not in reached]
             reached |= dict.fromkeys(new)
-            waiting += new
+            queue += new
         return [*reached]
 
     def references(self, key: str) -> list[str]:
-        """Return the definitions that a definition uses, in order and with repetitions."""
+        """Return the definitions that a definition uses directly, in the order of its code, with repetitions."""
         return [token.key for token in self._normal_form(key) if isinstance(token, Reference)]
 
     def _parameter_classes(self, key: str) -> list[str]:
-        """Return the definitions of the package that annotate a function's parameters: it may call their methods."""
+        """Return the classes of the package that annotate a function's parameters, because it may call their methods.
+
+        Return an empty list if the definition is not a function.
+        """
         name, _, definition = key.partition(":")
         module = self.module(name)
         statement = module.bindings.get(definition, [None])[0] if module else None
@@ -231,12 +234,12 @@ class Package:
         arguments = (*statement.args.posonlyargs, *statement.args.args, *statement.args.kwonlyargs)
         annotations = [node for arg in arguments if arg.annotation for node in ast.walk(arg.annotation)]
         names = [node.id for node in annotations if isinstance(node, ast.Name)]
-        known = [name for name in names if name in module.imports or name in module.bindings]
-        tokens = [token for name in known for token in self.reference(module.name, name)]
+        defined = [name for name in names if name in module.imports or name in module.bindings]
+        tokens = [token for name in defined for token in self.reference_tokens(module.name, name)]
         return [token.key for token in tokens if isinstance(token, Reference)]
 
     def _definition_digest(self, key: str) -> str:
-        """Return the digest of a definition without those that it uses."""
+        """Return the digest of a definition's own code, without the definitions that it uses."""
         if key not in self.digests:
             self.digests[key] = _hash([token if isinstance(token, str) else None for token in self._normal_form(key)])
         return self.digests[key]
@@ -244,11 +247,12 @@ class Package:
     def module(self, name: str) -> "Module | None":
         """Return a module of this package; None if there is no module of that name."""
         if name not in self.modules:
-            tree = self.sources.get(name) if self.sources is not None else self._parse(name)
+            tree = self.trees.get(name) if self.trees is not None else self._parse(name)
             self.modules[name] = Module(name, tree) if tree else None
         return self.modules[name]
 
     def _parse(self, name: str) -> ast.Module | None:
+        """Return the syntax tree of a module of this package; None if there is no such module."""
         if name.partition(".")[0] != self.name:
             return None
         path = self.folder.joinpath(*name.split(".")[1:])
@@ -256,48 +260,52 @@ class Package:
         return ast.parse(file.read_bytes()) if file.is_file() else None
 
     def _normal_form(self, key: str) -> list[Token]:
-        """Return a definition in normal form, with references to those that it uses."""
+        """Return the tokens of a definition in normal form, with references to the definitions that it uses.
+
+        Raises:
+            KeyError: If there is no such definition.
+        """
         if key in self.tokens:
             return self.tokens[key]
         name, _, definition = key.partition(":")
         module = self.module(name)
         if module is None or definition and definition not in module.bindings:
-            raise KeyError(f"{key} is no definition of {self.name}: correct the name in lkca/core/fingerprint.py.")
+            raise KeyError(f"{self.name} does not define {key}: correct the name in lkca/core/fingerprint.py.")
         tokens: list[Token] = []
         if definition:
             parents = [self.module(".".join(name.split(".")[:i])) for i in range(name.count(".") + 1)]
-            for owner in (module, *filter(None, parents)):  # the code at their top level has run before
+            for owner in (module, *filter(None, parents)):  # importing the module runs the code of its parents first
                 for statement in (*(module.bindings[definition] if owner is module else ()), *owner.effects):
                     tokens += Writer(self, owner).write(statement)
         else:
-            tokens += (Reference(f"{name}:{each}") for each in sorted(module.bindings))
+            tokens += (Reference(f"{name}:{bound}") for bound in sorted(module.bindings))
         self.tokens[key] = tokens
         return tokens
 
-    def reference(self, module: str, attribute: str | None) -> list[Token]:
-        """Return the tokens for a module of lkca, or for one of its names."""
+    def reference_tokens(self, module: str, attribute: str | None) -> list[Token]:
+        """Return the tokens for a name in a module of this package, or for the module itself if the name is None."""
         key = f"{module}:{attribute}" if attribute else module
         if {module, key} & self.ignored:
             return ["plumbing"]
         if attribute:
             if self.module(f"{module}.{attribute}"):
-                return self.reference(f"{module}.{attribute}", None)
-            found = self.module(module)
-            elsewhere = found.imports.get(attribute, []) if found else []
-            tokens = [token for target in elsewhere for token in self.imported(*target)]
-            if found and attribute in found.bindings:
+                return self.reference_tokens(f"{module}.{attribute}", None)
+            owner = self.module(module)
+            imports = owner.imports.get(attribute, []) if owner else []
+            tokens = [token for target in imports for token in self.import_tokens(*target)]
+            if owner and attribute in owner.bindings:
                 tokens.append(Reference(key))
-            return tokens or [key]  # the latter for names such as __file__
+            return tokens or [key]  # no statement binds names such as __file__
         return [Reference(key)]
 
-    def imported(self, module: str, name: str | None) -> list[Token]:
-        """Return the tokens for an imported name."""
+    def import_tokens(self, module: str, name: str | None) -> list[Token]:
+        """Return the tokens for a name that is imported from any module, or for the module if the name is None."""
         if self.module(module):
-            return self.reference(module, name)
+            return self.reference_tokens(module, name)
         return [f"{module}.{name}" if name else module]
 
     def is_message_class(self, key: str) -> bool:
-        """Return whether a definition is an exception class without an __init__: it holds nothing but a message."""
+        """Return whether a definition is an exception class without an __init__, which holds only a message."""
         module, statement = self.module(key.partition(":")[0]), self._class(key)
         if module is None or statement is None or self.defines_init(key):
             return False
@@ -308,39 +316,48 @@ class Package:
         """Return whether a definition is a class with an __init__ of its own."""
         statement = self._class(key)
         body = statement.body if statement else []
-        return any(isinstance(each, FUNCTIONS) and each.name == "__init__" for each in body)
+        return any(isinstance(member, FUNCTIONS) and member.name == "__init__" for member in body)
 
     def _class(self, key: str) -> ast.ClassDef | None:
+        """Return the statement that defines a class; None if the definition is not a class."""
         name, _, definition = key.partition(":")
         module = self.module(name)
         statement = module.bindings.get(definition, [None])[0] if module else None
         return statement if isinstance(statement, ast.ClassDef) else None
 
-    def names_message_class(self, module: "Module", node: ast.expr, but: str = "") -> bool:
-        """Return whether a name in a module is such a class; `but` is a class that is being checked already."""
+    def names_message_class(self, module: "Module", node: ast.expr, excluded: str = "") -> bool:
+        """Return whether an expression in a module names a class for which `is_message_class` holds.
+
+        Args:
+            module: The module that contains the expression.
+            node: The expression.
+            excluded: A class that is being checked already, so that a class with its own name as base ends.
+        """
         if not isinstance(node, ast.Name):
             return False
         ((owner, name), *_) = module.imports.get(node.id, [(module.name, node.id)])
-        return bool(name) and f"{owner}:{name}" != but and self.is_message_class(f"{owner}:{name}")
+        return bool(name) and f"{owner}:{name}" != excluded and self.is_message_class(f"{owner}:{name}")
 
 
 def _is_builtin_exception(node: ast.expr) -> bool:
+    """Return whether an expression is the name of an exception class of Python."""
     kind = getattr(builtins, node.id, None) if isinstance(node, ast.Name) else None
     return isinstance(kind, type) and issubclass(kind, BaseException)
 
 
 def _hash(value: list[Any]) -> str:
+    """Return the SHA-256 of a list as JSON, 64 hexadecimal digits."""
     return hashlib.sha256(json.dumps(value).encode()).hexdigest()
 
 
 class Module:
-    """A module.
+    """The top-level statements of a module, sorted by what they do.
 
     Attributes:
-        bindings: Name -> the top-level statements that bind it, in order.
-        imports: Name -> (module, name in it or None), several where branches import it.
+        bindings: Name -> the top-level statements that bind it, in the order of the file.
+        imports: The names that the module imports anywhere outside of functions and classes.
         effects: Top-level statements that do more than import, define or bind a constant, such as loops. They may
-            change anything in the module, so they belong to every definition.
+            change anything in the module, so the digest of every definition covers them.
     """
 
     def __init__(self, name: str, tree: ast.Module) -> None:
@@ -364,16 +381,16 @@ class Module:
 
 
 def _runtime_statements(body: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
-    """Yield statements, without those for type checkers only and those for scripts only."""
+    """Yield the statements that run on import, without those that run only for type checkers or only in scripts."""
     for statement in body:
-        if isinstance(statement, ast.If) and _is_for_tools(statement.test):
+        if isinstance(statement, ast.If) and _is_false_on_import(statement.test):
             yield from statement.orelse
         else:
             yield statement
 
 
-def _is_for_tools(test: ast.expr) -> bool:
-    """Return whether a condition holds for type checkers or scripts only."""
+def _is_false_on_import(test: ast.expr) -> bool:
+    """Return whether a condition is true only for type checkers (TYPE_CHECKING) or only in scripts (__name__)."""
     return isinstance(test, ast.Name) and test.id == "TYPE_CHECKING" or ast.unparse(test).startswith("__name__ ==")
 
 
@@ -383,7 +400,7 @@ def _is_constant_expression(statement: ast.stmt) -> bool:
 
 
 def _assigned_value(statement: ast.stmt) -> ast.expr | None:
-    """Return the value of a statement that binds names to it and does nothing else; None for any other statement."""
+    """Return the value of an assignment to plain names; None for any other statement."""
     if not isinstance(statement, ast.Assign | ast.AnnAssign):
         return None
     targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
@@ -391,7 +408,7 @@ def _assigned_value(statement: ast.stmt) -> ast.expr | None:
 
 
 def _is_message(statement: ast.stmt) -> bool:
-    """Return whether a statement prints or logs and does nothing else."""
+    """Return whether a statement only prints to the terminal or logs."""
     if not (isinstance(statement, ast.Expr) and isinstance(call := statement.value, ast.Call)):
         return False
     if any(isinstance(node, ast.NamedExpr | ast.Await) for node in ast.walk(call)):
@@ -404,20 +421,24 @@ def _is_message(statement: ast.stmt) -> bool:
 
 
 def _imports(statement: ast.Import | ast.ImportFrom) -> Iterator[tuple[str, tuple[str, str | None]]]:
-    """Yield the names that an import binds, each with the module and the name in it."""
+    """Yield the names that an import binds, each with its module and its name in that module.
+
+    Raises:
+        ValueError: If the import is relative or imports `*`.
+    """
     if isinstance(statement, ast.Import):
         for alias in statement.names:
             top = alias.name.partition(".")[0]
             yield (alias.asname, (alias.name, None)) if alias.asname else (top, (top, None))
         return
     if statement.level or any(alias.name == "*" for alias in statement.names):
-        raise ValueError(f"line {statement.lineno}: write imports in full, so that what they name can be found.")
+        raise ValueError(f"line {statement.lineno}: replace the relative or * import by an absolute import of names.")
     for alias in statement.names:
         yield alias.asname or alias.name, (statement.module or "", alias.name)
 
 
 def _bound_names(nodes: Iterable[ast.AST]) -> dict[str, None]:
-    """Return the names that nodes bind in their own scope, in order, without imports."""
+    """Return the names that nodes bind in their own scope, except by imports, as the keys of a dict in code order."""
     names: dict[str, None] = {}
     for node in nodes:
         if isinstance(node, DEFINITIONS):
@@ -425,9 +446,9 @@ def _bound_names(nodes: Iterable[ast.AST]) -> dict[str, None]:
             inner: list[ast.AST] = [*node.decorator_list]
         elif isinstance(node, ast.Lambda):
             inner = []
-        elif isinstance(node, COMPREHENSIONS):  # := in it binds a name of the surrounding scope
-            walrus = [each for each in ast.walk(node) if isinstance(each, ast.NamedExpr)]
-            names |= dict.fromkeys(each.target.id for each in walrus)
+        elif isinstance(node, COMPREHENSIONS):  # := in a comprehension binds a name of the surrounding scope
+            assignments = [child for child in ast.walk(node) if isinstance(child, ast.NamedExpr)]
+            names |= dict.fromkeys(assignment.target.id for assignment in assignments)
             inner = []
         else:
             if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store | ast.Del):
@@ -458,10 +479,10 @@ class Scope:
 
 
 class Writer:
-    """Write a definition in normal form.
+    """Writes definitions in normal form, as a list of tokens.
 
     Args:
-        package: The package in which names are looked up.
+        package: The package that contains the module.
         module: The module of the definition.
     """
 
@@ -469,10 +490,10 @@ class Writer:
         self.package, self.module = package, module
         self.scopes: list[Scope] = []
         self.out: list[Token] = []
-        self.numbers: dict[tuple[Scope, str], int] = {}  # of local variables
+        self.numbers: dict[tuple[Scope, str], int] = {}  # scope and name of a local variable -> its number
 
     def write(self, statement: ast.stmt) -> list[Token]:
-        """Write a top-level statement, without the name that it defines."""
+        """Write a top-level statement, without the name that it defines; return all tokens so far."""
         if isinstance(statement, DEFINITIONS):
             self._definition(statement)
         elif value := _assigned_value(statement):
@@ -505,7 +526,7 @@ class Writer:
             case ast.Import() | ast.ImportFrom():
                 if not self.scopes:  # in a branch at top level
                     for _, target in _imports(node):
-                        self.out += self.package.imported(*target)
+                        self.out += self.package.import_tokens(*target)
             case ast.Pass() | ast.Global() | ast.Nonlocal():
                 pass
             case ast.Raise():
@@ -529,14 +550,14 @@ class Writer:
                 self._fields(node)
             case list():
                 self.out.append("[")
-                for each in self._without_messages(node):
-                    self._node(each)
+                for item in self._without_messages(node):
+                    self._node(item)
                 self.out.append("]")
             case _:
                 self.out.append(json.dumps(node))
 
     def _fields(self, node: ast.AST, without: Iterable[str] = ()) -> None:
-        """Write the fields of a node; empty ones are omitted, because newer versions of Python have more of them."""
+        """Write the fields of a node; omit empty fields, because newer versions of Python have more of them."""
         self.out.append(f"({type(node).__name__}")
         for name in sorted(node._fields):
             value = getattr(node, name, None)
@@ -546,7 +567,7 @@ class Writer:
         self.out.append(")")
 
     def _without_messages(self, nodes: list[Any]) -> list[Any]:
-        """Return statements without docstrings and messages; other lists as they are."""
+        """Return a list of nodes without the statements that are docstrings or messages."""
         return [
             node
             for node in nodes
@@ -566,7 +587,7 @@ class Writer:
             self.out.append(f"{type(value).__name__} {value!r}")
 
     def _format_string(self, node: ast.JoinedStr) -> None:
-        """Write an f-string; its constant parts are joined, because versions of Python divide them differently."""
+        """Write an f-string; join adjacent constant parts, because versions of Python divide them differently."""
         self.out.append("(f")
         text = ""
         for part in node.values:
@@ -582,7 +603,7 @@ class Writer:
         self.out.append(")")
 
     def _annotated_assignment(self, node: ast.AnnAssign) -> None:
-        """Write an annotated assignment; the annotation counts only in a class body, where it declares a field."""
+        """Write an annotated assignment; write its annotation only in a class body, where it declares a field."""
         if self.scopes and self.scopes[-1].is_class:
             self.out.append("field")
             self._node(node.target)
@@ -594,21 +615,23 @@ class Writer:
             self._fields(assignment)
 
     def _makes_message(self, node: ast.Call) -> bool:
-        """Return whether a call makes an exception that holds nothing but a message."""
+        """Return whether a call creates an exception that holds only a message."""
         if not isinstance(node.func, ast.Name) or self._scope_of(node.func.id) is not None:
             return False
         return _is_builtin_exception(node.func) or self.package.names_message_class(self.module, node.func)
 
     def _carries_values(self, node: ast.Call) -> bool:
-        """Return whether a call makes an exception of lkca that holds more than a message."""
-        tokens = [*self.package.imported(self.module.name, node.func.id)] if isinstance(node.func, ast.Name) else []
+        """Return whether a call creates an exception of lkca that holds more than a message."""
+        tokens = (
+            [*self.package.import_tokens(self.module.name, node.func.id)] if isinstance(node.func, ast.Name) else []
+        )
         classes = [token.key for token in tokens if isinstance(token, Reference)]
         return any(map(self.package.defines_init, classes))
 
     # Names ----------------------------------------------------------------------------------------------------------
 
     def _scope_of(self, name: str) -> int | None:
-        """Return the index of the open scope that a name belongs to; None for the module or Python itself."""
+        """Return the index of the open scope that binds a name; None if the module or Python itself binds it."""
         for i in reversed(range(len(self.scopes))):
             scope = self.scopes[i]
             if scope.is_class and i < len(self.scopes) - 1:
@@ -625,12 +648,12 @@ class Writer:
             self._global_name(node.id)
         elif node.id in self.scopes[i].imports:
             for target in self.scopes[i].imports[node.id]:
-                self.out += self.package.imported(*target)
+                self.out += self.package.import_tokens(*target)
         else:
             self._write_binding(node.id)
 
     def _write_binding(self, name: str) -> None:
-        """Write a name that a scope binds: attributes and parameters by their names, variables by numbers."""
+        """Write a name that an open scope binds: class attributes and parameters by name, local variables by number."""
         i = self._scope_of(name)
         if i is None or self.scopes[i].is_class or name in self.scopes[i].parameters:
             self.out.append(f"name {name}")
@@ -639,12 +662,12 @@ class Writer:
 
     def _global_name(self, name: str) -> None:
         if name in self.module.imports or name in self.module.bindings:
-            self.out += self.package.reference(self.module.name, name)
+            self.out += self.package.reference_tokens(self.module.name, name)
         else:
             self.out.append(f"builtin {name}")
 
     def _attribute(self, node: ast.Attribute) -> None:
-        """Write a chain of attributes: of an imported module as what it names, else part by part."""
+        """Write a chain of attributes such as a.b.c: if `a` is an imported module, write what the chain refers to."""
         parts, value = [node.attr], node.value
         while isinstance(value, ast.Attribute):
             parts.append(value.attr)
@@ -663,15 +686,15 @@ class Writer:
             name = parts.pop(0)
             if self.package.module(f"{module}.{name}"):
                 module, name = f"{module}.{name}", None
-        tokens = self.package.imported(module, name)
+        tokens = self.package.import_tokens(module, name)
         if len(tokens) == 1 and isinstance(tokens[0], str) and not self.package.module(module):
-            self.out.append(".".join([tokens[0], *parts]))  # another package, under whatever name it is imported
+            self.out.append(".".join([tokens[0], *parts]))  # of another package; its alias here does not matter
         else:
             self.out += tokens
             self.out += (f".{part}" for part in parts)
 
     def _import_of(self, name: str) -> tuple[str, str | None] | None:
-        """Return what an imported name means; None if it is not imported, or by several imports."""
+        """Return module and name of an imported name; None if no import or more than one binds it."""
         i = self._scope_of(name)
         targets = (self.module.imports if i is None else self.scopes[i].imports).get(name, [])
         bound = i is None and name in self.module.bindings
@@ -693,8 +716,8 @@ class Writer:
         self.out.append("class")
         for part in (*node.bases, *node.keywords):
             self._node(part)
-        methods = sorted((each for each in node.body if isinstance(each, FUNCTIONS)), key=lambda method: method.name)
-        others = [each for each in node.body if not isinstance(each, FUNCTIONS)]
+        methods = sorted((item for item in node.body if isinstance(item, FUNCTIONS)), key=lambda method: method.name)
+        others = [item for item in node.body if not isinstance(item, FUNCTIONS)]
         self.scopes.append(
             Scope(local=_bound_names(node.body), imports=_imports_in(_own_nodes(node.body)), is_class=True)
         )
@@ -704,15 +727,15 @@ class Writer:
 
     def _function(self, node: FunctionNode | ast.Lambda, body: Sequence[ast.AST]) -> None:
         arguments = node.args
-        every = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
-        every += [arg for arg in (arguments.vararg, arguments.kwarg) if arg]
+        all_arguments = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
+        all_arguments += [arg for arg in (arguments.vararg, arguments.kwarg) if arg]
         self._node(arguments)  # defaults belong to the surrounding scope
         own = [*_own_nodes(body)]
-        declared = [name for each in own if isinstance(each, ast.Global) for name in each.names]
-        outer = [name for each in own if isinstance(each, ast.Nonlocal) for name in each.names]
-        parameters = [arg.arg for arg in every]
-        local = {*_bound_names(body)} - {*parameters, *declared, *outer}
-        self.scopes.append(Scope(local, parameters, _imports_in(own), declared))
+        declared_global = [name for child in own if isinstance(child, ast.Global) for name in child.names]
+        declared_nonlocal = [name for child in own if isinstance(child, ast.Nonlocal) for name in child.names]
+        parameters = [arg.arg for arg in all_arguments]
+        local = {*_bound_names(body)} - {*parameters, *declared_global, *declared_nonlocal}
+        self.scopes.append(Scope(local, parameters, _imports_in(own), declared_global))
         self._node(_without_unused_texts(body, local))
         self.scopes.pop()
 
@@ -737,7 +760,7 @@ class Writer:
 
 
 def _own_nodes(body: Iterable[ast.AST]) -> Iterator[ast.AST]:
-    """Yield the nodes of a function's body, without those of functions and classes in it."""
+    """Yield the nodes of a function's body, but not the nodes inside nested functions and classes."""
     for node in body:
         yield node
         if not isinstance(node, (*FUNCTIONS, ast.ClassDef, ast.Lambda)):
@@ -745,7 +768,7 @@ def _own_nodes(body: Iterable[ast.AST]) -> Iterator[ast.AST]:
 
 
 def _imports_in(nodes: Iterable[ast.AST]) -> Imports:
-    """Return the names that imports among these nodes bind."""
+    """Return the names that the import statements among these nodes bind."""
     imports: Imports = {}
     for node in nodes:
         if isinstance(node, ast.Import | ast.ImportFrom):
@@ -758,8 +781,8 @@ def _without_unused_texts(body: Sequence[ast.AST], local: Iterable[str]) -> list
     """Return the body of a function without assignments of strings to variables that only messages use."""
     unused = {*local} - {node.id for node in _reads(body)}
 
-    def counts(statement: object) -> bool:
-        return not (
+    def is_unused_text(statement: object) -> bool:
+        return (
             isinstance(statement, ast.Assign)
             and len(statement.targets) == 1
             and isinstance(statement.targets[0], ast.Name)
@@ -767,11 +790,11 @@ def _without_unused_texts(body: Sequence[ast.AST], local: Iterable[str]) -> list
             and _is_string(statement.value)
         )
 
-    return [statement for statement in body if counts(statement)]
+    return [statement for statement in body if not is_unused_text(statement)]
 
 
 def _is_string(node: ast.expr) -> bool:
-    """Return whether an expression is a string, made of strings and f-strings without calls."""
+    """Return whether an expression consists of strings and f-strings, and calls nothing."""
     if isinstance(node, ast.BinOp):
         return _is_string(node.left) and _is_string(node.right)
     if isinstance(node, ast.IfExp):
@@ -779,7 +802,7 @@ def _is_string(node: ast.expr) -> bool:
     if isinstance(node, ast.Constant):
         return isinstance(node.value, str)
     calls = (ast.Call, ast.NamedExpr, ast.Await)
-    return isinstance(node, ast.JoinedStr) and not any(isinstance(each, calls) for each in ast.walk(node))
+    return isinstance(node, ast.JoinedStr) and not any(isinstance(child, calls) for child in ast.walk(node))
 
 
 def _reads(nodes: Iterable[ast.AST]) -> Iterator[ast.Name]:

@@ -1,6 +1,6 @@
-"""GPU slots without a scheduler: each job gets GPUs of its own, and no two jobs share one by accident.
+"""Assign GPUs to jobs on a machine without a scheduler, so that no two jobs use the same GPU.
 
-Nothing here needs torch, which must not be initialised before the GPUs are acquired.
+This module does not import torch, which must not be initialised before the GPUs are acquired.
 """
 
 import fcntl
@@ -35,8 +35,8 @@ def installed_gpus() -> tuple[tuple[str, str], ...]:
 def visible_gpus() -> dict[str, str]:
     """Return the GPUs that this process may use: identifier in CUDA_VISIBLE_DEVICES -> UUID.
 
-    The variable, which a scheduler may have set, is respected. Its identifiers are indices, UUIDs or their beginnings,
-    or MIG slices (MIG-...).
+    If CUDA_VISIBLE_DEVICES is not set, all GPUs are visible, each under its UUID. A scheduler may have set it to a list
+    of indices, UUIDs, first characters of UUIDs, or MIG slices (MIG-...).
     """
     uuids = [uuid for uuid, _ in installed_gpus()]
     if not uuids or VISIBLE not in os.environ:
@@ -54,10 +54,11 @@ def visible_gpus() -> dict[str, str]:
 
 @contextmanager
 def acquire_gpus(count: int) -> Iterator[None]:
-    """Acquire `count` GPUs, all at once; wait while too few are free. Meanwhile this process sees only those.
+    """Acquire `count` GPUs for the block, all at once; wait while too few are free.
 
-    A GPU is held by a lock on a file in the temporary folder, which the kernel releases however the process ends.
-    Nothing happens if `count` is 0 or if no GPU is visible.
+    In the block, CUDA_VISIBLE_DEVICES contains only the acquired GPUs. A GPU is acquired by a lock on a file in the
+    temporary folder; the kernel releases the lock when the process ends, even if it is killed. If `count` is 0 or no
+    GPU is visible, nothing is acquired or changed.
 
     Raises:
         ConfigError: If fewer than `count` GPUs are visible.
@@ -87,7 +88,7 @@ def acquire_gpus(count: int) -> Iterator[None]:
         if not warned:
             print(f"waiting for {count} of {len(usable)} GPUs, which other jobs use", file=sys.stderr, flush=True)
             warned = True
-        sleep(random.uniform(0.5, 1.5))  # random, so that two jobs do not block each other in step for ever
+        sleep(random.uniform(0.5, 1.5))  # random, so that two jobs do not block each other again and again
 
 
 def _try_lock_gpu(locks: ExitStack, uuid: str) -> bool:

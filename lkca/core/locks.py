@@ -1,7 +1,7 @@
-"""Locks between processes, held on files; the kernel releases them however the process ends.
+"""Locks between processes, held on files. The kernel releases them when the process ends, even if it is killed.
 
-The library `filelock` would not be shorter: it leaves its files behind, and on file systems without locks it either
-raises or uses marker files, which remain after a kill.
+The library `filelock` would not make this code shorter: it does not delete its lock files, and on file systems without
+locks it either raises or uses marker files, which remain after a kill.
 """
 
 import fcntl
@@ -45,12 +45,12 @@ def exclusive_lock(path: Path, wait: bool = False) -> Iterator[None]:
     """Prevent two processes from writing the same file at the same time.
 
     Args:
-        path: The file to write; the lock is on `.STEM.lock` next to it, which is removed afterwards.
+        path: The file to write. The lock is held on the file `.STEM.lock` next to it, which is removed afterwards.
         wait: Whether to wait for a process that holds the lock, instead of raising.
 
     Raises:
-        ResourceError: If another process holds the lock and `wait` is false.
-        LkcaError: If the folder cannot be written.
+        ResourceError: If another process holds the lock and `wait` is false, or the disk is full or fails.
+        DataError: If the folder cannot be written.
     """
     lock, warned = lock_path(path), False
     while True:

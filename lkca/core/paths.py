@@ -1,6 +1,6 @@
-"""Where the files of an experiment are: every path below results/{experiment}, and the caches of the workflow.
+"""The paths of all files of an experiment below results/{experiment}, and of the caches of the workflow.
 
-Paths are texts with forward slashes, relative to the checkout, as Snakemake and the records have them.
+A path is a string with forward slashes, relative to the checkout, as Snakemake and the records use it.
 """
 
 from dataclasses import dataclass
@@ -22,14 +22,14 @@ IMAGE_FILE = "image.npz"
 SPECTRUM_FILE = "spectrum.json"
 STATE_PATTERN = "state-*.safetensors"
 
-# Folders and files of an experiment.
+# Folders and files of an experiment; RUN_FOLDERS is a glob pattern.
 RUN_FOLDERS = "runs/*/*/*"
 REPORT_FILE = "report.json"
 PAGE_FILE = "report.html"
 
 
 def state_name(digest: str) -> str:
-    """Return the name of the file that holds the state of a training, by the digest of what the training depends on."""
+    """Return the name of the checkpoint file of a training, given the digest of all that the training depends on."""
     return f"state-{digest[:12]}.safetensors"
 
 
@@ -46,7 +46,7 @@ class RunGroup(NamedTuple):
 
 
 class RunKey(NamedTuple):
-    """What identifies a run of an experiment."""
+    """The scene, scale, model and seed that identify a run of an experiment."""
 
     scene: str
     scale: int
@@ -55,7 +55,7 @@ class RunKey(NamedTuple):
 
     @property
     def group(self) -> RunGroup:
-        """The runs that differ from this one in their seed only."""
+        """The group of this run and of those that differ from it only in the seed."""
         return RunGroup(self.scene, self.scale, self.model)
 
     @property
@@ -65,7 +65,7 @@ class RunKey(NamedTuple):
 
     @property
     def label(self) -> str:
-        """The run in words, for logs."""
+        """The description of the run for logs, such as "chikusei x4 vdsr seed 0"."""
         return f"{self.scene} x{self.scale} {self.model} seed {self.seed}"
 
 
@@ -85,11 +85,11 @@ class ExperimentPaths:
         return cls(f"{RESULTS}/{experiment}")
 
     def path(self, name: str) -> str:
-        """Return the path of a file that has this path relative to the experiment."""
+        """Return the path of a file, given its path relative to the experiment."""
         return f"{self.root}/{name}" if self.root else name
 
     def relative(self, path: str) -> str:
-        """Return a path of this experiment relative to it."""
+        """Return the path of a file relative to the experiment: the inverse of `path`."""
         return path.removeprefix(f"{self.root}/")
 
     def receipt(self, scene: str) -> str:

@@ -10,7 +10,7 @@ from lkca.config.job import Job, Paths
 from lkca.config.jobs import Jobs
 from lkca.config.load import read_snapshot
 from lkca.core.files import atomic_write
-from lkca.core.fingerprint import STEPS, sources
+from lkca.core.fingerprint import STEPS, hash_sources
 from lkca.errors import ConfigError, StaleInput
 from lkca.pipeline.failures import remember_failure
 from lkca.pipeline.records import digests
@@ -35,14 +35,14 @@ def run_step(name: str, experiment: Path, outputs: list[Path], gpus: int) -> Non
     job, record = results.jobs.by_name(name), results.records.get(name)
     if len(outputs) != len(job.outputs):
         raise ConfigError(f"--outputs: {name} writes {len(job.outputs)} files, not {len(outputs)}: name each of them.")
-    files, code = sources(), job.code()
+    files, code = hash_sources(), job.code()
     accepted = record.accepted_codes() if record and code.digest in record.accepted_codes() else set()
     before = {path: results.hashes.get(path) for path in job.reads().values()}
     options = _options(job)
     if job.step == "train":
         options |= {"gpus": gpus, "adopted": sorted(accepted - {code.digest})}
     function = _import_function(job.step)
-    if sources() != files:
+    if hash_sources() != files:
         raise StaleInput(f"the code of lkca was changed while {name} started: run snakemake again.")
     with remember_failure(name, {"settings": job.decided_by(), "code": code.digest, "reads": before}):
         function(**options)
