@@ -1,4 +1,4 @@
-"""Images of the figures and of the page: how they are stretched and coloured, and how the page stores them."""
+"""Images of the figures and of the page: their stretch and colours, and their encoding for the page."""
 
 import io
 from base64 import b64encode
@@ -11,16 +11,16 @@ import numpy as np
 from matplotlib import colormaps
 from PIL import Image
 
-MIN_RANGE = 1e-6  # of a stretch, so that a constant band stays finite
+MIN_RANGE = 1e-6  # smallest range of a stretch, so that a constant band stays finite
 # Colours of error maps from 0 to the error limit, those of the figures: (17, 3)
 ERROR_COLOURS = colormaps["magma"](np.linspace(0, 1, 17))[:, :3].round(3).tolist()
 
 
 def stretch_limits(hr: np.ndarray) -> np.ndarray:
-    """Return the values that are shown as black and as white: 2 and 98 % of the ground truth's, by band: (2, 3).
+    """Return the values that are shown as black and as white, (2, 3): the 2 % and 98 % quantiles of each band.
 
     Args:
-        hr: The ground truth (rows, columns, 3); all methods are shown with its limits.
+        hr: The ground truth (rows, columns, 3), whose limits are used for all methods.
     """
     return np.percentile(hr, (2, 98), axis=(0, 1))
 
@@ -36,18 +36,18 @@ def error_limit(errors: Mapping[str, np.ndarray], untrained: Collection[str]) ->
 
     Args:
         errors: Method -> its error map (rows, columns).
-        untrained: Methods that are as good as untrained; they count only if there are no others.
+        untrained: Methods whose training did not see all patches once; they count only if there are no others.
     """
     names = [name for name in errors if name not in untrained] or list(errors)
     return max(float(np.quantile(errors[name], 0.995)) for name in names)
 
 
 def encode_test_image(images: Mapping[str, Path], untrained: Collection[str]) -> dict[str, Any]:
-    """Return one test image, its ground truth and every method's reconstruction, for the page's script.
+    """Return the ground truth and every method's reconstruction of one test image, for the script of the page.
 
     Args:
         images: Method -> its image.npz, all of one test image.
-        untrained: The methods whose errors do not set the colour scale of the error maps.
+        untrained: Methods whose training did not see all patches once, as in `error_limit`.
 
     Returns:
         {"shape": [rows, columns], "rows", "columns": the pixels that have spectra, from 0, "limit": the error at the
@@ -102,7 +102,7 @@ def _data_url(image: Image.Image, **options: Any) -> str:
 
 
 def _pack_spectra(spectra: np.ndarray) -> dict[str, Any]:
-    """Return spectra (bands, rows, columns) as 16-bit integers, base64."""
+    """Return spectra (bands, rows, columns) as 16-bit integers from `low` to `high`, base64."""
     low, high = float(spectra.min()), float(spectra.max())
     levels = np.round((spectra.transpose(1, 2, 0) - low) / max(high - low, 1e-12) * 65535).astype("<u2")
     return {"low": low, "high": high, "values": b64encode(levels.tobytes()).decode()}

@@ -1,4 +1,4 @@
-"""The report: one self-contained HTML page of verdicts, claims, tables, figures and how they were made."""
+"""The report: one self-contained HTML page with verdicts, claims, tables, figures and their provenance."""
 
 import hashlib
 from base64 import b64encode
@@ -71,13 +71,13 @@ def write_report(
             its folder; methods without training have no history.csv.
         tables: HTML of the tables, {name}.html; their CSV, LaTeX, verdicts and comparisons are next to it.
         figures: PNG of the figures, {name}.png, each with its PDF next to it.
-        spectra: Singular values that figures show and claims are about.
-        efficiency: Measured time and memory, {scene}_x{scale}.json; without any, the page has no section on speed.
+        spectra: spectrum.json of the runs whose singular values the figures and claims use.
+        efficiency: Measured time and memory, {scene}_x{scale}.json; if empty, the page has no section on speed.
         claims: claims.json; claims.csv is next to it.
         printed: The paper's numbers, lkca/paper/paper_tables.csv.
-        out: Written; Snakemake's benchmark files in its folder give the durations of the jobs.
-        provenance: Written: the SHA-256 of the page, of every file that it is made from, and of the other formats of
-            its tables and figures.
+        out: The HTML to write. The durations of the jobs are read from Snakemake's benchmark files in its folder.
+        provenance: The JSON to write: the SHA-256 of the page, of every file that it is made from, and of the other
+            formats of its tables and figures.
     """
     report_runs = [ReportRun(path) for path in runs]
     labels = label_rows(settings)
@@ -95,8 +95,8 @@ def write_report(
         claim_counts=count_claims(claims_content["claims"]),
         untrained_decisions=count_untrained_decisions(claims_content["claims"]),
         contradictions=claims_content["contradictions"],
-        claims_csv=_download(claims.with_suffix(".csv")),
-        tables=[_table(table, path) for table, path in zip(settings.tables, tables, strict=True)],
+        claims_csv=_encode_download(claims.with_suffix(".csv")),
+        tables=[_describe_table(table, path) for table, path in zip(settings.tables, tables, strict=True)],
         scores=list(SCORES.values()),
         score_units={name: score.unit for name, score in SCORES.items()},
         figures=[(figure, encode_png(path)) for figure, path in zip(settings.figures, figures, strict=True)],
@@ -104,7 +104,7 @@ def write_report(
         error_colours=ERROR_COLOURS,
         devices=collect_speed(settings, labels, map(read_json, efficiency)),
         reference=reference_label(labels),
-        software=_software(settings, [run.scores for run in report_runs]),
+        software=_describe_software(settings, [run.scores for run in report_runs]),
         manifests=manifests,
         splits=[{**read_json(path), "digest": sha256(path)} for path in splits],
         runs=[run.table_line() for run in report_runs],
@@ -126,24 +126,24 @@ def write_report(
     print(f"Report: {out.resolve()}")
 
 
-def _table(table: ReportTable, path: Path) -> dict[str, Any]:
+def _describe_table(table: ReportTable, path: Path) -> dict[str, Any]:
     """Return the settings of a table, its HTML, its files as links, and its comparisons."""
     return {
         "settings": table,
         "html": Markup(path.read_text(encoding="utf-8")),  # its template has escaped it
-        "downloads": {name: _download(path.with_suffix(suffix)) for name, suffix in DOWNLOADS.items()},
+        "downloads": {name: _encode_download(path.with_suffix(suffix)) for name, suffix in DOWNLOADS.items()},
         "differences": read_differences(path.with_suffix(".comparisons.csv"), list(table.rows)),
     }
 
 
-def _download(path: Path) -> dict[str, str]:
-    """Return the name and the data URL of a link that saves a file, byte by byte."""
+def _encode_download(path: Path) -> dict[str, str]:
+    """Return the name of a file and a data URL with its bytes, for a link that saves it."""
     content = b64encode(path.read_bytes()).decode()
     return {"name": path.name, "url": f"data:{MIME_TYPES[path.suffix]};charset=utf-8;base64,{content}"}
 
 
-def _software(settings: ReportSettings, scores: Sequence[dict[str, Any]]) -> dict[str, str]:
-    """Return commit, device, seeds and versions: one value if all runs agree, else all of them."""
+def _describe_software(settings: ReportSettings, scores: Sequence[dict[str, Any]]) -> dict[str, str]:
+    """Return commit, device, seeds, versions and adoptions; several values of one fact are separated by semicolons."""
     facts = {
         "Commit": _join_different(run["commit"] or "unknown" for run in scores),
         "Device": _join_different(f"{run['device']}, {format_threads(run['threads'])}" for run in scores),
@@ -152,12 +152,12 @@ def _software(settings: ReportSettings, scores: Sequence[dict[str, Any]]) -> dic
     for name in sorted({name for run in scores for name in run["versions"]}):
         facts[name] = _join_different(run["versions"].get(name, UNKNOWN) for run in scores)
     if settings.adopted:
-        facts["Adopted"] = "; ".join(map(_adoption_sentence, settings.adopted))
+        facts["Adopted"] = "; ".join(map(_describe_adoption, settings.adopted))
     return facts
 
 
-def _adoption_sentence(adoption: dict[str, Any]) -> str:
-    """Return what was declared of results that were made with other code."""
+def _describe_adoption(adoption: dict[str, Any]) -> str:
+    """Return the sentence about results that were made with other code and declared to be the same."""
     jobs, files = len(adoption["jobs"]), ", ".join(adoption["modules"])
     return (
         f"{jobs} job{'' if jobs == 1 else 's'}, made with code {adoption['code'][:12]}, declared on {adoption['date']} "

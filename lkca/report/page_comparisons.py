@@ -1,4 +1,4 @@
-"""Comparisons below each table of the page: how all methods differ from the one that the reader chooses."""
+"""Comparisons below each table of the page: the differences of all methods from a reference that the reader selects."""
 
 from collections.abc import Mapping
 from math import floor, log10
@@ -14,7 +14,7 @@ NUMBERS = ["difference", "low", "high", "low_blocks", "high_blocks"]
 
 
 class ScoreDifference(NamedTuple):
-    """A method's score less that of the reference, as text."""
+    """The score of a method minus that of the reference, as text."""
 
     value: str
     interval: str  # over test images and seeds; empty if there is none
@@ -27,7 +27,7 @@ Differences = dict[str, dict[str, ScoreDifference]]  # method -> score -> differ
 
 
 class ScaleDifferences(NamedTuple):
-    """The differences at one scale, and the sentence about those that are not resolved; empty if all are."""
+    """The differences at one scale, and a sentence about those that are not resolved; empty if all are resolved."""
 
     rows: Differences
     unresolved: str
@@ -60,27 +60,27 @@ def read_differences(path: Path, labels: list[str]) -> list[MethodDifferences]:
         for scale, lines in both[both["reference"] == label].groupby("scale", sort=False):
             by_method: Differences = {}
             for line in lines.to_dict("records"):
-                by_method.setdefault(line["method"], {})[line["score"]] = _difference(line)
+                by_method.setdefault(line["method"], {})[line["score"]] = _format_difference(line)
             rows = {method: by_method[method] for method in labels if method in by_method}
-            scales[str(scale)] = ScaleDifferences(rows, _unresolved_sentence(rows))
+            scales[str(scale)] = ScaleDifferences(rows, _describe_unresolved(rows))
         if scales:
             result.append(MethodDifferences(label, scales))
     return result
 
 
-def _difference(line: Mapping[Any, Any]) -> ScoreDifference:
-    """Return a line of comparisons.csv as text; with the sign -1 the difference is that of b from a."""
+def _format_difference(line: Mapping[Any, Any]) -> ScoreDifference:
+    """Return a line of comparisons.csv as text: a minus b if its `sign` is 1, b minus a if it is -1."""
     numbers = {name: line["sign"] * float(line[name]) for name in NUMBERS if line[name]}
     largest = max(1e-9, *map(abs, numbers.values()))
     digits = min(7, max(0, 2 - floor(log10(largest))))  # three significant digits of the largest
 
     def interval(*names: str) -> str:
         ends = sorted(numbers[name] for name in names if name in numbers)
-        return " to ".join(_signed(end, digits) for end in ends)
+        return " to ".join(_format_signed(end, digits) for end in ends)
 
     direction = {"a better": 1, "b better": -1, "not resolved": 0}[line["outcome"]] * line["sign"]
     return ScoreDifference(
-        value=_signed(numbers["difference"], digits),
+        value=_format_signed(numbers["difference"], digits),
         interval=interval("low", "high"),
         block_interval=interval("low_blocks", "high_blocks"),
         outcome={1: "better", -1: "worse", 0: "not resolved"}[direction],
@@ -88,12 +88,12 @@ def _difference(line: Mapping[Any, Any]) -> ScoreDifference:
     )
 
 
-def _signed(value: float, digits: int) -> str:
+def _format_signed(value: float, digits: int) -> str:
     text = f"{value:+.{digits}f}"
     return text.replace("-", "−") if float(text) else text[1:]
 
 
-def _unresolved_sentence(rows: Differences) -> str:
+def _describe_unresolved(rows: Differences) -> str:
     methods, reasons = [], []
     for method, scores in rows.items():
         unresolved = {name: score for name, score in scores.items() if score.outcome == "not resolved"}

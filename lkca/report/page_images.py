@@ -14,11 +14,11 @@ from lkca.report.page_runs import ReportRun, RowLabels
 def encode_images(
     settings: ReportSettings, labels: RowLabels, manifests: Mapping[str, Mapping[str, Any]], runs: Iterable[ReportRun]
 ) -> Iterator[dict[str, Any]]:
-    """Yield what the viewer shows of each scene and scale: the methods of its largest table, with the first seed.
+    """Yield the data of the viewer for each scene and scale: the methods of its largest table, with the first seed.
 
     Args:
         settings: The report.
-        labels: What each model is called.
+        labels: Scene and scale -> the labels of the models.
         manifests: Scene -> its manifest.
         runs: All runs.
     """

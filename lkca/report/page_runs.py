@@ -1,4 +1,4 @@
-"""The runs of the page: what their files hold, their lines of the table of runs, and the data of the run window."""
+"""The runs of the page: their files, their lines in the table of runs, and the data of the run window."""
 
 import gzip
 import json
@@ -15,17 +15,17 @@ from lkca.core.files import read_csv, read_json, sha256
 from lkca.core.paths import HISTORY_FILE, IMAGE_FILE, SCORES_FILE, WEIGHTS_FILE
 
 UNKNOWN = "–"
-IMAGE_FIELDS = ("window", "scores", "mae", "mae_edges")  # without numbers of bands and blocks, which are many
+IMAGE_FIELDS = ("window", "scores", "mae", "mae_edges")  # not the many numbers of bands and blocks
 
 
 class RowLabel(NamedTuple):
-    """What a model is called: its label, and the table or figure that has it."""
+    """The label of a model, and the table or figure that the label is from."""
 
     label: str
     source: str
 
 
-RowLabels = dict[tuple[str, int], dict[str, RowLabel]]  # scene and scale -> model -> what it is called
+RowLabels = dict[tuple[str, int], dict[str, RowLabel]]  # scene and scale -> model -> its label
 
 
 class ReportRun:
@@ -46,12 +46,12 @@ class ReportRun:
 
     @cached_property
     def history(self) -> pd.DataFrame | None:
-        """The history of the training, as texts; None for a method without training."""
+        """The history.csv of the training, all cells as text; None for a method without training."""
         path = self.path.with_name(HISTORY_FILE)
         return pd.read_csv(path, dtype=str, keep_default_na=False) if path.exists() else None
 
     def hashes(self) -> dict[Path, str]:
-        """Return the SHA-256 of its files; those that scores.json records are not computed again."""
+        """Return the SHA-256 of the files of the run; take those that scores.json records from there."""
         hashes = {path: sha256(path) for path in (self.path, self.path.with_name(SCORES_FILE))}
         for name, key in ((WEIGHTS_FILE, "weights"), (HISTORY_FILE, "history"), (IMAGE_FILE, "image")):
             if digest := self.scores[f"{key}_sha256"]:
@@ -59,7 +59,7 @@ class ReportRun:
         return hashes
 
     def table_line(self) -> dict[str, Any]:
-        """Return its line of the table of runs."""
+        """Return the line of the run in the table of runs: column -> text, and `seconds`."""
         seconds = self.scores["seconds"]
         return {
             "scene": self.scene,
@@ -85,7 +85,7 @@ class ReportRun:
         }
 
     def _peak_memory(self) -> str:
-        """Return the highest resident memory that Snakemake measured."""
+        """Return the highest resident memory that Snakemake measured, in words."""
         peaks = [
             float(line["max_rss"])
             for job in ("train", "evaluate")
@@ -95,7 +95,7 @@ class ReportRun:
         return f"{max(peaks) / 1024:.2f} GiB" if peaks else UNKNOWN
 
     def window_data(self) -> dict[str, Any]:
-        """Return what the run window shows of this seed: settings, scores, the curve of its training and last lines."""
+        """Return what the run window shows of this seed: settings, scores, training curve, end of the history."""
         history = None
         if self.history is not None:
             history = {
@@ -107,7 +107,7 @@ class ReportRun:
 
 
 def label_rows(settings: ReportSettings) -> RowLabels:
-    """Return what each model is called: by the table with most cells, else by a figure; in the order of their rows."""
+    """Return the labels of all models: each from the largest table that has the model, else from a figure."""
     labels: RowLabels = {}
     for table in sorted(settings.tables, key=lambda table: -len(table.scales) * len(table.rows)):
         for scale in table.scales:
@@ -125,11 +125,11 @@ def label_rows(settings: ReportSettings) -> RowLabels:
 def pack_run_windows(
     settings: ReportSettings, labels: RowLabels, runs: Iterable[ReportRun], verdicts: Iterable[Mapping[str, str]]
 ) -> str:
-    """Return the data of the run windows, by the anchor of the run's line: JSON, gzip, base64.
+    """Return the data of the run windows, as JSON, gzip, base64: anchor of the run's line -> data of its window.
 
     Args:
         settings: The report.
-        labels: What each model is called.
+        labels: Scene and scale -> the labels of the models.
         runs: All runs; the seeds of a model share a window.
         verdicts: Lines of all *.verdicts.csv.
     """

@@ -1,4 +1,4 @@
-"""The measured speed on the page: MACs next to time, also as multiples of those of a reference network."""
+"""The measured speed on the page: MACs and time, also as multiples of those of a reference network."""
 
 import json
 from collections.abc import Iterable
@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from lkca.config.settings import ReportSettings
 from lkca.report.page_runs import RowLabels
 
-REFERENCE = "lkca_lr"  # the model whose cost the paper compares the others' with
+REFERENCE = "lkca_lr"  # the model that the paper compares the costs of other models with
 
 
 class SpeedRow(NamedTuple):
@@ -30,7 +30,7 @@ class SpeedGroup(NamedTuple):
 
 
 class DeviceSpeed(NamedTuple):
-    """What was measured on a device."""
+    """The measurements on a device."""
 
     name: str
     groups: list[SpeedGroup]
@@ -49,7 +49,7 @@ def collect_speed(
 
     Args:
         settings: The report.
-        labels: What each model is called.
+        labels: Scene and scale -> the labels of the models.
         measurements: Contents of efficiency/*.json.
     """
     devices: dict[str, DeviceSpeed] = {}
@@ -60,13 +60,13 @@ def collect_speed(
             if measured["device"] == "cpu":
                 name += f", {format_threads(measured['threads'])}"
             device = devices.setdefault(name, DeviceSpeed(name, []))
-            rows = _rows(labels, scene, scale, measured["models"])
+            rows = _build_rows(labels, scene, scale, measured["models"])
             device.groups.append(SpeedGroup(scene, settings.scenes[scene].title, scale, rows))
     return list(devices.values())
 
 
 def reference_label(labels: RowLabels) -> str:
-    """Return what the reference is called."""
+    """Return the label of the reference network; the name of its model if it has none."""
     names = (rows[REFERENCE].label for rows in labels.values() if REFERENCE in rows)
     return next(names, REFERENCE)
 
@@ -76,8 +76,8 @@ def format_threads(number: int) -> str:
     return f"{number} thread{'' if number == 1 else 's'}"
 
 
-def _rows(labels: RowLabels, scene: str, scale: int, costs: dict[str, dict[str, Any]]) -> list[SpeedRow]:
-    """Return a row for each network; models that are the same network, with the same numbers, share a row."""
+def _build_rows(labels: RowLabels, scene: str, scale: int, costs: dict[str, dict[str, Any]]) -> list[SpeedRow]:
+    """Return a row for each network; models of the same network, which have the same numbers, share a row."""
     models = labels[scene, scale]
     main_source = next(iter(models.values())).source
     networks: dict[str, list[str]] = {}

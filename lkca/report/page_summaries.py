@@ -1,4 +1,4 @@
-"""The verdict at the top of the page: how many printed numbers and how many claims have each outcome."""
+"""The summaries at the top of the page: how many printed numbers and how many claims have each outcome."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,18 +10,18 @@ from lkca.core.files import read_csv
 from lkca.paper.columns import PRINTED_COLUMNS
 from lkca.paper.verdicts import SIGNS
 
-NOT_HERE = "not in this report"
+NOT_IN_REPORT = "not in this report"
 DECIDED = ("reproduced", "contradicted")
 PAPER_OUTCOMES = ("holds", "fails", "cannot be told")  # on the paper's own numbers
 OUR_OUTCOMES = (*DECIDED, "not resolved", "not run", "stand-in")
 # Outcomes of claims that have the sign of a verdict on a number
 SAME_SIGN = {"reproduced": "match", "contradicted": "outside", "holds": "match", "fails": "outside"}
-SAME_SIGN |= {"cannot be told": "not run", NOT_HERE: "not run"}
+SAME_SIGN |= {"cannot be told": "not run", NOT_IN_REPORT: "not run"}
 OUTCOME_SIGNS = SIGNS | {outcome: SIGNS[verdict] for outcome, verdict in SAME_SIGN.items()}
 
 
 class CountRow(NamedTuple):
-    """Counts by outcome."""
+    """A row of counts, by outcome."""
 
     name: str
     counts: dict[str, int]
@@ -29,7 +29,7 @@ class CountRow(NamedTuple):
 
 
 class CountTable(NamedTuple):
-    """A table of counts with a row for all."""
+    """A table of counts, with a row of totals."""
 
     outcomes: list[str]
     rows: list[CountRow]
@@ -37,7 +37,7 @@ class CountTable(NamedTuple):
 
     @classmethod
     def of(cls, counts: pd.DataFrame) -> Self:
-        """Return the table of these counts: an outcome a column."""
+        """Return the table of these counts, which have a column for each outcome."""
 
         def row(name: str, numbers: "pd.Series[int]") -> CountRow:
             return CountRow(name, {str(key): int(value) for key, value in numbers.items()}, int(numbers.sum()))
@@ -47,7 +47,7 @@ class CountTable(NamedTuple):
 
 
 def count_verdicts(verdicts: Sequence[Mapping[str, str]], printed: Path) -> CountTable:
-    """Return how many of the paper's numbers have each verdict, by table.
+    """Return how many of the paper's numbers have each verdict: a row for each table of the paper.
 
     Args:
         verdicts: Lines of all *.verdicts.csv.
@@ -57,12 +57,12 @@ def count_verdicts(verdicts: Sequence[Mapping[str, str]], printed: Path) -> Coun
     totals = (lines[[*PRINTED_COLUMNS]] != "").sum(axis=1).groupby(lines["table"], sort=False).sum()
     frame = pd.DataFrame(verdicts, columns=["table", "verdict"])
     counts = pd.crosstab(frame["table"], frame["verdict"]).reindex(index=totals.index, columns=[*SIGNS], fill_value=0)
-    counts[NOT_HERE] = totals - counts.sum(axis=1)
+    counts[NOT_IN_REPORT] = totals - counts.sum(axis=1)
     return CountTable.of(counts)
 
 
 def count_claims(claims: Sequence[Mapping[str, Any]]) -> CountTable:
-    """Return how many claims have each outcome on our numbers, by that on the paper's own."""
+    """Return how many claims have each outcome: a row for each on the paper's numbers, a column for each on ours."""
     outcomes = [(claim["paper"]["outcome"], claim["ours"]["outcome"]) for claim in claims]
     frame = pd.DataFrame(outcomes, columns=["paper", "ours"])
     counts = pd.crosstab(frame["paper"], frame["ours"])
@@ -70,7 +70,7 @@ def count_claims(claims: Sequence[Mapping[str, Any]]) -> CountTable:
 
 
 def count_untrained_decisions(claims: Sequence[Mapping[str, Any]]) -> int:
-    """Return how many claims are decided by arithmetic, settings or code alone, whatever was trained."""
+    """Return how many claims are decided by arithmetic, settings or code, independently of any training."""
     return sum(claim["needs"] in ("arithmetic", "code") and claim["ours"]["outcome"] in DECIDED for claim in claims)
 
 

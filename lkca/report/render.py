@@ -1,4 +1,4 @@
-"""Templates of tables and of the page: HTML is escaped automatically, Markdown and LaTeX by filters."""
+"""Rendering of the templates of tables and page. HTML is escaped automatically, Markdown and LaTeX by filters."""
 
 import re
 from html import escape
@@ -33,7 +33,7 @@ LATEX_DELIMITERS: dict[str, Any] = {
 
 
 def render(template: str, **variables: Any) -> str:
-    """Fill a template of lkca/report/templates.
+    """Return a filled template of lkca/report/templates.
 
     Args:
         template: Name of the file: *.html.j2, *.md.j2 or *.tex.j2.

@@ -26,8 +26,8 @@ class Cell:
         column: The column.
         ours: Our number; None if the row was not run.
         printed: The number as the paper prints it; empty if it prints none.
-        verdict: Whether ours is the printed one; None if none is printed.
-        best: Whether ours is the best of the table at this scale.
+        verdict: The verdict on the printed number; None if none is printed.
+        best: Whether our number is the best of the table at this scale.
     """
 
     column: Column
@@ -38,21 +38,21 @@ class Cell:
 
     @property
     def value(self) -> str:
-        """Our number with the column's decimals, such as 40.3106; a cost of nothing is 0; empty if not run."""
+        """Our number with the column's decimals, such as 40.3106; "0" for a cost of zero; empty if not run."""
         if self.ours is None:
             return ""
-        costs_nothing = not self.ours.mean and not self.column.direction
-        return "0" if costs_nothing else f"{self.ours.mean:.{self.column.decimals}f}"
+        is_zero_cost = not self.ours.mean and not self.column.direction
+        return "0" if is_zero_cost else f"{self.ours.mean:.{self.column.decimals}f}"
 
     @property
     def spread(self) -> str:
-        """The standard deviation with the column's decimals; empty if there is none."""
+        """The standard deviation over seeds with the column's decimals; empty for one seed."""
         std = self.ours and self.ours.std
         return "" if std is None else f"{std:.{self.column.decimals}f}"
 
     @property
     def interval(self) -> str:
-        """The interval, such as 39.1 to 41.5: two digits of its width, at most two more decimals than the column's."""
+        """The interval, such as 39.1 to 41.5: to two digits of its width, at most two decimals more than the column."""
         if self.ours is None or self.ours.interval is None:
             return ""
         low, high = self.ours.interval
@@ -74,9 +74,9 @@ class Row:
     Args:
         scale: Upsampling factor.
         label: Label of the method.
-        model: Its model; None if it has none.
+        model: Key of its model; None if it has none.
         not_run: Why it was not run, or "not run"; empty if it was run.
-        runs: scores.json of its runs, by seed.
+        runs: scores.json of its runs, in the order of their seeds.
         cells: Column -> its numbers.
         missing_reasons: Why scores have no interval, such as "one seed"; empty if all have one.
         in_paper: Whether the paper's table has this row.
@@ -111,7 +111,7 @@ class Row:
 
     @property
     def steps(self) -> str:
-        """The training steps in words; a training that did not see all patches once is as good as none."""
+        """The training steps in words, marked as untrained if the training did not see all patches once."""
         if self.runs[0]["untrained"]:
             return f"untrained: {self.num_steps} step{'' if self.num_steps == 1 else 's'}"
         return f"{self.num_steps:,}"
@@ -126,7 +126,7 @@ class Row:
             settings: The table.
             scale: Scale of the row.
             label: Label of the row.
-            runs: Its scores.json, by seed; empty if it was not run.
+            runs: Its scores.json, in the order of their seeds; empty if it was not run.
             printed: Its line of paper_tables.csv; None if the paper's table has no such row.
 
         Raises:
@@ -191,7 +191,7 @@ def _summarize(runs: list[RunScores]) -> dict[str, Summary]:
 
 
 def _mark_best(rows: list[Row]) -> None:
-    """Mark the best of each score among rows that were run; not of a single row."""
+    """Mark the best number of each score among rows that were run, if there are several rows."""
     if len(rows) < 2:
         return
     for name, column in table_columns().items():

@@ -1,4 +1,4 @@
-"""One table: our scores next to what the paper printed, in four formats; its verdicts and comparisons."""
+"""A table of our scores next to the printed ones, in four formats, with its verdicts and comparisons."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -37,19 +37,19 @@ def write_table(
     Args:
         settings: What the table shows.
         scores: scores.json of the runs, in any order; several seeds of one model become mean and sample standard
-            deviation. A row without any is "not run".
-        printed: The paper's numbers, lkca/paper/paper_tables.csv. A row of ours is one of the paper's if its table,
-            scene, scale and label are the same.
-        csv: Written: a comment line, then a line for each scale and row, at full precision.
-        markdown: Written: a table for a README.
-        latex: Written: a float; it needs the package booktabs.
-        html: Written: a `<table>` for the report.
-        verdicts: Written as CSV: a line for each number that the paper prints in this table; low and high are the
-            interval of our mean over seeds, by which the number is judged.
-        comparisons: Written as CSV: a line for each pair of rows that were run, and each score.
+            deviation. A row without scores is "not run".
+        printed: The paper's numbers, lkca/paper/paper_tables.csv. A row of ours is compared with the row of the paper
+            that has the same table, scene, scale and label.
+        csv: The CSV to write: a comment line, then a line for each scale and row, at full precision.
+        markdown: The Markdown to write, a table for a README.
+        latex: The LaTeX to write, a float that needs the package booktabs.
+        html: The HTML to write, a `<table>` for the report.
+        verdicts: The CSV of verdicts to write: a line for each number that the paper prints in this table; `low` and
+            `high` are the interval of our mean over seeds, which decides the verdict.
+        comparisons: The CSV of comparisons to write: a line for each pair of rows that were run, and each score.
 
     Raises:
-        StaleInput: If the seeds of a row differ in steps or costs, or runs in their test images.
+        StaleInput: If the seeds of a row differ in steps or costs, or if runs differ in their test images.
     """
     printed_rows = _read_printed(printed, settings)
     rows = build_rows(settings, map(read_json, scores), printed_rows)
@@ -69,7 +69,7 @@ def _read_printed(path: Path, settings: TableSettings) -> PrintedRows:
 
 
 def _verdict_lines(settings: TableSettings, rows: list[Row], printed: PrintedRows) -> list[dict[str, Any]]:
-    """Return a line for each number that the paper prints in this table, also for rows that the experiment lacks."""
+    """Return a line for each number that the paper prints in this table, even if the experiment lacks its row."""
     lines = []
     for row in rows:
         for name, cell in row.cells.items():
@@ -112,9 +112,9 @@ def _caption(settings: TableSettings, rows: list[Row], printed: str, best: str =
     Args:
         settings: The table.
         rows: Its rows.
-        printed: Says where this format has the paper's numbers; left out if the paper has no such table.
-        best: Says how this format marks the best of ours; left out if none is marked.
-        intervals: Says where this format has intervals.
+        printed: Sentence on where this format has the paper's numbers; used only if the paper has such a table.
+        best: Sentence on how this format marks our best numbers; used only if one is marked.
+        intervals: Sentence on where this format has intervals.
     """
     images = " or ".join(map(str, sorted({row.num_images for row in rows if row.runs})))
     mean_over = f"mean over {images} test image{'' if images == '1' else 's'}" if images else "nothing was run"
@@ -138,13 +138,13 @@ def _printed_note(where: str) -> str:
 def _intervals_note(rows: list[Row], where: str) -> str:
     """Return the sentence about intervals, and why some are missing."""
     run = [row for row in rows if row.runs]
-    gaps = " and ".join(sorted(frozenset().union(*(row.missing_reasons for row in run))))
+    reasons = " and ".join(sorted(frozenset().union(*(row.missing_reasons for row in run))))
     note = f"{where}: {100 * CONFIDENCE_LEVEL:g} % interval of the mean over test images and seeds"
-    if not gaps:
+    if not reasons:
         return note if run else ""
     if all(row.missing_reasons for row in run):
-        return f"No intervals: too few data ({gaps})"
-    return f"{note}, except where there are too few data ({gaps})"
+        return f"No intervals: too few data ({reasons})"
+    return f"{note}, except where there are too few data ({reasons})"
 
 
 def _in_paper(rows: list[Row]) -> bool:
@@ -156,7 +156,7 @@ def _in_paper(rows: list[Row]) -> bool:
 
 
 def _csv_lines(rows: list[Row]) -> list[dict[str, Any]]:
-    """Return a line for each row; the columns of printed numbers are there only if the paper has such a table."""
+    """Return a line for each row, with columns of printed numbers only if the paper has such a table."""
     lines = []
     for row in rows:
         line: dict[str, Any] = {
@@ -209,7 +209,7 @@ def _fill_template(template: str, settings: TableSettings, rows: list[Row], prin
 
 
 def _fill(template: str, settings: TableSettings, rows: list[Row], caption: str, **variables: Any) -> str:
-    """Fill a template with what all formats show."""
+    """Return a filled template, with the variables that all formats share."""
     notes = dict.fromkeys(row.note for row in rows if row.note)
     return render(
         template,

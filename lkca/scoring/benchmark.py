@@ -29,10 +29,11 @@ from lkca.models.cost import LR_SIDE, count_macs, count_parameters
 from lkca.models.registry import build
 from lkca.scoring.energy import energy_counters
 
-BATCH_PIXELS = {"cpu": 2**14, "cuda": 2**17}  # of the reconstructions of a batch: 4 and 32 images at x4
-THROUGHPUT_SECONDS = {"cpu": 0.1, "cuda": 1.0}  # at least; GPUs update their energy counter a few times a second
-LATENCY_SECONDS, LATENCY_PASSES = 0.1, 5  # at least, ...
-LONG_SECONDS = 0.5  # ... but 2 passes are enough if they take so long together
+BATCH_PIXELS = {"cpu": 2**14, "cuda": 2**17}  # pixels of the reconstructions of a batch: 4 and 32 images at x4
+# Minimum duration of a throughput measurement; GPUs update their energy counters only a few times a second
+THROUGHPUT_SECONDS = {"cpu": 0.1, "cuda": 1.0}
+LATENCY_SECONDS, LATENCY_PASSES = 0.1, 5  # minimum duration and number of passes of a latency measurement
+LONG_SECONDS = 0.5  # after this duration, 2 passes are enough
 FORK = get_context("fork")  # torch is imported once; the forked processes start their own threads and CUDA
 
 P = ParamSpec("P")
@@ -40,7 +41,7 @@ T = TypeVar("T")
 
 
 class NetworkSize(TypedDict):
-    """Parameters and multiply-accumulates (MACs) of a network, as the tables have them."""
+    """Number of parameters and of multiply-accumulates (MACs) of a network, as in the tables."""
 
     params: int
     macs: int
@@ -52,9 +53,9 @@ class NetworkCost(TypedDict):
     `latency_s`, `latency_low_s`, `latency_high_s`: median and quartiles of the time of one image, seconds.
     `batch`: number of images of a batch; the following numbers are measured with batches.
     `throughput_per_s`: images per second.
-    `memory_mib`: peak memory above that of the network and the input, MiB: on a CPU of the process, on a GPU of the
-        tensors.
-    `energy_j`: energy of one image, joules, including all that the device does meanwhile; None without a counter.
+    `memory_mib`: peak memory beyond that of the network and the input, MiB: of the process on a CPU, of the tensors on
+        a GPU.
+    `energy_j`: energy of the device for one image, joules, including its other work; None without a counter.
     """
 
     latency_s: float
@@ -114,10 +115,10 @@ def efficiency(settings: BenchmarkSettings, out: Path) -> None:
 
 @contextmanager
 def process_pool(processes: int) -> Iterator[ProcessPoolExecutor]:
-    """Yield a pool of processes, forked from this one, that end with the block or with this process.
+    """Yield a pool of processes that are forked from this one and end with the `with` block or with this process.
 
     Raises:
-        ResourceError: If one of them is killed.
+        ResourceError: If one of these processes is killed.
     """
     try:
         with ProcessPoolExecutor(processes, FORK, initializer=die_with_parent) as pool:
@@ -129,13 +130,13 @@ def process_pool(processes: int) -> Iterator[ProcessPoolExecutor]:
 
 
 def run_in_subprocess(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Return what a function returns when it is called in a process of its own."""
+    """Call a function in a process of its own and return its result."""
     with process_pool(1) as pool:
         return pool.submit(function, *args, **kwargs).result()
 
 
 def measure_size(settings: BenchmarkSettings, model: str) -> NetworkSize:
-    """Return the size of a network. It is counted on one core, because others are counted at the same time."""
+    """Return the size of a network. Use one core, because other networks are counted at the same time."""
     torch.set_num_threads(1)
     net = build_network(settings, model)
     return {"params": count_parameters(net), "macs": count_macs(net, settings.bands)}
@@ -212,7 +213,7 @@ def synchronize(device: str) -> None:
 
 
 def memory_use(device: str) -> tuple[int, int]:
-    """Return the memory in use and its peak so far, bytes: on a CPU of this process, on a GPU of its tensors."""
+    """Return the memory in use and its peak so far, bytes: of this process on a CPU, of its tensors on a GPU."""
     if device == "cuda":
         return torch.cuda.memory_allocated(), torch.cuda.max_memory_allocated()
     try:  # Linux, where ru_maxrss would include the process that this one was forked from

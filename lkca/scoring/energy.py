@@ -14,9 +14,9 @@ class EnergyCounter(NamedTuple):
     """A counter of the energy that a device has used.
 
     Args:
-        read: Returns the count.
+        read: Returns the current count.
         joules: Energy of one count.
-        wraparound: The counter starts again from 0 after so many counts.
+        wraparound: Number of counts after which the counter restarts at 0.
     """
 
     read: Callable[[], int]
@@ -24,19 +24,19 @@ class EnergyCounter(NamedTuple):
     wraparound: int
 
     def joules_since(self, start: int) -> float:
-        """Return the energy used since the counter was read."""
+        """Return the energy used since the counter had the count `start`, joules."""
         return self.joules * ((self.read() - start) % self.wraparound)
 
 
 def energy_counters(device: str) -> list[EnergyCounter]:
-    """Return the counters of a device, "cpu" or "cuda", that this process may read."""
+    """Return the energy counters of a device, "cpu" or "cuda", that this process may read; none if there are none."""
     if device == "cuda":
         return gpu_counters()
     return [counter for zone in sorted(POWERCAP.glob("intel-rapl:*")) if (counter := package_counter(zone))]
 
 
 def package_counter(zone: Path) -> EnergyCounter | None:
-    """Return the counter of a powercap zone of Linux (RAPL, of Intel and AMD) if the zone is a whole processor."""
+    """Return the counter of a powercap zone of Linux (RAPL of Intel and AMD); None unless it is a whole processor."""
     try:
         if not (zone / "name").read_text().startswith("package"):
             return None  # a part of a processor, or the whole machine
@@ -49,7 +49,7 @@ def package_counter(zone: Path) -> EnergyCounter | None:
 
 
 def gpu_counters() -> list[EnergyCounter]:
-    """Return the counter of the GPU that this process sees; NVIDIA's driver counts millijoules since Volta."""
+    """Return the counter of the GPU that this process sees, in a list; empty for GPUs older than NVIDIA's Volta."""
     try:
         nvml = ctypes.CDLL("libnvidia-ml.so.1")
     except OSError:

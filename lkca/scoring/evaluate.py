@@ -23,7 +23,7 @@ from lkca.training.checkpoint import load_weights
 from lkca.training.networks import build_network
 from lkca.training.schedule import steps_for_all_patches
 
-GRID_SIDE = 12  # pixels whose spectra are stored, on a side of their grid
+GRID_SIDE = 12  # rows and columns of the grid of pixels whose spectra are stored
 
 
 @acquire_gpus(1)
@@ -49,22 +49,24 @@ def evaluate(
         history: The history.csv of the training; None for a method without training.
         image: Number of the test image that the figures show, from 0.
         composite: Its bands for red, green and blue, from 1.
-        out: The scores.json to write: the run, its sizes, times and hashes; `mean`, each score's mean over the images;
-            `images`, for each image its `window` and what `score_image` returns; and `digest`, a hash of all this,
-            which reveals edits.
-        picture: The image.npz to write, see `write_picture`.
+        out: The scores.json to write: the run, its sizes, times and hashes; `mean`, the mean of each score over the
+            images; `images`, for each image its `window` and the result of `score_image`; and `digest`, a hash of all
+            this, which reveals edits.
+        picture: The image.npz to write, as in `write_picture`.
 
     Raises:
         ConfigError: If the options do not suit the run, or there is no such image.
         StaleInput: If the split is not that of the run.
     """
-    settings, parts, start = read_run(run), read_json(split), monotonic()
+    settings, split_content, start = read_run(run), read_json(split), monotonic()
     if (settings.train is None) != (weights is None) or (weights is None) != (history is None):
         raise ConfigError(f"{run}: give --weights and --history for a trained model, and only for a trained model.")
     if settings.split_sha256 != sha256(split):
         raise StaleInput(f"{split} is not the split that {run} was made for: run snakemake again.")
-    if not 0 <= image < len(parts["test"]):
-        raise ConfigError(f"--image {image}: {split} has no such test image: use 0 to {len(parts['test']) - 1}.")
+    if not 0 <= image < len(split_content["test"]):
+        raise ConfigError(
+            f"--image {image}: {split} has no such test image: use 0 to {len(split_content['test']) - 1}."
+        )
     device = default_device()
     net, epoch = build_network(settings).to(device).eval(), None
     if weights:
@@ -73,7 +75,7 @@ def evaluate(
     steps = int(epochs[-1]["steps"]) if epochs else 0
     cube = patches.load_scene(scene, settings.scene_sha256, device)
     images = []
-    for i, window in enumerate(parts["test"]):
+    for i, window in enumerate(split_content["test"]):
         sr, hr = reconstruct(net, cube, window, settings.scale, device)
         images.append({"window": list(window), **score_image(sr, hr, settings.scale)})
         if i == image:
@@ -88,7 +90,7 @@ def evaluate(
         "upsampler_params": sum(map(count_parameters, find_upsamplers(net).values())),
         "macs": count_macs(net, settings.bands),
         "steps": steps,
-        "untrained": settings.train is not None and steps < steps_for_all_patches(settings.train, parts),
+        "untrained": settings.train is not None and steps < steps_for_all_patches(settings.train, split_content),
         "epoch": epoch,
         "seconds": {"training": float(epochs[-1]["seconds"]) if epochs else 0, "evaluation": monotonic() - start},
         "mean": {name: float(np.mean([each["scores"][name] for each in images])) for name in images[0]["scores"]},
@@ -126,8 +128,13 @@ def reconstruct(
 def score_image(sr: np.ndarray, hr: np.ndarray, scale: int) -> dict[str, Any]:
     """Return the scores of an image.
 
+    Args:
+        sr: (bands, rows, columns), the reconstruction.
+        hr: (bands, rows, columns), the ground truth.
+        scale: Upsampling factor.
+
     Returns:
-        What `lkca.scoring.metrics.scores` returns, with `mae`, the mean absolute error, and `mae_edges`, the same over
+        The result of `lkca.scoring.metrics.scores`, with `mae`, the mean absolute error, and `mae_edges`, the same over
         the pixels of `lkca.scoring.metrics.edges`.
     """
     error = absolute_error(sr, hr)
@@ -140,8 +147,9 @@ def write_picture(path: Path, sr: np.ndarray, hr: np.ndarray, composite: list[in
 
     Args:
         path: The .npz to write: `hr` and `sr` (rows, columns, 3), the composites; `error` (rows, columns), the mean
-            over bands of the absolute error; `spectra_hr` and `spectra_sr` (bands, 12, 12), the spectra of the pixels
-            `rows` x `columns`, (12,) each, counted from 0. All are float32 but the pixels, which are integers.
+            over bands of the absolute error; `rows` and `columns` (12,), the rows and columns of a grid of pixels, from
+            0; `spectra_hr` and `spectra_sr` (bands, 12, 12), the spectra of these pixels. `rows` and `columns` are
+            integers, the others are float32.
         sr: (bands, rows, columns), the reconstruction.
         hr: (bands, rows, columns), the ground truth.
         composite: The bands for red, green and blue, from 1.
@@ -162,6 +170,6 @@ def write_picture(path: Path, sr: np.ndarray, hr: np.ndarray, composite: list[in
 
 
 def cell_centres(side: int) -> np.ndarray:
-    """Return the middle pixels of GRID_SIDE equal parts of a side, or all pixels of a shorter side."""
+    """Return the middle pixels of GRID_SIDE equal parts of a side, or all pixels if the side is shorter."""
     parts = min(GRID_SIDE, side)
     return (2 * np.arange(parts) + 1) * side // (2 * parts)

@@ -1,4 +1,4 @@
-"""Means over an image and over the image without each of its blocks: the sums behind a delete-one-block jackknife.
+"""Means over an image, and over the image without each of its blocks, for a delete-one-block jackknife.
 
 An image is cut into BLOCKS x BLOCKS blocks of equal size, row by row (fewer where a side has fewer pixels). A score is
 computed for several *subsets* of the blocks: first for all blocks, then for all blocks but one, for each block in turn.
@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-BLOCKS = 4  # on a side of the image
+BLOCKS = 4  # along each side of the image
 
 
 class ImagePair:
-    """A reconstruction and its ground truth, which are compared block by block.
+    """A reconstruction and its ground truth, to be compared block by block.
 
     Args:
         sr: (bands, rows, columns), the reconstruction.
@@ -33,7 +33,7 @@ class ImagePair:
         self.rows, self.columns = hr.shape[1:]
 
     def over_bands(self, function: Callable[[np.ndarray, np.ndarray], list[Any]]) -> np.ndarray:
-        """Return what a function gives for each pair of bands, (bands, ...); only one pair is in memory as float64."""
+        """Return a function's results for each pair of bands, (bands, ...); only one pair at a time becomes float64."""
         pairs = zip(self.sr, self.hr, strict=True)
         return np.array([function(x.astype(np.float64), y.astype(np.float64)) for x, y in pairs])
 
@@ -41,8 +41,8 @@ class ImagePair:
         """Return the mean of each band over each subset of the blocks.
 
         Args:
-            values: Computes the values to average from a pair of bands: (rows, columns), without the border.
-            border: Width of the border of the image that has no values, pixels.
+            values: Returns the values to average, (rows, columns) without the border, from a pair of bands.
+            border: Width of the border of the image that has no values, in pixels.
 
         Returns:
             (bands, subsets), NaN where a subset has no value.
@@ -73,7 +73,7 @@ class ImagePair:
 
 
 def check_images(sr: np.ndarray, hr: np.ndarray) -> None:
-    """Raise a ValueError if these are not two finite (bands, rows, columns) arrays of one shape."""
+    """Raise ValueError unless the images are two finite (bands, rows, columns) arrays of one shape."""
     if sr.ndim != 3 or sr.shape != hr.shape or not hr.size:
         raise ValueError(f"two images (bands, rows, columns) of one shape are needed, not {sr.shape} and {hr.shape}")
     if not (np.isfinite(sr).all() and np.isfinite(hr).all()):
@@ -86,7 +86,7 @@ def block_edges(side: int) -> np.ndarray:
 
 
 def slices_of_blocks(rows: int, columns: int, border: int = 0) -> list[tuple[slice, slice]]:
-    """Return the blocks of an image, row by row, in an array that lacks a border of the image."""
+    """Return the slices of the blocks of an image, row by row, in an array without the border of the image."""
     down, across = ((block_edges(side) - border).clip(0, side - 2 * border) for side in (rows, columns))
     return [
         (slice(top, bottom), slice(left, right)) for top, bottom in pairwise(down) for left, right in pairwise(across)
@@ -99,15 +99,15 @@ def pixels_of_blocks(blocks: list[tuple[slice, slice]]) -> np.ndarray:
 
 
 def subsets_of(blocks: int) -> np.ndarray:
-    """Return which blocks are in which subset, (subsets, blocks), 1 or 0."""
+    """Return whether each block is in each subset, (subsets, blocks), 1 or 0."""
     return np.vstack([np.ones(blocks), 1 - np.eye(blocks)])
 
 
 def subset_sums(sums: np.ndarray) -> np.ndarray:
     """Return sums over subsets, (..., subsets), from sums over blocks, (..., blocks).
 
-    The sums of the blocks in a subset are added. To subtract one block from the whole would lose digits where that
-    block has nearly all of the sum.
+    The sums of the blocks in a subset are added. Subtracting one block from the whole would lose digits if that block
+    had nearly all of the sum.
     """
     return sums @ subsets_of(sums.shape[-1]).T
 

@@ -2,8 +2,8 @@
 
 `SCORES` is the registry of scores. To add one, write a function of an `ImagePair` and add its entry to `SCORES`;
 CONTRIBUTING.md shows an example. A score compares two finite arrays (bands, rows, columns) of one shape, reflectance
-with a peak of 1.0, and sums in float64 whatever their type. A score is always a finite number, because JSON has no
-others, or a ValueError. Where a formula is undefined, these conventions hold:
+with a peak of 1.0, and sums in float64, whatever the type of the arrays. A score is always a finite number, because
+JSON has no others; otherwise ValueError is raised. Where a formula is undefined, these conventions hold:
 
 - MPSNR: the mean squared error of a band counts as at least 1e-10, so the maximum is 100 dB.
 - SAM: a pixel whose spectrum is zero in all bands of either image has no angle and is left out; ValueError if none is
@@ -11,8 +11,8 @@ others, or a ValueError. Where a formula is undefined, these conventions hold:
 - CC: a band that is constant in either image counts 1 if the two bands are equal, else 0.
 - ERGAS: a band whose ground truth has mean 0 has no relative error and is left out; ValueError if none is left.
 
-Every score is computed of the whole image and of the image without each of its blocks (lkca/scoring/jackknife.py). The
-conventions hold for these too; a score that is undefined without a block is None there.
+Every score is computed for the whole image, and for the image without each of its blocks (lkca/scoring/jackknife.py).
+The same conventions hold there, except that an undefined score is None.
 """
 
 from collections.abc import Callable
@@ -42,7 +42,7 @@ class ScoreValues(NamedTuple):
     """The values of a score for one pair of images.
 
     Args:
-        subsets: (subsets,), the score of each subset of blocks; the first is of the whole image.
+        subsets: (subsets,), the score of each subset of blocks; the first is the score of the whole image.
         bands: (bands,), the score of each band of the whole image; None for a score that is not taken band by band.
     """
 
@@ -52,12 +52,12 @@ class ScoreValues(NamedTuple):
 
 @dataclass(frozen=True)
 class Score:
-    """A score, and how a table shows it.
+    """A score: its function, and how a table shows it.
 
     Args:
-        function: Computes it.
+        function: Computes the values of the score for a pair of images.
         heading: Heading of its column.
-        unit: Unit, empty for a plain number.
+        unit: Unit; empty for a number without unit.
         decimals: Decimals that a table shows.
         direction: 1 if a higher score is better, -1 if a lower one is.
     """
@@ -100,9 +100,9 @@ def scores(sr: np.ndarray, hr: np.ndarray, scale: int) -> ImageScores:
         scale: Upsampling factor r.
 
     Returns:
-        `scores`: each score of `SCORES`; `bands`: those that are taken band by band, of each band; `without_block`:
-        each score of the image without one of its 16 blocks (4 x 4, row by row), None where it is undefined. A window
-        of SSIM belongs to the block of its centre.
+        `scores`: each score of `SCORES`; `bands`: for each score that is taken band by band, its value in each band;
+        `without_block`: each score of the image without one of its 16 blocks (4 x 4, row by row), None where it is
+        undefined. A window of SSIM belongs to the block of its centre.
 
     Raises:
         ValueError: If the images are not two finite (bands, rows, columns) arrays of one shape, a score is undefined
@@ -164,7 +164,7 @@ def mssim(pair: ImagePair) -> ScoreValues:
         raise ValueError(f"MSSIM needs sides of at least {SSIM_WINDOW} pixels, not {pair.rows} x {pair.columns}")
     c1, c2 = 0.01**2, 0.03**2  # (K1 L)^2, (K2 L)^2 with L = 1
     sample = SSIM_WINDOW**2 / (SSIM_WINDOW**2 - 1)  # from population to sample covariance
-    border = SSIM_WINDOW // 2  # where the window exceeds the image
+    border = SSIM_WINDOW // 2  # in this border, the window would exceed the image
 
     def ssim(x: np.ndarray, y: np.ndarray) -> np.ndarray:
         mean_x, mean_y = uniform_filter(x, SSIM_WINDOW), uniform_filter(y, SSIM_WINDOW)
@@ -217,9 +217,9 @@ def cc(pair: ImagePair) -> ScoreValues:
     A band that is constant in either image counts 1 if the two bands are equal, else 0.
 
     Source:
-        Loncan et al. 2015. The sums over a subset are put together from those of its blocks as by Chan, Golub & LeVeque
-        1983: the squares about the mean of the subset are those about the means of the blocks, plus those of the
-        means of the blocks. All have one sign, so that nothing cancels.
+        Loncan et al. 2015. The sums over a subset are computed from those of its blocks by the formula of Chan, Golub &
+        LeVeque 1983: the squares about the mean of the subset are those about the means of the blocks, plus those of
+        the means of the blocks. All terms have the same sign, so no digits cancel.
 
     Example:
         >>> hr = np.array([[[1.0, 2.0, 3.0]], [[5.0, 5.0, 5.0]]])  # the second band is constant
@@ -246,8 +246,8 @@ def cc(pair: ImagePair) -> ScoreValues:
         subset_sums(within) + (subsets * sizes * a * b).sum(-1)
         for within, a, b in ((xx, dx, dx), (yy, dy, dy), (xy, dx, dy))
     )
-    # A band is constant if its minimum is its maximum. Sums about its mean cannot tell: the mean of equal numbers is
-    # rounded, so that they would show contrast where there is none.
+    # A band is constant if its minimum is its maximum. Its sum of squares cannot decide: the mean of equal numbers is
+    # rounded, so that the sum would be greater than 0.
     min_x, max_x, min_y, max_y = (
         pick(np.where(subsets, extreme[:, None], outside), -1)
         for extreme, pick, outside in zip(extremes, (np.min, np.max) * 2, (np.inf, -np.inf) * 2, strict=True)
@@ -300,7 +300,7 @@ def ergas(pair: ImagePair) -> ScoreValues:
 
 
 def _mean_over_bands(values: np.ndarray) -> ScoreValues:
-    """Return a score that is the mean of its bands, from (bands, subsets)."""
+    """Return a score that is the mean over bands of its values (bands, subsets)."""
     return ScoreValues(values.mean(0), values[:, 0])
 
 
@@ -337,8 +337,8 @@ def absolute_error(sr: np.ndarray, hr: np.ndarray) -> np.ndarray:
 def edges(hr: np.ndarray) -> np.ndarray:
     """Return a mask of the tenth of the pixels, rounded up, with the strongest spatial gradient.
 
-    The gradient is taken by central differences, at the border by the difference from the neighbour inside. Its
-    strength is its norm over bands and both directions. All pixels as strong as the weakest of the tenth are included.
+    The gradient is computed by central differences, and by one-sided differences at the border. Its strength is its
+    norm over all bands and both directions. All pixels that equal the weakest of the tenth are included.
 
     Args:
         hr: (bands, rows, columns), with sides of at least 2 pixels.

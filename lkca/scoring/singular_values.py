@@ -23,7 +23,8 @@ def spectrum(run: Path, weights: Path, out: Path) -> None:
         run: The run.json.
         weights: The trained weights.
         out: The JSON to write: scene, scale, model, seed and `layers`; for each layer its name, the shape of its
-            matrix, the singular values `trained` and `start`, and `rank90`, the effective rank of both for 90 %.
+            matrix, the singular values `trained` and `start` (of the untrained layer), and `rank90`, the effective rank
+            of each for 90 %.
 
     Raises:
         ConfigError: If the network has no learnable upsampling layer.
@@ -61,7 +62,7 @@ def singular_values(matrix: torch.Tensor) -> np.ndarray:
 
 
 def effective_rank(values: np.ndarray, fraction: float) -> int:
-    """Return how many of the largest singular values are needed for a fraction of the sum of all.
+    """Return how many of the largest singular values add up to a fraction of the sum of all.
 
     Args:
         values: Singular values, descending.

@@ -1,4 +1,4 @@
-"""The paper's figures and some more, drawn from the results of evaluation, analysis and measurement.
+"""The paper's figures and additional ones, drawn from the results of evaluation, analysis and measurement.
 
 Each kind of figure is declared in lkca/config/figure_kinds.py. The module of its name here has the function that draws
 it, which DRAWING_FUNCTIONS lists.
@@ -57,8 +57,8 @@ def draw_figure(
         images: image.npz of the runs, each next to its scores.json, for the kinds "composite" and "pixels".
         histories: history.csv of the runs, each next to its scores.json, for the kind "curves".
         efficiency: Measured time and memory of each scene, for the kind "speed".
-        png: Written.
-        pdf: Written.
+        png: The PNG to write.
+        pdf: The PDF to write.
     """
     reads = FIGURE_KINDS[settings.kind].reads
     required = [RUN_FILES[name] for name in reads if name in ("images", "histories")]

@@ -1,4 +1,4 @@
-"""Composites and error maps of one test image and a zoom into both, the ground truth first (Figs. 6 to 8)."""
+"""Composites and error maps of one test image, each with a zoom; the ground truth is first (Figs. 6 to 8)."""
 
 from typing import Any
 
@@ -62,7 +62,7 @@ def draw_composite(data: FigureData) -> Figure:
 
 
 def _show_with_zoom(axes: list[Axes], image: np.ndarray, zoom: list[int], **options: Any) -> AxesImage:
-    """Show an image, the frame of a detail in it, and the detail."""
+    """Show an image with a frame around a detail in the first axes, and the detail in the second; return the image."""
     whole, detail = axes
     row, column, size = zoom
     whole.add_patch(

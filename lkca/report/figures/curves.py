@@ -1,4 +1,4 @@
-"""Validation MPSNR over the steps of training, a curve for each seed, with the epoch of the weights that were kept."""
+"""Validation MPSNR over the training steps, a curve for each seed; a mark shows the epoch whose weights were kept."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 
 from lkca.core.files import read_csv
 from lkca.core.paths import HISTORY_FILE
-from lkca.report.figures.data import MAX_GAP_DB, FigureData, find_outliers
+from lkca.report.figures.data import OUTLIER_GAP_DB, FigureData, find_outliers
 from lkca.report.figures.layout import Page, key_height, method_handles, padded, set_ylabel
 from lkca.report.figures.style import PAGE_WIDTH, method_style
 
@@ -17,6 +17,8 @@ PANEL_WIDTH, ROW_HEIGHT = PAGE_WIDTH - 0.83, 1.95  # inches
 
 
 class Curve(NamedTuple):
+    """The training curve of a run, over its epochs."""
+
     steps: np.ndarray
     psnr: np.ndarray  # validation MPSNR, dB
     best: int  # index of the best epoch, whose weights were kept
@@ -63,8 +65,8 @@ def _read_curve(history: Path, best_epoch: int) -> Curve:
 
 
 def _psnr_limits(curves: list[Curve]) -> tuple[float, float]:
-    """Return limits that cut off the first epochs: these are so low that later differences would not be visible."""
+    """Return limits that cut off the first epochs, which are so low that later differences would not be visible."""
     highest = max(curve.psnr.max() for curve in curves)
-    lowest_from_best = max(min(curve.psnr[curve.best :].min() for curve in curves), highest - MAX_GAP_DB)
+    lowest_from_best = max(min(curve.psnr[curve.best :].min() for curve in curves), highest - OUTLIER_GAP_DB)
     lowest = min(curve.psnr.min() for curve in curves)
     return padded(max(lowest_from_best - 0.4 * (highest - lowest_from_best), lowest), highest, 0.06, 0.05)

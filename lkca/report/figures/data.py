@@ -11,7 +11,7 @@ from lkca.config.settings import FigureSettings
 from lkca.core.files import read_json
 from lkca.core.paths import IMAGE_FILE
 
-MAX_GAP_DB = 6.0  # a method so far below the best one of its scene sets no axis, or the others would look alike
+OUTLIER_GAP_DB = 6.0  # a method further below the best one of its scene would hide the differences of the others
 RowKey = tuple[str, str]  # scene, label
 
 
@@ -28,8 +28,8 @@ class FigureData:
 
     Args:
         settings: The figure's settings.
-        runs: Row -> its files, one for each seed; rows in the order of the settings, without those that were not run.
-        efficiency: Scene -> what was measured there at the figure's scale.
+        runs: Row -> its runs, one for each seed; rows that were run, in the order of the settings.
+        efficiency: Scene -> content of its efficiency file at the scale of the figure.
     """
 
     settings: FigureSettings
@@ -66,16 +66,16 @@ class FigureData:
         return [label for run_scene, label in self.runs if run_scene == scene]
 
     def all_labels(self, without: Collection[RowKey] = ()) -> list[str]:
-        """Return the labels of the rows that were run on any scene, except for rows that are left out everywhere."""
+        """Return the labels of the rows that were run on any scene, except for those in `without` on all scenes."""
         labels = {label for _, label in self.runs.keys() - set(without)}
         return [label for label in self.settings.rows if label in labels]
 
     def first(self, scene: str, label: str) -> LoadedRun:
-        """Return a row's file of the first seed."""
+        """Return the run of a row with the first seed."""
         return self.runs[scene, label][0]
 
     def untrained(self, scene: str) -> set[str]:
-        """Return the labels whose trainings did not see all patches once."""
+        """Return the labels of the rows whose training did not see all patches once."""
         return {label for label in self.labels(scene) if self.first(scene, label).content["untrained"]}
 
     def title(self, scene: str) -> str:
@@ -90,7 +90,7 @@ class FigureData:
     # Sentences for the footer
 
     def name_rows(self, rows: Collection[RowKey]) -> str:
-        """Return labels separated by commas, each with its scenes unless these are all."""
+        """Return labels separated by commas, each with its scenes unless it is on all scenes."""
         names = []
         for label in self.settings.rows:
             scenes = [self.title(scene) for scene in self.settings.scenes if (scene, label) in rows]
@@ -105,7 +105,7 @@ class FigureData:
         return f"Not run: {self.name_rows(rows)}." if rows else ""
 
     def untrained_note(self) -> str:
-        """Return the sentence about networks that are as good as untrained; empty if there are none."""
+        """Return the sentence about rows whose training did not see all patches once; empty if there are none."""
         rows = [(scene, label) for scene in self.scenes for label in self.untrained(scene)]
         if not rows:
             return ""
@@ -114,10 +114,14 @@ class FigureData:
 
     def outlier_note(self, outliers: Collection[RowKey]) -> str:
         """Return the sentence about outliers that are not drawn; empty if there are none."""
-        return f"Not drawn, more than {MAX_GAP_DB:g} dB below the best: {self.name_rows(outliers)}." if outliers else ""
+        return (
+            f"Not drawn, more than {OUTLIER_GAP_DB:g} dB below the best: {self.name_rows(outliers)}."
+            if outliers
+            else ""
+        )
 
     def image_note(self, scene: str) -> str:
-        """Return which test image of a scene is shown."""
+        """Return the part of a sentence that says which test image of a scene is shown."""
         number = self.settings.scenes[scene].image
         images = self.first(scene, self.labels(scene)[0]).content["images"]
         row, column, rows, columns = images[number]["window"]
@@ -125,6 +129,6 @@ class FigureData:
 
 
 def find_outliers(psnr: dict[RowKey, float]) -> set[RowKey]:
-    """Return the rows that lie more than MAX_GAP_DB below the best of their scene."""
+    """Return the rows that lie more than OUTLIER_GAP_DB below the best of their scene."""
     best = {scene: max(value for (other, _), value in psnr.items() if other == scene) for scene, _ in psnr}
-    return {(scene, label) for (scene, label), value in psnr.items() if value < best[scene] - MAX_GAP_DB}
+    return {(scene, label) for (scene, label), value in psnr.items() if value < best[scene] - OUTLIER_GAP_DB}

@@ -12,16 +12,16 @@ from lkca.report.figures.layout import Page, names_width, plain_log_axis
 from lkca.report.figures.style import BLUE, INK, PAGE_WIDTH
 
 LINEAR_LIMIT = 0.1  # an axis with large differences is linear up to this and logarithmic beyond
-LINE_HEIGHT, ABOVE, BELOW = 0.2, 0.4, 0.25  # inches: of a row, above and below the panels of a scene
+LINE_HEIGHT, ABOVE, BELOW = 0.2, 0.4, 0.25  # inches: height of a row, and space above and below the panels of a scene
 KEY_HEIGHT, NUMBERS_WIDTH = 0.2, 1.4  # inches; the numbers are to the right of each panel
-SCORES = {"MPSNR": "MPSNR (dB), better →", "SAM": "SAM (degrees), ← better"}
+SCORE_TITLES = {"MPSNR": "MPSNR (dB), better →", "SAM": "SAM (degrees), ← better"}
 IMAGE_INTERVAL: dict[str, Any] = {"color": BLUE, "linewidth": 4, "solid_capstyle": "butt", "alpha": 0.55}
 BLOCK_INTERVAL: dict[str, Any] = {"color": INK, "linewidth": 0.9, "marker": "|", "markersize": 3}
 POINT: dict[str, Any] = {"color": INK, "marker": "o", "markersize": 4}
 
 
 class Difference(NamedTuple):
-    """A row's score less the first row's."""
+    """The score of a row minus that of the first row."""
 
     value: float
     interval: tuple[float, float] | None  # over test images and seeds
@@ -45,7 +45,7 @@ def draw_differences(data: FigureData) -> Figure:
     left = names_width([label for scene_labels in labels.values() for label in scene_labels])
     width = (PAGE_WIDTH - left - 2 * NUMBERS_WIDTH) / 2
     for (scene, scene_labels), top in zip(labels.items(), tops, strict=False):
-        for j, (score, title) in enumerate(SCORES.items()):
+        for j, (score, title) in enumerate(SCORE_TITLES.items()):
             height = len(scene_labels) * LINE_HEIGHT
             axes = page.add_axes(left + j * (width + 1.45), top + ABOVE - 0.05, width, height)
             _draw_panel(axes, [differences[scene][label, score] for label in scene_labels])
@@ -71,7 +71,7 @@ def _compare(data: FigureData, scene: str, reference: str, labels: list[str]) ->
 
     runs = {label: [run.content for run in data.runs[scene, label]] for label in (reference, *labels)}
     differences = {}
-    for name in SCORES:
+    for name in SCORE_TITLES:
         blocks = {label: pseudovalues(contents, name) for label, contents in runs.items()}
         intervals = block_intervals(np.stack([blocks[label] - blocks[reference] for label in labels]))
         for label, block_interval in zip(labels, intervals, strict=True):
@@ -120,9 +120,9 @@ def _draw_panel(axes: Axes, differences: list[Difference]) -> None:
     ends = [0.0]
     for y, (value, interval, block_interval, _) in enumerate(differences):
         if interval is None:
-            text = f"{signed(value)}, no interval"
+            text = f"{format_signed(value)}, no interval"
         else:
-            text = f"{signed(value)} [{signed(interval[0])}, {signed(interval[1])}]"
+            text = f"{format_signed(value)} [{format_signed(interval[0])}, {format_signed(interval[1])}]"
         axes.text(1.04, y, text, transform=axes.get_yaxis_transform(), va="center", size=7)
         axes.plot(block_interval, [y + 0.3] * 2, **BLOCK_INTERVAL)
         if interval:
@@ -136,11 +136,11 @@ def _draw_panel(axes: Axes, differences: list[Difference]) -> None:
     axes.set_ylim(len(differences) - 0.4, -0.6)
 
 
-def signed(value: float) -> str:
+def format_signed(value: float) -> str:
     """Return a difference in three decimals.
 
     Example:
-        >>> signed(-0.1234), signed(0.5), signed(-1e-9)
+        >>> format_signed(-0.1234), format_signed(0.5), format_signed(-1e-9)
         ('−0.123', '+0.500', '0.000')
     """
     return f"{value:+.3f}".replace("-", "−") if abs(value) >= 5e-4 else "0.000"

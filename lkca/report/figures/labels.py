@@ -1,4 +1,4 @@
-"""Names of points: each is written where it covers as little as possible of the marks and of the other names."""
+"""Placement of the names of points: each covers as little as possible of the marks and of the other names."""
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -15,9 +15,9 @@ LEADER_LINE = {"arrowstyle": "-", "linewidth": 0.4, "color": MUTED, "shrinkA": 1
 def label_points(axes: Axes, points: list[tuple[float, float, str, str]]) -> None:
     """Write a name at each point.
 
-    Every name is tried on all sides and at all distances. It takes the place with the lowest cost: the pixels that it
-    covers of marks and of names that are placed already, three times those outside of the axes, and some for its
-    distance. A name far from its point is joined to it by a line.
+    Every name is tried on all sides and at all distances, and is written at the place with the lowest cost. The cost is
+    the area that the name shares with marks and with names written before, three times its area outside of the axes,
+    and a small penalty for its distance. A line joins a distant name to its point.
 
     Args:
         axes: The axes that the points are drawn in, with their final limits.

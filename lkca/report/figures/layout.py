@@ -1,4 +1,4 @@
-"""The page of a figure: title, body, footer; keys, axes and their limits. All lengths are inches.
+"""The layout of a figure: title, body and footer, key, axes and their limits. All lengths are in inches.
 
 The pages are placed by hand and not by matplotlib's constrained layout: names, footers and panels of any number must
 keep their size in print, whatever the height of the page.
@@ -52,7 +52,7 @@ class Page:
         return self.figure.add_axes((left / PAGE_WIDTH, bottom, width / PAGE_WIDTH, height / self._height))
 
     def add_key(self, handles: list[Line2D], height: float | None = None) -> None:
-        """Write the key at the top of the body."""
+        """Add a key (a legend for all axes) at the top of the body."""
         names = [str(handle.get_label()) for handle in handles]
         axes = self.add_axes(0.1, 0, PAGE_WIDTH - 0.2, key_height(names) if height is None else height)
         hide_frame(axes)
@@ -93,13 +93,13 @@ def names_width(names: list[str]) -> float:
 
 
 def padded(low: float, high: float, fraction: float, min_margin: float = 1e-6) -> tuple[float, float]:
-    """Return axis limits with a margin of a fraction of the range, also around a single number."""
+    """Return axis limits with a margin, a fraction of the range but at least `min_margin`."""
     margin = max(fraction * (high - low), min_margin)
     return low - margin, high + margin
 
 
 def set_ylabel(axes: Axes, text: str, width: float) -> None:
-    """Set a label at the same distance from axes of any width, so that labels below each other are aligned."""
+    """Set the label of the y axis at a fixed distance from axes of this width, so that labels of several axes align."""
     axes.set_ylabel(text)
     axes.yaxis.set_label_coords(-0.47 / width, 0.5)
 

@@ -9,7 +9,7 @@ from lkca.report.figures.style import BLUE, GREY, INK, MUTED, PAGE_WIDTH
 
 LINE_HEIGHT = 0.24  # inches
 COLUMN_ENDS = {"upsampling": 1.22, "backbone": 1.46, "total": 1.7}  # of the numbers, in lengths of a whole bar
-MIN_SHARE_WITH_TEXT = 0.2  # a shorter bar has its percentage to the right
+MIN_SHARE_WITH_TEXT = 0.2  # the percentage is to the right of a shorter bar
 
 
 def draw_share(data: FigureData) -> Figure:

@@ -8,7 +8,7 @@ from lkca.report.figures.data import FigureData
 from lkca.report.figures.layout import Page, add_legend
 from lkca.report.figures.style import MUTED, WHITE_OUTLINE, method_style, text_colour
 
-MAX_INDEX = 600  # the paper shows so many singular values
+MAX_INDEX = 600  # number of singular values that the paper shows
 
 
 def draw_spectrum(data: FigureData) -> Figure:
@@ -74,7 +74,7 @@ def draw_spectrum(data: FigureData) -> Figure:
 
 
 def _write_ranks(axes: Axes, colours: dict[int, str], last_index: int) -> None:
-    """Write the ranks upright at the x axis, moved to the right where they would overlap."""
+    """Write the ranks vertically at the x axis, moved to the right where they would overlap."""
     min_distance, x = 0.03 * last_index, -float(last_index)
     for rank, colour in sorted(colours.items()):
         x = max(rank - min_distance / 2, x + min_distance)

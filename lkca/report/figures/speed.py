@@ -74,7 +74,7 @@ def _mean_and_std(values: list[float]) -> Psnr:
 
 
 def _read_costs(data: FigureData) -> dict[str, Costs]:
-    """Return what the methods cost, by the name of the cost: first MACs, then times on each device."""
+    """Return the costs of the methods: name of the cost -> costs by row; first MACs, then the times on each device."""
     costs = {MACS: {row: np.full(3, runs[0].content["macs"] / 1e9) for row, runs in data.runs.items()}}
     for scene, content in data.efficiency.items():
         for device in content["measured"]:
