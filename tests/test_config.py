@@ -53,9 +53,9 @@ def own(used="both", axes="rows columns bands", sha=None, twice=False, **changes
 
 TILE_OF_3 = {"chikusei": {"test": {"rows": 504, "columns": 2016, "tile": 504}}}
 WRONG = [
-    ({"modles": {}}, "modles is no setting: did you mean models?"),
-    ({"train": {"learning_rat": 1.0}}, "train.learning_rat is no setting: did you mean learning_rate?"),
-    ({"models": {"lkca": {"trian": {}}}}, "models.lkca.trian is no setting: did you mean train?"),
+    ({"modles": {}}, "modles is not a setting: did you mean models?"),
+    ({"train": {"learning_rat": 1.0}}, "train.learning_rat is not a setting: did you mean learning_rate?"),
+    ({"models": {"lkca": {"trian": {}}}}, "models.lkca.trian is not a setting: did you mean train?"),
     ({"models": {"lkca": {"args": {"blocs": 3}}}}, "models.lkca.args: blocs does not exist: did you mean blocks?"),
     (
         {"models": {"lkca": {"args": {"blocks": 0}}}},
@@ -115,7 +115,7 @@ WRONG = [
     ({"seeds": []}, "seeds is []: list should have at least 1 item"),
     ({"seeds": [1, 1]}, "seeds is [1, 1]: duplicate value 1"),
     ({"report": {"tables": ["I", "I"]}}, "report.tables is ['I', 'I']: duplicate value I"),
-    ({"models": {"lkca_4": None}}, "models.lkca_4: None is no map of settings"),
+    ({"models": {"lkca_4": None}}, "models.lkca_4: None is not a map of settings"),
     (
         {"models": {"lkca_lr": {"upsampler": {"groups": 7}}}},
         "upsampler.groups: 7 must divide the 128 input and the 2048 output channels of lkca's upsampling layer: "
@@ -142,8 +142,8 @@ WRONG = [
     (own(divide_by=True), "divide_by is True: input should be a valid number"),
     ({"scenes": {"chikusei": {"test": {"tile": [512]}}}}, "scenes.chikusei.test.tile is"),
     (own(bands="1-100"), "128 is more than the cube's 100"),
-    (own(sensr="x"), "scenes.chikusei.cube: sensr is no setting: did you mean sensor?"),
-    (own(sha="12"), "files.0.sha is no setting"),
+    (own(sensr="x"), "scenes.chikusei.cube: sensr is not a setting: did you mean sensor?"),
+    (own(sha="12"), "files.0.sha is not a setting"),
     ({"scenes": {"chikusei": {"mirror": ["bands"]}}}, "mirror.0 is 'bands'"),
     ({"sampling": "anywhere"}, "sampling is 'anywhere'"),
     ({"scenes": {"chikusei": {"test": {"rows": 2560}}}}, "scenes.chikusei.test: 2560 x 2048 leaves no room"),

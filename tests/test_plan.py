@@ -34,7 +34,7 @@ def test_wrong_setting_is_one_sentence(tmp_path):
     (tmp_path / "wrong.yaml").write_text("modles: {}\n")
     command = [sys.executable, "-m", "lkca", "plan", "--config", "config.yaml", str(tmp_path / "wrong.yaml")]
     done = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY)
-    assert done.returncode == 2 and "modles is no setting" in done.stderr and done.stdout == ""
+    assert done.returncode == 2 and "modles is not a setting" in done.stderr and done.stdout == ""
 
 
 def test_scene_without_room_for_training_is_an_error(monkeypatch, tmp_path):

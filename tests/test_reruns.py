@@ -442,7 +442,7 @@ def test_adoption(checkout):
     edit(checkout / SMALL, ", train: {batch: 8}}", "}")
     assert set(planned(checkout)) == {"report"}
     assert "there is nothing to adopt" in lkca(checkout, *words, code=2)
-    assert "runs/chikusei_x4/vds is no job of small" in lkca(checkout, *words, "runs/chikusei_x4/vds", code=2)
+    assert "runs/chikusei_x4/vds is not a job of small" in lkca(checkout, *words, "runs/chikusei_x4/vds", code=2)
     edit(checkout / "lkca/models/vdsr.py", "std=(2 / (9 * width)) ** 0.5", "std=sqrt(2 / (9 * width))")
     assert set(planned(checkout)) == {"report"}  # these results were made by the old code
     edit(checkout / "lkca/models/vdsr.py", "std=sqrt(2 / (9 * width))", "std=(2 / (9 * width)) ** 0.5")

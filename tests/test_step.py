@@ -44,10 +44,10 @@ def test_input_changed_while_the_job_runs(tmp_path, monkeypatch):
 
 def test_unknown_job_and_wrong_outputs(paper, tmp_path):
     (tmp_path / "e.json").write_text(paper.model_dump_json())
-    with pytest.raises(ConfigError, match="runs/x_x4/lkca/seed0/train is no job of paper"):
+    with pytest.raises(ConfigError, match="runs/x_x4/lkca/seed0/train is not a job of paper"):
         run_step("runs/x_x4/lkca/seed0/train", tmp_path / "e.json", [], 0)
     for name in ("tables/NOPE", "splits/chikusei_x5", "runs/chikusei_x4/bicubic/seed3000/train"):
-        with pytest.raises(ConfigError, match=f"{name} is no job of paper"):
+        with pytest.raises(ConfigError, match=f"{name} is not a job of paper"):
             run_step(name, tmp_path / "e.json", [], 0)
     with pytest.raises(ConfigError, match="--outputs: claims writes 2 files, not 1"):
         run_step("claims", tmp_path / "e.json", [tmp_path / "a"], 0)

@@ -1,1 +1,1 @@
-"""What is chosen: the schema of config.yaml, reading and checking it, and the jobs that follow from it."""
+"""The configuration: the schema of config.yaml, its reading and checking, and the jobs that follow from it."""

@@ -1,6 +1,6 @@
-"""The kinds of figures: what each reads and what its rows must be.
+"""The kinds of figures: the files that each one reads, and the conditions on its rows.
 
-The module of the same name in `lkca.report.figures` draws it.
+A figure is drawn by the module of `lkca.report.figures` that has the name of its kind.
 """
 
 from typing import Literal, NamedTuple
@@ -17,7 +17,7 @@ RUN_FILES: dict[RunFile, str] = {
 
 
 class FigureKind(NamedTuple):
-    """The declaration of a kind of figure.
+    """What the jobs and the checks need to know about a kind of figure.
 
     Args:
         reads: The files of each run that it reads; these are also the parameters of `lkca.report.figures.draw_figure`.
@@ -25,7 +25,7 @@ class FigureKind(NamedTuple):
         all_seeds: Whether it shows every seed of a run, not only the first one.
         one_scene: Whether it shows one scene only.
         compares_rows: Whether it compares the other rows with the first one.
-        untrained_lacks: What a model without training lacks for this kind; None if it can be shown.
+        untrained_lacks: What a model without training lacks for this kind, in words; None if it can be shown.
     """
 
     reads: tuple[RunFile, ...] = ("scores",)

@@ -1,4 +1,4 @@
-"""A job of the workflow: what it reads and writes, and the settings and the code that decide its result."""
+"""A job of the workflow: its input and output files, and the settings and the code that determine its result."""
 
 import json
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from lkca.core.fingerprint import Code, step_code
 from lkca.models.registry import class_path
 
-ORDERED_MAPS = {"rows", "scenes"}  # settings whose order a reader sees; the order of all other maps has no meaning
+ORDERED_MAPS = {"rows", "scenes"}  # keys of maps whose order shows in results; that of other maps is irrelevant
 
 Paths = str | list[str] | None
 
@@ -28,7 +28,7 @@ class Job:
         other_inputs: Further files of the workflow or of the checkout that it reads.
         raw_files: Files from outside of the checkout that it reads: label -> path.
         archs: The architectures of the networks that it uses.
-        settings: What decides its result besides files and code; the arguments where it is None.
+        settings: The settings that determine its result; None if these are its arguments.
     """
 
     step: str
@@ -43,26 +43,29 @@ class Job:
 
     def workflow_files(self) -> list[str]:
         """Return the files of the workflow and of the checkout that it reads."""
-        listed = [[paths] if isinstance(paths, str) else paths or [] for paths in self.inputs.values()]
-        return [path for paths in listed for path in paths] + [*self.other_inputs]
+        path_lists = [[paths] if isinstance(paths, str) else paths or [] for paths in self.inputs.values()]
+        return [path for paths in path_lists for path in paths] + [*self.other_inputs]
 
     def reads(self) -> dict[str, str]:
         """Return all files that it reads: label -> path; the label of a file of the workflow is its path."""
         return {path: path for path in self.workflow_files()} | self.raw_files
 
-    def decided_by(self) -> dict[str, Any]:
-        """Return the settings that decide its result, as JSON values; a map whose order counts becomes a list."""
+    def canonical_settings(self) -> dict[str, Any]:
+        """Return the settings that determine its result, as JSON values.
+
+        A map whose order matters becomes a list of pairs.
+        """
         settings = self.arguments if self.settings is None else self.settings
         canonical: dict[str, Any] = json.loads(json.dumps(_canonical(settings)))
         return canonical
 
     def code(self) -> Code:
-        """Return the code that decides its result."""
+        """Return the code that determines its result."""
         return step_code(self.step, map(class_path, self.archs))
 
 
 def _canonical(value: Any, key: str = "") -> Any:
-    """Return a value with models as maps, and maps whose order counts as lists of pairs."""
+    """Return a value with each model as a map, and each map whose order matters as a list of pairs."""
     if isinstance(value, BaseModel):
         value = value.model_dump(mode="json")
     if isinstance(value, Mapping):

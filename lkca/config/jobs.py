@@ -1,7 +1,7 @@
 """The jobs of an experiment, by rule and wildcards or by name.
 
-The Snakefile takes the inputs of its rules from here, `lkca step` runs one job, `lkca plan` and `lkca adopt` go over
-all of them. Nothing here needs torch: the Snakefile reads this on every call.
+The Snakefile takes the inputs of its rules from here, `lkca step` runs one job, and `lkca plan` and `lkca adopt` go
+over all of them. This module does not import torch, because every call of snakemake imports it.
 """
 
 import re
@@ -32,13 +32,13 @@ WRITERS = {  # file in the folder of a run -> the step that writes it
     IMAGE_FILE: "evaluate",
     SPECTRUM_FILE: "spectrum",
 }
-RUN_JOBS = {  # the jobs of a run
+RUN_JOBS = {  # step -> the function that returns its job, for the steps of a run
     "settings": run_jobs.settings,
     "train": run_jobs.train,
     "evaluate": run_jobs.evaluate,
     "spectrum": run_jobs.spectrum,
 }
-OTHER_JOBS: dict[str, Callable[..., Job]] = {
+OTHER_JOBS: dict[str, Callable[..., Job]] = {  # the same for the other steps
     "fetch": run_jobs.fetch,
     "scene": run_jobs.scene,
     "split": run_jobs.split,
@@ -54,7 +54,7 @@ class Jobs:
 
     Args:
         experiment: The experiment.
-        adoptions: What `lkca.pipeline.results.Results.adoptions` returns; the report shows it.
+        adoptions: The result of `lkca.pipeline.results.Results.adoptions`; the report shows them.
     """
 
     def __init__(self, experiment: Experiment, adoptions: Iterable[dict[str, Any]] = ()) -> None:
@@ -106,11 +106,11 @@ class Jobs:
             if match and self._exists(step, match.groupdict()):
                 return self.get(step, match.groupdict())
         raise ConfigError(
-            f"{name} is no job of {self.experiment.experiment}: name one like runs/SCENE_x4/MODEL/seed0/train."
+            f"{name} is not a job of {self.experiment.experiment}: give a name such as runs/SCENE_x4/MODEL/seed0/train."
         )
 
     def _exists(self, step: str, wildcards: Mapping[str, str]) -> bool:
-        """Return whether the experiment has such a job."""
+        """Return whether the experiment has the job of a step with these wildcards."""
         return (
             ("table" not in wildcards or wildcards["table"] in self.experiment.tables)
             and ("figure" not in wildcards or wildcards["figure"] in self.experiment.figures)
@@ -119,9 +119,9 @@ class Jobs:
         )
 
     def needs(self, job: Job) -> list[Job]:
-        """Return the jobs that write what a job reads, in the order in which it reads."""
-        written = [path for path in job.workflow_files() if path.startswith(f"{RESULTS}/")]
-        return [self.by_name(name) for name in dict.fromkeys(map(self._writer, written))]
+        """Return the jobs that write the input files of a job, in the order of these files."""
+        made_by_jobs = [path for path in job.workflow_files() if path.startswith(f"{RESULTS}/")]
+        return [self.by_name(name) for name in dict.fromkeys(map(self._writer, made_by_jobs))]
 
     def _writer(self, path: str) -> str:
         """Return the name of the job that writes a file of the experiment."""
@@ -132,24 +132,24 @@ class Jobs:
         return f"{folder}/{stem}" if folder else stem
 
     def targets(self) -> list[str]:
-        """Return the files that the whole experiment consists of: the report, and all that it shows."""
+        """Return the files that the whole workflow makes last: the report and its claims, tables and figures."""
         shown = [job for job in self.all if job.step in ("table", "figure", "claims", "report")]
         return [path for job in shown for path in job.outputs.values()]
 
     def bicubic_targets(self) -> list[str]:
-        """Return the checks of the bicubic rows of all scenes that are there; of all scenes, if none is there."""
+        """Return the files of the bicubic check for the scenes that are present; for all scenes if none is present."""
         scenes = {run.scene for run in report_jobs.bicubic_runs(self.experiment)}
         present = sorted(scenes - self.missing_scenes.keys() or scenes)
         return [self.experiment.paths.bicubic_check(scene, "md") for scene in present]
 
     @cached_property
     def missing_scenes(self) -> dict[str, str]:
-        """The scenes with bicubic runs whose files are missing, each with the sentence where to get them."""
+        """The scenes with bicubic runs whose files are missing, each with a sentence that says where to get them."""
         return report_jobs.missing_scenes(self.experiment)
 
     @cached_property
     def all(self) -> list[Job]:
-        """The jobs that the report needs; each follows those that it needs itself."""
+        """The jobs that the report needs, itself included; each comes after the jobs that it needs."""
         ordered: dict[str, Job] = {}
 
         def add(job: Job) -> None:

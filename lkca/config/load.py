@@ -1,4 +1,4 @@
-"""Read config.yaml and its overlays, and check the whole."""
+"""Read config.yaml and its overlays, and check the result."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,13 +15,13 @@ from lkca.errors import ConfigError
 
 
 def read_config(paths: Sequence[Path]) -> Experiment:
-    """Read config.yaml and its overlays, and check the whole.
+    """Return the experiment that config.yaml and its overlays describe, after checking it.
 
     Args:
-        paths: The files; each is laid over those before it.
+        paths: The files; each one is merged over the files before it.
 
     Raises:
-        ConfigError: If a file is missing or is no YAML map, or on the first setting that is wrong.
+        ConfigError: If a file is missing or is not a YAML map, or on the first setting that is wrong.
     """
     config: dict[str, Any] = {}
     for path in paths:
@@ -38,7 +38,7 @@ def read_config(paths: Sequence[Path]) -> Experiment:
 
 
 def read_snapshot(path: Path) -> Experiment:
-    """Read a checked configuration that the workflow has written, the result of Experiment.model_dump_json().
+    """Return the experiment of a snapshot, the JSON file that `lkca.pipeline.rules.write_snapshot` has written.
 
     Raises:
         ConfigError: If the file is missing or has other content.
@@ -52,13 +52,13 @@ def read_snapshot(path: Path) -> Experiment:
 
 
 def parse_config(config: Mapping[str, Any]) -> Experiment:
-    """Check a whole configuration.
+    """Return the experiment that a configuration describes, after checking it.
 
     Args:
         config: The content of config.yaml, with the overlays merged in.
 
     Raises:
-        ConfigError: On the first setting that is wrong, with its key and the most similar valid one.
+        ConfigError: On the first setting that is wrong, with its key and the most similar valid key.
     """
     config = dict(config)
     if isinstance(config.get("models"), Mapping):
@@ -72,26 +72,29 @@ def parse_config(config: Mapping[str, Any]) -> Experiment:
 
 
 def deep_merge(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `base` with `overlay` laid over it: maps are merged, all other values are replaced."""
+    """Return `base` changed by `overlay`: maps are merged, all other values are replaced."""
     result = dict(base)
     for key, value in overlay.items():
-        both = isinstance(value, Mapping) and isinstance(result.get(key), Mapping)
-        result[key] = deep_merge(result[key], value) if both else value
+        both_maps = isinstance(value, Mapping) and isinstance(result.get(key), Mapping)
+        result[key] = deep_merge(result[key], value) if both_maps else value
     return result
 
 
 def _parse_inline_cube(name: str, scene: Any) -> Any:
-    """Return a scene; a cube that config.yaml itself describes is checked."""
+    """Return a scene; if it describes a cube itself, the description is checked and becomes a `Cube`."""
     if not isinstance(scene, Mapping) or not isinstance(scene.get("cube"), Mapping):
         return scene
     return {**scene, "cube": validate(Cube, scene["cube"], f"config.yaml: scenes.{name}.cube")}
 
 
 def _parse_models(models: Mapping[str, Any], train: Any) -> dict[str, Any]:
-    """Return the models, each laid over its base, and its training settings laid over `train`."""
+    """Return the models; each is merged over its base, and its training settings are merged over `train`."""
     for name, model in models.items():
         if not isinstance(model, Mapping):
-            fail(f"models.{name}", f"{model!r} is no map of settings: write one, or base: and what differs.")
+            fail(
+                f"models.{name}",
+                f"{model!r} is not a map of settings: write one, or base: and the settings that differ.",
+            )
     resolved = {name: _resolve_base(name, models, ()) for name in models}
     for model in resolved.values():
         if isinstance(model.get("train"), Mapping) and isinstance(train, Mapping):
@@ -100,7 +103,7 @@ def _parse_models(models: Mapping[str, Any], train: Any) -> dict[str, Any]:
 
 
 def _resolve_base(name: str, models: Mapping[str, Any], derived: tuple[str, ...]) -> dict[str, Any]:
-    """Return a model's settings, laid over those of its `base` and of that one's base."""
+    """Return the settings of a model, merged over those of its `base`, which may have a base itself."""
     model = dict(models[name])
     base = model.pop("base", None)
     if base is None:

@@ -1,4 +1,4 @@
-"""Error messages about settings: one sentence with the key, what is wrong, and the most similar valid key."""
+"""Error messages about settings: one sentence with the key, the fault and the most similar valid key."""
 
 import inspect
 import re
@@ -16,15 +16,15 @@ MAX_SHOWN_VALUE = 80  # characters
 
 
 def validate(kind: type[T], values: Any, where: str) -> T:
-    """Check values against a model.
+    """Return values as an instance of a model, after checking them.
 
     Args:
-        kind: The model.
+        kind: The class of the model.
         values: A map of settings, as YAML or JSON gives it.
-        where: The file, for the message.
+        where: The file or the key, for the message.
 
     Raises:
-        ConfigError: On the first value that is wrong.
+        ConfigError: On the first wrong value.
     """
     try:
         return kind.model_validate(values)
@@ -33,23 +33,23 @@ def validate(kind: type[T], values: Any, where: str) -> T:
 
 
 def format_error(kind: type[BaseModel], error: ValidationError, where: str) -> str:
-    """Return a sentence about the first value that is wrong."""
+    """Return a sentence about the first wrong value."""
     first = error.errors()[0]
     path = [str(part) for part in first["loc"] if part not in TYPES_IN_LOCATIONS]
     path = [part for part in path if not re.search(r"constrained|\[", part)]
-    key, value, name = f"{where}: {'.'.join(path)}", first["input"], first["type"]
-    if name == "extra_forbidden":
-        return f"{key} is no setting{_suggest(path[-1], _fields_at(kind, path[:-1]))}"
-    if name == "missing":
+    key, value, error_type = f"{where}: {'.'.join(path)}", first["input"], first["type"]
+    if error_type == "extra_forbidden":
+        return f"{key} is not a setting{_suggest(path[-1], _fields_at(kind, path[:-1]))}"
+    if error_type == "missing":
         return f"{key} is missing: set it."
     if "[key]" in first["loc"] and not isinstance(value, str):
         return f"{key} is the number {value!r}: put the key in quotes."
-    if name in ("model_type", "dict_type"):
+    if error_type in ("model_type", "dict_type"):
         return f"{key} is {value!r}: write a map of settings."
-    if name in ("float_type", "int_type") and isinstance(value, str):
+    if error_type in ("float_type", "int_type") and isinstance(value, str):
         return f"{key} is the text {value!r}, not a number: write numbers without quotes and 1e-3 as 1.0e-3."
-    message = first["msg"].replace("tuple", "list")
-    message = message.removeprefix("Value error, ") if name == "value_error" else message[:1].lower() + message[1:]
+    text = first["msg"].replace("tuple", "list")
+    message = text.removeprefix("Value error, ") if error_type == "value_error" else text[:1].lower() + text[1:]
     shown = "" if isinstance(value, Mapping) or len(repr(value)) > MAX_SHOWN_VALUE else f" is {value!r}"
     return f"{key}{shown}: {message}."
 
@@ -59,7 +59,8 @@ def _fields_at(kind: type[BaseModel], path: list[str]) -> list[str]:
     for part in path:
         field = kind.model_fields.get(part)
         if field is not None:
-            models = [t for t in _inner_types(field.annotation) if inspect.isclass(t) and issubclass(t, BaseModel)]
+            types = _inner_types(field.annotation)
+            models = [each for each in types if inspect.isclass(each) and issubclass(each, BaseModel)]
             if models:
                 kind = models[0]
     return [*kind.model_fields, *(["base"] if "arch" in kind.model_fields else [])]
@@ -90,7 +91,7 @@ def require_known(name: object, valid: Iterable[str], key: str) -> None:
     """Check that a setting of config.yaml names something that exists.
 
     Raises:
-        ConfigError: If not; the message has the most similar valid name.
+        ConfigError: If it does not exist; the message has the most similar valid name.
     """
     valid = [*valid]
     if name not in valid:

@@ -1,4 +1,4 @@
-"""The jobs that make tables, figures, claims and the report from the results of runs: one function a rule."""
+"""The jobs that make tables, figures, claims and the report from the results of runs: one function for each rule."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -35,7 +35,7 @@ TABLE_SUFFIXES = {  # argument of `lkca.report.tables.write_table` -> suffix of 
     "comparisons": "comparisons.csv",
 }
 FIGURE_SUFFIXES = ("png", "pdf")
-SPECTRUM_CLAIMS_MODEL = "lkca"  # claims are about the singular values of this model
+SPECTRUM_CLAIMS_MODEL = "lkca"  # the claims use the singular values of this model only
 
 
 def table(experiment: Experiment, table: str) -> Job:
@@ -53,14 +53,14 @@ def table(experiment: Experiment, table: str) -> Job:
 
 def figure(experiment: Experiment, figure: str) -> Job:
     """Return the job that draws a figure."""
-    f = experiment.figures[figure]
-    kind, runs = FIGURE_KINDS[f.kind], _shown_runs(experiment, f)
+    config = experiment.figures[figure]
+    kind, runs = FIGURE_KINDS[config.kind], _shown_runs(experiment, config)
     inputs: dict[str, Paths] = {
         argument: _run_files(experiment, runs, file) if argument in kind.reads else []
         for argument, file in RUN_FILES.items()
     }
-    scenes = f.scenes if kind.reads_efficiency else []
-    inputs["efficiency"] = [experiment.paths.efficiency(scene, f.scale) for scene in scenes]
+    scenes = config.scenes if kind.reads_efficiency else []
+    inputs["efficiency"] = [experiment.paths.efficiency(scene, config.scale) for scene in scenes]
     return Job(
         step="figure",
         name=f"figures/{figure}",
@@ -76,7 +76,7 @@ def bicubic_rows(experiment: Experiment, scene: str, missing_scenes: dict[str, s
     Args:
         experiment: The experiment.
         scene: The scene.
-        missing_scenes: Scenes whose files are missing -> the sentence that says where to get them.
+        missing_scenes: Scene whose files are missing -> the sentence that says where to get them.
     """
     paths = experiment.paths
     runs = [run for run in bicubic_runs(experiment) if run.scene == scene and scene not in missing_scenes]
@@ -117,7 +117,7 @@ def report(experiment: Experiment, adoptions: list[dict[str, Any]]) -> Job:
 
     Args:
         experiment: The experiment.
-        adoptions: What `lkca.pipeline.results.Results.adoptions` returns.
+        adoptions: The result of `lkca.pipeline.results.Results.adoptions`.
     """
     paths, runs = experiment.paths, experiment.runs()
     tables, figures = experiment.report.tables, experiment.report.figures
@@ -154,7 +154,7 @@ def report(experiment: Experiment, adoptions: list[dict[str, Any]]) -> Job:
 
 
 def measured_models(experiment: Experiment) -> dict[tuple[str, int], list[str]]:
-    """Return the models whose time and memory are measured, by scene and scale.
+    """Return the models whose time and memory are measured: (scene, scale) -> keys of `models`.
 
     These are the models of the report's tables and of its figures that show time or memory.
     """
@@ -177,13 +177,13 @@ def bicubic_runs(experiment: Experiment) -> list[RunKey]:
 
 
 def claims_spectra(experiment: Experiment) -> list[RunKey]:
-    """Return the runs whose singular values the claims are about, with every seed, as far as a figure shows them."""
+    """Return the runs whose singular values the claims use: those of one model in the report's figures, all seeds."""
     groups = {group for figure in _spectrum_figures(experiment) for group in figure.groups()}
     return _with_all_seeds(experiment, sorted(group for group in groups if group.model == SPECTRUM_CLAIMS_MODEL))
 
 
 def report_spectra(experiment: Experiment) -> list[RunKey]:
-    """Return the runs whose singular values figures show or claims are about."""
+    """Return the runs whose singular values the report's figures show or the claims use."""
     shown = {run for figure in _spectrum_figures(experiment) for run in _shown_runs(experiment, figure)}
     return sorted({*claims_spectra(experiment), *shown})
 
@@ -210,7 +210,7 @@ def _run_files(experiment: Experiment, runs: Iterable[RunKey], name: str) -> lis
 
 
 def missing_scenes(experiment: Experiment) -> dict[str, str]:
-    """Return the scenes with bicubic runs whose files are missing, each with the sentence where to get them."""
+    """Return the scenes with bicubic runs whose files are missing, each with a sentence that says where to get them."""
     missing = {}
     for scene in sorted({run.scene for run in bicubic_runs(experiment)}):
         try:

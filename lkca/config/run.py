@@ -1,4 +1,4 @@
-"""Read and write run.json, which holds all that one training depends on."""
+"""Read and write run.json, which has all settings and the hashes of all inputs of one training."""
 
 from pathlib import Path
 
@@ -12,8 +12,8 @@ def read_run(path: Path) -> RunConfig:
     """Read a run.json.
 
     Raises:
-        DataError: If the file is missing or is no JSON.
-        ConfigError: If its content is not that of a run.json.
+        DataError: If the file is missing or is not JSON.
+        ConfigError: If it lacks a field of a run.json, or has a wrong one.
     """
     return validate(RunConfig, read_json(path), str(path))
 
@@ -22,7 +22,7 @@ def write_run(settings: RunSettings, seed: int, scene: Path, split: Path, teache
     """Write the run.json of a run.
 
     Args:
-        settings: What config.yaml says of the run.
+        settings: The settings of the run from config.yaml.
         seed: The seed of the run.
         scene: The manifest of the scene.
         split: The split of the scene.

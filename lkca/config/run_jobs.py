@@ -1,4 +1,4 @@
-"""The jobs that prepare scenes and that train and measure networks: one function a rule of the workflow."""
+"""The jobs that prepare scenes and that train and measure networks: one function for each rule."""
 
 from lkca.config.job import Job, Paths
 from lkca.config.report_jobs import measured_models
@@ -15,7 +15,7 @@ from lkca.core.paths import (
     RunKey,
 )
 
-# Fields of a cube that do not change its pixels.
+# Fields of a cube that do not determine its pixels.
 DESCRIPTIVE_FIELDS = {"sensor", "gsd_m", "source", "citation", "terms", "confirm"}
 
 
@@ -120,7 +120,7 @@ def evaluate(experiment: Experiment, run: RunKey) -> Job:
 
 
 def _run_inputs(paths: ExperimentPaths, run: RunKey) -> dict[str, Paths]:
-    """Return what both a training and an evaluation read."""
+    """Return the files that both a training and an evaluation read."""
     return {
         "run": paths.run_file(run, RUN_FILE),
         "scene": paths.scene(run.scene),

@@ -1,7 +1,7 @@
 """The strict schema of config.yaml.
 
-No setting has a default here: config.yaml has all values. Nothing here needs torch: the Snakefile reads this on every
-call.
+No setting has a default here: config.yaml has all values. This module does not import torch, because every call of
+snakemake imports it.
 """
 
 from typing import Annotated, Literal, Self, TypeVar
@@ -17,22 +17,29 @@ Index = Annotated[int, Field(ge=0)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 T = TypeVar("T")
-Key = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]+$")]  # keys become folders
+Key = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]+$")]  # keys are names of folders
 MAX_SCALE = 16
 Scale = Annotated[int, Field(ge=2, le=MAX_SCALE)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
 def _unique(values: list[T]) -> list[T]:
-    for i, value in enumerate(values):
-        if value in values[:i]:
+    """Return the values.
+
+    Raises:
+        ValueError: If a value occurs twice.
+    """
+    for position, value in enumerate(values):
+        if value in values[:position]:
             raise ValueError(f"duplicate value {value}: write it once")
     return values
 
 
 Names = Annotated[list[str], AfterValidator(_unique)]
 Scales = Annotated[list[Scale], Field(min_length=1), AfterValidator(_unique)]
-Rows = Annotated[dict[str, str | None], Field(min_length=1)]  # label -> model, "not possible: why", None: not run
+Rows = Annotated[
+    dict[str, str | None], Field(min_length=1)
+]  # label -> model, "not possible: " and why, or None: not run
 NOT_POSSIBLE = "not possible: "
 
 
@@ -54,15 +61,15 @@ class Report(Settings):
     figures: Names
 
 
-Side = Annotated[int, Field(ge=7)]  # SSIM's window
+Side = Annotated[int, Field(ge=7)]  # the window of SSIM must fit into a test image
 
 
 class TestArea(Settings):
     """The area at the top left of a scene that is cut into test images.
 
     Args:
-        rows: Height, pixels; a multiple of the tile's.
-        columns: Width, pixels; a multiple of the tile's.
+        rows: Height, pixels; a multiple of the tile's height.
+        columns: Width, pixels; a multiple of the tile's width.
         tile: Side of a square test image, pixels, or its [rows, columns].
     """
 
@@ -71,7 +78,7 @@ class TestArea(Settings):
     tile: Side | Annotated[list[Side], Field(min_length=2, max_length=2)]
 
     def tile_shape(self) -> list[int]:
-        """Return the rows and columns of a tile."""
+        """Return the height and the width of a tile, pixels."""
         return [self.tile, self.tile] if isinstance(self.tile, int) else self.tile
 
     @model_validator(mode="after")
@@ -87,7 +94,8 @@ class Composite(Settings):
     Args:
         image: Number of the test image, from 0.
         bands: Bands shown as red, green and blue, numbered from 1.
-        zoom: Row, column and side of a detail, pixels; None for where the first method errs most.
+        zoom: Row, column and side of a detail, pixels; None for the place with the largest error of the
+            first method.
     """
 
     image: Index
@@ -96,12 +104,12 @@ class Composite(Settings):
 
 
 class Scene(Settings):
-    """A cube, cut and divided by its maximum.
+    """A scene: a crop of a cube, divided by its maximum.
 
     Args:
         title: Name in tables and figures.
         cube: Key of the catalog (`lkca.data.catalog.CUBES`), or a description of a cube.
-        bands: How many of the cube's bands are used, evenly spaced.
+        bands: Number of the cube's bands that are used, evenly spaced.
         mirror: Axes that are reversed.
         test: The area of the test images.
         composite: What pictures show.
@@ -132,12 +140,14 @@ class Patches(Settings):
 
 
 class Train(Settings):
-    """How a network is trained (Sec. IV-B, Eq. 17); either the cosine or the steps are null.
+    """How a network is trained (Sec. IV-B, Eq. 17).
+
+    The learning rate follows either a cosine (`cosine_to`) or steps (`step_epochs`, `step_factor`); the other is null.
 
     Args:
-        epochs: An epoch shows every patch in its 8 orientations.
-        steps: Steps of an epoch that ends early; None for all patches.
-        batch: Patches of a step.
+        epochs: Number of epochs; an epoch shows every patch in its 8 orientations.
+        steps: Number of steps after which an epoch ends early; None to show all patches.
+        batch: Number of patches in a step.
         learning_rate: Adam's learning rate at the start.
         cosine_to: Learning rate at the end of a cosine; None for steps.
         step_epochs: Epochs, counted from 1, between changes by `step_factor`; None for a cosine.
@@ -148,7 +158,7 @@ class Train(Settings):
         spectral_tv: Weight of SSPSR's spectral total variation.
         precision: Number format of convolutions and matrix products in training.
         compile: Whether torch.compile is used; it needs a C++ compiler.
-        deterministic: Whether a training that is repeated on a GPU gives the same bits.
+        deterministic: Whether a repeated training on a GPU gives the same weights, bit by bit.
     """
 
     epochs: Count
@@ -181,7 +191,7 @@ class Distill(Settings):
 
     Args:
         teacher: Key of `models`.
-        features: What the losses of teacher and student compare.
+        features: The features of teacher and student that the loss compares.
         alpha: Initial share of the distillation loss (Eq. 21).
         decay: Factor of its decay, d of Eq. 20.
         every: Epochs between decays, f of Eq. 20.
@@ -201,21 +211,21 @@ class Distill(Settings):
 
 
 class Upsampler(Settings):
-    """The option of every network with a learnable upsampling layer.
+    """The option of the upsampling layer, for every network in which it is learnable.
 
     Args:
-        groups: Groups g of the layer's convolution; 1 is the dense layer.
+        groups: Number g of groups of the layer's convolution; 1 for the dense layer.
     """
 
     groups: Count
 
 
 class Model(Settings):
-    """A network with all that its training needs.
+    """A network or a method without training, with its settings.
 
     Args:
         arch: Key of the registry (`lkca.models.registry.MODELS`).
-        args: The network's own arguments.
+        args: Further arguments of the network's class.
         upsampler: Option of the upsampling layer; None for a network without one.
         train: Training settings; None for a method without training.
         distill: Distillation; None for a network without a teacher.
@@ -229,13 +239,13 @@ class Model(Settings):
 
 
 class Override(Settings):
-    """Training settings of single runs, laid over those of the model.
+    """Training settings of single runs, which replace those of the model.
 
     Args:
         scene: Key of `scenes`.
         scale: Upsampling factor.
         models: Keys of `models`.
-        train: The settings that differ (see Train).
+        train: The settings that differ, with their values (see Train).
     """
 
     scene: str
@@ -252,8 +262,8 @@ class Table(Settings):
         header: Heading of the first column.
         scene: Key of `scenes`.
         scales: Upsampling factors; each has patches.
-        rows: Label -> key of `models`; `not possible: why` or None, which means "not run". A label that the paper
-            prints is compared with its row.
+        rows: Label -> key of `models`, "not possible: " and why, or None: not run. Rows whose labels the paper prints
+            are compared with the paper's rows.
     """
 
     title: str
@@ -263,7 +273,7 @@ class Table(Settings):
     rows: Rows
 
     def groups(self) -> list[RunGroup]:
-        """Return the runs that it shows, each with all seeds."""
+        """Return the groups of runs that the table shows, with all seeds."""
         models = models_in_rows(self.rows).values()
         return [RunGroup(self.scene, scale, model) for scale in self.scales for model in models]
 
@@ -272,7 +282,7 @@ class Figure(Settings):
     """A picture of some rows.
 
     Args:
-        kind: What is drawn (`lkca.config.figure_kinds`).
+        kind: Kind of the figure (`lkca.config.figure_kinds`).
         title: Title in the caption.
         scenes: Keys of `scenes`.
         scale: Upsampling factor.
@@ -295,22 +305,22 @@ class Figure(Settings):
         return self
 
     def shown_seeds(self, seeds: list[int]) -> list[int]:
-        """Return those of the experiment's seeds that it shows."""
+        """Return the seeds that the figure shows, out of the experiment's seeds."""
         return seeds if FIGURE_KINDS[self.kind].all_seeds else seeds[:1]
 
     def groups(self) -> list[RunGroup]:
-        """Return the runs that it shows, each with the seeds of `shown_seeds`."""
+        """Return the groups of runs that the figure shows, with the seeds of `shown_seeds`."""
         models = models_in_rows(self.rows).values()
         return [RunGroup(scene, self.scale, model) for scene in self.scenes for model in models]
 
 
 def models_in_rows(rows: Rows) -> dict[str, str]:
-    """Return the rows that are run, label -> model."""
+    """Return the rows with a model that is run: label -> model."""
     return {label: model for label, model in rows.items() if model and not model.startswith(NOT_POSSIBLE)}
 
 
 class RunConfig(Settings):
-    """The content of run.json: everything that one training depends on."""
+    """The content of run.json: all settings and the hashes of all inputs of one training."""
 
     experiment: str
     scene: str
@@ -329,7 +339,7 @@ class RunConfig(Settings):
 
     @property
     def key(self) -> RunKey:
-        """What identifies the run."""
+        """The key of the run."""
         return RunKey(self.scene, self.scale, self.model, self.seed)
 
     @property
@@ -344,14 +354,14 @@ class Experiment(Settings):
     Args:
         experiment: Name of the folder in results/; letters, digits and underscores.
         title: Title of the report.
-        stand_in: A sentence for every table, figure and page if the numbers must not be compared with the paper's; else
-            None.
-        seeds: Seeds; everything is trained once with each.
-        report: What is made.
+        stand_in: If the numbers must not be compared with the paper's: the sentence that every table, figure and page
+            then shows. Else None.
+        seeds: Seeds; every network is trained once with each seed.
+        report: The tables and figures to make.
         scenes: The scenes, by key.
         patches: The patches, by scale, such as x4.
-        sampling: Patches on a grid, or as many at random positions in the same rows.
-        validation: Share of the grid's rows that is for validation, at the bottom.
+        sampling: Whether patches lie on a grid, or at as many random positions in the same rows.
+        validation: Fraction of the grid's rows that is used for validation; these are the last rows.
         train: Training settings of every model that does not set its own.
         overrides: Training settings of single runs.
         models: The networks and methods, by key.
@@ -376,15 +386,15 @@ class Experiment(Settings):
 
     @property
     def paths(self) -> ExperimentPaths:
-        """Where the results of the experiment are."""
+        """The paths of the experiment's results."""
         return ExperimentPaths.of(self.experiment)
 
     def is_trained(self, model: str) -> bool:
-        """Return whether a model is a network, not a method without training."""
+        """Return whether a model is trained; a method such as bicubic is not."""
         return self.models[model].train is not None
 
     def train_settings(self, group: RunGroup) -> Train | None:
-        """Return the training settings of runs: the model's, with the overrides for this scene and scale laid over."""
+        """Return the training settings of a group of runs: the model's, changed by the overrides that apply."""
         train = self.models[group.model].train
         for override in self.overrides:
             applies = (override.scene, override.scale) == (group.scene, group.scale) and group.model in override.models
@@ -398,7 +408,7 @@ class Experiment(Settings):
         return run._replace(model=distill.teacher) if distill else None
 
     def runs(self) -> list[RunKey]:
-        """Return all runs that the tables, the figures and the students need, sorted by scene, scale and model."""
+        """Return all runs that tables, figures and students need, sorted by scene, scale and model, with all seeds."""
         groups = {group for name in self.report.tables for group in self.tables[name].groups()}
         groups |= {group for name in self.report.figures for group in self.figures[name].groups()}
         distilled = [(group, self.models[group.model].distill) for group in groups]

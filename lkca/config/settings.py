@@ -1,7 +1,8 @@
-"""The settings of each job: what a function is given beside its files.
+"""The settings of each job: the arguments of its function besides its files.
 
-Each class takes from the experiment what one job needs: `TableSettings.of(experiment, "V")`. The rule, the function and
-its tests use the same class. The record of a job keeps the settings as JSON, and a difference makes the job run again.
+Each class holds the part of the experiment that one job needs: `TableSettings.of(experiment, "V")`. The job, its
+function and its tests use the same class. The record of a job keeps the settings as JSON; if they change, the job runs
+again.
 """
 
 from typing import Annotated, Any, Literal, Self
@@ -26,9 +27,14 @@ from lkca.models.registry import MODELS
 
 def make_scene_settings(experiment: Experiment, scene: str) -> SceneSettings:
     """Return how a scene is cut from its cube."""
-    s = experiment.scenes[scene]
-    cube_name = s.cube if isinstance(s.cube, str) else None
-    return SceneSettings(name=scene, cube_name=cube_name, cube=s.resolve_cube(), bands=s.bands, mirror=[*s.mirror])
+    config = experiment.scenes[scene]
+    return SceneSettings(
+        name=scene,
+        cube_name=config.cube if isinstance(config.cube, str) else None,
+        cube=config.resolve_cube(),
+        bands=config.bands,
+        mirror=[*config.mirror],
+    )
 
 
 def make_split_settings(experiment: Experiment, scene: str, scale: int) -> SplitSettings:
@@ -45,7 +51,7 @@ def make_split_settings(experiment: Experiment, scene: str, scale: int) -> Split
 
 
 class RunSettings(Settings):
-    """What config.yaml says of a run; `config.run.write_run` adds the seed and what the files say."""
+    """The settings of a run from config.yaml; `lkca.config.run.write_run` adds the seed and the hashes of inputs."""
 
     experiment: str
     scene: str
@@ -61,23 +67,23 @@ class RunSettings(Settings):
     @classmethod
     def of(cls, experiment: Experiment, group: RunGroup) -> Self:
         """Return the settings of the runs of a group."""
-        m = experiment.models[group.model]
+        model = experiment.models[group.model]
         return cls(
             experiment=experiment.experiment,
             scene=group.scene,
             scale=group.scale,
             model=group.model,
             bands=experiment.scenes[group.scene].bands,
-            arch=m.arch,
-            args=m.args,
-            upsampler=m.upsampler.model_dump() if m.upsampler else None,
+            arch=model.arch,
+            args=model.args,
+            upsampler=model.upsampler.model_dump() if model.upsampler else None,
             train=experiment.train_settings(group),
-            distill=m.distill,
+            distill=model.distill,
         )
 
 
 class NetworkSettings(Settings):
-    """The arguments of `lkca.models.registry.build`, except for bands and scale."""
+    """The arguments of `lkca.models.registry.build`, except bands and scale."""
 
     arch: Literal[*MODELS]  # type: ignore[valid-type]  # mypy does not unpack here
     args: dict[str, int | float]
@@ -106,7 +112,7 @@ class BenchmarkSettings(Settings):
 
 
 class TableSettings(Table):
-    """A table with what it says of its scene.
+    """A table and the facts about its scene and the experiment that it shows.
 
     Args:
         name: Key of the table, such as V.
@@ -123,22 +129,22 @@ class TableSettings(Table):
     @classmethod
     def of(cls, experiment: Experiment, table: str) -> Self:
         """Return the settings of a table."""
-        t = experiment.tables[table]
+        config = experiment.tables[table]
         return cls(
             name=table,
-            scene_title=experiment.scenes[t.scene].title,
+            scene_title=experiment.scenes[config.scene].title,
             seeds=experiment.seeds,
             stand_in=experiment.stand_in,
-            **{name: getattr(t, name) for name in Table.model_fields},
+            **{name: getattr(config, name) for name in Table.model_fields},
         )
 
 
 class BicubicCheckSettings(Settings):
-    """What the check of the bicubic rows is about.
+    """The settings of the check of the bicubic rows.
 
     Args:
         experiment: Name of the experiment.
-        scenes: Scene -> its title.
+        scenes: Scene -> title.
         stand_in: The sentence about stand-in data, or None.
         absent: Scene whose files are missing -> the sentence that says where to get them.
     """
@@ -160,14 +166,14 @@ class BicubicCheckSettings(Settings):
 
 
 class FigureScene(Settings):
-    """What a figure says of a scene.
+    """The facts about a scene that a figure shows.
 
     Args:
         title: Title of the scene.
-        nanometres: Wavelengths of the first and the last band.
+        nanometres: Wavelengths of the first and the last band, nm.
         image: Number of the test image that pictures show, from 0.
         bands: Bands that a composite shows as red, green and blue, from 1.
-        zoom: Row, column and size of a detail, pixels; None: where the first method errs most.
+        zoom: Row, column and side of a detail, pixels; None for the place with the largest error of the first method.
     """
 
     title: str
@@ -178,17 +184,17 @@ class FigureScene(Settings):
 
 
 class FigureSettings(Settings):
-    """A figure with what it says of its scenes.
+    """A figure and the facts about its scenes and the experiment that it shows.
 
     Args:
         name: Key of the figure, such as 6.
         kind: Kind of the figure.
         title: Title of the figure.
         scale: Upsampling factor.
-        rows: Label -> model; None: not run.
-        scenes: Scene -> what the figure says of it, in the order of the figure.
-        seeds: Seeds that it shows.
-        looks: Label -> number of its colour, dashes and marker.
+        rows: Label -> model, or "not possible: " and why, or None: not run.
+        scenes: Scene -> facts about it, in the order of the figure.
+        seeds: Seeds that the figure shows.
+        looks: Label -> index of the model, which gives its colour, dashes and marker.
         stand_in: The sentence about stand-in data, or None.
     """
 
@@ -205,28 +211,28 @@ class FigureSettings(Settings):
     @classmethod
     def of(cls, experiment: Experiment, figure: str) -> Self:
         """Return the settings of a figure."""
-        f, models = experiment.figures[figure], list(experiment.models)
-        scenes = {name: experiment.scenes[name] for name in f.scenes}
+        config, models = experiment.figures[figure], list(experiment.models)
+        scenes = {name: experiment.scenes[name] for name in config.scenes}
         return cls(
             name=figure,
-            kind=f.kind,
-            title=f.title,
-            scale=f.scale,
-            rows=f.rows,
+            kind=config.kind,
+            title=config.title,
+            scale=config.scale,
+            rows=config.rows,
             scenes={
                 name: FigureScene(
                     title=scene.title, nanometres=scene.resolve_cube().nanometres, **scene.composite.model_dump()
                 )
                 for name, scene in scenes.items()
             },
-            seeds=f.shown_seeds(experiment.seeds),
-            looks={label: models.index(model) for label, model in f.rows.items() if model in models},
+            seeds=config.shown_seeds(experiment.seeds),
+            looks={label: models.index(model) for label, model in config.rows.items() if model in models},
             stand_in=experiment.stand_in,
         )
 
 
 class ClaimsSettings(Settings):
-    """What the claims are checked on.
+    """The settings of the check of the claims.
 
     Args:
         models: Model -> its settings.
@@ -243,7 +249,7 @@ class ClaimsSettings(Settings):
 
 
 class ReportScene(Settings):
-    """What the report says of a scene; the ground sampling distance in metres, wavelengths in nanometres."""
+    """The facts about a scene that the report shows; `gsd_m` is the ground sampling distance, metres."""
 
     title: str
     image: int
@@ -256,11 +262,11 @@ class ReportScene(Settings):
 
     @classmethod
     def of(cls, experiment: Experiment, scene: str) -> Self:
-        """Return what the report says of a scene."""
-        s = experiment.scenes[scene]
-        cube = s.resolve_cube()
-        cited = {name: getattr(cube, name) for name in cls.model_fields.keys() & type(cube).model_fields.keys()}
-        return cls(title=s.title, image=s.composite.image, **cited)
+        """Return the facts about a scene."""
+        config = experiment.scenes[scene]
+        cube = config.resolve_cube()
+        facts = {name: getattr(cube, name) for name in cls.model_fields.keys() & type(cube).model_fields.keys()}
+        return cls(title=config.title, image=config.composite.image, **facts)
 
 
 class ReportTable(Table):
@@ -276,15 +282,15 @@ class ReportFigure(Figure):
 
 
 class ReportSettings(Settings):
-    """What the report shows.
+    """The settings of the report.
 
     Args:
         experiment: Name of the experiment.
         title: Title of the experiment.
         stand_in: The sentence about stand-in data, or None.
         seeds: Seeds of the experiment.
-        adopted: Changes of code that were declared to change no number, as `Results.adoptions` gives them.
-        scenes: Scene -> what the page says of it.
+        adopted: Adopted changes of code, as `lkca.pipeline.results.Results.adoptions` returns them.
+        scenes: Scene -> facts about it.
         tables: Tables, in the order of the page.
         figures: Figures, in the order of the page.
     """

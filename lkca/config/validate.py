@@ -1,4 +1,4 @@
-"""Check settings against each other: names that must exist, sizes that must divide each other."""
+"""Check settings against each other: names must exist, and sizes must fit and divide each other."""
 
 from collections.abc import Sequence
 
@@ -27,8 +27,8 @@ def check_references(experiment: Experiment) -> None:
         _check_scene(f"scenes.{name}", scene)
     for name, model in experiment.models.items():
         _check_model(experiment, f"models.{name}", model)
-    for i, override in enumerate(experiment.overrides):
-        _check_override(experiment, f"overrides.{i}", override)
+    for index, override in enumerate(experiment.overrides):
+        _check_override(experiment, f"overrides.{index}", override)
     for name, table in experiment.tables.items():
         _check_rows(experiment, f"tables.{name}", [table.scene], table.scales, table.rows)
     for name, figure in experiment.figures.items():
@@ -51,7 +51,7 @@ def _check_scene(key: str, scene: Scene) -> None:
 
 
 def _check_test_area(key: str, scene: Scene) -> None:
-    """Check that the test area leaves room for training, if the shape of the files is known before they are read."""
+    """Check that the test area leaves room for training; skip it if the shape of the files is not known yet."""
     cube = scene.resolve_cube()
     crop = cube.crop or (cube.shape and (0, cube.shape[0], 0, cube.shape[1]))
     if not crop:
@@ -91,7 +91,7 @@ def _check_model(experiment: Experiment, key: str, model: Model) -> None:
     if not spec.trainable and model.train is not None:
         fail(f"{key}.train", f"{model.arch} has nothing to train: write null.")
     if spec.trainable and model.train is None:
-        fail(f"{key}.train", f"{model.arch} has to be trained: write {{}} or what differs.")
+        fail(f"{key}.train", f"{model.arch} has to be trained: write {{}} or the settings that differ.")
     if model.distill:
         require_known(model.distill.teacher, experiment.models, f"{key}.distill.teacher")
         teacher = experiment.models[model.distill.teacher]
@@ -150,7 +150,7 @@ def _check_scale(experiment: Experiment, scene: str, scale: int) -> None:
 
 
 def _check_run(experiment: Experiment, key: str, group: RunGroup) -> None:
-    """Check that a network allows the bands of a scene and a scale."""
+    """Check that a network supports the number of bands of a scene, and a scale."""
     model, bands = experiment.models[group.model], experiment.scenes[group.scene].bands
     upsampler = model.upsampler.model_dump() if model.upsampler else None
     try:

@@ -56,7 +56,7 @@ def _select(results: Results, names: list[str]) -> list[Job]:
     for name in names:
         if not any(_matches(job, name) for job in jobs):
             raise ConfigError(
-                f"{name} is no job of {results.experiment.experiment} and no folder of jobs: see lkca plan."
+                f"{name} is not a job of {results.experiment.experiment} and not a folder of jobs: see lkca plan."
             )
     return [job for job in jobs if not names or any(_matches(job, name) for name in names)]
 

@@ -49,7 +49,7 @@ class Record(BaseModel):
     Args:
         step: The rule.
         archs: Architectures of the networks that it used.
-        settings: What `lkca.config.job.Job.decided_by` returned.
+        settings: What `lkca.config.job.Job.canonical_settings` returned.
         code: Digest of the code.
         modules: Module -> digest of what the job reached in it.
         reads: Label -> hash of a file that it read.

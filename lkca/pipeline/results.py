@@ -91,8 +91,8 @@ class Results:
             return Reason(MISSING, "it was not made yet")
         if record is None:
             return Reason(CHANGED, "there is no record of how it was made")
-        if record.settings != job.decided_by():
-            return Reason(CHANGED, _list_changes(_differences(record.settings, job.decided_by())))
+        if record.settings != job.canonical_settings():
+            return Reason(CHANGED, _list_changes(_differences(record.settings, job.canonical_settings())))
         if changes := self._input_changes(job, record):
             return Reason(CHANGED, _list_changes(changes))
         written = digests(record.writes).items()
@@ -181,7 +181,7 @@ class Results:
         record = Record(
             step=job.step,
             archs=[*job.archs],
-            settings=job.decided_by(),
+            settings=job.canonical_settings(),
             code=code.digest,
             modules=code.modules,
             reads={label: describe_file(self.hashes, path) for label, path in reads.items()},

@@ -44,7 +44,7 @@ def run_step(name: str, experiment: Path, outputs: list[Path], gpus: int) -> Non
     function = _import_function(job.step)
     if hash_sources() != files:
         raise StaleInput(f"the code of lkca was changed while {name} started: run snakemake again.")
-    with remember_failure(name, {"settings": job.decided_by(), "code": code.digest, "reads": before}):
+    with remember_failure(name, {"settings": job.canonical_settings(), "code": code.digest, "reads": before}):
         function(**options)
     job = Jobs(results.experiment, results.jobs.adoptions).by_name(name)  # downloaded files are there now
     results.hashes.forget_paths()
