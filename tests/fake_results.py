@@ -1,4 +1,4 @@
-"""Fake results in the file formats of the workflow; all numbers follow from the arguments, so tests know them."""
+"""Fake results in the file formats of the workflow. All numbers follow from the arguments, so that tests know them."""
 
 import csv
 import json
@@ -18,7 +18,7 @@ SCORES = dict.fromkeys(metrics.SCORES, 0.5) | PRINTED_SCORES
 ERRORS = {"mae": 0.008, "mae_edges": 0.02}
 SPREAD = {"MPSNR": 1.0, "MSSIM": 0.01, "SAM": 0.25, "CC": 0.01, "RMSE": 0.001, "ERGAS": 0.5}
 SPREAD = dict.fromkeys(SCORES, 0.1) | SPREAD
-SPREAD |= {"mae": 0.001, "mae_edges": 0.002}  # how far images, blocks and bands lie about their mean
+SPREAD |= {"mae": 0.001, "mae_edges": 0.002}  # deviations of images, blocks and bands from their mean
 BANDS, BLOCKS = 128, 16
 TABLE_FILES = ("csv", "md", "tex", "html", "verdicts.csv", "comparisons.csv")
 PRINTED = Path(__file__).parents[1] / "lkca/paper/paper_tables.csv"
@@ -286,7 +286,7 @@ def write_claims(root: Path, word: str = "word") -> Path:
 
 
 def write_efficiency(root: Path, macs: dict[str, int], scene: str = "chikusei", device: str = "AMD EPYC") -> Path:
-    """Write measured times at x4: 1 ms for the first model, for each further one twice as long as for the one before.
+    """Write measured times at x4: 1 ms for the first model, for each further one twice the time of the one before.
 
     The model "twin" is the same network as lkca_lr, if that is among the models, and has the same numbers.
 
@@ -327,7 +327,7 @@ REPORT_MACS = {"bicubic": 0, "lkca_lr": 338_000_000, "lkca": 867_000_000, "sspsr
 
 
 def write_report(root: Path, *, stand_in: str | None = None, word: str | None = None, measured: bool = True) -> Path:
-    """Write a report of two tables and three kinds of figures, and all files that it is made from.
+    """Write a report of two tables and three kinds of figures, and all its source files.
 
     It has the runs of REPORT_RUNS and a teacher that is in no table.
 
@@ -400,7 +400,7 @@ def write_report(root: Path, *, stand_in: str | None = None, word: str | None = 
 
 
 def _write_report_runs(root: Path, scene: str, lkca: str) -> list[Path]:
-    """Write the runs of REPORT_RUNS; the model lkca has another name. Returns the paths of scores.json."""
+    """Write the runs of REPORT_RUNS, the model lkca under the name `lkca`; return the paths of scores.json."""
     paths = []
     for model, seeds in REPORT_RUNS.items():
         settings: dict[str, Any] = {"steps": 2 if model == "sspsr" else 1200, "untrained": model == "sspsr"}

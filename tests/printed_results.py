@@ -1,4 +1,4 @@
-"""Results as if our trainings had come out as the paper prints, for tests of claims."""
+"""Results with the numbers that the paper prints, as if they were ours, for tests of claims."""
 
 from collections.abc import Callable, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""The benchmark of networks, on made-up networks whose time, memory and energy are known."""
+"""The benchmark of networks, on fake networks whose time, memory and energy are known."""
 
 import json
 import os
@@ -71,7 +71,7 @@ def test_time_of_slow_network(scale, batch):
 
 
 def test_long_passes_are_few(monkeypatch):
-    """With 10 ms as a long time: a small image first, one batch, then two images for the latency."""
+    """If 10 ms count as long: first a small image, then one batch, then two images for the latency."""
     monkeypatch.setattr(benchmark, "LONG_SECONDS", 0.01)
     monkeypatch.setattr(benchmark, "LATENCY_SECONDS", 0.01)
     monkeypatch.setitem(benchmark.THROUGHPUT_SECONDS, "cpu", 0.01)
@@ -86,7 +86,7 @@ def measure_memory() -> list[float]:
 
 @pytest.mark.slow
 def test_memory_of_each_network_is_its_own():
-    """In a fresh process, like the command: memory that other tests freed in this one would count as used."""
+    """Measure in a new process, as the command does: memory that other tests freed in this one would count as used."""
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
         hungry, slow = pool.submit(measure_memory).result()
     assert 60 <= hungry < 96  # 64, but the system counts pages in batches
@@ -100,7 +100,7 @@ def test_size_is_the_printed_one():
 
 @pytest.fixture
 def powercap(tmp_path, monkeypatch):
-    """A folder like /sys/class/powercap: a function that makes a zone and returns the path of its counter."""
+    """Return a function that adds a zone to a folder like /sys/class/powercap and returns the path of its counter."""
     monkeypatch.setattr(energy, "POWERCAP", tmp_path)
 
     def zone(folder: str, name: str, microjoules: int, wraparound: int) -> Path:

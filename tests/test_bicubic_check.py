@@ -1,4 +1,4 @@
-"""The check of the bicubic rows: it names each change that a test makes, and calls the paper's own numbers equal."""
+"""The check of the bicubic rows: it names the cause of each difference, and finds the paper's own numbers equal."""
 
 import csv
 from math import radians
@@ -27,7 +27,7 @@ OURS, THEIRS = 5000.0, 8000.0  # divisors
 
 @pytest.fixture(scope="module")
 def cube() -> np.ndarray:
-    """(6, 136, 264), values about 500 to 4500: smooth, brighter to the right, bands of different contrast."""
+    """A smooth cube (6, 136, 264), values of about 500 to 4500, brighter to the right, bands of different contrast."""
     rng = np.random.default_rng(7)
     fine, coarse = (gaussian_filter(rng.standard_normal((6, 136, 264)), (0.5, s, s)) for s in (1.2, 8))
     fine, coarse = fine / np.abs(fine).max(), coarse / np.abs(coarse).max()
@@ -104,11 +104,11 @@ def printed_runs() -> list[dict]:
 
 
 def test_printed_numbers_are_equal(tmp_path, capsys):
-    done = check(tmp_path, printed_runs())
-    assert done.verdict == "The protocol is the paper's in 6 of 6 rows present."
-    assert all(kinds(row) == ["equal"] for row in done.rows.values())
-    assert {cell["says"] for row in done.rows.values() for cell in row["cells"].values()} == {"equal"}
-    assert capsys.readouterr().out == done.markdown  # the terminal shows what the file holds
+    result = check(tmp_path, printed_runs())
+    assert result.verdict == "The protocol is the paper's in 6 of 6 rows present."
+    assert all(kinds(row) == ["equal"] for row in result.rows.values())
+    assert {cell["says"] for row in result.rows.values() for cell in row["cells"].values()} == {"equal"}
+    assert capsys.readouterr().out == result.markdown  # the terminal shows the content of the file
 
 
 def test_printed_brightness_of_each_scene(tmp_path):
@@ -116,17 +116,17 @@ def test_printed_brightness_of_each_scene(tmp_path):
     implied = {"chikusei": (0.0574, 0.0577), "houston2018": (0.0739, 0.0742), "pavia_centre": (0.1055, 0.1054)}
     for scene, values in implied.items():
         for scale, value in zip((4, 8), values, strict=True):
-            light = rows[scene, scale]["brightness"]
-            assert light["printed"] == pytest.approx(value, abs=1e-4)
-            assert light["ours"] == pytest.approx(light["printed"])
-            assert light["least"] < light["ours"] < light["most"]
+            brightness = rows[scene, scale]["brightness"]
+            assert brightness["printed"] == pytest.approx(value, abs=1e-4)
+            assert brightness["ours"] == pytest.approx(brightness["printed"])
+            assert brightness["least"] < brightness["ours"] < brightness["most"]
 
 
 def test_brightness_is_about_the_mean(tmp_path, cube):
     data = cube / OURS
     ours = bicubic_run(data)
-    light = check(tmp_path, [ours], printed(tmp_path, ours)).rows["chikusei", 4]["brightness"]
-    assert light["ours"] == pytest.approx(data[:, :128, :256].mean(), rel=0.1)
+    brightness = check(tmp_path, [ours], printed(tmp_path, ours)).rows["chikusei", 4]["brightness"]
+    assert brightness["ours"] == pytest.approx(data[:, :128, :256].mean(), rel=0.1)
 
 
 @pytest.mark.parametrize(
@@ -141,9 +141,9 @@ def test_brightness_is_about_the_mean(tmp_path, cube):
     ],
 )
 def test_cell_says_how_far_it_is_off(tmp_path, more, says):
-    one = printed_runs()[0]
-    one["mean"]["MSSIM"] += more
-    row = check(tmp_path, [one]).rows["chikusei", 4]
+    run = printed_runs()[0]
+    run["mean"]["MSSIM"] += more
+    row = check(tmp_path, [run]).rows["chikusei", 4]
     cell = row["cells"]["MSSIM"]
     assert cell["says"] == says
     assert (cell["printed"], cell["ours"]) == ("0.8953", 0.8953 + more)
@@ -153,25 +153,25 @@ def test_cell_says_how_far_it_is_off(tmp_path, more, says):
 def test_rounding_is_not_equality(tmp_path):
     rows = printed_runs()
     rows[0]["mean"]["RMSE"] += 0.0001
-    done = check(tmp_path, rows)
+    result = check(tmp_path, rows)
     assert (
-        done.verdict
+        result.verdict
         == "The protocol is the paper's in 5 of 6 rows present. To 1 in the last digit also in: Chikusei ×4."
     )
-    assert "RMSE" in done.rows["chikusei", 4]["findings"][0]["says"]
+    assert "RMSE" in result.rows["chikusei", 4]["findings"][0]["says"]
 
 
-# What is there ----------------------------------------------------------------------------------------------------
+# Missing scenes, seeds and stand-in data --------------------------------------------------------------------------
 
 
 def test_missing_scenes_are_named_with_their_source(tmp_path):
     sentence = "data/raw/Pavia.mat is missing: get it from https://somewhere."
-    done = check(tmp_path, printed_runs()[:3], absent={"pavia_centre": sentence})
-    assert done.verdict.startswith(
+    result = check(tmp_path, printed_runs()[:3], absent={"pavia_centre": sentence})
+    assert result.verdict.startswith(
         "The protocol is the paper's in 3 of 3 rows present. Missing scenes, 1: Pavia Centre."
     )
-    assert done.verdict.endswith("Not computed: Houston 2018 ×8.")
-    assert sentence in done.markdown
+    assert result.verdict.endswith("Not computed: Houston 2018 ×8.")
+    assert sentence in result.markdown
 
 
 def test_nothing_to_compare(tmp_path):
@@ -182,23 +182,24 @@ def test_nothing_to_compare(tmp_path):
 
 
 def test_seeds_share_a_row_and_other_scenes_have_none(tmp_path):
-    one = printed_runs()[0]
-    done = check(tmp_path, [one, {**one, "seed": 3001}, {**one, "scene": "indian_pines"}])
-    assert list(done.rows) == [("chikusei", 4)]
-    assert "1 of 1 rows" in done.verdict
+    run = printed_runs()[0]
+    result = check(tmp_path, [run, {**run, "seed": 3001}, {**run, "scene": "indian_pines"}])
+    assert list(result.rows) == [("chikusei", 4)]
+    assert "1 of 1 rows" in result.verdict
 
 
 def test_stand_ins_get_no_verdict(tmp_path):
-    one = printed_runs()[0]
-    one["mean"]["SAM"] *= 2
-    done = check(tmp_path, [one], stand_in=fake_results.STAND_IN)
-    assert done.verdict.startswith("No verdict") and "stand-ins" in done.verdict and "NOT" not in done.verdict
-    assert kinds(done.rows["chikusei", 4]) == ["stand-in"]
-    assert fake_results.STAND_IN in done.markdown
-    assert done.rows["chikusei", 4]["cells"]["SAM"]["says"] == "off by +3.404"  # the comparison is there
+    run = printed_runs()[0]
+    run["mean"]["SAM"] *= 2
+    result = check(tmp_path, [run], stand_in=fake_results.STAND_IN)
+    assert result.verdict.startswith("No verdict") and "stand-ins" in result.verdict and "NOT" not in result.verdict
+    assert kinds(result.rows["chikusei", 4]) == ["stand-in"]
+    assert fake_results.STAND_IN in result.markdown
+    # The numbers are compared nevertheless.
+    assert result.rows["chikusei", 4]["cells"]["SAM"]["says"] == "off by +3.404"
 
 
-# What differs -----------------------------------------------------------------------------------------------------
+# Causes of differences --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("scale", [4, 8])
@@ -207,7 +208,7 @@ def test_other_divisor(tmp_path, cube, scale):
         tmp_path, bicubic_run(cube / OURS, scale), printed(tmp_path, bicubic_run(cube / THEIRS, scale))
     )
     assert finding["kind"] == "normalisation"
-    assert finding["low"] < THEIRS < finding["high"]  # the scores know it to 12 parts in a million
+    assert finding["low"] < THEIRS < finding["high"]  # the scores determine it to 12 parts in a million
     assert finding["high"] - finding["low"] < 0.2
     assert finding["ratio"] == pytest.approx(1.6, rel=1e-5) and finding["by_rmse"] == pytest.approx(1.6, rel=0.02)
     assert "SAM, CC, ERGAS agree" in finding["says"]
@@ -219,14 +220,17 @@ def test_divisor_too_close_for_rmse(tmp_path, cube):
 
 
 def test_scores_that_need_two_divisors_are_unclear(tmp_path):
-    one = printed_runs()[0]
-    one["mean"] |= {"MPSNR": one["mean"]["MPSNR"] + 6, "RMSE": one["mean"]["RMSE"] * 2}
-    assert kinds(check(tmp_path, [one]).rows["chikusei", 4]) == ["unclear", "unclear"]
+    run = printed_runs()[0]
+    run["mean"] |= {"MPSNR": run["mean"]["MPSNR"] + 6, "RMSE": run["mean"]["RMSE"] * 2}
+    assert kinds(check(tmp_path, [run]).rows["chikusei", 4]) == ["unclear", "unclear"]
 
 
 def test_divisor_for_each_band(tmp_path, cube):
-    own = cube / cube.max(axis=(1, 2), keepdims=True)
-    assert single_finding(tmp_path, bicubic_run(cube / OURS), printed(tmp_path, bicubic_run(own)))["kind"] == "bands"
+    normalised = cube / cube.max(axis=(1, 2), keepdims=True)
+    assert (
+        single_finding(tmp_path, bicubic_run(cube / OURS), printed(tmp_path, bicubic_run(normalised)))["kind"]
+        == "bands"
+    )
 
 
 def test_subtracted_minimum(tmp_path, cube):
@@ -262,11 +266,11 @@ def test_other_place_changes_brightness(tmp_path, cube):
 
 
 def test_other_bicubic_keeps_brightness(tmp_path, cube):
-    def torchs(image, scale):
+    def torch_bicubic(image, scale):
         return torch.nn.functional.interpolate(torch.tensor(image)[None], scale_factor=scale, mode="bicubic")[0].numpy()
 
     finding = single_finding(
-        tmp_path, bicubic_run(cube / OURS), printed(tmp_path, bicubic_run(cube / OURS, enlarge=torchs))
+        tmp_path, bicubic_run(cube / OURS), printed(tmp_path, bicubic_run(cube / OURS, enlarge=torch_bicubic))
     )
     assert finding["kind"] == "images" and "The brightness agrees: check the bicubic" in finding["says"]
 
@@ -298,9 +302,9 @@ def test_mpsnr_of_whole_cube(tmp_path, cube):
 def test_sam_in_radians_with_other_divisor(tmp_path, cube):
     theirs = bicubic_run(cube / THEIRS)
     row = check(tmp_path, [bicubic_run(cube / OURS)], printed(tmp_path, theirs, SAM=radians(theirs["mean"]["SAM"])))
-    found = row.rows["chikusei", 4]["findings"]
-    assert [finding["kind"] for finding in found] == ["definition", "normalisation"]
-    assert found[0]["how"] == "in radians" and found[1]["low"] < THEIRS < found[1]["high"]
+    findings = row.rows["chikusei", 4]["findings"]
+    assert [finding["kind"] for finding in findings] == ["definition", "normalisation"]
+    assert findings[0]["how"] == "in radians" and findings[1]["low"] < THEIRS < findings[1]["high"]
 
 
 def test_other_ssim(tmp_path, cube):
@@ -317,7 +321,7 @@ def test_other_ssim(tmp_path, cube):
 
 def test_verdict_names_what_differs(tmp_path, cube):
     runs = [bicubic_run(cube / OURS), bicubic_run(cube / OURS, 8), bicubic_run(cube / OURS, scene="houston2018")]
-    done = check(tmp_path, runs, printed(tmp_path, runs[0], bicubic_run(cube / THEIRS, 8), runs[2]))
-    assert done.verdict == (
+    result = check(tmp_path, runs, printed(tmp_path, runs[0], bicubic_run(cube / THEIRS, 8), runs[2]))
+    assert result.verdict == (
         "The protocol is the paper's in 2 of 3 rows present. It is NOT in: Chikusei ×8 (normalisation)."
     )

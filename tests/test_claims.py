@@ -1,4 +1,4 @@
-"""Claims on results whose truth is known: the paper's own numbers, with and without noise."""
+"""Claims on results with known truth: the paper's own numbers, with and without noise."""
 
 import csv
 import json
@@ -26,18 +26,18 @@ from tests.printed_results import LINES, SETTINGS, runs, spectra
 
 PRINTED = REPOSITORY / "lkca/paper/paper_tables.csv"
 CLAIMS = {claim.id: claim for claim in collect_claims()}
-OF_TABLES = [claim for claim in CLAIMS.values() if claim.needs == "tables"]
+TABLE_CLAIMS = [claim for claim in CLAIMS.values() if claim.needs == "tables"]
 
 
 def check(scores: list[dict[str, Any]], stand_in: bool = False) -> dict[str, dict[str, Any]]:
     """Check the claims about tables on results."""
     measured = MeasuredNumbers(scores, [], SETTINGS)
-    return {claim.id: check_on_results(claim, measured, stand_in) for claim in OF_TABLES}
+    return {claim.id: check_on_results(claim, measured, stand_in) for claim in TABLE_CLAIMS}
 
 
 def test_results_as_printed_give_the_papers_outcomes():
     printed, ours = PrintedNumbers(LINES), check(runs())
-    for each in OF_TABLES:
+    for each in TABLE_CLAIMS:
         holds = (each.replication or each.test)(printed).holds
         assert ours[each.id]["outcome"] == ("reproduced" if holds else "contradicted"), each.id
 
@@ -77,8 +77,8 @@ def test_stand_in_data_decide_nothing_but_arithmetic():
     assert {result["outcome"] for result in ours.values()} == {"stand-in"}
     assert ours["X3"]["points_to"] == "holds" and ours["X1"]["points_to"] == "fails"
     assert {result["outcome"] for result in check([], stand_in=True).values()} == {"stand-in"}
-    nothing = MeasuredNumbers([], [], SETTINGS)
-    assert check_on_results(CLAIMS["U4"], nothing, stand_in=True)["outcome"] == "contradicted"
+    no_results = MeasuredNumbers([], [], SETTINGS)
+    assert check_on_results(CLAIMS["U4"], no_results, stand_in=True)["outcome"] == "contradicted"
 
 
 def test_values_have_intervals():
@@ -105,9 +105,11 @@ def test_ranks_vary_over_seeds(chikusei, houston, pavia, outcomes):
 
 
 def test_claims_about_code_need_no_results():
-    nothing = MeasuredNumbers([], [], SETTINGS)
-    ours = {name: check_on_results(CLAIMS[name], nothing, True)["outcome"] for name in ("M1", "M2", "K1", "S8", "U10")}
-    # U10: a grouped convolution has full rank as an operator, whatever was trained
+    no_results = MeasuredNumbers([], [], SETTINGS)
+    ours = {
+        name: check_on_results(CLAIMS[name], no_results, True)["outcome"] for name in ("M1", "M2", "K1", "S8", "U10")
+    }
+    # U10: as an operator, a grouped convolution has full rank with any weights
     assert ours == dict.fromkeys(("M1", "M2", "K1", "S8"), "reproduced") | {"U10": "contradicted"}
 
 
@@ -149,7 +151,7 @@ def test_source_is_the_code_of_a_test():
 
 def test_fingerprint_covers_every_claim():
     package, reached = fingerprint.current_package(), [fingerprint.STEPS["claims"]]
-    for key in reached:  # which grows meanwhile
+    for key in reached:  # the loop extends the list
         reached += {*package.references(key)} - {*reached}
     tests = [claim.test for claim in collect_claims()] + [each.sentence for each in collect_contradictions()]
     assert {f"{test.__module__}:{test.__name__}" for test in tests} <= {*reached}
@@ -175,7 +177,7 @@ def test_table_without_needed_numbers_stops_the_command(tmp_path, capsys):
     settings, table = tmp_path / "settings.json", tmp_path / "table.csv"
     settings.write_text(json.dumps({"models": {}, "stand_in": None}))
     table.write_text("table,scene,scale,row,MPSNR\nV,chikusei,4,VDSR,38\n")
-    words = ["claims", "--settings", str(settings), "--scores", "--spectra", "--printed", str(table)]
-    assert main([*words, "--out", str(tmp_path / "out.json"), "--csv", str(tmp_path / "out.csv")]) == 2
+    command = ["claims", "--settings", str(settings), "--scores", "--spectra", "--printed", str(table)]
+    assert main([*command, "--out", str(tmp_path / "out.json"), "--csv", str(tmp_path / "out.csv")]) == 2
     assert str(table) in capsys.readouterr().err
     assert not (tmp_path / "out.json").exists()

@@ -90,7 +90,7 @@ def test_missing_interval_decides_nothing_that_depends_on_it():
 
 
 def test_false_alarms_are_rarer_than_promised():
-    """Of twenty comparisons that are all barely true, hardly ever is one refuted, and never are all established."""
+    """Of twenty comparisons that are all barely true, one is rarely refuted, and all are never established together."""
     rng, count, refuted, established = np.random.default_rng(0), 200, 0, 0
     for _ in range(count):
         numbers = [estimate_mean(rng.normal(0, 1, (1, 4)), f"images {i}", None) for i in range(20)]
@@ -124,6 +124,6 @@ def test_cases_that_fail_are_named():
 
 
 def test_truth_is_not_a_bool():
-    """`and`, `or`, `not`, `if` and chained comparisons would lose the p-values without a word."""
+    """`and`, `or`, `not`, `if` and chained comparisons would silently lose the p-values."""
     with pytest.raises(TypeError, match="outcome"):
         bool(Truth(True, 0.0, 1.0))

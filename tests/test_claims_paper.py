@@ -12,7 +12,7 @@ from tests.printed_results import LINES, numbers
 CLAIMS, CONTRADICTIONS = collect_claims(), collect_contradictions()
 PAPER = PrintedNumbers(LINES)
 
-# Settled by hand and with other programs when the paper was read.
+# Determined by hand and with other programs while reading the paper
 OUTCOMES = {
     "holds": """A1 A3 I1 I3 M3 M4 U1 U2 U8 K2 T1a T1b T1c T1d T2a T2b T2c T2d T3a T3b T3d T4a T4b S2 S3 S4 S5 S6 C1
         C3 C4 C5 C6 C7 C8 C9 C10 C11 C13 H1 H3 H4 H5 H6 H7 H8 H9 H11 H13 P1 P2 P3 P4 P5 P7 P8 P9 P10 X2 X3 X4 X5 X6""",
@@ -20,7 +20,7 @@ OUTCOMES = {
     "cannot be told": "M1 M2 U5 U6 U7 U10 K1 S1 S8 C12 P11",
 }
 FAILS, NOT_IN_TABLES = OUTCOMES["fails"].split(), OUTCOMES["cannot be told"].split()
-NUMBERS = {  # as printed in text or computed apart, to half of the last digit
+NUMBERS = {  # as printed in the text or computed separately; equal to half of the last digit
     "A1": [28.6, 573.7],
     "A2": [10.6, 176.9],
     "A3": [0.4275, 0.1654, 0.5966, 0.3005, 0.1081, 0.0265],

@@ -25,7 +25,7 @@ def register_bias(monkeypatch):
 
 
 def add_bias(path):
-    """Add the seventh score to a made-up scores.json, a tenth of its ERGAS."""
+    """Add the seventh score to a fake scores.json: a tenth of its ERGAS."""
     content = json.loads(path.read_text())
     for image in content["images"]:
         image["scores"]["Bias"] = image["scores"]["ERGAS"] / 10

@@ -12,7 +12,7 @@ from scipy.stats import ttest_rel
 
 from lkca.errors import StaleInput
 
-A, B = [38.0, 41.5, 40.0, 43.0, 39.5], [37.2, 41.0, 39.6, 41.7, 39.2]  # of five images
+A, B = [38.0, 41.5, 40.0, 43.0, 39.5], [37.2, 41.0, 39.6, 41.7, 39.2]  # scores of five images
 
 
 def compare_runs(root: Path, runs: list[Path], **changes) -> list[dict[str, str]]:
@@ -26,7 +26,7 @@ def find_line(lines: list[dict[str, str]], a: str, b: str, score: str = "MPSNR",
 
 
 def untrained_run(root: Path, model: str, **scores) -> Path:
-    """Make a run of a method without training."""
+    """Write a run of a method without training."""
     return fake_results.write_run(root, model, steps=0, **scores)
 
 
@@ -50,14 +50,14 @@ def test_interval_without_training_is_paired_t_test(tmp_path, score):
 
 def test_order_of_rows_changes_sign_not_winner(tmp_path):
     runs = [untrained_run(tmp_path, "bicubic", MPSNR=A, CC=B), untrained_run(tmp_path, "lkca", MPSNR=B, CC=A)]
-    there = compare_runs(tmp_path, runs, rows=ROWS)
-    back = compare_runs(tmp_path, runs, rows=dict(reversed(ROWS.items())))
+    forward = compare_runs(tmp_path, runs, rows=ROWS)
+    backward = compare_runs(tmp_path, runs, rows=dict(reversed(ROWS.items())))
     for score, winners in (("MPSNR", ("a better", "b better")), ("CC", ("b better", "a better"))):
-        one, other = find_line(there, "Bicubic", "LKCA-Net", score), find_line(back, "LKCA-Net", "Bicubic", score)
-        assert (one["outcome"], other["outcome"]) == winners
-        assert float(one["difference"]) == -float(other["difference"])
-        assert float(one["low"]) == pytest.approx(-float(other["high"]))
-    assert find_line(back, "LKCA-Net", "Bicubic")["why"] == "the interval lies below 0"
+        first, second = find_line(forward, *ROWS, score), find_line(backward, *reversed(ROWS), score)
+        assert (first["outcome"], second["outcome"]) == winners
+        assert float(first["difference"]) == -float(second["difference"])
+        assert float(first["low"]) == pytest.approx(-float(second["high"]))
+    assert find_line(backward, "LKCA-Net", "Bicubic")["why"] == "the interval lies below 0"
 
 
 def test_interval_that_holds_0_is_not_resolved(tmp_path):
@@ -69,16 +69,16 @@ def test_interval_that_holds_0_is_not_resolved(tmp_path):
 
 def test_spread_over_seeds_widens_interval(tmp_path):
     """The differences of the images are the same; only the seeds are further apart."""
-    found = []
+    lines = []
     for spread in (0.0, 0.2, 2.0):
         seeds = {seed: {"MPSNR": [b + spread * (seed - 2) for b in B]} for seed in (1, 2, 3)}
         runs = [untrained_run(tmp_path, "bicubic", MPSNR=A), *fake_results.write_runs(tmp_path, "lkca", seeds)]
-        found.append(find_line(compare_runs(tmp_path, runs, rows=ROWS), "Bicubic", "LKCA-Net"))
-    widths = [float(line["high"]) - float(line["low"]) for line in found]
+        lines.append(find_line(compare_runs(tmp_path, runs, rows=ROWS), "Bicubic", "LKCA-Net"))
+    widths = [float(line["high"]) - float(line["low"]) for line in lines]
     assert widths == sorted(widths) and widths[2] > 3 * widths[0]
-    assert [float(line["difference"]) for line in found] == pytest.approx([0.66] * 3)
-    assert [line["outcome"] for line in found] == ["a better", "a better", "not resolved"]
-    assert found[0]["seeds"] == "3000 1 2 3"
+    assert [float(line["difference"]) for line in lines] == pytest.approx([0.66] * 3)
+    assert [line["outcome"] for line in lines] == ["a better", "a better", "not resolved"]
+    assert lines[0]["seeds"] == "3000 1 2 3"
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_too_few_data_are_not_resolved(tmp_path, trained, images, why):
     line = find_line(lines, "Bicubic", "LKCA-Net")
     assert (line["outcome"], line["why"], line["low"], line["high"]) == ("not resolved", why, "", "")
     assert float(line["difference"]) == pytest.approx(-3)
-    assert float(line["low_blocks"]) < -2 and float(line["high_blocks"]) < -2  # blocks tell it for these images
+    assert float(line["low_blocks"]) < -2 and float(line["high_blocks"]) < -2  # for these images, the blocks decide
 
 
 def test_untrained_network_is_not_resolved(tmp_path):
@@ -114,8 +114,8 @@ def test_all_pairs_scales_and_scores_are_compared(tmp_path):
     ]
     lines = compare_runs(tmp_path, runs[:-1], rows=rows, scales=[4, 8])  # bicubic at x8 is missing
     pairs = [("4", *pair) for pair in combinations(("Bicubic", "VDSR", "LKCA-Net"), 2)] + [("8", "VDSR", "LKCA-Net")]
-    found = [(line["scale"], line["a"], line["b"], line["score"]) for line in lines]
-    assert found == [(*pair, score) for pair in pairs for score in fake_results.SCORES]
+    compared = [(line["scale"], line["a"], line["b"], line["score"]) for line in lines]
+    assert compared == [(*pair, score) for pair in pairs for score in fake_results.SCORES]
 
 
 @pytest.mark.parametrize("models", [[], ["lkca"]])
@@ -127,17 +127,17 @@ def test_fewer_than_two_rows_make_no_pair(tmp_path, models):
 
 
 def test_block_interval_depends_only_on_the_pair(tmp_path):
-    """It is the same whichever other rows are in the table, and contains the difference."""
+    """The interval does not depend on the other rows of the table, and it contains the difference."""
     runs = [
         fake_results.write_run(tmp_path, model, MPSNR=mean)
         for model, mean in (("lkca", 41), ("vdsr", 40), ("bicubic", 36))
     ]
     rows = {"VDSR": "vdsr", "LKCA-Net": "lkca"}
-    alone = find_line(compare_runs(tmp_path, runs, rows=rows), "VDSR", "LKCA-Net")
-    among = find_line(compare_runs(tmp_path, runs, rows={"Bicubic": "bicubic", **rows}), "VDSR", "LKCA-Net")
+    two_rows = find_line(compare_runs(tmp_path, runs, rows=rows), "VDSR", "LKCA-Net")
+    three_rows = find_line(compare_runs(tmp_path, runs, rows={"Bicubic": "bicubic", **rows}), "VDSR", "LKCA-Net")
     for end in ("low_blocks", "high_blocks"):
-        assert float(alone[end]) == pytest.approx(float(among[end]), abs=1e-12)
-    assert float(alone["low_blocks"]) < float(alone["difference"]) == -1 < float(alone["high_blocks"])
+        assert float(two_rows[end]) == pytest.approx(float(three_rows[end]), abs=1e-12)
+    assert float(two_rows["low_blocks"]) < float(two_rows["difference"]) == -1 < float(two_rows["high_blocks"])
 
 
 def test_small_image_has_no_block_interval(tmp_path):
@@ -159,7 +159,7 @@ def test_stand_ins_are_compared_and_marked(tmp_path):
 
 
 def move_images(path: Path) -> Path:
-    """Move the test images of a run."""
+    """Move a test image of a run; return the path of its scores.json."""
     scores = json.loads(path.read_text())
     scores["images"][1]["window"][0] += 4
     path.write_text(json.dumps(scores))

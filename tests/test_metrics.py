@@ -16,7 +16,7 @@ from lkca.paper.columns import PRINTED_SCORES
 from lkca.scoring.metrics import SCORES, absolute_error, edges, scores
 
 mpsnr, mssim, sam, cc, rmse, ergas = map(SCORES.get, PRINTED_SCORES)
-EACH = pytest.mark.parametrize("score", SCORES.values(), ids=SCORES.keys())
+EVERY_SCORE = pytest.mark.parametrize("score", SCORES.values(), ids=SCORES.keys())
 
 
 def pair():
@@ -83,13 +83,13 @@ def test_scores_are_in_the_order_of_the_registry_and_are_json():
     assert {len(values) for values in result["bands"].values()} == {6}
 
 
-@EACH
+@EVERY_SCORE
 def test_float32_images_are_summed_in_float64(score):
     sr, hr = (image.astype(np.float32) for image in pair())
     assert score(sr, hr) == pytest.approx(score(sr.astype(float), hr.astype(float)), rel=1e-14)
 
 
-@EACH
+@EVERY_SCORE
 def test_flips_do_not_matter(score):
     sr, hr = pair()
     assert score(sr[::-1, ::-1], hr[::-1, ::-1]) == pytest.approx(score(sr, hr), rel=1e-10)
@@ -148,7 +148,7 @@ def test_cc_of_constant_bands():
 
 def test_rmse_is_of_the_whole_cube():
     sr = np.zeros((2, 3, 3))
-    sr[1] = 1  # bands 0 and 1: the mean of the bands' roots would be 0.5
+    sr[1] = 1  # bands of 0 and of 1; the mean of the roots of the bands would be 0.5
     assert rmse(sr, np.zeros_like(sr)) == pytest.approx(0.5**0.5)
 
 
@@ -178,21 +178,21 @@ def test_mssim_needs_a_whole_window(shape):
         mssim(np.ones(shape), np.ones(shape))
 
 
-@EACH
+@EVERY_SCORE
 @pytest.mark.parametrize("shape", [(1, 8, 8), (2, 8, 1), (2, 9, 8), (8, 8), (1, 2, 8, 8)])
 def test_different_shapes_are_not_broadcast(score, shape):
     with pytest.raises(ValueError, match="one shape"):
         score(np.ones(shape), np.ones((2, 8, 8)))
 
 
-@EACH
+@EVERY_SCORE
 @pytest.mark.parametrize("shape", [(8, 8), (1, 2, 8, 8), (0, 8, 8), (2, 0, 8)])
 def test_other_dimensions_are_refused(score, shape):
     with pytest.raises(ValueError, match="bands, rows, columns"):
         score(np.ones(shape), np.ones(shape))
 
 
-@EACH
+@EVERY_SCORE
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_nan_and_infinity_are_refused(score, value):
     good, bad = np.ones((2, 8, 8)), np.ones((2, 8, 8))
@@ -212,7 +212,7 @@ def masks_without_block(shape, down, across):
 
 
 def reference_scores(sr, hr, mask):
-    """Return the six scores of a mask by scikit-image and torchmetrics; MSSIM is that of the windows around it."""
+    """Return the six scores by scikit-image and torchmetrics for the pixels of a mask; MSSIM: the windows around them."""
     x, y = sr[:, mask], hr[:, mask]
     tx, ty = torch.from_numpy(x), torch.from_numpy(y)
     ssim = [structural_similarity(*bands, data_range=1, full=True)[1] for bands in zip(sr, hr, strict=True)]

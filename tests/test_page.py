@@ -1,4 +1,4 @@
-"""The page of the report: complete, self-contained, with the content of the files that it is made from."""
+"""The page of the report: it is complete and self-contained, and shows the content of its source files."""
 
 import gzip
 import hashlib
@@ -54,13 +54,13 @@ class Page(HTMLParser):
             if {"td", "th"} & {*self.open}:
                 self.rows[-1][-1] = f"{self.rows[-1][-1]} {text}".strip()
 
-    def of(self, tag: str) -> list[dict[str, str]]:
+    def find_all(self, tag: str) -> list[dict[str, str]]:
         return [attributes for name, attributes in self.tags if name == tag]
 
 
 @pytest.fixture(scope="module")
 def fake_report(tmp_path_factory):
-    """A function that returns the report with these arguments of `fake_results.write_report`, written once."""
+    """Return a function that returns a report; its arguments are those of `fake_results.write_report`."""
 
     @cache
     def make(**changes) -> SimpleNamespace:
@@ -114,7 +114,7 @@ def test_page_is_self_contained_and_links_resolve(fake_report):
 
 
 def test_security_policy_allows_only_the_own_script(fake_report):
-    (policy,) = [a["content"] for a in fake_report().page.of("meta") if "content" in a and "http-equiv" in a]
+    (policy,) = [a["content"] for a in fake_report().page.find_all("meta") if "content" in a and "http-equiv" in a]
     (code,) = re.findall(r'<script type="module">(.*?)</script>', fake_report().text, re.DOTALL)
     allowed = dict(rule.split(" ", 1) for rule in policy.split("; "))
     digest = re.fullmatch(r"'sha256-(.+)'", allowed.pop("script-src"))[1]
@@ -158,13 +158,13 @@ def test_comparisons_are_differences_of_means_in_both_directions(fake_report):
     names = [re.search("<h3>Compared with (.*?)</h3>", block)[1] for block in blocks[:4]]
     pages = {name: Page(block.split("</table>")[0]) for name, block in zip(names, blocks, strict=False)}
     assert list(pages) == ["Bicubic", "LKCA-LR", "LKCA-Net", "SSPSR"]
-    cells = {(of, row[1]): row[2] for of, page in pages.items() for row in page.rows[1:]}
+    cells = {(reference, row[1]): row[2] for reference, page in pages.items() for row in page.rows[1:]}
     assert cells["Bicubic", "LKCA-Net"].startswith("+2.00 ") and cells["LKCA-Net", "Bicubic"].startswith("−2.00 ")
     assert cells["LKCA-LR", "LKCA-Net"].startswith("+30.8 ") and cells["LKCA-Net", "LKCA-LR"].startswith("−30.8 ")
     outcomes = {
-        (of, row[1]): cell["data-outcome"]
-        for of, page in pages.items()
-        for row, cell in zip(page.rows[1:], page.of("td")[1 :: 1 + len(fake_results.SCORES)], strict=True)
+        (reference, row[1]): cell["data-outcome"]
+        for reference, page in pages.items()
+        for row, cell in zip(page.rows[1:], page.find_all("td")[1 :: 1 + len(fake_results.SCORES)], strict=True)
     }
     assert outcomes["Bicubic", "LKCA-Net"] == "better" and outcomes["LKCA-Net", "Bicubic"] == "worse"
     lines = pd.read_csv(fake_report().root / "tables/V.comparisons.csv").set_index(["a", "b", "score"])
@@ -175,7 +175,7 @@ def test_comparisons_are_differences_of_means_in_both_directions(fake_report):
 
 
 def test_images_are_the_figures_and_have_alternative_texts(fake_report):
-    pictures = [a for a in fake_report().page.of("img") if "src" in a]
+    pictures = [a for a in fake_report().page.find_all("img") if "src" in a]
     kinds = {"1": "share", "4": "spectrum", "6": "composite"}
     assert [p["alt"] for p in pictures] == [f"Figure {name}: A {kind} of methods" for name, kind in kinds.items()]
     for name, picture in zip(kinds, pictures, strict=True):
@@ -185,7 +185,7 @@ def test_images_are_the_figures_and_have_alternative_texts(fake_report):
 
 
 def test_downloads_are_the_files(fake_report):
-    links = [a for a in fake_report().page.of("a") if "download" in a]
+    links = [a for a in fake_report().page.find_all("a") if "download" in a]
     kinds = ("csv", "tex", "verdicts.csv", "comparisons.csv")
     names = [f"tables/{table}.{kind}" for table in ("V", "own") for kind in kinds]
     for link, name in zip(links, ["claims.csv", *names], strict=True):
@@ -290,7 +290,7 @@ def test_report_json_lists_the_hash_of_every_source(fake_report):
 @pytest.mark.parametrize("stand_in", [fake_results.STAND_IN, None])
 def test_stand_in_data_is_announced(fake_report, stand_in):
     page = fake_report(stand_in=stand_in, measured=False).page if stand_in else fake_report().page
-    assert len([a for a in page.of("p") if a.get("class") == "stand-in"]) == (1 if stand_in else 0)
+    assert len([a for a in page.find_all("p") if a.get("class") == "stand-in"]) == (1 if stand_in else 0)
     # The banner, claims, two tables, their comparisons, three figures, the image viewer
     assert page.words.count(fake_results.STAND_IN) == (10 if stand_in else 0)
 
@@ -299,7 +299,7 @@ def test_names_are_escaped(fake_report):
     hostile, plain = fake_report(word=fake_results.HOSTILE), fake_report()
     assert hostile.page.words.count(fake_results.HOSTILE) > 20
     assert [fake_results.HOSTILE, "×4", fake_results.HOSTILE, "3000"] in [row[:4] for row in hostile.page.rows]
-    assert [len(page.of("script")) for page in (hostile.page, plain.page)] == [3, 3]
+    assert [len(page.find_all("script")) for page in (hostile.page, plain.page)] == [3, 3]
     for name in ("viewer-data", "runs-data"):
         assert not {"<", ">", "&"} & {*script(hostile.text, name)}
     assert not [name for _, attributes in hostile.page.tags for name in attributes if name.startswith("on")]

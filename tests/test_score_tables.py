@@ -1,4 +1,4 @@
-"""Tables of other people: impossible and doubtful numbers are found, and sound ones are not."""
+"""Tables from any source: impossible and doubtful numbers are reported, sound ones are not."""
 
 import csv
 from pathlib import Path
@@ -11,7 +11,7 @@ PRINTED = Path(__file__).parents[1] / "lkca/paper/paper_tables.csv"
 
 
 def check_changed(tmp_path, capsys, change=lambda line: None, keep=lambda line: True, columns=None):
-    """Return what is printed about the paper's table after a change of its lines."""
+    """Return the output of `lkca score-tables` for the paper's table after a change of its lines."""
     with PRINTED.open(encoding="utf-8", newline="") as file:
         lines = [line for line in csv.DictReader(file) if keep(line)]
     for line in lines:

@@ -1,4 +1,4 @@
-"""Intervals, compared with those of scipy where it has them, and with simulations whose truth is known."""
+"""Intervals, compared with those of scipy where it has such a test, and with simulations of known truth."""
 
 import numpy as np
 import pytest
@@ -33,16 +33,16 @@ def runs(table, *, model="lkca", trained=True, windows=None, blocks=None):
 def test_difference_on_same_images_is_paired_t_test():
     a, b = [40.1, 38.2, 43.0, 41.5], [39.9, 38.1, 42.6, 41.6]
     difference = estimate_score(runs([a], trained=False), "MPSNR") - estimate_score(runs([b], trained=False), "MPSNR")
-    wanted = stats.ttest_rel(a, b)
-    assert difference.interval() == pytest.approx(tuple(wanted.confidence_interval(0.95)))
+    expected = stats.ttest_rel(a, b)
+    assert difference.interval() == pytest.approx(tuple(expected.confidence_interval(0.95)))
     assert difference.p_value_greater() == pytest.approx(stats.ttest_rel(a, b, alternative="greater").pvalue)
 
 
 def test_seeds_only_is_welch_test():
     a, b = np.array([[1.0], [1.2], [1.1]]), np.array([[0.7], [0.75], [0.95], [0.8]])
     difference = estimate_mean(a, None, "a") - estimate_mean(b, None, "b")
-    wanted = stats.ttest_ind(a.ravel(), b.ravel(), equal_var=False).confidence_interval(0.95)
-    assert difference.interval() == pytest.approx(tuple(wanted))
+    expected = stats.ttest_ind(a.ravel(), b.ravel(), equal_var=False).confidence_interval(0.95)
+    assert difference.interval() == pytest.approx(tuple(expected))
 
 
 def test_variance_over_images_and_seeds_is_anova():
@@ -53,13 +53,13 @@ def test_variance_over_images_and_seeds_is_anova():
 
 
 def test_interaction_of_images_and_seeds_is_subtracted():
-    """By mean squares, as the variance of a mean over two random factors is estimated."""
+    """The variance of a mean over two random factors is estimated from mean squares."""
     table = np.array([[40.0, 41.0, 45.0, 42.0], [40.5, 41.6, 45.2, 42.6], [41.0, 41.8, 46.1, 43.0]])
     by_image, by_seed = table.mean(0), table.mean(1, keepdims=True)
     interaction = table - by_image - by_seed + table.mean()
-    of_images, of_seeds = by_image.var(ddof=1) / 4, by_seed.var(ddof=1) / 3
+    image_variance, seed_variance = by_image.var(ddof=1) / 4, by_seed.var(ddof=1) / 3
     error, _ = estimate_mean(table, "images", "seeds").standard_error_and_df()
-    assert error**2 == pytest.approx(of_images + of_seeds - (interaction**2).sum() / 6 / 12)
+    assert error**2 == pytest.approx(image_variance + seed_variance - (interaction**2).sum() / 6 / 12)
 
 
 def test_arithmetic_propagates_by_derivatives():
@@ -113,9 +113,9 @@ def test_on_these_images_only_seeds_are_random():
 
 
 def test_other_numbers_of_an_image():
-    of = runs([[40.0, 41.0, 42.0]], trained=False)
-    assert estimate_score(of, "mae").value == pytest.approx(0.41)
-    assert estimate_score(of, lambda image: image["window"][1]).value == 512
+    scores = runs([[40.0, 41.0, 42.0]], trained=False)
+    assert estimate_score(scores, "mae").value == pytest.approx(0.41)
+    assert estimate_score(scores, lambda image: image["window"][1]).value == 512
 
 
 def test_seeds_on_other_images_are_refused():
@@ -126,12 +126,12 @@ def test_seeds_on_other_images_are_refused():
 
 @pytest.mark.parametrize("images", [3, 4, 8])
 def test_intervals_have_their_coverage(images):
-    """For differences of two methods with three seeds each, on as many test images as the paper's scenes have."""
+    """Differences of two methods with three seeds each, on the numbers of test images of the paper's scenes."""
     rng, count, hits = np.random.default_rng(images), 1500, 0
     for _ in range(count):
-        ground, of_method = rng.normal(40, 3, images), rng.normal(0, 0.1, images)
+        ground, method_effects = rng.normal(40, 3, images), rng.normal(0, 0.1, images)
         a, b = (ground + rng.normal(0, 0.03, (3, 1)) + rng.normal(0, 0.02, (3, images)) for _ in "ab")
-        low, high = (estimate_mean(a + of_method, "images", "a") - estimate_mean(b, "images", "b")).interval()
+        low, high = (estimate_mean(a + method_effects, "images", "a") - estimate_mean(b, "images", "b")).interval()
         hits += low <= 0 <= high
     assert 0.93 <= hits / count <= 0.97
 
@@ -151,8 +151,8 @@ def test_pseudovalues_of_a_mean_are_the_blocks():
     # a score that is the mean of 16 blocks, so that its value without each block is known
     blocks = np.random.default_rng(2).normal(40, 1, (3, 16))
     without = (blocks.sum(1, keepdims=True) - blocks) / 15
-    of = runs([blocks.mean(1)], blocks=[without.tolist()])
-    np.testing.assert_allclose(pseudovalues(of, "MPSNR"), blocks.ravel())
+    scores = runs([blocks.mean(1)], blocks=[without.tolist()])
+    np.testing.assert_allclose(pseudovalues(scores, "MPSNR"), blocks.ravel())
 
 
 def test_number_without_components_is_certain():

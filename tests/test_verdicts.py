@@ -1,4 +1,4 @@
-"""Verdicts: each printed number has one with its reason, by tolerances that mean what they say."""
+"""Verdicts: each printed number has a verdict with its reason, by the tolerances that the rules state."""
 
 import csv
 from collections import Counter
@@ -39,12 +39,12 @@ def verdict_and_reason(line: dict[str, str]) -> tuple[str, str]:
 
 def test_config_has_a_verdict_for_each_printed_number(tmp_path):
     tables = read_config([REPOSITORY / "config.yaml"]).tables
-    found = {name: read_verdicts(tmp_path, [], name=name, **table.model_dump()) for name, table in tables.items()}
+    verdicts = {name: read_verdicts(tmp_path, [], name=name, **table.model_dump()) for name, table in tables.items()}
     # rows times columns in print: six scores, and two costs where they are printed
     printed = {"I": 6 * 8, "II": 4 * 6, "III": 5 * 6, "IV": 2 * 4, **dict.fromkeys(["V", "VI", "VII"], 2 * (9 * 8 - 2))}
-    assert {name: len(lines) for name, lines in found.items()} == {**printed, "S1": 0, "S2": 0}
-    assert sum(map(len, found.values())) == 530
-    for name, lines in found.items():
+    assert {name: len(lines) for name, lines in verdicts.items()} == {**printed, "S1": 0, "S2": 0}
+    assert sum(map(len, verdicts.values())) == 530
+    for name, lines in verdicts.items():
         for (scale, row, _), line in lines.items():
             model = tables[name].rows[row]
             assert verdict_and_reason(line) == ("not run", f"there are no scores of {model}")
@@ -57,17 +57,17 @@ def test_each_cell_of_html_shows_its_verdict(tmp_path):
         fake_results.write_run(tmp_path, "lkca"),
         fake_results.write_run(tmp_path, "bicubic", params=0, macs=0, steps=0),
     ]
-    made = fake_results.write_table(tmp_path, runs)
-    lines = list(csv.DictReader(made["verdicts.csv"].splitlines()))
-    shown = Counter(line["verdict"] for line in lines if line["scale"] == "4" and line["row"] in ROWS)
-    assert shown == {"match": 2, "outside": 6, "not resolved": 6, "not run": 16}
-    for verdict, count in shown.items():
-        assert made["html"].count(f'data-verdict="{verdict}"') == count
+    files = fake_results.write_table(tmp_path, runs)
+    lines = list(csv.DictReader(files["verdicts.csv"].splitlines()))
+    counts = Counter(line["verdict"] for line in lines if line["scale"] == "4" and line["row"] in ROWS)
+    assert counts == {"match": 2, "outside": 6, "not resolved": 6, "not run": 16}
+    for verdict, count in counts.items():
+        assert files["html"].count(f'data-verdict="{verdict}"') == count
         sign = f'<span aria-hidden="true">{SIGNS[verdict]}</span>'
-        assert made["html"].count(f'{sign} <span class="visually-hidden">{verdict}; paper:</span>') == count
+        assert files["html"].count(f'{sign} <span class="visually-hidden">{verdict}; paper:</span>') == count
     assert len(lines) == 140
-    told = "Printed numbers: 140, of them 2 match (✓), 6 outside (✗), 6 not resolved (?), 126 not run (–)."
-    assert told in made["html"]
+    summary = "Printed numbers: 140, of them 2 match (✓), 6 outside (✗), 6 not resolved (?), 126 not run (–)."
+    assert summary in files["html"]
 
 
 ROWS = ("Bicubic", "VDSR", "SSPSR", "LKCA-Net")
@@ -128,8 +128,10 @@ def test_interval_over_seeds_against_tolerance(tmp_path, values, expected, where
 @pytest.mark.parametrize(("off", "where"), [(0.03, "within"), (-0.2, "beyond")])
 def test_one_seed_is_not_resolved(tmp_path, off, where):
     line = read_verdicts(tmp_path, seed_runs(tmp_path, [MPSNR + off]))["4", "LKCA-Net", "MPSNR"]
-    told = f"its spread over trainings is not known; off by {off:+.5f} dB, {where} the tolerance of ±0.10005 dB"
-    assert verdict_and_reason(line) == ("not resolved", f"one seed: {told}")
+    reason = (
+        f"one seed: its spread over trainings is not known; off by {off:+.5f} dB, {where} the tolerance of ±0.10005 dB"
+    )
+    assert verdict_and_reason(line) == ("not resolved", reason)
     assert (line["std"], line["low"], line["high"]) == ("", "", "")
 
 
@@ -142,11 +144,11 @@ def test_each_score_has_its_tolerance(tmp_path):
     for more, expected in ((-0.00001, "match"), (0.00001, "outside")):
         values = {name: paper[name] + allowed[name] + 0.00005 + more for name in paper}
         runs = fake_results.write_runs(tmp_path, "lkca", {1: values, 2: values})
-        found = read_verdicts(tmp_path, runs)
-        assert {name: found["4", "LKCA-Net", name]["verdict"] for name in paper} == dict.fromkeys(paper, expected)
+        verdicts = read_verdicts(tmp_path, runs)
+        assert {name: verdicts["4", "LKCA-Net", name]["verdict"] for name in paper} == dict.fromkeys(paper, expected)
 
 
-# What needs no training -------------------------------------------------------------------------------------------
+# Rows and numbers without training --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -173,13 +175,13 @@ def test_costs_must_equal_print_to_rounding(tmp_path):
     runs += [
         fake_results.write_run(tmp_path, "vdsr", scene="pavia_centre", scale=8, params=1_000_000, macs=2_000_000_000)
     ]
-    found = read_verdicts(tmp_path, runs, name="VII", scene="pavia_centre", scales=[8], rows=rows)
-    assert verdict_and_reason(found["8", "LKCA-Net", "MACs_G"]) == (
+    verdicts = read_verdicts(tmp_path, runs, name="VII", scene="pavia_centre", scales=[8], rows=rows)
+    assert verdict_and_reason(verdicts["8", "LKCA-Net", "MACs_G"]) == (
         "match",
         "equal in every printed digit",
     )  # 2.18: two decimals
-    assert found["8", "VDSR", "Param_M"]["verdict"] == "outside"
-    assert found["8", "VDSR", "Param_M"]["why"].endswith(" M, more than rounding")
+    assert verdicts["8", "VDSR", "Param_M"]["verdict"] == "outside"
+    assert verdicts["8", "VDSR", "Param_M"]["why"].endswith(" M, more than rounding")
 
 
 def test_swapped_costs_of_table_vi_are_outside_and_explained(tmp_path):
@@ -188,13 +190,13 @@ def test_swapped_costs_of_table_vi_are_outside_and_explained(tmp_path):
     for model, (params, macs) in sizes.items():
         size = {"scene": "houston2018", "params": params, "macs": macs}
         runs += fake_results.write_runs(tmp_path, model, {1: {}, 2: {}}, **size)
-    found = read_verdicts(tmp_path, runs, name="VI", scene="houston2018", rows={"VDSR": "vdsr", "3DFCNN": "fcnn3d"})
+    verdicts = read_verdicts(tmp_path, runs, name="VI", scene="houston2018", rows={"VDSR": "vdsr", "3DFCNN": "fcnn3d"})
     for row in ("VDSR", "3DFCNN"):
         for column in ("Param_M", "MACs_G"):
-            verdict, why = verdict_and_reason(found["4", row, column])
+            verdict, why = verdict_and_reason(verdicts["4", row, column])
             assert verdict == "outside"
             assert "The paper prints the Param and Flops of VDSR and 3DFCNN in each other's row" in why
-        verdict, why = verdict_and_reason(found["4", row, "MPSNR"])  # which the note does not mention
+        verdict, why = verdict_and_reason(verdicts["4", row, "MPSNR"])  # which the note does not mention
         assert verdict == "outside" and "each other's row" not in why
 
 
@@ -204,18 +206,18 @@ def test_swapped_costs_of_table_vi_are_outside_and_explained(tmp_path):
 def test_row_that_was_not_run_says_why(tmp_path):
     rows = {"LKCA-Net": "lkca", "VDSR": "vdsr", "SSPSR": None, "3DFCNN": "not possible: 3 does not divide 2048"}
     runs = [fake_results.write_run(tmp_path, "lkca", steps=2, untrained=True)]
-    found = read_verdicts(tmp_path, runs, rows=rows)
-    assert verdict_and_reason(found["4", "VDSR", "MPSNR"]) == ("not run", "there are no scores of vdsr")
-    assert verdict_and_reason(found["4", "SSPSR", "SAM"]) == ("not run", "the row has no model")
-    assert verdict_and_reason(found["4", "3DFCNN", "CC"]) == ("not run", "not possible: 3 does not divide 2048")
-    assert verdict_and_reason(found["4", "LKCA-LR", "RMSE"]) == ("not run", "this experiment has no such row")
-    assert verdict_and_reason(found["8", "LKCA-Net", "ERGAS"]) == ("not run", "this experiment has no such row")
-    assert verdict_and_reason(found["4", "LKCA-Net", "MPSNR"]) == (
+    verdicts = read_verdicts(tmp_path, runs, rows=rows)
+    assert verdict_and_reason(verdicts["4", "VDSR", "MPSNR"]) == ("not run", "there are no scores of vdsr")
+    assert verdict_and_reason(verdicts["4", "SSPSR", "SAM"]) == ("not run", "the row has no model")
+    assert verdict_and_reason(verdicts["4", "3DFCNN", "CC"]) == ("not run", "not possible: 3 does not divide 2048")
+    assert verdict_and_reason(verdicts["4", "LKCA-LR", "RMSE"]) == ("not run", "this experiment has no such row")
+    assert verdict_and_reason(verdicts["8", "LKCA-Net", "ERGAS"]) == ("not run", "this experiment has no such row")
+    assert verdict_and_reason(verdicts["4", "LKCA-Net", "MPSNR"]) == (
         "not run",
         "the training did not see all patches once",
     )
-    assert found["4", "LKCA-Net", "Param_M"]["verdict"] == "match"  # the network can be counted without training
-    assert len(found) == 140
+    assert verdicts["4", "LKCA-Net", "Param_M"]["verdict"] == "match"  # the network can be counted without training
+    assert len(verdicts) == 140
 
 
 def test_stand_in_data_have_no_verdict(tmp_path):
@@ -223,9 +225,9 @@ def test_stand_in_data_have_no_verdict(tmp_path):
         fake_results.write_run(tmp_path, "lkca"),
         fake_results.write_run(tmp_path, "bicubic", steps=0, MPSNR=37.6377),
     ]
-    found = read_verdicts(tmp_path, runs, stand_in=fake_results.STAND_IN)
-    assert {verdict_and_reason(line) for line in found.values()} == {("stand-in", fake_results.STAND_IN)}
-    assert float(found["4", "Bicubic", "MPSNR"]["ours"]) == pytest.approx(37.6377)
+    verdicts = read_verdicts(tmp_path, runs, stand_in=fake_results.STAND_IN)
+    assert {verdict_and_reason(line) for line in verdicts.values()} == {("stand-in", fake_results.STAND_IN)}
+    assert float(verdicts["4", "Bicubic", "MPSNR"]["ours"]) == pytest.approx(37.6377)
 
 
 @pytest.mark.parametrize("changes", [{"name": "S9"}, {"scene": "houston2018"}])
