@@ -25,7 +25,7 @@ __all__ = ["fast_network"]
 
 
 def test_sources_are_tried_in_order(tmp_path):
-    files = {name: DATA for name in ("a", "b", "c", "d")}
+    files = dict.fromkeys(("a", "b", "c", "d"), DATA)
     with Server(files, {"a": "403", "b": "other", "c": "cut 50000"}) as server:
         assert_downloads(tmp_path, *(server.url(name) for name in files), sha256=SHA256)
     assert [target for _, target, _ in server.requests] == ["/a", "/b", "/c", "/c", "/c", "/c", "/d"]

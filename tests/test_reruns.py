@@ -124,7 +124,7 @@ figures:
 HEADER = (
     "ENVI\nsamples = 64\nlines = 96\nbands = 12\ndata type = 2\ninterleave = {}\nbyte order = 0\nheader offset = 0\n"
 )
-UNUSED = {label: None for label in ("SSPSR", "MSDformer", "ESSAformer", "3DFCNN", "LKCA-LR")}
+UNUSED = dict.fromkeys(("SSPSR", "MSDformer", "ESSAformer", "3DFCNN", "LKCA-LR"))
 
 
 def cube(phase: float) -> np.ndarray:
@@ -273,7 +273,7 @@ class Reword(ast.NodeTransformer):
     def visit(self, node: ast.AST) -> ast.AST:
         called = node.exc if isinstance(node, ast.Raise) else node.value if isinstance(node, ast.Expr) else None
         name = getattr(called.func, "id", "") if isinstance(called, ast.Call) else ""
-        if name == "print" or hasattr(errors, name) or hasattr(builtins, name) and isinstance(node, ast.Raise):
+        if name == "print" or hasattr(errors, name) or (hasattr(builtins, name) and isinstance(node, ast.Raise)):
             self.in_message = True
             self.generic_visit(node)
             self.in_message = False

@@ -118,11 +118,11 @@ def test_each_file_is_divided_by_its_use():
 
 
 def test_grid_covers_whole_patches_only():
-    assert grid(range(10, 15), range(0, 7), size=3, stride=2) == [
+    assert grid(range(10, 15), range(7), size=3, stride=2) == [
         [(10, 0), (10, 2), (10, 4)],
         [(12, 0), (12, 2), (12, 4)],
     ]
-    assert grid(range(0, 2), range(0, 7), size=3, stride=2) == []
+    assert grid(range(2), range(7), size=3, stride=2) == []
 
 
 @pytest.mark.parametrize(

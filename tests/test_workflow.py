@@ -81,7 +81,7 @@ def test_results_are_complete(finished):
         assert all((root / f"tables/{table}.{kind}").stat().st_size for kind in fake_results.TABLE_FILES)
     for figure in experiment.report.figures:
         assert all((root / f"figures/{figure}.{kind}").stat().st_size for kind in ("png", "pdf"))
-    assert not [path for path in root.rglob(".*")]  # temporary names begin with a dot
+    assert not list(root.rglob(".*"))  # temporary names begin with a dot
 
 
 def test_reference_names_all_files_and_fields(finished):

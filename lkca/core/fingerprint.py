@@ -269,7 +269,7 @@ class Package:
             return self.tokens[key]
         name, _, definition = key.partition(":")
         module = self.module(name)
-        if module is None or definition and definition not in module.bindings:
+        if module is None or (definition and definition not in module.bindings):
             raise KeyError(f"{self.name} does not define {key}: correct the name in lkca/core/fingerprint.py.")
         tokens: list[Token] = []
         if definition:
@@ -391,7 +391,7 @@ def _runtime_statements(body: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
 
 def _is_false_on_import(test: ast.expr) -> bool:
     """Return whether a condition is true only for type checkers (TYPE_CHECKING) or only in scripts (__name__)."""
-    return isinstance(test, ast.Name) and test.id == "TYPE_CHECKING" or ast.unparse(test).startswith("__name__ ==")
+    return (isinstance(test, ast.Name) and test.id == "TYPE_CHECKING") or ast.unparse(test).startswith("__name__ ==")
 
 
 def _is_constant_expression(statement: ast.stmt) -> bool:
@@ -505,7 +505,7 @@ class Writer:
 
     # Nodes ----------------------------------------------------------------------------------------------------------
 
-    def _node(self, node: object) -> None:
+    def _node(self, node: object) -> None:  # noqa: C901 (a case for each kind of node)
         match node:
             case ast.Name():
                 self._name(node)
@@ -808,7 +808,7 @@ def _is_string(node: ast.expr) -> bool:
 def _reads(nodes: Iterable[ast.AST]) -> Iterator[ast.Name]:
     """Yield the names that are read, except in messages."""
     for node in nodes:
-        if isinstance(node, ast.Raise) or isinstance(node, ast.stmt) and _is_message(node):
+        if isinstance(node, ast.Raise) or (isinstance(node, ast.stmt) and _is_message(node)):
             continue
         if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
             yield node.target
