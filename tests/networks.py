@@ -9,7 +9,7 @@ TRAINABLE = [arch for arch, spec in MODELS.items() if spec.trainable]
 
 
 def small_arguments(arch: str, groups: int = 2) -> tuple[dict, dict | None]:
-    """Return the network's arguments and the upsampler: width 48 or the next that is allowed, depth 2, rates 0."""
+    """Return `args` and `upsampler` of `build`: width 48 and other integers 2, or the next allowed value; rates 0."""
     spec, args = MODELS[arch], {}
     for name, argument in spec.arguments.items():
         if isinstance(argument, Integer):
@@ -27,7 +27,7 @@ def build_small(arch: str, bands: int = 9, scale: int = 4) -> nn.Module:
 
 @torch.no_grad()
 def perturb(net: nn.Module) -> nn.Module:
-    """Move the weights off their special start."""
+    """Add noise to the weights, which may start at special values such as 0, and return the network."""
     for parameter in net.parameters():
         parameter.add_(torch.randn_like(parameter) * 0.05)
     return net

@@ -1,4 +1,4 @@
-"""The networks and the training loop on a GPU; skipped where there is none."""
+"""Networks, training and evaluation on a GPU; skipped on machines without one."""
 
 import csv
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 
 @pytest.mark.parametrize("arch", MODELS)
 def test_gpu_equals_cpu(arch, rng, monkeypatch):
-    """In float32: by default, convolutions on a GPU round their inputs to TF32."""
+    """In float32. By default, convolutions on a GPU round their inputs to TF32, which the test switches off."""
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
     net, lr = perturb(build_small(arch)).eval(), torch.rand(2, 9, 12, 8)
     cpu = net(lr)
@@ -69,8 +69,9 @@ def test_scene_outside_gpu_memory_gives_same_weights(tiny, monkeypatch):
 
 def test_compiled_network_has_same_loss_on_gpu(tiny):
     losses = []
-    for flag in (False, True):
-        run = tiny.run(f"{flag}", model="net", train=RECIPE | {"epochs": 1, "compile": flag})
+    for compile_network in (False, True):
+        recipe = RECIPE | {"epochs": 1, "compile": compile_network}
+        run = tiny.run(f"{compile_network}", model="net", train=recipe)
         train_run(tiny, run)
         (line,) = csv.DictReader(run.with_name("history.csv").open())
         losses.append(float(line["loss"]))

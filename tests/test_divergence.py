@@ -1,4 +1,4 @@
-"""What a diverging training says."""
+"""The errors of a diverged training, and what their messages say."""
 
 import pytest
 import torch
@@ -21,7 +21,7 @@ def run(tiny):
 
 @pytest.fixture
 def state(tiny, run):
-    """The state of a training in step 5 of its second epoch."""
+    """Return the state of a training in step 5 of its second epoch."""
     files = TrainingFiles(run, tiny.scene, tiny.split, None, run.with_name("w.safetensors"), run.with_name("h.csv"))
     network = build_initial_network(read_run(run))
     history = [[1, 14, 0.015, 0.015, "", 0.01, 40.0, 1e-3, 3.0]]

@@ -1,4 +1,4 @@
-"""The losses, against closed forms and values measured on the published code that Eq. 17 cites."""
+"""The losses equal closed forms, and values measured with the published code that Eq. 17 cites."""
 
 import pytest
 import torch
@@ -33,7 +33,7 @@ def test_gradients_are_finite_where_angles_are_undefined(paper):
 
 
 def test_custom_gradients_equal_finite_differences(rng):
-    """In float64, for all pixels; a spectrum of zeros has no gradient."""
+    """In float64, at all pixels. A spectrum of zeros gets a gradient of zero."""
     a, b = (torch.rand(2, 4, 3, 5, dtype=torch.float64, requires_grad=True) for _ in range(2))
     assert torch.autograd.gradcheck(losses.cosines, (a, b))
     assert torch.autograd.gradcheck(losses.gradient, (a, b))
@@ -52,7 +52,7 @@ def test_gradient_of_ramp_and_plane():
 
 
 def test_gradient_ignores_direction():
-    """It compares magnitudes, not components, as the published loss does."""
+    """L_grad compares magnitudes, not components, as the published loss does."""
     ramp = torch.arange(6.0).expand(1, 4, 5, 6)
     assert losses.gradient(ramp, ramp.flip(-1)).item() == pytest.approx(0, abs=1e-6)
 

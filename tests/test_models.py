@@ -1,4 +1,4 @@
-"""Every network of the registry: printed costs, shapes, initial weights, gradients, and equality with slow versions."""
+"""Every network of the registry: printed costs, shapes, initial weights, gradients; layers against slow versions."""
 
 import csv
 from copy import deepcopy
@@ -22,7 +22,7 @@ from tests.conftest import REPOSITORY
 from tests.networks import TRAINABLE, build_small, perturb, small_arguments
 
 STARTS_AS_BICUBIC = ["bicubic", "vdsr", "lkca"]
-UNUSED = {"msdformer": ["convs.0.weight", "convs.0.bias"]}  # parameters in the printed counts that no gradient reaches
+UNUSED = {"msdformer": ["convs.0.weight", "convs.0.bias"]}  # parameters without gradient; the printed counts have them
 PRINTED = [row for row in csv.DictReader((REPOSITORY / "lkca/paper/paper_tables.csv").open()) if row["Param_M"]]
 
 
@@ -32,8 +32,8 @@ PRINTED = [row for row in csv.DictReader((REPOSITORY / "lkca/paper/paper_tables.
     ids=["{table}-{scene}-x{scale}-{row}".format(**row) for row in PRINTED],
 )
 def test_cost_equals_printed(paper, row):
-    """Parameters in M and MACs in G, at the printed three decimals."""
-    # The paper exchanged the cost cells of VDSR and 3DFCNN in this table: docs/explanation/errata.md.
+    """Parameters (millions) and MACs (billions) equal the printed ones in all three decimals."""
+    # In this table the paper has exchanged the cost cells of VDSR and 3DFCNN: docs/explanation/errata.md.
     swapped = {("VI", "4", "VDSR"): ("1.134", "0.290"), ("VI", "4", "3DFCNN"): ("1.268", "0.324")}
     printed = swapped.get((row["table"], row["scale"], row["row"]), (row["Param_M"], row["MACs_G"]))
     model, bands = paper.models[paper.tables[row["table"]].rows[row["row"]]], paper.scenes[row["scene"]].bands
@@ -72,7 +72,7 @@ def test_output_shape(arch, bands, scale):
 @pytest.mark.parametrize("arch", MODELS)
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")
 def test_trace_and_export_equal_eager(arch, rng):
-    """They compute what the network computes, not what `count_macs` counts."""
+    """A traced and an exported network contain the fast paths, not the whole kernels that `count_macs` counts."""
     net, lr = perturb(build_small(arch)).eval(), torch.rand(1, 9, 8, 8)
     with torch.no_grad():
         sr = net(lr)
@@ -82,7 +82,7 @@ def test_trace_and_export_equal_eager(arch, rng):
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")
 def test_trace_takes_fast_path(rng):
-    """LKCA-Net's large kernels become products of matrices, which contain no dilated convolution."""
+    """The two large kernels of each of the two LKCA blocks are products of matrices."""
     graph = str(torch.jit.trace(build_small("lkca"), torch.rand(1, 9, 8, 8), check_trace=False).inlined_graph)
     assert graph.count("aten::baddbmm") == 2 * 2
 
@@ -103,17 +103,17 @@ def test_same_seed_same_weights(arch):
 def test_every_used_parameter_gets_gradient(arch, rng):
     net = build_small(arch)
     optimiser = torch.optim.Adam(net.parameters(), 1e-2)
-    seen = set()
+    have_gradient = set()
     for _ in range(2):
         optimiser.zero_grad()
         (net(torch.rand(2, 9, 8, 8)) - torch.rand(2, 9, 32, 32)).square().mean().backward()
-        seen |= {name for name, p in net.named_parameters() if p.grad is not None and p.grad.abs().max() > 0}
+        have_gradient |= {name for name, p in net.named_parameters() if p.grad is not None and p.grad.abs().max() > 0}
         optimiser.step()
-    assert {name for name, _ in net.named_parameters()} - seen == set(UNUSED.get(arch, []))
+    assert {name for name, _ in net.named_parameters()} - have_gradient == set(UNUSED.get(arch, []))
 
 
 def test_unused_parts_of_weights_get_no_gradient(rng):
-    """MSDformer's unused third of a projection; of 3DFCNN's kernels what lies above and below the middle."""
+    """The third of a projection that MSDformer does not use, and the outer slices of 3DFCNN's kernels."""
     for arch, layer, unused in (
         ("msdformer", "transformers.1.attention.1.project", lambda grad: [grad[:48]]),
         ("fcnn3d", "backbone.0", lambda grad: [grad[:, :, 0], grad[:, :, 2]]),
@@ -150,8 +150,10 @@ def test_groups_only_shrink_upsamplers(arch):
     dense, grouped = (build(arch, 9, 4, args, {"groups": g}) for g in (1, upsampler["groups"]))
     for name, layer in find_upsamplers(grouped).items():
         assert layer.conv.weight.numel() * upsampler["groups"] == find_upsamplers(dense)[name].conv.weight.numel()
-    kept = count_parameters(dense) - sum(layer.conv.weight.numel() for layer in find_upsamplers(dense).values())
-    assert kept == count_parameters(grouped) - sum(
+    other_parameters = count_parameters(dense) - sum(
+        layer.conv.weight.numel() for layer in find_upsamplers(dense).values()
+    )
+    assert other_parameters == count_parameters(grouped) - sum(
         layer.conv.weight.numel() for layer in find_upsamplers(grouped).values()
     )
     assert len(find_upsamplers(grouped)) == (2 if MODELS[arch].power_of_two_only else 1)
@@ -159,27 +161,27 @@ def test_groups_only_shrink_upsamplers(arch):
 
 
 def test_dilated_depthwise_equals_full_kernel(rng):
-    """By products of matrices, and, of the two largest, by a convolution that skips taps; outputs and gradients."""
+    """Outputs and gradients; the two largest images use the convolution that skips taps, the others matrix products."""
     sizes = [(8, 8, 7, 7), (16, 16, 7, 7), (5, 20, 5, 5), (64, 3, 7, 7), (1, 1, 5, 5), (9, 6, 3, 2)]
     for height, width, kernel, dilation in [*sizes, (50, 45, 5, 5), (130, 40, 7, 7)]:
         layer = DilatedDepthwise(4, kernel, dilation).double()
         x = torch.rand(2, 4, height, width, dtype=torch.float64, requires_grad=True)
         whole = nn.Conv2d(4, 4, kernel, padding=dilation * (kernel // 2), dilation=dilation, groups=4).double()
         whole.load_state_dict(layer.state_dict())
-        made, expected = layer(x), whole(x)
-        assert torch.allclose(made, expected, atol=1e-12)
-        towards = torch.rand_like(expected)
-        ours, theirs = (
-            torch.autograd.grad(y, [x, *net.parameters()], towards) for y, net in ((made, layer), (expected, whole))
+        ours, expected = layer(x), whole(x)
+        assert torch.allclose(ours, expected, atol=1e-12)
+        weights = torch.rand_like(expected)
+        our_gradients, their_gradients = (
+            torch.autograd.grad(y, [x, *net.parameters()], weights) for y, net in ((ours, layer), (expected, whole))
         )
-        assert all(torch.allclose(a, b, atol=1e-10) for a, b in zip(ours, theirs, strict=True))
+        assert all(torch.allclose(a, b, atol=1e-10) for a, b in zip(our_gradients, their_gradients, strict=True))
 
 
 def test_channel_norm_equals_layer_norm(rng):
     x = torch.rand(2, 12, 3, 4) * 3 + 1
     norm = perturb(ChannelNorm(12))
-    theirs = nn.functional.layer_norm(x.movedim(1, -1), (12,), norm.weight.flatten(), norm.bias.flatten(), 1e-6)
-    assert torch.allclose(norm(x), theirs.movedim(-1, 1), atol=1e-5)
+    expected = nn.functional.layer_norm(x.movedim(1, -1), (12,), norm.weight.flatten(), norm.bias.flatten(), 1e-6)
+    assert torch.allclose(norm(x), expected.movedim(-1, 1), atol=1e-5)
 
 
 def test_drop_path_keeps_mean_and_is_off_in_evaluation(rng):
@@ -193,7 +195,7 @@ def test_drop_path_keeps_mean_and_is_off_in_evaluation(rng):
 
 
 def test_upsampler_group_makes_neighbouring_bands(rng):
-    """With g groups, the first 1/g of the features decide the first 1/g of the bands and no others."""
+    """With g groups, the first 1/g of the features affect the first 1/g of the bands and no others."""
     upsampler = perturb(build("lkca", 8, 2, {"width": 16, "blocks": 1, "drop_path": 0.0}, {"groups": 4})).upsampler
     features = torch.rand(1, 16, 4, 4)
     changed = features.clone()
@@ -203,7 +205,7 @@ def test_upsampler_group_makes_neighbouring_bands(rng):
 
 
 def test_upsampler_matrix_includes_gain(rng):
-    """Folding the gain into the convolution leaves the layer's output as it was, up to the bias."""
+    """A convolution with the gain folded into its weights gives the layer's output, once the scaled bias is added."""
     upsampler = perturb(build("lkca", 9, 4, {"width": 16, "blocks": 1, "drop_path": 0.0}, {"groups": 2})).upsampler
     features = torch.rand(1, 16, 5, 5)
     conv = nn.Conv2d(16, 9 * 16, 3, padding=1, groups=2, bias=False)
@@ -212,14 +214,14 @@ def test_upsampler_matrix_includes_gain(rng):
     assert torch.allclose(upsampler.shuffle(conv(features) + bias), upsampler(features), atol=1e-5)
 
 
-# Parts of the baselines against slow, obvious versions of them -----------------------------------------------------
+# Parts of the baselines against slow, obvious versions -------------------------------------------------------------
 
 
 @pytest.mark.parametrize("bands", [8, 9, 15, 31, 48, 102, 128])
 def test_band_groups_split_and_average(bands, rng):
     groups, image = BandGroups(bands), torch.rand(2, bands, 2, 3)
     starts = sorted({min(6 * g, bands - 8) for g in range(bands)} & {*range(0, bands, 6), bands - 8})
-    while len(starts) > 1 and starts[-2] + 8 >= bands:  # the last group alone reaches the end
+    while len(starts) > 1 and starts[-2] + 8 >= bands:  # only the last group ends at the last band
         del starts[-2]
     parts = groups.split(image)
     assert torch.equal(parts, torch.stack([image[:, start : start + 8] for start in starts], 1))
@@ -235,14 +237,14 @@ def test_number_of_band_groups_is_published():
 
 @pytest.fixture(params=[False, True], ids=["fast", "deterministic"])
 def sampling(request):
-    """Both ways in which a deformable convolution reads between pixels."""
+    """Use each of the two implementations with which a deformable convolution samples between pixels."""
     torch.use_deterministic_algorithms(request.param)
     yield
     torch.use_deterministic_algorithms(False)
 
 
 def test_deformable_conv_equals_pixel_loop(rng, sampling):
-    """Offsets of several pixels, some out of the image, where positions end in a rim of zeros."""
+    """Offsets of several pixels; positions outside the image are clamped to a border of zeros."""
     layer, x = DeformableConv(4).double(), torch.rand(1, 4, 5, 6, dtype=torch.float64)
     nn.init.normal_(layer.offsets.weight, std=0.5)
     offsets, padded = layer.offsets(x)[0], np.pad(x[0].numpy(), ((0, 0), (1, 1), (1, 1)))
@@ -263,22 +265,22 @@ def test_deformable_conv_equals_pixel_loop(rng, sampling):
 
 @pytest.mark.parametrize(("spread", "shift"), [(0.5, 0.5), (0, 1e-9)])
 def test_deterministic_sampling_has_same_gradients(rng, spread, shift):
-    """Also as good as on the pixels, where only the next neighbour pulls."""
+    """Also at positions almost on the pixels (1e-9 beside them), where one neighbour has all of the weight."""
     layer, x = DeformableConv(4).double(), torch.rand(2, 4, 5, 6, dtype=torch.float64, requires_grad=True)
     nn.init.normal_(layer.offsets.weight, std=spread)
     nn.init.constant_(layer.offsets.bias, shift)
-    found = []
+    gradients = []
     for deterministic in (False, True):
         torch.use_deterministic_algorithms(deterministic)
         try:
-            found.append(torch.autograd.grad(layer(x).square().sum(), [x, *layer.parameters()]))
+            gradients.append(torch.autograd.grad(layer(x).square().sum(), [x, *layer.parameters()]))
         finally:
             torch.use_deterministic_algorithms(False)
-    assert all(torch.allclose(a, b, rtol=1e-7) for a, b in zip(*found, strict=True))
+    assert all(torch.allclose(a, b, rtol=1e-7) for a, b in zip(*gradients, strict=True))
 
 
 def test_deformable_conv_samples_in_float32_under_autocast(rng, sampling):
-    """Of 24 x 24 pixels eight bits could not even tell the numbers."""
+    """The eight significant bits of bfloat16 are too few for positions between 24 x 24 pixels."""
     layer, x = DeformableConv(4), torch.rand(2, 4, 24, 24)
     nn.init.constant_(layer.offsets.bias, 0.3)
     expected = layer(x)
@@ -302,13 +304,13 @@ def test_msdformer_attention_equals_loops(rng):
         for a in range(2):
             i = 2 * head + a
             cosines = [query[i] @ key[2 * head + b] / (query[i].norm() * key[2 * head + b].norm()) for b in range(2)]
-            shares = (torch.stack(cosines) * layer.temperature[head].item()).exp()
-            mixed[i] = sum(share / shares.sum() * value[2 * head + b] for b, share in enumerate(shares))
+            weights = (torch.stack(cosines) * layer.temperature[head].item()).exp()
+            mixed[i] = sum(weight / weights.sum() * value[2 * head + b] for b, weight in enumerate(weights))
     assert torch.allclose(layer(x)[0].reshape(12, -1), layer.out.weight[:, :, 0, 0] @ mixed, atol=1e-12)
 
 
 def essaformer_attention(layer, x):
-    """ESSA of one image as its description reads, on (pixels, channels)."""
+    """Return ESSA of one image, computed as it is described, on tokens (pixels, channels)."""
     tokens = layer.norm(x[0].flatten(1).T)
     q, k, v = (tokens @ layer.project.weight.T + layer.project.bias).chunk(3, 1)
     q, k = (q - q.mean(1, keepdim=True)) ** 2, (k - k.mean(1, keepdim=True)) ** 2
@@ -324,7 +326,7 @@ def test_essaformer_attention_equals_description(rng):
 
 
 def test_large_image_in_parts_equals_whole(rng, monkeypatch):
-    """ESSAformer's block by strips and parts, SSPSR and MSDformer by a group at a time and their ends by strips."""
+    """ESSAformer's block in strips; SSPSR and MSDformer by single band groups, with their last layers in strips."""
     block, x = Block(16).double().eval(), torch.rand(2, 16, 11, 6, dtype=torch.float64)
     nets = [perturb(build_small(arch)).double() for arch in ("sspsr", "msdformer")]
     lr = torch.rand(2, 9, 5, 4, dtype=torch.float64)
@@ -342,7 +344,7 @@ def test_flat_conv_equals_conv3d(rng):
     assert torch.allclose(layer(x), whole[:, :, 0], atol=1e-12)
 
 
-# More than one part and uneven strips; several images in a strip; several strips in an image.
+# Several batches of uneven strips; several images in a strip; several strips in an image; small images.
 @pytest.mark.parametrize("shape", [(1, 128, 70, 61), (17, 130, 16, 16), (3, 140, 40, 40), (40, 128, 5, 6)])
 @pytest.mark.parametrize("bias", [True, False])
 def test_winograd_equals_conv(shape, bias, rng):
@@ -366,14 +368,14 @@ def test_winograd_equals_conv(shape, bias, rng):
 @pytest.mark.slow
 @pytest.mark.parametrize(("arch", "width"), [("sspsr", 128), ("msdformer", 144), ("essaformer", 128), ("lkca", 128)])
 def test_network_with_winograd_equals_usual(arch, width, rng):
-    """In float64 none of them is by Winograd's algorithm."""
+    """The float64 copy of the network does not use Winograd's algorithm."""
     args, upsampler = small_arguments(arch)
     net = perturb(build(arch, 130, 2, {**args, "width": width}, upsampler)).eval()
     lr = torch.rand(2, 130, 24, 22)
     exact = deepcopy(net).double()
     sr, whole = net(lr), exact(lr.double())
-    assert any("Winograd" in name for name in functions(sr.grad_fn))
-    assert not any("Winograd" in name for name in functions(whole.grad_fn))
+    assert any("Winograd" in name for name in function_names(sr.grad_fn))
+    assert not any("Winograd" in name for name in function_names(whole.grad_fn))
     assert (sr - whole).abs().max() < 3e-5 * whole.abs().max()
     sr.square().mean().backward()
     whole.square().mean().backward()
@@ -382,12 +384,12 @@ def test_network_with_winograd_equals_usual(arch, width, rng):
             assert (ours.grad - theirs.grad).abs().max() <= 1e-3 * theirs.grad.abs().max() + 1e-8, name
 
 
-def functions(node):
-    """Names of all functions that autograd has recorded up to a node."""
+def function_names(node):
+    """Return the names of all functions that autograd has recorded up to a node."""
     seen, todo = set(), [node]
     while todo:
         node = todo.pop()
         if node is not None and node not in seen:
             seen.add(node)
-            todo += [before for before, _ in node.next_functions]
+            todo += [previous for previous, _ in node.next_functions]
     return {node.name() for node in seen}

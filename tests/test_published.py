@@ -1,4 +1,4 @@
-"""Our networks and losses, and their gradients, equal those of plain implementations (benchmarks/published.py)."""
+"""Networks and losses, and their gradients, equal those of the plain implementations in benchmarks/published.py."""
 
 from types import SimpleNamespace
 
@@ -16,7 +16,7 @@ SIZES = [(9, 2, 1, 7, 5), (14, 4, 2, 5, 7), (15, 4, 1, 6, 6)]  # bands, scale, g
 
 
 def pair(arch: str, bands: int, scale: int, groups: int) -> tuple[nn.Module, nn.Module]:
-    """Return our network and the plain one, built with the same seed."""
+    """Return our network and the plain one, built with the same seed, in float64."""
     torch.manual_seed(0)
     args, upsampler = small_arguments(arch, groups)
     ours = build(arch, bands, scale, args, upsampler)
@@ -27,7 +27,7 @@ def pair(arch: str, bands: int, scale: int, groups: int) -> tuple[nn.Module, nn.
 
 @torch.no_grad()
 def move_weights(ours: nn.Module, plain: nn.Module, offsets: float) -> None:
-    """Perturb all weights, equally in both networks; the weights of a deformable convolution's offsets by `offsets`."""
+    """Add the same noise to the weights of both networks; `offsets` is its std in the layers that predict offsets."""
     for (name, mine), theirs in zip(ours.named_parameters(), plain.parameters(), strict=True):
         std = offsets if name.endswith("offsets.weight") else 0.05
         mine += std * torch.randn_like(mine)
@@ -35,7 +35,7 @@ def move_weights(ours: nn.Module, plain: nn.Module, offsets: float) -> None:
 
 
 def gradients(net: nn.Module, lr: Tensor, weights: Tensor) -> list[Tensor]:
-    """Return the gradients of the weighted sum of the output by all parameters; zero for unused ones."""
+    """Return the gradients of the weighted sum of the output with respect to all parameters; unused ones have zeros."""
     grads = torch.autograd.grad((net(lr) * weights).sum(), list(net.parameters()), materialize_grads=True)
     return [grad.flatten() for grad in grads]
 
@@ -56,10 +56,10 @@ def test_same_seed_same_weights(arch):
 def test_output_and_gradients_equal_plain(arch, offsets, bands, scale, groups, rows, columns):
     ours, plain = pair(arch, bands, scale, groups)
     move_weights(ours, plain, offsets)
-    moved = []
+    largest_offsets = []
     for module in plain.modules():
         if isinstance(module, published.DeformableConv):
-            module.offsets.register_forward_hook(lambda _, inputs, output: moved.append(output.detach().abs().max()))
+            module.offsets.register_forward_hook(lambda *call: largest_offsets.append(call[2].detach().abs().max()))
     lr = torch.rand(2, bands, rows, columns, dtype=torch.float64)
 
     with torch.no_grad():
@@ -67,7 +67,7 @@ def test_output_and_gradients_equal_plain(arch, offsets, bands, scale, groups, r
     assert sr.shape == expected.shape == (2, bands, scale * rows, scale * columns)
     assert (sr - expected).abs().max() <= 1e-10 * expected.abs().max()
     if offsets:
-        assert min(moved) > max(rows, columns)  # some samples lie outside the image, whatever their pixel
+        assert min(largest_offsets) > max(rows, columns)  # so some samples lie outside the image
 
     weights = torch.randn_like(expected)
     mine, theirs = gradients(ours, lr, weights), gradients(plain, lr, weights)

@@ -1,4 +1,4 @@
-"""The specifications of the networks: they agree with the classes, and an incomplete entry is a clear error."""
+"""The entries of MODELS agree with the classes; wrong entries, arguments and sizes are refused."""
 
 import subprocess
 import sys
@@ -19,7 +19,7 @@ VDSR_SPEC = MODELS["vdsr"]
 
 @pytest.mark.parametrize("arch", MODELS)
 def test_spec_matches_class(arch):
-    """Names and annotations of the arguments; whether there are parameters."""
+    """The entry has the names and types of the class's arguments, and says whether the network has parameters."""
     assert issubclass(load_class(arch), nn.Module)
     assert (count_parameters(build_small(arch)) > 0) == MODELS[arch].trainable
 
@@ -27,7 +27,7 @@ def test_spec_matches_class(arch):
 @pytest.mark.parametrize("arch", MODELS)
 @pytest.mark.parametrize("scale", [2, 4, 8])
 def test_estimate_is_close_to_counts(arch, scale):
-    """Small networks; tests/test_plan.py compares those of config.yaml."""
+    """For small networks; tests/test_plan.py compares the networks of config.yaml."""
     args, upsampler = small_arguments(arch)
     network, estimate = build(arch, 48, scale, args, upsampler), estimate_cost(arch, 48, scale, args, upsampler)
     assert estimate.macs * 256 == pytest.approx(count_macs(network, 48), rel=0.3)

@@ -1,7 +1,7 @@
-"""Killed trainings resume and end with the weights of trainings that were not killed: the same file, byte by byte.
+"""Killed trainings resume and end with the same file of weights as trainings that were not killed, byte by byte.
 
-Each training is killed with SIGKILL again and again, at moments drawn by a seed, before it may end. LKCA_KILLS is the
-number of kills in all: 25 by default, 100 in `make soak`.
+Each training is killed with SIGKILL several times, at random moments (seeded), before it may end. LKCA_KILLS is the
+total number of kills: 25 by default, 100 in `make soak`.
 """
 
 import csv
@@ -51,20 +51,20 @@ def die(*_: Any) -> None:
 def replace_call(
     owner: Any, name: str, number: int, replacement: Callable = die, counts: Callable[[], bool] = lambda: True
 ) -> None:
-    """Patch a function so that its call with this number, from 1, calls `replacement` instead.
+    """Patch a function so that one of its calls calls `replacement` instead.
 
     Args:
         owner: Module or class that has the function.
         name: Name of the function.
-        number: Which call is replaced.
-        replacement: What is called instead.
-        counts: Whether a call is counted.
+        number: Number of the call that is replaced, from 1.
+        replacement: Function that is called instead.
+        counts: Function that returns whether the current call is counted.
     """
-    function, left = getattr(owner, name), [number]
+    function, calls_left = getattr(owner, name), [number]
 
     def counting(*args, **options):
-        left[0] -= counts()
-        return replacement(*args, **options) if left[0] == 0 else function(*args, **options)
+        calls_left[0] -= counts()
+        return replacement(*args, **options) if calls_left[0] == 0 else function(*args, **options)
 
     setattr(owner, name, counting)
 
@@ -82,7 +82,7 @@ def write_part_and_die(write: Callable, path: Path, *args: Any) -> None:
 
 
 def attempt_training(files: dict[str, Path], run: Path, teacher: Path | None, moment: str | None, seed: int) -> None:
-    """Train in this process, which dies at some moment of a kind; without one, train to the end."""
+    """Train in this process, which kills itself at a random time in the phase `moment`; with None, train to the end."""
     torch.set_num_threads(1)
     random.seed(seed)
     lkca.training.resume.CHECKPOINT_SECONDS = random.choice([0, 0.02, 0.2])
@@ -92,25 +92,26 @@ def attempt_training(files: dict[str, Path], run: Path, teacher: Path | None, mo
         replace_call(lkca.training.losses, "l1", random.randint(1, 4), counts=lambda: not torch.is_grad_enabled())
     elif moment == "writing":
         lkca.training.resume.CHECKPOINT_SECONDS = 0
-        when = random.choice(["before", "in", "after"])
-        if when == "in":  # of a state, or at the end of the weights
+        when = random.choice(["before", "in", "after"])  # the rename of the written file, or while it is written
+        if when == "in":  # of a state file, or of the weights at the end
             module = random.choice([lkca.training.resume, lkca.training.resume, lkca.training.checkpoint])
             number = 1 if module is lkca.training.checkpoint else random.randint(1, 20)
             write = module.write_safetensors
             replace_call(module, "write_safetensors", number, partial(write_part_and_die, write))
-        else:  # the file is whole but does not have its name yet; or it does, and nothing else was done
+        else:  # the file is complete, and is or is not renamed yet
             replace_call(os, "replace", random.randint(1, 20), die if when == "before" else replace_and_die)
     train(run, files["scene"], files["split"], teacher, *(run.with_name(name) for name in FILES))
 
 
 def run_attempt(tiny, run: Path, teacher: Path | None = None, moment: str | None = None, seed: int = 0) -> int:
-    """Return the exit code of an attempt in a fresh process."""
+    """Run `attempt_training` in a fresh process and return its exit code."""
     process = start_attempt(tiny, run, teacher, moment, seed)
     process.join()
     return process.exitcode
 
 
 def start_attempt(tiny, run: Path, *args: Any) -> multiprocessing.Process:
+    """Start `attempt_training` in a fresh process and return the process."""
     process = FORK.Process(target=attempt_training, args=({"scene": tiny.scene, "split": tiny.split}, run, *args))
     process.start()
     return process
@@ -119,7 +120,7 @@ def start_attempt(tiny, run: Path, *args: Any) -> multiprocessing.Process:
 @pytest.mark.slow
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_killed_training_has_same_weights(tiny, moment):
-    """Drop path is on, the last batch is smaller, and the best epoch need not be the last."""
+    """With drop path, a smaller last batch, and a learning rate so high that the best epoch may not be the last."""
     settings: dict = {"train": RECIPE | {"epochs": 2 * max(1, KILLS // 5) + 2, "batch": 10, "learning_rate": 5e-3}}
     if moment == "first epoch":
         settings["train"] |= {"epochs": 2, "batch": 1}
@@ -139,7 +140,7 @@ def test_killed_training_has_same_weights(tiny, moment):
         kills += code == -signal.SIGKILL
         assert code in (0, -signal.SIGKILL)
         assert seed < 2000
-        if code == 0:  # it ended before it was killed: start again
+        if code == 0:  # the training ended before it was killed: delete its outputs and start again
             for path in killed.parent.glob("*[!n]"):
                 path.unlink()
     assert run_attempt(tiny, killed, teacher) == 0
@@ -150,7 +151,7 @@ def test_killed_training_has_same_weights(tiny, moment):
 
 
 def find_state(run: Path) -> Path:
-    """Return the state file of a run, of which there is one."""
+    """Return the only state file of a run."""
     (path,) = run.parent.glob("state-*.safetensors")
     return path
 
@@ -160,7 +161,7 @@ class Stop(Exception):
 
 
 def stop_at_step_10(tiny, run: Path, monkeypatch, teacher: Path | None = None) -> None:
-    """Train until the tenth step and stop there, with a state of the ninth."""
+    """Train until the tenth step and stop there; the saved state is that of the ninth step."""
 
     def stop(_):
         raise Stop
@@ -173,7 +174,7 @@ def stop_at_step_10(tiny, run: Path, monkeypatch, teacher: Path | None = None) -
 
 
 def replace_call_once(patch, owner, name, number, replacement) -> None:
-    """Call `replace_call`, which `patch` undoes."""
+    """Call `replace_call` on a function that the monkeypatch `patch` restores at its end."""
     patch.setattr(owner, name, getattr(owner, name))
     replace_call(owner, name, number, replacement)
 
@@ -197,7 +198,7 @@ def test_deleted_outputs_are_written_without_training(tiny, monkeypatch, capsys)
     assert {name: run.with_name(name).read_bytes() for name in FILES} == before
     assert f"already trained; to train it again, delete {find_state(run)}" in capsys.readouterr().out
     weights, state = (path.stat().st_size for path in (run.with_name(FILES[0]), find_state(run)))
-    assert state < 1.2 * weights  # without the optimiser
+    assert state < 1.2 * weights  # the state does not contain the optimiser
 
 
 def test_restored_setting_resumes_its_training(tiny, monkeypatch, capsys):
@@ -214,7 +215,7 @@ def test_restored_setting_resumes_its_training(tiny, monkeypatch, capsys):
 
 
 def test_other_teacher_starts_new_training(tiny, monkeypatch, capsys):
-    """The run.json may be the same: a teacher trained on another machine has other weights."""
+    """Also if run.json is the same: a teacher that was trained on another machine has other weights."""
     teacher = train_run(tiny, tiny.run("big")) / "weights.safetensors"
     run = tiny.run("student", teacher.with_name("run.json"), distill=DISTILL)
     stop_at_step_10(tiny, run, monkeypatch, teacher)
@@ -262,7 +263,7 @@ def test_unusable_state_is_moved_away(tiny, monkeypatch, capsys, damage, reason)
 
 
 def test_divergence_keeps_last_good_state(tiny, monkeypatch):
-    """The weights become infinite in step 12; the state is of step 11, and the message says where it is."""
+    """The weights become infinite in step 12. The state is that of step 11, and the message names its file."""
     run = tiny.run("net")
     monkeypatch.setattr(lkca.training.resume, "CHECKPOINT_SECONDS", 0)
     step = torch.optim.Adam.step
@@ -284,7 +285,7 @@ def test_divergence_keeps_last_good_state(tiny, monkeypatch):
 
 @pytest.mark.slow
 def test_two_processes_do_not_train_same_run(tiny):
-    """The second waits and takes the result of the first."""
+    """The second process waits for the first and uses its result."""
     run = tiny.run("net", train=RECIPE | {"epochs": 10})
     processes = [start_attempt(tiny, run, None, None, seed) for seed in range(2)]
     for process in processes:
@@ -296,7 +297,7 @@ def test_two_processes_do_not_train_same_run(tiny):
 
 @pytest.mark.slow
 def test_two_processes_train_same_network_as_one(tiny, monkeypatch):
-    """They divide each batch of 33, with two micro-batches each. Sums have another order, so the bits differ."""
+    """Each computes half of a batch of 33, in two micro-batches. The order of summation, and so the last bits, differ."""
     args = {"width": 16, "blocks": 2, "drop_path": 0.0}
     runs = [tiny.run(name, model="net", args=args, train=RECIPE | {"batch": 33}) for name in ("one", "two")]
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
@@ -311,7 +312,7 @@ def test_two_processes_train_same_network_as_one(tiny, monkeypatch):
 
 
 def test_unreadable_state_is_kept(tiny, monkeypatch):
-    """A network file system that is away for a moment must not cost days of training."""
+    """A network file system that is briefly unavailable must not cost days of training."""
     run = tiny.run("net")
     stop_at_step_10(tiny, run, monkeypatch)
     before = find_state(run).read_bytes()
@@ -344,7 +345,7 @@ def test_full_disk_keeps_last_state(tiny, monkeypatch):
 
 @pytest.mark.slow
 def test_processes_end_with_their_parent(tiny):
-    """Only the parent is killed, which holds the GPUs and the lock."""
+    """Only the parent process, which holds the GPUs and the lock, is killed."""
     run = tiny.run("net", train=RECIPE | {"epochs": 1000})
     options = ["--run", run, "--scene", tiny.scene, "--split", tiny.split]
     options += ["--out", run.with_name(FILES[0]), "--history", run.with_name(FILES[1]), "--gpus", "2"]
@@ -359,7 +360,7 @@ def test_processes_end_with_their_parent(tiny):
 
 
 def test_tensorboard_curves_of_resumed_training(tiny, monkeypatch, tmp_path):
-    """They are those of one training."""
+    """The curves of a resumed training equal those of an uninterrupted training."""
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     monkeypatch.setenv("LKCA_TENSORBOARD", str(tmp_path / "board"))
     run = tiny.run("net", train=RECIPE | {"epochs": 3})

@@ -1,4 +1,4 @@
-"""Order of the samples, micro-batches and learning rate."""
+"""Steps of an epoch, learning rates, order of the samples, and micro-batches."""
 
 from itertools import groupby
 
@@ -32,7 +32,7 @@ def test_cosine_learning_rate(paper):
     [("sspsr", [(1e-4, 29), (1e-5, 11)]), ("msdformer", [(5e-5, 149), (5e-6, 150), (5e-7, 1)])],
 )
 def test_learning_rates_of_baselines_are_published(paper, model, expected):
-    """How many epochs have which rate in SSPSR's mains.py and MSDformer's main.py, which count epochs from 1."""
+    """Rates and their numbers of epochs are those of SSPSR's mains.py and MSDformer's main.py, which count from 1."""
     recipe = paper.models[model].train
     rates = [float(f"{learning_rate(recipe, epoch, 0.9):.3g}") for epoch in range(recipe.epochs)]
     assert [(rate, len(list(epochs))) for rate, epochs in groupby(rates)] == expected
@@ -40,7 +40,7 @@ def test_learning_rates_of_baselines_are_published(paper, model, expected):
 
 @pytest.mark.parametrize(("steps", "expected"), [(None, 3), (2, 2), (9, 3)])
 def test_steps_per_epoch(paper, steps, expected):
-    """Nine patches in 8 orientations by 32."""
+    """Nine patches in 8 orientations are 72 samples: 3 batches of 32."""
     recipe = paper.train.model_copy(update={"steps": steps})
     assert steps_per_epoch(recipe, {"train": [[0, 0]] * 9}) == expected
 
@@ -49,7 +49,7 @@ def test_steps_per_epoch(paper, steps, expected):
     ("samples", "world_size", "device"), [(33, 1, "cpu"), (33, 2, "cpu"), (33, 2, "cuda"), (3, 4, "cpu")]
 )
 def test_micro_batches_average_to_batch(rng, samples, world_size, device):
-    """The mean over processes of the weighted means of their parts is the mean of the batch; each part fits a CPU."""
+    """The weighted means of the parts average to the mean of the batch; on a CPU, a part has at most 16 samples."""
     batch = rng.normal(size=(samples, 3))
     parts = [list(micro_batches(batch, rank, world_size, device)) for rank in range(world_size)]
     means = [sum(part.mean(0) * fraction for part, fraction in process) for process in parts]

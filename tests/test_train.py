@@ -1,4 +1,4 @@
-"""Training on a tiny scene."""
+"""Training on a tiny scene: what it writes, and which files and settings it refuses."""
 
 import json
 import shutil
@@ -27,7 +27,7 @@ def test_training_learns_and_keeps_best_epoch(tiny):
     weights = run.with_name("weights.safetensors")
     assert load_weights(weights, build_network(read_run(run)), sha256(run)) == best["epoch"]
     patches = len(json.loads(tiny.split.read_text())["train"])
-    assert lines[-1]["steps"] == 6 * patches  # each in 8 orientations, 8 in a batch
+    assert lines[-1]["steps"] == 6 * patches  # steps an epoch: 8 orientations of each patch, in batches of 8
 
 
 def test_seed_decides_weights(tiny):
@@ -38,7 +38,7 @@ def test_seed_decides_weights(tiny):
 
 
 def test_validation_scores_equal_metrics(tiny):
-    """MPSNR and L1 of the history are means over the validation patches, here of a network that is still bicubic."""
+    """MPSNR and L1 in the history are means over the validation patches; the network is still bicubic."""
     run = tiny.run(
         "net",
         args={"width": 16, "blocks": 1, "drop_path": 0.0},
@@ -53,7 +53,7 @@ def test_validation_scores_equal_metrics(tiny):
 
 
 def test_bfloat16_is_close_to_float32(tiny):
-    """Losses differ a little; weights stay float32, and so does bicubic, which bfloat16 would change by 2e-3."""
+    """Losses differ a little. Weights and bicubic stay in float32; in bfloat16, bicubic would change by 2e-3."""
     lines, weights = [], []
     for precision in ("float32", "bfloat16"):
         folder = train_run(tiny, tiny.run(precision, model="net", train=RECIPE | {"precision": precision}))
@@ -74,8 +74,9 @@ def test_compiled_network_has_same_loss(tiny):
     recipe = RECIPE | {"epochs": 1, "steps": 2}
     args = {"width": 8, "layers": 3}
     losses = []
-    for flag in (False, True):
-        run = tiny.run(f"{flag}", model="net", arch="vdsr", args=args, train=recipe | {"compile": flag})
+    for compile_network in (False, True):
+        changes = {"compile": compile_network}
+        run = tiny.run(f"{compile_network}", model="net", arch="vdsr", args=args, train=recipe | changes)
         (line,) = read_history(train_run(tiny, run))
         losses.append(line["loss"])
         load_weights(run.with_name("weights.safetensors"), build_network(read_run(run)), sha256(run))

@@ -1,6 +1,7 @@
-"""The networks. Each is `Net(bands, scale, **args)` and maps (n, bands, h, w) to (n, bands, scale * h, scale * w).
+"""The registry of networks: what configuration and planning must know about each, and how to build one.
 
-Importing this module does not import torch: the Snakefile reads the specifications on every call.
+A network is a class `Net(bands, scale, **args)`, which maps (n, bands, h, w) to (n, bands, scale * h, scale * w).
+Importing this module does not import torch, because the Snakefile reads the registry on every call.
 """
 
 import inspect
@@ -17,14 +18,14 @@ from lkca.errors import ConfigError
 if TYPE_CHECKING:
     from torch import nn
 
-MAX_ARGUMENT = 4096  # of a network's width or number of layers
-Args = Mapping[str, Any]  # the network's own arguments: name -> number
+MAX_ARGUMENT = 4096  # largest width or number of layers
+Args = Mapping[str, Any]  # a network's arguments besides bands, scale and groups: name -> number
 REGISTRY = "MODELS (lkca/models/registry.py)"
 
 
 @dataclass(frozen=True)
 class Integer:
-    """The range of a whole-number argument of a network."""
+    """The allowed values of an integer argument of a network: multiples of a number, from a minimum."""
 
     min: int = 1
     multiple_of: int = 1
@@ -32,7 +33,7 @@ class Integer:
     annotation = int
 
     def complaint(self, value: Any) -> str | None:
-        """Return what is wrong with a value, or None."""
+        """Return what is wrong with a value and what to choose, or None."""
         if type(value) is not int or not self.min <= value <= MAX_ARGUMENT:
             return f"{value!r} is out of range: choose a whole number from {self.min} to {MAX_ARGUMENT}."
         if value % self.multiple_of:
@@ -43,22 +44,22 @@ class Integer:
 
 @dataclass(frozen=True)
 class Rate:
-    """An argument of a network in [0, 1)."""
+    """The allowed values of a rate, an argument of a network: [0, 1)."""
 
     annotation = float
 
     def complaint(self, value: Any) -> str | None:
-        """Return what is wrong with a value, or None."""
+        """Return what is wrong with a value and what to choose, or None."""
         return None if 0 <= value < 1 else f"{value!r} is out of range: choose from 0 to below 1."
 
 
 class CostEstimate(NamedTuple):
-    """Approximate cost of a network, from closed forms of its large layers.
+    """Approximate cost of a network, from formulas for its large layers.
 
     Args:
-        macs: Multiply-accumulates of a forward pass for one pixel of the LR image, as `count_macs` counts them.
-        activations: Numbers that a training step keeps for the gradient for one pixel of the LR image; measured.
-        parameters: Trainable numbers of the whole network.
+        macs: Multiply-accumulates of a forward pass per pixel of the LR image, as `count_macs` counts them.
+        activations: Numbers that a training step stores for the gradient per pixel of the LR image; from measurements.
+        parameters: Number of trainable parameters.
     """
 
     macs: float
@@ -66,20 +67,20 @@ class CostEstimate(NamedTuple):
     parameters: float
 
 
-Estimate = Callable[[int, int, int, Args], CostEstimate]  # of bands, scale, groups and arguments
+Estimate = Callable[[int, int, int, Args], CostEstimate]  # from bands, scale, upsampler groups and arguments
 
 
 @dataclass(frozen=True)
 class NetworkSpec:
-    """What must be known of a network without importing it.
+    """The properties of a network that must be known without importing it.
 
     Args:
-        class_name: The class, in the file of lkca/models that is named like the key of MODELS.
-        estimate: Function of bands, scale, upsampler groups and the network's arguments.
+        class_name: Name of its class in lkca/models/KEY.py, where KEY is its key in MODELS.
+        estimate: Function that returns its cost for bands, scale, upsampler groups and the network's own arguments.
         arguments: The network's own arguments, without bands, scale and groups.
         trainable: Whether the network has parameters.
-        has_upsampler: Whether it has learnable upsampling layers; it then takes `width`, their input channels, and
-            `groups`, the groups of their convolutions.
+        has_upsampler: Whether it has learnable upsampling layers. It then has the arguments `width`, their number of
+            input channels, and `groups`, the groups of their convolutions.
         power_of_two_only: Whether it upsamples in steps of two, each from width to 4 * width channels.
         min_bands: Smallest number of bands.
     """
@@ -94,21 +95,22 @@ class NetworkSpec:
 
 
 def _image_activations(bands: int, scale: int) -> int:
-    """Return what the losses and the bicubic shortcut keep of the HR image, for one LR pixel."""
+    """Return how many numbers the losses and the bicubic shortcut store for the gradient, per LR pixel."""
     return 7 * bands * scale**2
 
 
 def _doubling_macs(width: int, scale: int, groups: int) -> float:
-    """Return the MACs of `lkca.models.layers.doubling` for one LR pixel."""
+    """Return the MACs of `lkca.models.layers.make_doubling_upsampler` per LR pixel."""
     return 12 * width**2 / groups * (scale**2 - 1)
 
 
 def _doubling_parameters(width: int, scale: int, groups: int) -> float:
-    """Return the parameters of `lkca.models.layers.doubling`."""
+    """Return the number of parameters of `lkca.models.layers.make_doubling_upsampler`."""
     return 36 * width**2 / groups * log2(scale)
 
 
 def _num_band_groups(bands: int) -> int:
+    """Return the number of groups of `lkca.models.layers.BandGroups`, whose module imports torch."""
     return ceil((bands - 2) / 6)
 
 
@@ -129,23 +131,23 @@ def _estimate_fcnn3d(bands: int, scale: int, groups: int, args: Args) -> CostEst
 
 
 def _estimate_sspsr(bands: int, scale: int, groups: int, args: Args) -> CostEstimate:
-    width, blocks, r2, parts = args["width"], args["blocks"], scale**2, _num_band_groups(bands)
+    width, blocks, r2, band_groups = args["width"], args["blocks"], scale**2, _num_band_groups(bands)
     branch = 72 * width * (1 + r2 / 4) + 20 * blocks * width**2 + 12 * width**2 / groups * (r2 / 4 - 1)
     trunk = 9 * bands * width + 20 * blocks * width**2 + 36 * width**2 / groups
-    activations = parts * width * (9 * blocks + r2) + r2 * width * (9 / 4 * blocks + 2)
+    activations = band_groups * width * (9 * blocks + r2) + r2 * width * (9 / 4 * blocks + 2)
     return CostEstimate(
-        macs=parts * branch + r2 / 4 * trunk + 18 * bands * width * r2,
+        macs=band_groups * branch + r2 / 4 * trunk + 18 * bands * width * r2,
         activations=activations + _image_activations(bands, scale),
         parameters=40 * blocks * width**2 + _doubling_parameters(width, scale, groups) + 27 * bands * width,
     )
 
 
 def _estimate_msdformer(bands: int, scale: int, groups: int, args: Args) -> CostEstimate:
-    width, depth, r2, parts = args["width"], args["transformers"], scale**2, _num_band_groups(bands)
-    head = parts * (20 * width**2 + 224 * width) + bands * width
+    width, depth, r2, band_groups = args["width"], args["transformers"], scale**2, _num_band_groups(bands)
+    head = band_groups * (20 * width**2 + 224 * width) + bands * width
     body = depth * (30.3 * width**2 + 172 * width) - 9 * width**2
-    activations = 22 * parts * width + 30 * depth * width + 3 * r2 * width
-    weights = (2 * parts + 18 + 30 * depth) * width**2
+    activations = 22 * band_groups * width + 30 * depth * width + 3 * r2 * width
+    weights = (2 * band_groups + 18 + 30 * depth) * width**2
     return CostEstimate(
         macs=head + body + _doubling_macs(width, scale, groups) + 18 * bands * width * r2,
         activations=activations + _image_activations(bands, scale),
@@ -202,7 +204,7 @@ MODELS = {
 
 
 def class_path(arch: str) -> str:
-    """Return where the class of a network is, as `module:name`."""
+    """Return the module and name of the class of a network, as `module:name`."""
     return f"lkca.models.{arch}:{MODELS[arch].class_name}"
 
 
@@ -223,10 +225,10 @@ def check_entry(arch: str) -> None:
 
 
 def check_arguments(arch: str, args: Args, upsampler: Mapping[str, int] | None) -> None:
-    """Check the names and ranges of a network's arguments, which are those of `build`.
+    """Check the names and ranges of a network's arguments. For the parameters see `build`.
 
     Raises:
-        ConfigError: With the argument that is wrong and what to choose.
+        ConfigError: If an argument is missing, unknown or out of range, or `upsampler` is missing or not allowed.
     """
     spec = MODELS[arch]
     if spec.has_upsampler and upsampler is None:
@@ -246,10 +248,10 @@ def check_arguments(arch: str, args: Args, upsampler: Mapping[str, int] | None) 
 
 
 def check_sizes(arch: str, bands: int, scale: int, args: Args, upsampler: Mapping[str, int] | None) -> None:
-    """Check that a network allows these bands, this scale and these groups; the arguments are those of `build`.
+    """Check that a network allows these bands, this scale and these groups. For the parameters see `build`.
 
     Raises:
-        ConfigError: With the setting that is wrong and what to choose.
+        ConfigError: If it does not allow one of them.
     """
     spec = MODELS[arch]
     if bands < spec.min_bands:
@@ -272,7 +274,7 @@ def check_sizes(arch: str, bands: int, scale: int, args: Args, upsampler: Mappin
 
 
 def estimate_cost(arch: str, bands: int, scale: int, args: Args, upsampler: Mapping[str, int] | None) -> CostEstimate:
-    """Return the approximate cost of a network; the arguments are those of `build`.
+    """Return the approximate cost of a network. For the parameters see `build`.
 
     Raises:
         ConfigError: If the network has no estimate.
@@ -288,10 +290,10 @@ def _get_estimate(arch: str) -> Estimate:
 
 
 def load_class(arch: str) -> "type[nn.Module]":
-    """Import the class of a network and compare its arguments with its entry.
+    """Import the class of a network, compare its parameters with its entry in MODELS, and return it.
 
     Raises:
-        ConfigError: If the entry is incomplete or has other arguments than the class.
+        ConfigError: If the entry is incomplete or the class has other parameters than the entry says.
     """
     check_entry(arch)
     spec = MODELS[arch]
@@ -309,14 +311,14 @@ def load_class(arch: str) -> "type[nn.Module]":
 
 
 def build(arch: str, bands: int, scale: int, args: Args, upsampler: Mapping[str, int] | None) -> "nn.Module":
-    """Build a network, initialised from torch's global random state.
+    """Return a new network, initialised from torch's global random state.
 
     Args:
         arch: A key of MODELS.
         bands: Spectral bands, in and out.
         scale: Upsampling factor r.
         args: The network's own arguments.
-        upsampler: The option of the learnable upsampling layers, `{"groups": g}`; None where there is no such layer.
+        upsampler: `{"groups": g}` for the learnable upsampling layers; None for a network without any.
 
     Raises:
         ConfigError: If the entry of the network is wrong or the network does not allow these sizes.

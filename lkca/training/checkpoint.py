@@ -1,4 +1,4 @@
-"""Files of trained weights, with the run that they are from."""
+"""Write and read files of trained weights, which also store the run and the epoch of the weights."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ from lkca.errors import DataError, StaleInput
 
 
 def write_safetensors(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> None:
-    """Call safetensors' save_file, but raise OSError where writing fails."""
+    """Call `save_file` of safetensors, but raise OSError if writing fails."""
     try:
         save_file(tensors, path, metadata)
     except SafetensorError as error:
@@ -21,9 +21,10 @@ def write_safetensors(path: Path, tensors: dict[str, torch.Tensor], metadata: di
 
 
 def save_weights(path: Path, weights: dict[str, torch.Tensor], run_sha256: str, epoch: int) -> None:
-    """Write weights with the hash of their run.json and their epoch, from 1.
+    """Write weights to a .safetensors file, with the hash of their run.json and their epoch, from 1.
 
-    The metadata has one entry, because safetensors writes several in random order: the same weights make the same file.
+    The metadata has only one entry, because safetensors writes several entries in random order. With one, the same
+    weights always give the same bytes.
     """
     with atomic_write(path, fsync=True) as part:
         write_safetensors(part, weights, {"lkca": json.dumps({"run_sha256": run_sha256, "epoch": epoch})})
@@ -34,15 +35,15 @@ def load_weights(path: Path, network: nn.Module, run_sha256: str) -> int:
 
     Args:
         path: The .safetensors file.
-        network: The network, which is changed.
-        run_sha256: Expected hash of the run.json that the weights are from.
+        network: The network, whose weights are replaced.
+        run_sha256: Hash of the run.json that the weights must belong to.
 
     Returns:
         The epoch of the weights, from 1.
 
     Raises:
         DataError: If the file is missing or damaged.
-        StaleInput: If the file is of another run or of another network.
+        StaleInput: If the file has the weights of another run or of another network.
     """
     try:
         with safe_open(path, "pt") as file:

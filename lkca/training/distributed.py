@@ -1,4 +1,4 @@
-"""Training of one network by several processes, one for each GPU."""
+"""Train one network with several processes, one for each GPU."""
 
 import os
 import subprocess
@@ -20,10 +20,10 @@ class TrainingFiles(NamedTuple):
     Args:
         run: The run.json.
         scene: The scene, (bands, rows, columns), .npy.
-        split: Corners of the HR patches for training and validation, .json.
-        teacher: Weights of the teacher if the run distils; the teacher's run.json is next to them.
-        out: The weights to write.
-        history: The CSV to write, one line an epoch.
+        split: The corners of the HR patches for training and validation, .json.
+        teacher: The weights of the teacher if the run distils, else None; its run.json is next to them.
+        out: The file of weights to write.
+        history: The CSV to write, one line per epoch.
     """
 
     run: Path
@@ -35,20 +35,25 @@ class TrainingFiles(NamedTuple):
 
 
 class World(NamedTuple):
-    """The processes that train together."""
+    """The group of processes that train together.
+
+    Args:
+        rank: Number of this process, from 0.
+        size: Number of processes.
+    """
 
     rank: int
     size: int
 
     @classmethod
     def current(cls) -> "World":
-        """Return the world that torchrun has started this process in; elsewhere a world of one."""
+        """Return the group in which torchrun started this process; without torchrun, a group of one."""
         if not distributed.is_torchelastic_launched():
             return cls(0, 1)
         return cls(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
 
     def connect(self, device: str) -> None:
-        """Connect this process with the others; on GPUs each takes its own."""
+        """Connect this process to the others. On GPUs, each process uses the GPU of its local rank."""
         if self.size > 1:
             die_with_parent()
             if device == "cuda":
@@ -56,12 +61,12 @@ class World(NamedTuple):
             distributed.init_process_group("nccl" if device == "cuda" else "gloo")
 
     def disconnect(self) -> None:
-        """End the connection."""
+        """Disconnect this process from the others."""
         if self.size > 1:
             distributed.destroy_process_group()
 
     def mean(self, values: Tensor) -> Tensor:
-        """Return the mean over all processes."""
+        """Average values over all processes in place and return them."""
         if self.size > 1:
             distributed.all_reduce(values)
             values /= self.size
@@ -69,14 +74,19 @@ class World(NamedTuple):
 
 
 def launch_distributed(gpus: int, files: TrainingFiles, adopted: Sequence[str]) -> None:
-    """Start `lkca train` with these files once for each GPU, by torchrun. The processes train one network together.
+    """Start `lkca train` once for each GPU with torchrun. The processes train one network together.
+
+    Args:
+        gpus: Number of GPUs.
+        files: Files of the training.
+        adopted: As in `lkca.training.train.train`.
 
     Raises:
-        ResourceError: If a process fails; it has printed its error by then.
+        ResourceError: If a process fails. The process itself has printed the reason.
     """
     launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node", str(gpus), "-m", "--", "lkca", "train"]
     options = [word for name, file in files._asdict().items() if file for word in (f"--{name}", str(file))]
     command = [sys.executable, "-m", *launcher, *options, "--adopted", *adopted, "--gpus", str(gpus)]
     if subprocess.run(command, preexec_fn=die_with_parent).returncode:
-        # The launcher's exit code does not tell whether a process was killed, which a retry may cure, or why it failed.
+        # The exit code does not say whether a process was killed, so that a retry may succeed, or failed by itself.
         raise ResourceError(f"{files.run}: training on {gpus} GPUs has failed: see the error above.")

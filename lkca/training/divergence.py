@@ -1,4 +1,4 @@
-"""Find out whether and why a training diverged, and say so."""
+"""Detect that a training has diverged, and raise an error with the reason."""
 
 from math import isfinite, isnan
 
@@ -9,40 +9,46 @@ from lkca.errors import Diverged
 from lkca.training.resume import TrainingState
 from lkca.training.schedule import learning_rate
 
-MAX_VALIDATION_L1 = 1.0  # the full range of the values
-LOSSES = ("loss", "loss_h (L_H)", "loss_kd (L_KD)")
+MAX_VALIDATION_L1 = 1.0  # the full range of the normalised values
+LOSSES = ("loss", "loss_h (L_H)", "loss_kd (L_KD)")  # names of `TrainingState.loss_sums` in messages
 
 
 def check_finite(state: TrainingState, run: RunConfig) -> None:
-    """Check the losses and the weights.
+    """Check that the losses of the current epoch and the weights are finite.
 
     Raises:
         Diverged: If one of them is NaN or infinite.
     """
     if not state.is_finite():
-        raise _diverged(state, run, _find_non_finite(state) or "the norm of the weights became infinite")
+        raise _make_error(state, run, _find_non_finite(state) or "the norm of the weights became infinite")
 
 
 def check_epoch(state: TrainingState, run: RunConfig, losses: Tensor, val_l1: float) -> None:
     """Check the mean losses and the validation L1 of an epoch.
 
+    Args:
+        state: State of the training.
+        run: Settings of the run.
+        losses: Means of the three losses over the epoch and all processes, (3,).
+        val_l1: Mean L1 of the validation patches.
+
     Raises:
         Diverged: If one of them is NaN or infinite, or the validation L1 exceeds the range of the values.
     """
     if not losses.isfinite().all():
-        raise _diverged(state, run, _find_non_finite(state) or "a loss of another process became NaN or infinite")
+        raise _make_error(state, run, _find_non_finite(state) or "a loss of another process became NaN or infinite")
     if not isfinite(val_l1):
-        raise _diverged(state, run, f"the validation L1 became {_name(val_l1)}")
+        raise _make_error(state, run, f"the validation L1 became {_nan_or_infinite(val_l1)}")
     if val_l1 > MAX_VALIDATION_L1:
-        raise _diverged(
+        raise _make_error(
             state, run, f"the validation L1 is {val_l1:.3g} and exceeds {MAX_VALIDATION_L1}, the full value range"
         )
 
 
 def _find_non_finite(state: TrainingState) -> str | None:
-    """Return which losses and weights are not finite, in words; None if all are."""
-    found = [
-        f"{name} became {_name(value)}"
+    """Return a text that names the losses and weights that are not finite; None if all are."""
+    problems = [
+        f"{name} became {_nan_or_infinite(value)}"
         for name, value in zip(LOSSES, state.loss_sums.tolist(), strict=True)
         if not isfinite(value)
     ]
@@ -50,16 +56,16 @@ def _find_non_finite(state: TrainingState) -> str | None:
     if weights:
         name, weight = weights[0]
         others = f" and those of {len(weights) - 1} other layers" if len(weights) > 1 else ""
-        found.append(f"weights {name}{others} became {'NaN' if weight.isnan().any() else 'infinite'}")
-    return ", ".join(found) or None
+        problems.append(f"weights {name}{others} became {'NaN' if weight.isnan().any() else 'infinite'}")
+    return ", ".join(problems) or None
 
 
-def _name(value: float) -> str:
+def _nan_or_infinite(value: float) -> str:
     return "NaN" if isnan(value) else "infinite"
 
 
-def _diverged(state: TrainingState, run: RunConfig, problem: str) -> Diverged:
-    """Return the error: what happened, where, the last good state, and what to try."""
+def _make_error(state: TrainingState, run: RunConfig, problem: str) -> Diverged:
+    """Return the error, which says what happened, where, which state is the last good one, and what to try."""
     assert run.train is not None
     progress = state.progress
     rate = learning_rate(run.train, progress.epoch, max(0, progress.step - 1) / progress.steps_per_epoch)

@@ -1,7 +1,8 @@
-"""The losses of the paper: L_H with the truth (Eq. 17), L_KD with the teacher (Eqs. 18, 19) and its decay (Eq. 20).
+"""The losses of the paper: L_H against the ground truth (Eq. 17) and L_KD against the teacher (Eqs. 18 to 20).
 
-Also the total variations that SSPSR adds to L1. All losses take (n, bands, h, w) and return a scalar. L_sam and L_grad
-are those of MSDformer (Chen, Zhang & Zhang 2023), which Eq. 17 cites, with the constants of its published code.
+The module also has the total variations that SSPSR adds to L1. All losses take images (n, bands, h, w) and return a
+scalar. L_sam and L_grad are those of MSDformer (Chen, Zhang & Zhang 2023), which Eq. 17 cites, with the constants of
+its published code.
 """
 
 from math import pi
@@ -16,7 +17,7 @@ from lkca.config.schema import Distill, Train
 
 
 def l1(sr: Tensor, hr: Tensor) -> Tensor:
-    """Return the mean absolute difference. On the validation patches it selects the best epoch."""
+    """Return the mean absolute difference. Its value on the validation patches selects the best epoch."""
     return (sr - hr).abs().mean()
 
 
@@ -26,7 +27,10 @@ def cosines(a: Tensor, b: Tensor) -> Tensor:
 
 
 class _Cosines(torch.autograd.Function):
-    """The derivative in a is b / (|a| |b|) - cos a / |a|^2: two passes over the image, where autograd needs six."""
+    """Cosines with a gradient in two passes over the image; autograd needs six.
+
+    The derivative with respect to a is b / (|a| |b|) - cos a / |a|^2.
+    """
 
     @staticmethod
     def forward(ctx: Any, a: Tensor, b: Tensor) -> Tensor:
@@ -51,7 +55,8 @@ class _Cosines(torch.autograd.Function):
 def spectral_angle(a: Tensor, b: Tensor) -> Tensor:
     """Return L_sam, the mean angle between the spectra of each pixel, divided by pi: 0 to 1.
 
-    The cosine is clamped 1e-6 away from -1 and 1, where the angle has no gradient; so equal images give 4.5e-4.
+    The cosine is clamped to stay 1e-6 away from -1 and 1, where the angle has no gradient. Equal images therefore give
+    4.5e-4.
     """
     return cosines(a, b).clamp(-1 + 1e-6, 1 - 1e-6).acos().mean() / pi
 
@@ -59,21 +64,22 @@ def spectral_angle(a: Tensor, b: Tensor) -> Tensor:
 def gradient(a: Tensor, b: Tensor) -> Tensor:
     """Return L_grad, the mean absolute difference of the gradient magnitudes.
 
-    The gradient has the backward differences along bands, rows and columns, where all three exist.
+    The gradient consists of the backward differences along bands, rows and columns, where all three exist.
     """
     return (_Magnitude.apply(a) - _Magnitude.apply(b)).abs().mean()
 
 
 INNER = (slice(None), *[slice(1, None)] * 3)  # where all three differences exist
-PREVIOUS = [  # the same shifted back by one along bands, rows or columns
+PREVIOUS = [  # INNER, shifted back by one along bands, rows or columns
     tuple(slice(None, -1) if i == axis else index for i, index in enumerate(INNER)) for axis in (1, 2, 3)
 ]
 
 
 class _Magnitude(torch.autograd.Function):
-    """sqrt(d_bands^2 + d_rows^2 + d_columns^2 + 1e-6) of the three differences d; the derivative in d is d / magnitude.
+    """The magnitude sqrt(d_bands^2 + d_rows^2 + d_columns^2 + 1e-6) of the three differences d.
 
-    Works in place, one difference at a time, in half the time and a quarter of the memory that autograd needs.
+    The derivative with respect to d is d / magnitude. Forward and backward work in place, on one difference at a time,
+    and take half the time and a quarter of the memory that autograd needs.
     """
 
     @staticmethod
@@ -109,13 +115,13 @@ def spectral_variation(sr: Tensor) -> Tensor:
 
 
 def supervised(sr: Tensor, hr: Tensor, settings: Train) -> Tensor:
-    """Return the loss with the truth: L_H of Eq. 17 with sam and grad, SSPSR's loss with the total variations.
+    """Return the loss against the ground truth: with sam and grad L_H of Eq. 17, with the variations SSPSR's loss.
 
     Args:
         sr: Reconstruction.
-        hr: Truth.
-        settings: Weights of what is added to L1: sam and grad (lambda_1, lambda_2), spatial_tv and spectral_tv. A term
-            of weight 0 is not computed.
+        hr: Ground truth.
+        settings: Weights of the terms that are added to L1: sam and grad (lambda_1, lambda_2), spatial_tv, spectral_tv.
+            A term of weight 0 is not computed.
     """
     loss = l1(sr, hr)
     if settings.sam:
@@ -132,7 +138,7 @@ def supervised(sr: Tensor, hr: Tensor, settings: Train) -> Tensor:
 def distillation(student: Tensor, teacher: Tensor, cos: float, sam: float, grad: float) -> Tensor:
     """Return L_KD = lambda_3 L_cos + lambda_4 L_sam + lambda_5 L_grad (Eqs. 18, 19).
 
-    L_cos is one minus the mean cosine over pixels, as the paper's text says; printed Eq. 18 takes the cosine twice.
+    L_cos is one minus the mean cosine over pixels, as the paper's text says. The printed Eq. 18 takes the cosine twice.
 
     Args:
         student: The student's output.
@@ -147,7 +153,7 @@ def distillation_weight(settings: Distill, epoch: int) -> float:
     """Return D * alpha, the weight of L_KD in the total loss (Eqs. 20, 21).
 
     Args:
-        settings: alpha, the decay d and its frequency f in epochs.
-        epoch: From 0.
+        settings: alpha, the decay d, and the interval `every` in epochs (f in the paper).
+        epoch: Counted from 0.
     """
     return settings.alpha * settings.decay ** (epoch // settings.every)

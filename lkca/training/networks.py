@@ -1,4 +1,4 @@
-"""The network of a run, and its teacher."""
+"""Build the network of a run, and load its teacher."""
 
 from pathlib import Path
 
@@ -20,13 +20,13 @@ def build_network(settings: RunConfig) -> nn.Module:
 
 
 def build_initial_network(settings: RunConfig) -> nn.Module:
-    """Return the network of a run as its training starts: the same seed gives the same weights."""
+    """Return the network of a run with the weights with which its training starts; they depend on the seed only."""
     torch.manual_seed(settings.seed)
     return build_network(settings)
 
 
 def teacher_run(weights: Path) -> Path:
-    """Return the run.json of a teacher with these weights."""
+    """Return the path of the run.json that belongs to a teacher's weights."""
     return weights.with_name(RUN_FILE)
 
 
@@ -34,12 +34,12 @@ def load_teacher(settings: RunConfig, weights: Path | None) -> nn.Module:
     """Return the teacher of a run, without gradients and in evaluation mode.
 
     Args:
-        settings: The student's run, which distils.
-        weights: The teacher's weights; its run.json is next to them.
+        settings: The run of the student; it has `distill`.
+        weights: The file of the teacher's weights; the teacher's run.json is next to it.
 
     Raises:
-        ConfigError: If there are no weights.
-        StaleInput: If the run was set up for another teacher, or the weights are of another run.
+        ConfigError: If `weights` is None.
+        StaleInput: If the run was set up for another teacher, or the weights belong to another run.
     """
     assert settings.distill is not None and settings.teacher_sha256 is not None
     if weights is None:

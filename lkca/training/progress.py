@@ -1,4 +1,4 @@
-"""Show the progress of a training: a bar in a terminal, a line an epoch in a log, curves in TensorBoard if wanted."""
+"""Show the progress of a training: a bar in a terminal, a line per epoch in a log, curves in TensorBoard on request."""
 
 import os
 from datetime import timedelta
@@ -24,8 +24,8 @@ class ProgressDisplay:
         label: Label of the run.
         epochs: Epochs of the whole training.
         steps_per_epoch: Steps of an epoch.
-        done: Steps that are done already, in all.
-        visible: Whether this process shows anything; of several that train together one does.
+        done: Steps that are done already, over all epochs.
+        visible: Whether this process shows anything. Of the processes that train together, only one does.
     """
 
     def __init__(self, label: str, epochs: int, steps_per_epoch: int, done: int, visible: bool) -> None:
@@ -59,10 +59,10 @@ class ProgressDisplay:
         self.bar.advance(self.task)
 
     def epoch(self, line: dict[str, Any]) -> None:
-        """Show an epoch.
+        """Show the losses and scores of a finished epoch.
 
         Args:
-            line: Its line of history.csv, by column.
+            line: Its line of history.csv, column -> value.
         """
         number, scores = line["epoch"], "loss {loss:.5f}, validation {val_mpsnr:.3f} dB".format(**line)
         if self.writer:
@@ -79,11 +79,11 @@ class ProgressDisplay:
 
 
 def _open_tensorboard(label: str, epochs: int) -> "SummaryWriter | None":
-    """Return a writer of curves to a folder in $LKCA_TENSORBOARD; None where that is not set.
+    """Return a TensorBoard writer to a subfolder of $LKCA_TENSORBOARD; None if the variable is not set.
 
     Args:
-        label: Label of the run; names the folder.
-        epochs: Finished epochs. Later points of the curves, which a killed training has written, are removed.
+        label: Label of the run, from which the name of the subfolder is made.
+        epochs: Number of finished epochs. Points of later epochs, which a killed training has written, are removed.
 
     Raises:
         ConfigError: If TensorBoard is not installed.

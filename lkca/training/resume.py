@@ -24,27 +24,27 @@ from lkca.errors import ResourceError
 from lkca.training.checkpoint import write_safetensors
 from lkca.training.distributed import TrainingFiles
 
-LAYOUT = "2"  # version of the file; to be increased when the name or the meaning of anything in it changes
-CHECKPOINT_SECONDS = 30.0  # between two checkpoints: what a kill costs at most
+LAYOUT = "2"  # version of the state file; increase it when the name or the meaning of anything in the file changes
+CHECKPOINT_SECONDS = 30.0  # between two checkpoints; a kill costs no more than this
 
 
 @dataclass
 class TrainingProgress:
-    """How far a training is.
+    """How far a training has come.
 
     Args:
         steps_per_epoch: Optimiser steps of an epoch.
         epochs: Epochs of the whole training.
         epoch: Finished epochs.
         step: Finished steps of the current epoch.
-        num_validated: Validation patches of the current epoch that are done.
+        num_validated: Number of validation patches that are scored in the current epoch.
         val_l1_sum: Sum of their L1.
         val_mpsnr_sum: Sum of their MPSNR, dB.
         best_val_l1: Lowest validation L1 of an epoch.
-        best_epoch: The epoch that has it, from 1.
-        seconds: Duration of the training up to the last checkpoint, without what kills have cost.
+        best_epoch: The epoch with this L1, from 1.
+        seconds: Duration of the training up to the last checkpoint, without the time that was lost to kills.
         finished: Whether all epochs are done.
-        history: Lines of history.csv.
+        history: Lines of history.csv, without the header.
     """
 
     steps_per_epoch: int
@@ -62,17 +62,18 @@ class TrainingProgress:
 
 
 class TrainingState:
-    """A network in training with everything that its training needs to resume, and the file that holds it.
+    """A network in training with everything that is needed to resume, and the file in which it is saved.
 
     Args:
         files: Files of the training. States are keyed by run.json and the teacher's weights.
-        codes: Digests of the code that may have saved the state: that of now, then others that give the same numbers.
-        network: The network; changed if there is a saved state.
-        optimiser: Its optimiser; likewise.
-        progress: Initial progress; replaced by the saved state, if any.
+        codes: Digests of the code that may have saved the state: first of the current code, then of adopted code, which
+            gives the same numbers.
+        network: The network. A saved state replaces its weights.
+        optimiser: The optimiser of the network. A saved state replaces its state.
+        progress: Progress of a new training. A saved state replaces it.
 
     Attributes:
-        progress: How far the training is.
+        progress: How far the training has come.
         best_weights: Weights of the best epoch.
         loss_sums: Sums of the three losses over the steps of the current epoch, (3,).
         path: The state file.
@@ -108,15 +109,15 @@ class TrainingState:
         return bool(self.loss_sums.isfinite().all() and norm.isfinite())
 
     def seconds(self) -> float:
-        """Return the duration of the training so far, without what kills have cost."""
+        """Return the duration of the training so far in seconds, without the time that was lost to kills."""
         return self.progress.seconds + monotonic() - self.resumed_at
 
     def snapshot_best(self) -> None:
-        """Copy the current weights as those of the best epoch."""
+        """Copy the current weights to `best_weights`."""
         self.best_weights = {name: weight.detach().cpu().clone() for name, weight in self.network.state_dict().items()}
 
     def save(self) -> None:
-        """Write the state file atomically. The state of a finished training has the best weights only.
+        """Write the state file atomically. The state of a finished training has only the best weights and the progress.
 
         Raises:
             LkcaError: If the file cannot be written.
@@ -138,10 +139,10 @@ class TrainingState:
             write_safetensors(part, tensors, self.run_identity | metadata)
 
     def _load(self) -> None:
-        """Load the state file. A file that is damaged, of another run or of another version is renamed, with a message.
+        """Load the state file. Rename it and print a message if it is damaged or of another run or version.
 
         Raises:
-            ResourceError: If the file cannot be read now; a network file system may be away for a moment.
+            ResourceError: If the file cannot be read, for example because a network file system is briefly unavailable.
         """
         try:
             tensors, progress = self._read()
@@ -185,7 +186,7 @@ class TrainingState:
         return tensors, TrainingProgress(**json.loads(metadata["progress"]))
 
     def delete_stale_states(self) -> None:
-        """Delete states of trainings with other settings, and what a kill has left half-written."""
+        """Delete the states of trainings with other settings, and partial state files that a kill has left."""
         for pattern in (STATE_PATTERN, f".{STATE_PATTERN}"):
             for path in self.path.parent.glob(pattern):
                 if path != self.path:
@@ -193,17 +194,17 @@ class TrainingState:
 
 
 def _file_name(run_identity: dict[str, str]) -> str:
-    """Return the name of the state file."""
+    """Return the name of the state file, which contains a hash of the training's identity."""
     return state_name(hashlib.sha256(json.dumps(run_identity).encode()).hexdigest())
 
 
 def _with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """Return the tensors whose names have a prefix, by their names without it."""
+    """Return the tensors whose names start with a prefix: name without the prefix -> tensor."""
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 def _digest(tensors: dict[str, Tensor], progress: str) -> str:
-    """Return a checksum of tensors and progress; safetensors notices a short file, but not a flipped bit."""
+    """Return a checksum of tensors and progress, because safetensors detects a short file but not a flipped bit."""
     digest = hashlib.sha256(progress.encode())
     for name in sorted(tensors):
         digest.update(name.encode())

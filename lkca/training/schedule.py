@@ -1,4 +1,4 @@
-"""Order of the samples, micro-batches, number of steps and learning rate of a training."""
+"""The schedule of a training: number of steps, learning rate, order of the samples, and micro-batches."""
 
 from collections.abc import Iterator, Mapping
 from math import ceil, cos, pi
@@ -16,33 +16,34 @@ def steps_for_all_patches(recipe: Train, split: Mapping[str, Any]) -> int:
 
 
 def steps_per_epoch(recipe: Train, split: Mapping[str, Any]) -> int:
-    """Return the number of optimiser steps of an epoch: those for all patches, or fewer where the recipe says so."""
+    """Return the number of optimiser steps of an epoch: `steps_for_all_patches`, or `recipe.steps` if that is less."""
     steps = steps_for_all_patches(recipe, split)
     return min(recipe.steps, steps) if recipe.steps else steps
 
 
 def learning_rate(recipe: Train, epoch: int, fraction: float) -> float:
-    """Return the learning rate: along a cosine, or constant over some epochs and then lowered by a factor.
+    """Return the learning rate of a cosine schedule, or of a step schedule if `recipe.cosine_to` is None.
 
-    The second way counts epochs from 1, as the published programs do: the first rate lasts one epoch less than others.
+    The step schedule multiplies the rate by `step_factor` every `step_epochs` epochs. It counts epochs from 1, as the
+    published programs do, so the first rate lasts one epoch less than the others.
 
     Args:
         recipe: Training settings.
         epoch: Counted from 0.
-        fraction: Fraction of the epoch's steps that are done, in [0, 1].
+        fraction: Fraction of the epoch's steps that are done, in [0, 1]; used by the cosine schedule.
     """
     if recipe.cosine_to is None:
-        assert recipe.step_factor is not None and recipe.step_epochs is not None  # the schema makes sure
+        assert recipe.step_factor is not None and recipe.step_epochs is not None  # the schema guarantees it
         return recipe.learning_rate * recipe.step_factor ** ((epoch + 1) // recipe.step_epochs)
     span = recipe.learning_rate - recipe.cosine_to
     return recipe.cosine_to + span * (1 + cos(pi * (epoch + fraction) / recipe.epochs)) / 2
 
 
 def epoch_order(split: Mapping[str, Any], seed: int, epoch: int) -> np.ndarray:
-    """Return the samples of an epoch in random order, a function of seed and epoch.
+    """Return the samples of an epoch in random order, which depends only on seed and epoch.
 
     Returns:
-        (samples, 3): row and column of a patch and its orientation. Every patch comes once in each orientation.
+        (samples, 3): row, column and orientation of each patch. Every patch occurs once in each orientation.
     """
     corners = np.array(split["train"])
     samples = np.random.default_rng([seed, epoch]).permutation(len(corners) * ORIENTATIONS)
@@ -56,19 +57,19 @@ def derive_seed(*numbers: int) -> int:
 
 
 def micro_batches(batch: np.ndarray, rank: int, world_size: int, device: str) -> Iterator[tuple[np.ndarray, float]]:
-    """Yield the parts of a batch that one of several processes computes one after the other.
+    """Yield the parts of a batch that this process computes one after the other.
 
     Gradients are averaged over the processes, so the fractions of a process add up to 1. A batch with fewer samples
     than processes is computed whole by each of them.
 
     Args:
         batch: (samples, 3), as `epoch_order` returns them.
-        rank: Number of this process.
-        world_size: How many processes train together.
-        device: "cpu" or "cuda"; a GPU takes its samples at once.
+        rank: Number of this process, from 0.
+        world_size: Number of processes that train together.
+        device: "cpu" or "cuda"; a GPU computes its samples in one part.
 
     Yields:
-        Some samples, and their fraction of the mean over the samples of a process.
+        Samples, and the weight of their mean loss in the loss of this process.
     """
     if len(batch) >= world_size:
         samples, mean_size = batch[rank::world_size], len(batch) / world_size

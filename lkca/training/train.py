@@ -47,18 +47,18 @@ def train(
 ) -> None:
     """Train the network of a run and write the weights of the epoch with the lowest validation L1.
 
-    A training that was killed resumes from the state next to `out`. It ends with the weights that it would have had:
-    bit by bit on a CPU (with the same number of threads) and, in deterministic mode, on a GPU.
+    A training that was killed resumes from the state next to `out`. It ends with the same weights as a training that
+    was not killed: bit by bit on a CPU (with the same number of threads) and, in deterministic mode, on a GPU.
 
     Args:
         run, scene, split, teacher, out, history: See `TrainingFiles`.
-        gpus: GPUs to train on, where there are any; several divide each batch between them.
-        adopted: Digests of other code that gives the same numbers: a state that it has saved is resumed, too.
+        gpus: Number of GPUs to train on, if the machine has any. Several GPUs divide each batch between them.
+        adopted: Digests of older code that gives the same numbers. States that it has saved are resumed, too.
 
     Raises:
         ConfigError: If the run has nothing to train, or an option is wrong.
         StaleInput: If the files do not belong together.
-        Diverged: If losses or weights are not finite; the last good state is kept.
+        Diverged: If losses or weights are not finite or the validation L1 is too high; the last good state is kept.
     """
     if gpus < 0:
         raise ConfigError(f"--gpus {gpus} is out of range: choose 0 or more.")
@@ -79,7 +79,7 @@ def train(
 
 
 def train_network(files: TrainingFiles, adopted: Sequence[str], world: World) -> None:
-    """Train in this process, which is the only one or one of several."""
+    """Train in this process, which may be one of several that train together; see `train`."""
     run, split = read_run(files.run), read_json(files.split)
     recipe = run.train
     assert recipe is not None
@@ -103,8 +103,8 @@ def train_network(files: TrainingFiles, adopted: Sequence[str], world: World) ->
     forward = nn.parallel.DistributedDataParallel(net, static_graph=True) if world.size > 1 else net
     checkpoint = partial(checkpoint_if_due, state, run, world)
 
-    done = progress.epoch * steps + progress.step
-    with ProgressDisplay(run.label, recipe.epochs, steps, done, visible=world.rank == 0) as display:
+    steps_done = progress.epoch * steps + progress.step
+    with ProgressDisplay(run.label, recipe.epochs, steps, steps_done, visible=world.rank == 0) as display:
         while progress.epoch < recipe.epochs:
             net.train()
             order = epoch_order(split, run.seed, progress.epoch)
@@ -162,17 +162,17 @@ def training_code(run: RunConfig, teacher: Path | None) -> str:
 
 
 def compute_losses(net: nn.Module, teacher: nn.Module | None, hr: Tensor, run: RunConfig, epoch: int) -> Tensor:
-    """Return the losses of some patches.
+    """Return the mean losses of some patches.
 
     Args:
         net: The network.
         teacher: The teacher, or None.
-        hr: (n, bands, size, size), the truth.
-        run: Settings.
+        hr: The ground truth, (n, bands, size, size).
+        run: Settings of the run.
         epoch: Counted from 0.
 
     Returns:
-        (3,): the total loss (Eq. 21), L_H (Eq. 17) and L_KD (Eq. 19); without teacher, L_KD is zero.
+        (3,): the total loss (Eq. 21), L_H (Eq. 17) and L_KD (Eq. 19), which is 0 without a teacher.
     """
     assert run.train is not None
     lr = resize(hr, 1 / run.scale)
@@ -188,7 +188,18 @@ def compute_losses(net: nn.Module, teacher: nn.Module | None, hr: Tensor, run: R
 
 
 def distillation_loss(lr: Tensor, sr: Tensor, target: Tensor, teacher: nn.Module, distill: Distill) -> Tensor:
-    """Return L_KD between student and teacher: of the reconstructions, or of what upsamplers add to bicubic."""
+    """Return L_KD of Eq. 19, a scalar, between student and teacher.
+
+    It compares the reconstructions or, with `features: upsampler`, the outputs of the upsamplers: the reconstructions
+    without the bicubic shortcut.
+
+    Args:
+        lr: LR images, (n, bands, h, w).
+        sr: Reconstructions of the student, (n, bands, r * h, r * w).
+        target: Reconstructions of the teacher, of the same shape.
+        teacher: The teacher, whose shortcut is used.
+        distill: Settings of the distillation.
+    """
     shortcut = teacher.get_submodule("bicubic")(lr) if distill.features == "upsampler" else 0
     return losses.distillation(sr - shortcut, target - shortcut, distill.cos, distill.sam, distill.grad)
 
@@ -202,7 +213,16 @@ def validate(
     device: str,
     checkpoint: Callable[[], None],
 ) -> None:
-    """Add L1 and MPSNR (dB) of the validation patches that are not validated yet to the sums in `progress`."""
+    """Add L1 and MPSNR (dB) of the remaining validation patches of this epoch to the sums in `progress`.
+
+    Args:
+        net: The network.
+        cube: The scene, (bands, rows, columns).
+        split: Content of split.json.
+        progress: Progress of the training, which is changed.
+        device: "cpu" or "cuda".
+        checkpoint: Called after each batch.
+    """
     net.eval()
     corners = np.array(split["validation"])
     while progress.num_validated < len(corners):
@@ -217,10 +237,10 @@ def validate(
 
 
 def end_epoch(state: TrainingState, run: RunConfig, world: World, num_validation_patches: int) -> None:
-    """Add a line to the history, and keep the weights if they are the best so far.
+    """Finish an epoch: add a line to the history, and copy the weights if they are the best so far.
 
     Raises:
-        Diverged: If a loss is not finite or the validation L1 too high.
+        Diverged: If a loss is not finite or the validation L1 is too high.
     """
     progress, recipe = state.progress, run.train
     assert recipe is not None
@@ -228,7 +248,7 @@ def end_epoch(state: TrainingState, run: RunConfig, world: World, num_validation
     val_l1 = progress.val_l1_sum / num_validation_patches
     val_mpsnr = progress.val_mpsnr_sum / num_validation_patches
     check_epoch(state, run, mean_losses, val_l1)
-    rate = learning_rate(recipe, progress.epoch, 1 - 1 / progress.steps_per_epoch)  # of the last step
+    rate = learning_rate(recipe, progress.epoch, 1 - 1 / progress.steps_per_epoch)  # of the last step of the epoch
     progress.epoch, progress.step, progress.num_validated = progress.epoch + 1, 0, 0
     progress.val_l1_sum = progress.val_mpsnr_sum = 0.0
     state.loss_sums.zero_()
@@ -242,7 +262,7 @@ def end_epoch(state: TrainingState, run: RunConfig, world: World, num_validation
 
 
 def checkpoint_if_due(state: TrainingState, run: RunConfig, world: World) -> None:
-    """Save the state if the last checkpoint is long ago.
+    """Save the state if the last checkpoint is CHECKPOINT_SECONDS old.
 
     Raises:
         Diverged: If losses or weights are not finite; the last good state is kept.
