@@ -1,14 +1,14 @@
-"""Compare time and memory of our networks with plain code of the same networks (published.py): `make bench`.
+"""Compare time and memory of our networks with a plain implementation of them in published.py: `make bench`.
 
-For each network and case, two fresh processes, ours and the plain one, have the same weights and the same input and
-take turns, so that other load on the machine affects both equally. Columns of the CSV:
+For each network and case, two fresh processes, one with our network and one with the plain one, have the same weights
+and the same input. They take turns, so that other load on the machine affects both equally. Columns of the CSV:
 
-- seconds, published_seconds: median over the turns.
+- seconds, published_seconds: time of our network and of the plain one; median over the turns.
 - ratio, ratio_min, ratio_max: plain seconds / our seconds within a turn, median and range; above 1 ours is faster.
 - peak_GiB, published_peak_GiB: peak memory of all turns, minus the memory before the first turn with network and input.
   On a CPU it is the resident memory of the process, on a GPU what torch allocated.
-- process_GiB, published_process_GiB: the same peak, with everything that was there before.
-- difference: largest absolute difference of the two outputs in the first turn; float32.
+- process_GiB, published_process_GiB: the same peak without the subtraction.
+- difference: largest absolute difference of the two outputs in the first turn, in float32.
 
 Run nothing else on the machine: on shared cores, the ratios measure the scheduler instead.
 """
@@ -47,7 +47,7 @@ NETWORKS = ["sspsr", "msdformer", "essaformer"]  # in the published sizes, which
 
 
 class Case(NamedTuple):
-    """What is timed: a forward pass or a training step (forward, L1, backward, Adam)."""
+    """A measurement: a forward pass or a training step (forward, L1, backward, Adam)."""
 
     name: str
     side: int  # height and width of the LR image
@@ -73,7 +73,7 @@ CASES = {
 
 
 def build_network(name: str, published: bool) -> torch.nn.Module:
-    """Build our network or the plain one; the same seed gives both the same weights (tests/test_published.py)."""
+    """Return our network or the plain one. The same seed gives both the same weights (tests/test_published.py)."""
     model = read_config([REPOSITORY / "config.yaml"]).models[name]
     if published:
         return getattr(import_module("published"), MODELS[model.arch].class_name)(BANDS, SCALE, **model.args, groups=1)
@@ -81,7 +81,10 @@ def build_network(name: str, published: bool) -> torch.nn.Module:
 
 
 def serve_turns(pipe: Connection, name: str, published: bool, case: Case, device: str) -> None:
-    """Take a turn for each True received and send its seconds and output; for False, send base and peak memory."""
+    """Take a turn for each True that is received and send its seconds and, after the first, its output.
+
+    For False, send the memory before the first turn and the peak, in bytes, and end.
+    """
     with send_errors(pipe):
         if device == "cpu":
             torch.set_num_threads(THREADS)
@@ -116,7 +119,7 @@ def serve_turns(pipe: Connection, name: str, published: bool, case: Case, device
 
 @contextmanager
 def send_errors(pipe: Connection) -> Iterator[None]:
-    """Send an error of the block to the parent, which raises it."""
+    """Send an exception of the block to the parent as a string; `request` raises it there."""
     try:
         yield
     except (EOFError, ConnectionError):
@@ -130,13 +133,13 @@ def limit_gpu_memory() -> None:
     torch.cuda.set_per_process_memory_fraction(0.45)
 
 
-def request(pipe: Connection, who: str, turn: bool | None = None) -> Any:
+def request(pipe: Connection, label: str, turn: bool | None = None) -> Any:
     """Send a request to a worker and return its answer; without a request, wait until the worker is ready.
 
     Args:
         pipe: Connection to the worker.
-        who: Label of the worker in errors.
-        turn: The request: True for a turn, False for the end.
+        label: Label of the worker in errors.
+        turn: The request: True for a turn, False for the memory and the end, None for no request.
 
     Raises:
         LkcaError: If the worker failed or was killed.
@@ -148,7 +151,7 @@ def request(pipe: Connection, who: str, turn: bool | None = None) -> Any:
     except (EOFError, OSError):
         reply = "the process was killed, most likely because memory ran out"
     if isinstance(reply, str):
-        raise LkcaError(f"{who}: {reply}.")
+        raise LkcaError(f"{label}: {reply}.")
     return reply
 
 
@@ -157,7 +160,7 @@ def workers(work: Callable[..., None], arguments: dict[str, tuple]) -> Iterator[
     """Start fresh processes, which are killed at the end of the block.
 
     Args:
-        work: Function that each process calls with its end of a pipe and its arguments.
+        work: Function that each process calls with its end of a pipe and its own arguments.
         arguments: Label of each process in errors -> its arguments.
 
     Yields:
@@ -165,7 +168,7 @@ def workers(work: Callable[..., None], arguments: dict[str, tuple]) -> Iterator[
     """
     context, processes, pipes = multiprocessing.get_context("spawn"), [], []
     try:
-        for who, process_arguments in arguments.items():
+        for label, process_arguments in arguments.items():
             pipe, end = context.Pipe()
             process = context.Process(target=work, args=(end, *process_arguments))
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # workers inherit that SIGINT is blocked, ...
@@ -173,10 +176,10 @@ def workers(work: Callable[..., None], arguments: dict[str, tuple]) -> Iterator[
             processes.append(process)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # ... so that only this process handles it
             end.close()  # so that recv() fails when the worker has died
-            pipes.append((pipe, who))
+            pipes.append((pipe, label))
         yield pipes
         for process in processes:
-            process.join(timeout=10)  # until it has finished
+            process.join(timeout=10)  # it has answered its last request and ends by itself
     finally:
         for process in processes:
             process.kill()
@@ -184,7 +187,7 @@ def workers(work: Callable[..., None], arguments: dict[str, tuple]) -> Iterator[
 
 
 def measure(name: str, case: Case, device: str) -> dict[str, Any]:
-    """Let our network and the plain one take turns.
+    """Let our network and the plain one take turns, and return their times and memory.
 
     Returns:
         Column of the CSV -> number.
@@ -193,28 +196,28 @@ def measure(name: str, case: Case, device: str) -> dict[str, Any]:
         LkcaError: If one of the two fails.
     """
     sides = {f"{name} (ours), {case.name}": False, f"{name} (published.py), {case.name}": True}
-    with workers(serve_turns, {who: (name, published, case, device) for who, published in sides.items()}) as pair:
-        for pipe, who in pair:
-            request(pipe, who)
+    with workers(serve_turns, {label: (name, published, case, device) for label, published in sides.items()}) as pair:
+        for pipe, label in pair:
+            request(pipe, label)
         turns, outputs = [], []
         for i in range(case.warm_up + case.turns):
-            replies = [request(pipe, who, True) for pipe, who in pair]
+            replies = [request(pipe, label, True) for pipe, label in pair]
             turns.append([seconds for seconds, _ in replies])
             if i == 0:
                 outputs = [output for _, output in replies]
-        (base, peak), (their_base, their_peak) = (request(pipe, who, False) for pipe, who in pair)
-    ours, theirs = zip(*turns[case.warm_up :], strict=True)
-    ratios = [their / our for our, their in zip(ours, theirs, strict=True)]
+        (base, peak), (plain_base, plain_peak) = (request(pipe, label, False) for pipe, label in pair)
+    our_seconds, plain_seconds = zip(*turns[case.warm_up :], strict=True)
+    ratios = [plain / our for our, plain in zip(our_seconds, plain_seconds, strict=True)]
     return {
-        "seconds": median(ours),
-        "published_seconds": median(theirs),
+        "seconds": median(our_seconds),
+        "published_seconds": median(plain_seconds),
         "ratio": median(ratios),
         "ratio_min": min(ratios),
         "ratio_max": max(ratios),
         "peak_GiB": (peak - base) / 2**30,
-        "published_peak_GiB": (their_peak - their_base) / 2**30,
+        "published_peak_GiB": (plain_peak - plain_base) / 2**30,
         "process_GiB": peak / 2**30,
-        "published_process_GiB": their_peak / 2**30,
+        "published_process_GiB": plain_peak / 2**30,
         "difference": float(np.abs(outputs[0] - outputs[1]).max()),
     }
 
@@ -230,7 +233,7 @@ def check_device(program: str, device: str) -> None:
 
 
 def describe_machine(device: str) -> dict[str, Any]:
-    """Return the columns that say on which machine, when and with which code a line was measured."""
+    """Return the columns of the CSV that name the machine, the date and the commit of a measurement."""
     return {
         "device": torch.cuda.get_device_name() if device == "cuda" else cpu_name(),
         "threads": torch.get_num_threads(),
@@ -241,13 +244,13 @@ def describe_machine(device: str) -> dict[str, Any]:
 
 
 def make_slug(device: str) -> str:
-    """Return the name of a device in a form for file names."""
+    """Return the name of a device as part of a file name: lower-case letters, digits and hyphens."""
     return re.sub("[^a-z0-9]+", "-", device.lower()).strip("-")
 
 
 @contextmanager
 def exit_on_error(program: str) -> Iterator[None]:
-    """Exit with one sentence on an error in the block, and silently on Ctrl-C."""
+    """Exit with a one-line message on an error in the block, and without one on Ctrl-C."""
     try:
         yield
     except (LkcaError, OSError) as error:

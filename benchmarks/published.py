@@ -1,12 +1,14 @@
-"""SSPSR, MSDformer, ESSAformer and LKCA-Net in plain PyTorch: the yardstick of networks.py and training.py, no product.
+"""SSPSR, MSDformer, ESSAformer and LKCA-Net in plain PyTorch: the reference that networks.py and training.py time.
 
-Written from a description of how the published code is built, not from that code: groups of bands one after another,
-transformers on tokens (n, h * w, c), a deformable convolution out of four gathers, everything contiguous and out of
-place but for the ReLU inside a Sequential. LKCA-Net's code is not published: it is built as that of its ancestors is,
-with whole dilated kernels, layer norm behind a permutation to channels last, layer scale and drop path as modules.
-Nothing is made slower or faster than that. Arguments are those of lkca/models, and so are the weights: the same seed
-gives the same numbers, in the same order of parameters, with linear layers in place of some 1x1 convolutions.
-tests/test_published.py holds the two together. The losses at the end are Eqs. 17 to 19 and SSPSR's, by autograd.
+The networks are written from a description of how the published code is built, not from that code: groups of bands one
+after another, transformers on tokens (n, h * w, c), a deformable convolution with four gathers, all tensors contiguous,
+and no operation in place except the ReLU inside a Sequential. LKCA-Net's code is not published. It is built as the code
+of its ancestors is: with whole dilated kernels, layer norm after a permutation to channels last, and modules for layer
+scale and drop path. Nothing is deliberately slower or faster than that.
+
+The arguments are those of lkca/models, and so are the weights: the same seed gives the same numbers in the same order
+of parameters, with linear layers in place of some 1x1 convolutions. tests/test_published.py checks that outputs and
+gradients are the same. The losses at the end are Eqs. 17 to 19 and SSPSR's, with gradients by autograd.
 """
 
 from math import ceil, log2, pi, sqrt
@@ -20,11 +22,12 @@ from lkca.models.bicubic import Bicubic
 
 
 def conv3(inputs: int, outputs: int) -> nn.Conv2d:
+    """Return a 3x3 convolution that keeps height and width."""
     return nn.Conv2d(inputs, outputs, 3, padding=1)
 
 
 def upsampler(width: int, scale: int, groups: int) -> nn.Sequential:
-    """log2(r) times: 3x3 convolution to 4 * width channels, PixelShuffle(2)."""
+    """Return log2(r) pairs of a 3x3 convolution to 4 * width channels and PixelShuffle(2)."""
     layers = []
     for _ in range(int(log2(scale))):
         layers += [nn.Conv2d(width, 4 * width, 3, padding=1, groups=groups), nn.PixelShuffle(2)]
@@ -32,7 +35,7 @@ def upsampler(width: int, scale: int, groups: int) -> nn.Sequential:
 
 
 def band_groups(bands: int, size: int = 8, overlap: int = 2) -> list[tuple[int, int]]:
-    """First and past-the-last band of each group; the last group is shifted back to end at the last band."""
+    """Return start and stop of each group of bands; the last group is shifted back to end at the last band."""
     step = size - overlap
     starts = [min(g * step, bands - size) for g in range(ceil((bands - overlap) / step))]
     return [(start, start + size) for start in starts]
@@ -80,13 +83,13 @@ class SSPN(nn.Module):
 
 
 class SSPSR(nn.Module):
-    """Yardstick of lkca.models.sspsr, written from a description; arguments as there."""
+    """The plain version of lkca.models.sspsr.SSPSR, with the same arguments."""
 
     def __init__(self, bands: int, scale: int, width: int, blocks: int, groups: int) -> None:
         super().__init__()
         self.scale = scale
         self.groups = band_groups(bands)
-        self.branch = nn.Sequential(  # one for all groups
+        self.branch = nn.Sequential(  # shared by all groups
             conv3(8, width), SSPN(width, blocks), upsampler(width, scale // 2, groups), conv3(width, 8)
         )
         self.trunk = nn.Sequential(conv3(bands, width), SSPN(width, blocks), upsampler(width, 2, groups))
@@ -144,7 +147,7 @@ class MultiscaleAggregation(nn.Module):
 
 
 class DeformableConv(nn.Module):
-    """Samples at nine moved places a pixel of the padded image, as an image of 3h x 3w; convolved by stride 3."""
+    """Sample the padded image at nine moved positions per pixel, and convolve these 3h x 3w samples with stride 3."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -154,26 +157,27 @@ class DeformableConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         n, c, h, w = x.shape
-        offsets = self.offsets(x).permute(0, 2, 3, 1)  # (n, h, w, 18): nine along rows, nine along columns
+        offsets = self.offsets(x).permute(0, 2, 3, 1)  # (n, h, w, 18): nine vertical offsets, then nine horizontal ones
         x = F.pad(x, (1, 1, 1, 1))
         rows = torch.arange(h, device=x.device).view(h, 1, 1) + torch.arange(3, device=x.device).repeat_interleave(3)
         columns = torch.arange(w, device=x.device).view(w, 1) + torch.arange(3, device=x.device).repeat(3)
         rows = (rows + offsets[..., :9]).clamp(0, h + 1)  # (n, h, w, 9)
         columns = (columns + offsets[..., 9:]).clamp(0, w + 1)
         top, left = rows.detach().floor(), columns.detach().floor()
-        down, right = rows - top, columns - left  # the shares of the farther pixels
+        down, right = rows - top, columns - left  # weights of the bottom and the right neighbours
         top, left = top.long(), left.long()
-        bottom, far = (top + 1).clamp(max=h + 1), (left + 1).clamp(max=w + 1)
+        bottom, right_column = (top + 1).clamp(max=h + 1), (left + 1).clamp(max=w + 1)
         samples = (
             ((1 - down) * (1 - right)).unsqueeze(1) * self.gather(x, top, left)
-            + ((1 - down) * right).unsqueeze(1) * self.gather(x, top, far)
+            + ((1 - down) * right).unsqueeze(1) * self.gather(x, top, right_column)
             + (down * (1 - right)).unsqueeze(1) * self.gather(x, bottom, left)
-            + (down * right).unsqueeze(1) * self.gather(x, bottom, far)
+            + (down * right).unsqueeze(1) * self.gather(x, bottom, right_column)
         )  # (n, c, h, w, 9)
         samples = samples.reshape(n, c, h, w, 3, 3).permute(0, 1, 2, 4, 3, 5).reshape(n, c, 3 * h, 3 * w)
         return self.conv(samples)
 
     def gather(self, x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+        """Return the pixels of an image at rows and columns, each (n, h, w, 9): (n, c, h, w, 9)."""
         n, c, _, width = x.shape
         index = (rows * width + columns).reshape(n, 1, -1).expand(-1, c, -1)
         return x.flatten(2).gather(2, index).reshape(n, c, *rows.shape[1:])
@@ -193,7 +197,7 @@ class DeformableAttention(nn.Module):
     def forward(self, x: Tensor, h: int, w: int) -> Tensor:
         n, _, c = x.shape
         x = x.transpose(1, 2).reshape(n, c, h, w)
-        _, k, v = self.qkv(x).chunk(3, dim=1)  # the queries of this projection are thrown away
+        _, k, v = self.qkv(x).chunk(3, dim=1)  # the queries of this projection are not used
         q = self.query(x).reshape(n, self.heads, c // self.heads, h * w)
         k = k.reshape(n, self.heads, c // self.heads, h * w)
         v = v.reshape(n, self.heads, c // self.heads, h * w)
@@ -222,7 +226,7 @@ class Transformer(nn.Module):
 
 
 class MSDformer(nn.Module):
-    """Yardstick of lkca.models.msdformer, written from a description; arguments as there."""
+    """The plain version of lkca.models.msdformer.MSDformer, with the same arguments."""
 
     def __init__(self, bands: int, scale: int, width: int, transformers: int, groups: int) -> None:
         super().__init__()
@@ -292,7 +296,7 @@ class Block(nn.Module):
 
 
 class ESSAformer(nn.Module):
-    """Yardstick of lkca.models.essaformer, written from a description; arguments as there."""
+    """The plain version of lkca.models.essaformer.ESSAformer, with the same arguments."""
 
     def __init__(self, bands: int, scale: int, width: int, groups: int) -> None:
         super().__init__()
@@ -335,7 +339,7 @@ class LayerScale(nn.Module):
 
 
 class DropPath(nn.Module):
-    """Zero for whole images at a given rate."""
+    """Drop path: in training, whole images become zero at a given rate."""
 
     def __init__(self, rate: float) -> None:
         super().__init__()
@@ -350,7 +354,7 @@ class DropPath(nn.Module):
 
 
 class LargeKernelAttention(nn.Module):
-    """Two dilated depthwise convolutions, channel attention on both and on what they read, mixed in 4 groups."""
+    """Two dilated depthwise convolutions, channel attention on them and their input, and a grouped 1x1 convolution."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -394,7 +398,7 @@ class LargeKernelBlock(nn.Module):
 
 
 class ScaledUpsampler(nn.Module):
-    """3x3 convolution, zero at the start, one factor an output channel, PixelShuffle."""
+    """3x3 convolution that starts at zero, one factor per output channel, PixelShuffle."""
 
     def __init__(self, width: int, bands: int, scale: int, groups: int) -> None:
         super().__init__()
@@ -410,7 +414,7 @@ class ScaledUpsampler(nn.Module):
 
 
 class LKCANet(nn.Module):
-    """Yardstick of lkca.models.lkca, written from a description; arguments as there."""
+    """The plain version of lkca.models.lkca.LKCANet, with the same arguments."""
 
     def __init__(self, bands: int, scale: int, width: int, blocks: int, drop_path: float, groups: int) -> None:
         super().__init__()
@@ -421,12 +425,13 @@ class LKCANet(nn.Module):
         self.bicubic = Bicubic(bands, scale)
 
     def forward(self, lr: Tensor) -> Tensor:
-        x = lr - lr.mean(dim=(2, 3), keepdim=True)  # the shortcut carries the mean spectrum
+        x = lr - lr.mean(dim=(2, 3), keepdim=True)  # the shortcut adds the mean spectrum back
         x = self.blocks(self.head(x))
         return self.upsampler(x) + self.bicubic(lr)
 
 
 def cosines(a: Tensor, b: Tensor) -> Tensor:
+    """Return the cosine of the angle between the spectra of each pixel, (n, h, w)."""
     norms = a.norm(dim=1) * b.norm(dim=1)
     return (a * b).sum(dim=1) / (norms + 1e-6 * (norms == 0))
 
@@ -436,11 +441,11 @@ def angle_loss(a: Tensor, b: Tensor) -> Tensor:
 
 
 def magnitudes(x: Tensor) -> Tensor:
-    """Of the gradient along bands, rows and columns."""
-    here = x[:, 1:, 1:, 1:]
-    bands = here - x[:, :-1, 1:, 1:]
-    rows = here - x[:, 1:, :-1, 1:]
-    columns = here - x[:, 1:, 1:, :-1]
+    """Return the magnitude of the gradient along bands, rows and columns."""
+    inner = x[:, 1:, 1:, 1:]
+    bands = inner - x[:, :-1, 1:, 1:]
+    rows = inner - x[:, 1:, :-1, 1:]
+    columns = inner - x[:, 1:, 1:, :-1]
     return torch.sqrt(bands.pow(2) + rows.pow(2) + columns.pow(2) + 1e-6)
 
 
@@ -449,7 +454,7 @@ def gradient_loss(a: Tensor, b: Tensor) -> Tensor:
 
 
 def supervised(sr: Tensor, hr: Tensor, settings: Train) -> Tensor:
-    """Yardstick of lkca.losses.supervised; arguments as there."""
+    """The plain version of lkca.training.losses.supervised, with the same arguments."""
     loss = F.l1_loss(sr, hr)
     if settings.sam:
         loss = loss + settings.sam * angle_loss(sr, hr)
@@ -464,7 +469,7 @@ def supervised(sr: Tensor, hr: Tensor, settings: Train) -> Tensor:
 
 
 def distillation(student: Tensor, teacher: Tensor, settings: Distill) -> Tensor:
-    """Yardstick of lkca.losses.distillation."""
+    """The plain version of lkca.training.losses.distillation; `settings` has the three weights."""
     cos = 1 - cosines(student, teacher).mean()
     sam, grad = angle_loss(student, teacher), gradient_loss(student, teacher)
     return settings.cos * cos + settings.sam * sam + settings.grad * grad

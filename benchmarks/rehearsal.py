@@ -1,20 +1,20 @@
-"""Pass the three scenes at full size through download, cutting and splitting: `make rehearsal`.
+"""Rehearse download, cropping and splitting of the three scenes at full size: `make rehearsal`.
 
-It takes a few minutes and 8 GB of disk. The published files were not available: files of their formats and sizes are
-generated (tests/generated_cubes.py), served by this machine, and processed by the commands of the workflow with the
-workflow's settings. The scenes are compared with what was generated. Each row of the CSV is one command:
+It takes a few minutes and 8 GB of disk. The published files were not available. This program generates files of their
+formats and sizes (tests/generated_cubes.py), serves them on this machine, and processes them by the commands and with
+the settings of the workflow. It compares the scenes with the generated numbers. Each row of the CSV is one command:
 
 - seconds, cpu_seconds: wall-clock time, and CPU time of all its processes.
 - process_GiB: the largest resident memory of any of its processes, as the system reports it.
-- tree_GiB: the largest resident memory of all its processes together, sampled every 50 ms; shared memory counts more
-  than once, pages of mapped files count too.
+- tree_GiB: the largest resident memory of all its processes together, sampled every 50 ms. Shared memory counts once
+  for each process, and pages of mapped files are included.
 - raw_bytes: size of the downloaded file.
-- derived_peak_bytes, derived_bytes: size of all other files, at most during the command and after it;
-  derived_peak_ratio, derived_ratio: the same divided by the size of the crop in float32.
+- derived_peak_bytes, derived_bytes: size of all other files: the largest during the command, and that after it.
+- derived_peak_ratio, derived_ratio: the same divided by the size of the crop in float32.
 - grid, train, validation: number of patches on the grid of a split, for training, and for validation.
 
-All processes, with the server, share two cores. A file that was just downloaded is read from the system's cache. The
-temporary folder is deleted at the end, also after Ctrl-C.
+All processes, including the server, share two cores. A file that was just downloaded is read from the system's cache.
+The temporary folder is deleted at the end, also after Ctrl-C.
 """
 
 import argparse
@@ -48,14 +48,14 @@ MAX_SECONDS, MAX_MEMORY_BYTES, MAX_DERIVED_RATIO = 120, 4 * 10**9, 1.1
 
 
 class Case(NamedTuple):
-    """A generated file.
+    """A scene whose raw file is generated, processed and checked.
 
     Args:
         scene: Key of the scene in config.yaml.
-        form: Index of the file in the cube's `forms`, None for the file that is downloaded.
-        writer: Function of tests/generated_cubes.py.
-        size: Rows, columns and bands in the order of the writer, and the largest value.
-        patches: Scale -> expected patches: grid, training, validation.
+        form: Index of the raw file in the cube's `forms`; None for the file that the workflow downloads.
+        writer: Name of the function of tests/generated_cubes.py that writes the raw file.
+        size: Rows, columns and bands as the writer takes them, and the largest value.
+        patches: Scale -> expected numbers of patches: grid, training, validation.
     """
 
     scene: str
@@ -79,7 +79,7 @@ CASES = {
 
 
 class Usage(NamedTuple):
-    """What a command used: seconds; memory of a process and of all, bytes; derived files, peak and final, bytes."""
+    """The resources that a command used: seconds of wall-clock and CPU time, else bytes; see the columns of the CSV."""
 
     seconds: float
     cpu_seconds: float
@@ -90,17 +90,22 @@ class Usage(NamedTuple):
 
 
 def run_measured(arguments: list[str], work: Path, raw: Path) -> Usage:
-    """Run Python with these arguments in the folder `work` and measure what it uses.
+    """Run Python with these arguments in the folder `work` and return the resources that it used.
+
+    Args:
+        arguments: Command line after the name of the interpreter.
+        work: Working folder.
+        raw: The downloaded file, which does not count as derived.
 
     Raises:
-        LkcaError: If it fails; the message ends with the last line of its output.
+        LkcaError: If the command fails; the message ends with the last line of its output.
     """
     (work / "tmp").mkdir(parents=True, exist_ok=True)
     env = {key: value for key, value in os.environ.items() if not key.startswith("LKCA_")}
     env |= {"PYTHONPATH": str(REPOSITORY), "TMPDIR": str(work / "tmp"), "NO_PROXY": "127.0.0.1"}
     with tempfile.TemporaryFile("w+") as log:
         start, tree, derived_peak, ended = perf_counter(), 0, 0, 0
-        # In a session of its own: Ctrl-C reaches only this process, which then kills all of the session.
+        # The command has its own session, so that Ctrl-C reaches only this program, which then kills the whole session.
         process = subprocess.Popen(
             [sys.executable, *arguments],
             cwd=work,
@@ -133,7 +138,7 @@ def run_measured(arguments: list[str], work: Path, raw: Path) -> Usage:
 
 
 def resident_memory(pid: int) -> int:
-    """Return the resident memory of a process and its descendants, bytes."""
+    """Return the resident memory of a process and its descendants in bytes."""
     total = 0
     with suppress(psutil.Error):
         parent = psutil.Process(pid)
@@ -144,7 +149,7 @@ def resident_memory(pid: int) -> int:
 
 
 def derived_bytes(work: Path, raw: Path) -> int:
-    """Return the size of all files in a folder except the downloaded file, complete or partial."""
+    """Return the size in bytes of all files in a folder, without the downloaded file and its partial file."""
     total = 0
     for folder, _, names in os.walk(work):
         for name in names:
@@ -156,7 +161,7 @@ def derived_bytes(work: Path, raw: Path) -> int:
 
 
 def generate(case: Case, path: Path) -> None:
-    """Write the file of a case."""
+    """Generate the raw file of a case."""
     from tests import generated_cubes
 
     scene = generated_cubes.Scene(*case.size)
@@ -165,7 +170,7 @@ def generate(case: Case, path: Path) -> None:
 
 
 def check(case: Case, array: Path) -> None:
-    """Compare every tenth band of a scene with what was generated.
+    """Compare every tenth band of a scene with the generated numbers.
 
     Raises:
         ValueError: If they differ.
@@ -174,18 +179,18 @@ def check(case: Case, array: Path) -> None:
 
     from tests import generated_cubes
 
-    cube, cut = CUBES[case.scene], np.load(array, mmap_mode="r")
+    cube, bands = CUBES[case.scene], np.load(array, mmap_mode="r")
     top, bottom, left, right = cube.crop or (0, cube.shape[0], 0, cube.shape[1])
     for i, band in enumerate(generated_cubes.Scene(*case.size)):
-        if i % 10 == 0 and i < len(cut):
+        if i % 10 == 0 and i < len(bands):
             image = band.T if cube.files[0].axes == "bands columns rows" else band
             expected = image[top:bottom, left:right] / np.float32(case.size[3])
-            if np.abs(cut[i] - expected).max() > 1e-6:
+            if np.abs(bands[i] - expected).max() > 1e-6:
                 raise ValueError(f"band {i + 1} of {array} differs from the generated one")
 
 
 def rehearse(name: str, folder: Path) -> list[dict[str, Any]]:
-    """Download, cut and split a case in an empty folder.
+    """Download, crop and split a case in an empty folder, and check the scene.
 
     Returns:
         The rows of the CSV.
@@ -264,7 +269,7 @@ def print_row(row: dict[str, Any], remark: str = "") -> None:
 
 
 def print_limits(rows: list[dict[str, Any]]) -> None:
-    """Print whether each of Chikusei's two files stays within the limits."""
+    """Print whether the commands on each of Chikusei's two files stay within the limits."""
     for name in ("chikusei", "chikusei_mat"):
         steps = [row for row in rows if row["case"] == name]
         if not steps:
@@ -282,7 +287,7 @@ def print_limits(rows: list[dict[str, Any]]) -> None:
 
 def main() -> int:
     """Rehearse the cases, print a table and write the CSV; return the exit code."""
-    parser = argparse.ArgumentParser(description="Download, cut and split generated scenes of full size.")
+    parser = argparse.ArgumentParser(description="Download, crop and split generated scenes of full size.")
     parser.add_argument(
         "--scene", choices=CASES, nargs="+", default=list(CASES), help="a CSV is written only if all are rehearsed"
     )
@@ -334,8 +339,8 @@ def main() -> int:
 
 
 def save(rows: list[dict[str, Any]], folder: Path) -> Path:
-    """Write the CSV; return its path."""
-    # Imported late: they import torch, and the peak memory of a process includes that of its parent when it starts.
+    """Write the CSV and return its path."""
+    # Imported here, because they import torch, and the peak memory of a child process includes that of its parent.
     from networks import cpu_name, make_slug, write_rows
 
     from lkca.core.environment import git_commit

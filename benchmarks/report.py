@@ -1,8 +1,8 @@
-"""Time, memory and page size of all tables, figures, claims and the report of the full experiment.
+"""Measure time, memory and page size of the report of the full experiment, with its tables and figures: `make bench`.
 
-Every run of config.yaml with three seeds is fake, but its files have full size: scores of three to eight test images,
-histories of 300 epochs, images of 512 x 512, 256 x 256 and 224 x 224 pixels. Snakemake makes everything that follows
-from them, on two cores. The scores are the printed numbers with some noise, so the report itself has no meaning.
+The runs of config.yaml, with three seeds, are fake, but their files have full size: scores of three to eight test
+images, histories of 300 epochs, images of 512 x 512, 256 x 256 and 224 x 224 pixels. Snakemake builds everything that
+depends on them, on two cores. The scores are the printed numbers with noise, so the report has no meaning.
 """
 
 import argparse
@@ -35,7 +35,7 @@ RULES = ["table", "figure", "claims", "report", "all"]  # the results of all oth
 
 
 def write_runs(root: Path, experiment: Experiment) -> int:
-    """Write all files that the rules read. Returns the number of runs."""
+    """Write all files that the rules read, and return the number of runs."""
     printed = {
         (line["scene"], int(line["scale"]), experiment.tables[line["table"]].rows[line["row"]]): line
         for line in read_csv(REPOSITORY / "lkca/paper/paper_tables.csv")
@@ -46,7 +46,7 @@ def write_runs(root: Path, experiment: Experiment) -> int:
         fake_results.write_scene(root, scene)
     for scene, scale, model, seed in experiment.runs():
         fake_results.write_split(root, scene, scale)
-        names = (model, model.removesuffix("_lr"), "lkca")  # the last one for the teacher
+        names = (model, model.removesuffix("_lr"), "lkca")  # the paper prints no scores of the teacher: use LKCA-Net's
         row = next(printed[scene, scale, name] for name in names if (scene, scale, name) in printed)
         rng = np.random.default_rng([seed, scale, *scene.encode(), *model.encode()])
         trained = experiment.models[model].train is not None
@@ -65,7 +65,7 @@ def write_runs(root: Path, experiment: Experiment) -> int:
         if (scene, scale, model) not in images:
             write_image(image, side, experiment.scenes[scene].bands, rng)
             images[scene, scale, model] = image
-        else:  # no figure shows the images of other seeds
+        else:  # the images of other seeds are links, because no figure shows them
             image.unlink()
             os.link(images[scene, scale, model], image)
         content = read_json(path) | {"image_sha256": sha256(image)}
@@ -109,13 +109,13 @@ def write_efficiency(
 
 
 def write_image(path: Path, side: int, bands: int, rng: np.random.Generator) -> None:
-    """Write an image with the spectrum of landscapes, 1 / f, and a reconstruction without its finest detail."""
+    """Write an image with the 1 / f power spectrum of landscapes, and a reconstruction without its finest detail."""
     frequency = np.hypot(*np.meshgrid(np.fft.fftfreq(side), np.fft.rfftfreq(side), indexing="ij"))
     noise = np.fft.rfft2(rng.normal(size=(3, side, side)) + 3 * rng.normal(size=(side, side))) / np.maximum(
         frequency, 1 / side
     )
-    hr, sr = (np.fft.irfft2(each, (side, side)) for each in (noise, noise * (frequency < 0.1)))
-    hr, sr = (np.float32(0.3 + 0.1 * each / hr.std()).transpose(1, 2, 0) for each in (hr, sr))
+    hr, sr = (np.fft.irfft2(spectrum, (side, side)) for spectrum in (noise, noise * (frequency < 0.1)))
+    hr, sr = (np.float32(0.3 + 0.1 * image / hr.std()).transpose(1, 2, 0) for image in (hr, sr))
     grid = (2 * np.arange(12) + 1) * side // 24
     spectra = np.float32(hr.mean(-1)[grid[:, None], grid] * np.linspace(1, 0.5, bands)[:, None, None])
     error = np.abs(sr - hr).mean(-1)
@@ -124,7 +124,7 @@ def write_image(path: Path, side: int, bands: int, rng: np.random.Generator) -> 
 
 
 def write_history(path: Path, rng: np.random.Generator) -> None:
-    """Replace the history of a fake run by one of all epochs."""
+    """Replace the history of a fake run by one with EPOCHS lines."""
     columns = read_csv(path)[0]
     lines = []
     for epoch in range(1, EPOCHS + 1):
@@ -142,7 +142,7 @@ def write_records(results: Results) -> None:
 
 
 def build_report(work: Path) -> dict[str, str]:
-    """Let Snakemake build the report. Returns its duration, peak memory and the size of the page."""
+    """Let Snakemake build the report, and return duration, peak memory and page size: column of the CSV -> text."""
     command = [sys.executable, "-m", "snakemake", "--cores", str(CORES), "--configfile", "config.yaml", "seeds.yaml"]
     command += ["--quiet", "all", "--allowed-rules", *RULES]
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # the jobs use this Python
@@ -162,7 +162,7 @@ def build_report(work: Path) -> dict[str, str]:
 
 
 def main() -> None:
-    """Write fake runs, build the report, print and write what it took."""
+    """Write fake runs, build the report, print its time, memory and size, and write the CSV."""
     parser = argparse.ArgumentParser(description="Time the report of the full experiment.")
     parser.add_argument("--out", type=Path, default=REPOSITORY / "benchmarks", help="folder of the CSV")
     parser.add_argument("--keep", type=Path, help="folder for the fake experiment; by default it is deleted")

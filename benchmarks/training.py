@@ -1,18 +1,18 @@
-"""Compare the speed of our training with a plain loop as published repositories of this field have it.
+"""Compare the speed of our training with that of a plain loop like those of published repositories: `make bench`.
 
-For each network, two fresh processes take turns, so that other load on the machine affects both equally. Ours is
-lkca.training.train on a scene, a split and a run.json. The plain one is float32 and eager: networks and losses of
-published.py, torch.optim.Adam, and a DataLoader with worker processes (one for each core, at most 8) that read patches
-from one file each, as MATLAB scripts write them. The scene is synthetic; after the first read, all files are in the
-system's cache. Networks and settings are those of config.yaml, with 128 bands, x4 and HR patches of 64 x 64. Columns of
-the CSV:
+For each network, two fresh processes take turns, so that other load on the machine affects both equally. Our process
+runs lkca.training.train on a scene, a split and a run.json. The plain loop is float32 and eager: networks and losses of
+published.py, torch.optim.Adam, and a DataLoader with worker processes (one for each core, at most 8). The workers read
+each patch from a file of its own, as MATLAB scripts write them. The scene is synthetic; after the first read, all files
+are in the system's cache. Networks and settings are those of config.yaml, with 128 bands, x4 and HR patches of 64 x 64.
+Columns of the CSV:
 
-- settings: what --set changed in our training; a line replaces the one with the same network and settings.
+- settings: changes of our training settings by --set; a line replaces the one with the same network and settings.
 - samples_per_second, plain_samples_per_second: HR patches through forward, loss, backward and optimiser; median over
-  the turns. Not measured: startup, the first step, validation, and the checkpoints of ours.
+  the turns. Startup, the first step, validation and our checkpoints are not measured.
 - ratio, ratio_min, ratio_max: ours / plain within a turn, median and range; above 1 ours is faster.
-- peak_GiB, plain_peak_GiB, process_GiB, plain_process_GiB: as in networks.py, the former minus the memory before there
-  was a network; without the loader's processes.
+- peak_GiB, plain_peak_GiB, process_GiB, plain_process_GiB: as in networks.py, but the base is the memory before the
+  network was built; the loader's processes are not included.
 - data_wait: fraction of its time that the plain loop waits for the loader.
 - loss_difference: largest relative difference of the losses of the first three steps, with the same weights, on one
   batch, without drop path and dropout.
@@ -69,13 +69,15 @@ FORK = multiprocessing.get_context("fork")  # the default of DataLoader
 
 
 class Protocol(NamedTuple):
-    """How much is timed. On a GPU a turn is longer than what the loader prefetches, two batches for each process.
+    """How much is timed.
+
+    On a GPU, a turn has more steps than the loader prefetches batches: two for each of its processes.
 
     Args:
         turns: Turns that are timed.
-        warm_up: Turns before them.
-        steps: Steps of a turn.
-        batches: Batch sizes that differ from 32.
+        warm_up: Turns before them, which are not timed.
+        steps: Training steps of a turn.
+        batches: Network -> batch size where it is not 32.
     """
 
     turns: int
@@ -91,7 +93,7 @@ PROTOCOLS = {
 
 
 class Finished(Exception):
-    """The parent wants no more turns."""
+    """The parent has asked for the end."""
 
 
 class Turns:
@@ -104,48 +106,48 @@ class Turns:
         steps: Steps of a turn.
 
     Attributes:
-        waited: Seconds of waiting for data in this turn.
+        waited: Seconds that this turn has waited for data.
         is_running: Event that is set during a turn of this training.
     """
 
     def __init__(self, pipe: Connection, device: str, steps: int) -> None:
-        self.pipe, self.device, self.steps, self.left = pipe, device, steps, 1
+        self.pipe, self.device, self.steps, self.steps_left = pipe, device, steps, 1
         self.started_at, self.waited, self.is_running = None, 0.0, FORK.Event()
         self.is_running.set()
 
     def step(self) -> None:
         """Count a step; at the end of a turn, send its times and wait for the next one."""
-        self.left -= 1
-        if self.left:
+        self.steps_left -= 1
+        if self.steps_left:
             return
         networks.synchronize(self.device)
-        turn = self.started_at and (perf_counter() - self.started_at, self.waited)
+        times = self.started_at and (perf_counter() - self.started_at, self.waited)
         self.is_running.clear()
-        self.pipe.send(turn)
+        self.pipe.send(times)
         if not self.pipe.recv():
             raise Finished
         self.is_running.set()
-        self.left, self.started_at, self.waited = self.steps, perf_counter(), 0.0
+        self.steps_left, self.started_at, self.waited = self.steps, perf_counter(), 0.0
 
 
-def serve_training(pipe: Connection, side: Callable, folder: Path, device: str, steps: int) -> None:
-    """Send the losses of the first steps, then take turns; at the end, send base and peak memory."""
+def serve_training(pipe: Connection, train_side: Callable, folder: Path, device: str, steps: int) -> None:
+    """Train by `train_ours` or `train_plain`, then send the memory before it and the peak, in bytes."""
     with networks.send_errors(pipe):
         if device == "cuda":
             networks.limit_gpu_memory()
         base = memory_use(device)[0]
         with suppress(Finished):
-            side(folder, Turns(pipe, device, steps))
+            train_side(folder, Turns(pipe, device, steps))
         pipe.send((base, memory_use(device)[1]))
 
 
 def no_dropout() -> Any:
-    """Return a context in which dropout does nothing."""
+    """Return a context in which dropout layers return their input."""
     return patch.object(nn.Dropout2d, "forward", lambda _, x: x)
 
 
 class TurnDisplay(ProgressDisplay):
-    """Shows nothing and passes each step to `turns`."""
+    """A display that shows nothing and passes each step to `turns`."""
 
     turns: Turns | None = None
 
@@ -162,10 +164,10 @@ class TurnDisplay(ProgressDisplay):
         pass
 
 
-def ours(folder: Path, turns: Turns) -> None:
-    """Train by lkca.training.train: a few epochs of one step, whose losses are in the history, then in turns."""
+def train_ours(folder: Path, turns: Turns) -> None:
+    """Train by lkca.training.train: send the losses of a few epochs of one step each, then take turns."""
     train.ProgressDisplay = TurnDisplay
-    resume.CHECKPOINT_SECONDS = inf  # otherwise a checkpoint would be due in each turn, after the other's turn
+    resume.CHECKPOINT_SECONDS = inf  # otherwise each turn would save one, after the long wait for the other process
 
     def run(run_folder: Path) -> None:
         run_file = run_folder / "run.json"
@@ -182,7 +184,7 @@ def ours(folder: Path, turns: Turns) -> None:
 
 
 class PatchFiles(Dataset):
-    """Patches in files, each in 8 orientations: LR, bicubic and HR, as published repositories load them.
+    """Patches in files, each in 8 orientations, as published repositories load them: LR, bicubic and HR images.
 
     Args:
         folder: Folder of the files.
@@ -210,11 +212,15 @@ class PatchFiles(Dataset):
 
 
 def build_plain_network(run: RunConfig) -> nn.Module:
+    """Return the network of a run from published.py."""
     return getattr(published, MODELS[run.arch].class_name)(run.bands, run.scale, **run.args, **run.upsampler)
 
 
 def make_plain_step(folder: Path, device: str) -> Callable[[Tensor, Tensor], float]:
-    """Return the step of the plain loop, a function of LR and HR that returns the loss; it starts with our weights."""
+    """Return the training step of the plain loop: a function of LR and HR batches that returns the loss.
+
+    Its network starts with the weights of ours, and its teacher has the weights of ours.
+    """
     run = read_run(folder / "run.json")
     torch.manual_seed(run.seed)
     net, teacher = build_plain_network(run).to(device), None
@@ -244,8 +250,8 @@ def make_plain_step(folder: Path, device: str) -> Callable[[Tensor, Tensor], flo
     return step
 
 
-def plain(folder: Path, turns: Turns) -> None:
-    """Train by the plain loop: a few steps on one batch, whose losses are sent, then in turns."""
+def train_plain(folder: Path, turns: Turns) -> None:
+    """Train by the plain loop: send the losses of a few steps on one batch, then take turns."""
     data = PatchFiles(folder.parent / "patches", turns.is_running)
     batch = read_run(folder / "timed/run.json").train.batch
     step = make_plain_step(folder / "check", turns.device)
@@ -253,7 +259,7 @@ def plain(folder: Path, turns: Turns) -> None:
     with no_dropout():
         turns.pipe.send([step(ms, gt) for _ in range(COMPARED_STEPS)])
     step = make_plain_step(folder / "timed", turns.device)
-    sampler = RandomSampler(data, replacement=True, num_samples=10**9)  # no epoch ends
+    sampler = RandomSampler(data, replacement=True, num_samples=10**9)  # so that no epoch ends
     workers = min(8, os.cpu_count())
     loader = iter(DataLoader(data, batch, sampler=sampler, num_workers=workers, multiprocessing_context=FORK))
     while True:
@@ -264,8 +270,8 @@ def plain(folder: Path, turns: Turns) -> None:
         turns.step()
 
 
-def write_inputs(folder: Path, e: Experiment) -> None:
-    """Write a synthetic scene with its split, files of patches, and a teacher that is not just bicubic."""
+def write_inputs(folder: Path, experiment: Experiment) -> None:
+    """Write a synthetic scene with its split, files of patches, and a teacher whose output differs from bicubic."""
     rows, columns = np.mgrid[0:288, 0:256].astype(np.float32) / 9
     bands = np.arange(BANDS, dtype=np.float32)[:, None, None] / 9
     cube = 0.5 + 0.3 * np.sin(rows + bands) * np.cos(columns - bands)
@@ -282,7 +288,7 @@ def write_inputs(folder: Path, e: Experiment) -> None:
         gt = cube[:, row : row + PATCH_SIZE, column : column + PATCH_SIZE]
         images = {"gt": gt, "ms": resize(gt, 1 / SCALE), "ms_bicubic": resize(resize(gt, 1 / SCALE), SCALE)}
         savemat(folder / f"patches/{i:03}.mat", {name: image.transpose(1, 2, 0) for name, image in images.items()})
-    write_run(folder, TEACHER, e, TEACHER, read_json(folder / "split.json"), {})
+    write_run(folder, TEACHER, experiment, TEACHER, read_json(folder / "split.json"), {})
     run, weights = folder / TEACHER / "run.json", folder / TEACHER / "weights.safetensors"
     torch.manual_seed(1)
     teacher = build_network(read_run(run))
@@ -290,9 +296,21 @@ def write_inputs(folder: Path, e: Experiment) -> None:
     save_weights(weights, teacher.state_dict(), sha256(run), 1)
 
 
-def write_run(folder: Path, name: str, e: Experiment, model: str, split: dict, changes: dict, **args: float) -> None:
-    """Write split.json, and the run.json of a model with changes of its `train` and `args`, to folder/name."""
-    run, run_folder = RunSettings.of(e, RunGroup("chikusei", SCALE, model)).model_dump(), folder / name
+def write_run(
+    folder: Path, name: str, experiment: Experiment, model: str, split: dict, changes: dict, **args: float
+) -> None:
+    """Write split.json and run.json of a model to folder/name.
+
+    Args:
+        folder: Output of `write_inputs`, or the folder that it is writing.
+        name: Name of the subfolder.
+        experiment: The experiment of config.yaml.
+        model: Key of the model.
+        split: Content of split.json.
+        changes: Changes of the training settings.
+        args: Changes of the network's arguments.
+    """
+    run, run_folder = RunSettings.of(experiment, RunGroup("chikusei", SCALE, model)).model_dump(), folder / name
     run |= {"train": run["train"] | changes, "args": run["args"] | args}
     write_json(run_folder / "split.json", split)
     teacher = folder / TEACHER / "run.json" if run["distill"] else None
@@ -300,12 +318,12 @@ def write_run(folder: Path, name: str, e: Experiment, model: str, split: dict, c
     run_files.write_run(settings, 0, folder / "scene.json", run_folder / "split.json", teacher, run_folder / "run.json")
 
 
-def measure(folder: Path, e: Experiment, name: str, changes: dict[str, Any], device: str) -> dict[str, Any]:
-    """Let our training of a network and the plain one take turns.
+def measure(folder: Path, experiment: Experiment, name: str, changes: dict[str, Any], device: str) -> dict[str, Any]:
+    """Let our training of a network and the plain loop take turns, and return their speed and memory.
 
     Args:
         folder: Output of `write_inputs`.
-        e: The experiment of config.yaml.
+        experiment: The experiment of config.yaml.
         name: Key of the model.
         changes: Changes of our training settings.
         device: "cpu" or "cuda".
@@ -319,7 +337,7 @@ def measure(folder: Path, e: Experiment, name: str, changes: dict[str, Any], dev
     protocol, split = PROTOCOLS[device], read_json(folder / "split.json")
     batch = protocol.batches.get(name, 32)
     changes = changes | {"batch": batch, "steps": None}
-    write_run(folder, f"{name}/timed", e, name, split, changes)
+    write_run(folder, f"{name}/timed", experiment, name, split, changes)
     one_batch = {"train": split["train"][: batch // 8], "validation": split["validation"][:1]}  # in 8 orientations
     few_steps = {
         "epochs": COMPARED_STEPS,
@@ -328,16 +346,17 @@ def measure(folder: Path, e: Experiment, name: str, changes: dict[str, Any], dev
         "step_epochs": COMPARED_STEPS,
         "step_factor": 1.0,
     }
-    args = {"drop_path": 0.0} if "drop_path" in e.models[name].args else {}
-    write_run(folder, f"{name}/check", e, name, split | one_batch, changes | few_steps, **args)
-    sides = {f"{name} ({side.__name__})": (side, folder / name, device, protocol.steps) for side in (ours, plain)}
-    with networks.workers(serve_training, sides) as pair:
-        ours_losses, plain_losses = (np.array(request(pipe, who)) for pipe, who in pair)
-        for pipe, who in pair:
-            request(pipe, who)  # the first step is done
-        turns = [[request(pipe, who, True) for pipe, who in pair] for _ in range(protocol.warm_up + protocol.turns)]
-        (base, peak), (their_base, their_peak) = (request(pipe, who, False) for pipe, who in pair)
-    seconds, waited = np.moveaxis(np.array(turns[protocol.warm_up :]), 2, 0)  # (turns, ours and plain)
+    args = {"drop_path": 0.0} if "drop_path" in experiment.models[name].args else {}
+    write_run(folder, f"{name}/check", experiment, name, split | one_batch, changes | few_steps, **args)
+    sides = {"ours": train_ours, "plain": train_plain}
+    arguments = {f"{name} ({side})": (sides[side], folder / name, device, protocol.steps) for side in sides}
+    with networks.workers(serve_training, arguments) as pair:
+        our_losses, plain_losses = (np.array(request(pipe, label)) for pipe, label in pair)
+        for pipe, label in pair:
+            request(pipe, label)  # the first step is done
+        turns = [[request(pipe, label, True) for pipe, label in pair] for _ in range(protocol.warm_up + protocol.turns)]
+        (base, peak), (plain_base, plain_peak) = (request(pipe, label, False) for pipe, label in pair)
+    seconds, waited = np.moveaxis(np.array(turns[protocol.warm_up :]), 2, 0)  # (turns, 2): ours and plain
     rates = protocol.steps * batch / seconds
     ratios = rates[:, 0] / rates[:, 1]
     return {
@@ -348,16 +367,16 @@ def measure(folder: Path, e: Experiment, name: str, changes: dict[str, Any], dev
         "ratio_min": min(ratios),
         "ratio_max": max(ratios),
         "peak_GiB": (peak - base) / 2**30,
-        "plain_peak_GiB": (their_peak - their_base) / 2**30,
+        "plain_peak_GiB": (plain_peak - plain_base) / 2**30,
         "process_GiB": peak / 2**30,
-        "plain_process_GiB": their_peak / 2**30,
+        "plain_process_GiB": plain_peak / 2**30,
         "data_wait": waited[:, 1].sum() / seconds[:, 1].sum(),
-        "loss_difference": np.abs(ours_losses / plain_losses - 1).max(),
+        "loss_difference": np.abs(our_losses / plain_losses - 1).max(),
     }
 
 
 def main() -> None:
-    """Measure the networks, print a table and write the CSV after each."""
+    """Measure the networks, print a table, and write the CSV after each network."""
     parser = argparse.ArgumentParser(description="Compare the speed of our training with a plain loop.")
     parser.add_argument("--device", choices=PROTOCOLS, default="cpu")
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=NETWORKS)
@@ -375,12 +394,12 @@ def main() -> None:
     path = options.out / f"training_{networks.make_slug(machine['device'])}.csv"
     with networks.exit_on_error("training"):
         with TemporaryDirectory() as temporary:
-            e = read_config([REPOSITORY / "config.yaml"])
-            write_inputs(Path(temporary), e)
+            experiment = read_config([REPOSITORY / "config.yaml"])
+            write_inputs(Path(temporary), experiment)
             print(f"{machine['device']}, {machine['threads']} threads, torch {machine['torch']}; ours / plain")
             print(f"{'':11}batch{'samples/s':>20}{'times faster':>24}{'wait':>6}{'peak GiB':>16}{'loss differs':>14}")
             for name in options.networks:
-                numbers = measure(Path(temporary), e, name, changes, options.device)
+                numbers = measure(Path(temporary), experiment, name, changes, options.device)
                 line = {"network": name, "settings": " ".join(sorted(options.set))}
                 rows = list(csv.DictReader(path.open())) if path.exists() else []
                 rows = [row for row in rows if not line.items() <= row.items()]

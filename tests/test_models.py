@@ -150,12 +150,11 @@ def test_groups_only_shrink_upsamplers(arch):
     dense, grouped = (build(arch, 9, 4, args, {"groups": g}) for g in (1, upsampler["groups"]))
     for name, layer in find_upsamplers(grouped).items():
         assert layer.conv.weight.numel() * upsampler["groups"] == find_upsamplers(dense)[name].conv.weight.numel()
-    other_parameters = count_parameters(dense) - sum(
-        layer.conv.weight.numel() for layer in find_upsamplers(dense).values()
-    )
-    assert other_parameters == count_parameters(grouped) - sum(
-        layer.conv.weight.numel() for layer in find_upsamplers(grouped).values()
-    )
+    other_parameters = [
+        count_parameters(net) - sum(layer.conv.weight.numel() for layer in find_upsamplers(net).values())
+        for net in (dense, grouped)
+    ]
+    assert other_parameters[0] == other_parameters[1]
     assert len(find_upsamplers(grouped)) == (2 if MODELS[arch].power_of_two_only else 1)
     assert count_macs(grouped, 9) < count_macs(dense, 9)
 

@@ -297,7 +297,7 @@ def test_two_processes_do_not_train_same_run(tiny):
 
 @pytest.mark.slow
 def test_two_processes_train_same_network_as_one(tiny, monkeypatch):
-    """Each computes half of a batch of 33, in two micro-batches. The order of summation, and so the last bits, differ."""
+    """Each computes half of a batch of 33, in two micro-batches. The order of summation, and the last bits, differ."""
     args = {"width": 16, "blocks": 2, "drop_path": 0.0}
     runs = [tiny.run(name, model="net", args=args, train=RECIPE | {"batch": 33}) for name in ("one", "two")]
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
