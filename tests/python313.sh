@@ -65,6 +65,6 @@ for place in ${PIP_FIND_LINKS:-}; do
     [ ! -d "$place" ] || attach "$place" --bind --options ro "$place"
 done
 inside make setup
-inside .venv/bin/python -m pytest --numprocesses 2 --dist loadfile --quiet -k "not killed_trainings" \
+inside .venv/bin/python -m pytest --numprocesses 2 --dist loadfile --quiet -k "not killed_training_has" \
     --deselect tests/test_browser.py --deselect tests/test_environment.py \
     --deselect tests/test_workflow.py --deselect tests/test_reruns.py --deselect tests/test_docs.py
