@@ -212,7 +212,7 @@ def masks_without_block(shape, down, across):
 
 
 def reference_scores(sr, hr, mask):
-    """Return the six scores by scikit-image and torchmetrics for the pixels of a mask; MSSIM: the windows around them."""
+    """Return the scores by scikit-image and torchmetrics for the pixels of a mask; MSSIM: the windows around them."""
     x, y = sr[:, mask], hr[:, mask]
     tx, ty = torch.from_numpy(x), torch.from_numpy(y)
     ssim = [structural_similarity(*bands, data_range=1, full=True)[1] for bands in zip(sr, hr, strict=True)]

@@ -125,7 +125,7 @@ def _compare_row(run: RunScores, printed: Mapping[str, str], divisor: float, set
     brightness = _compare_brightness(run, printed)
     stand_in = [_finding("stand-in")] if settings.stand_in else []
     return {
-        "title": f"{_title(settings, run['scene'])} ×{run['scale']}",
+        "title": f"{_get_title(settings, run['scene'])} ×{run['scale']}",
         "table": printed["table"],
         "scene": run["scene"],
         "scale": run["scale"],
@@ -153,7 +153,7 @@ def _compare_brightness(run: RunScores, printed: Mapping[str, str]) -> Brightnes
     }
 
 
-def _title(settings: BicubicCheckSettings, scene: str) -> str:
+def _get_title(settings: BicubicCheckSettings, scene: str) -> str:
     return settings.scenes.get(scene, scene)
 
 
@@ -209,13 +209,13 @@ def _find_definitions(run: RunScores, printed: Mapping[str, str], differing: lis
     skipped = {"MPSNR", "RMSE"} if {"MPSNR", "RMSE"} <= set(differing) else set()
     findings = []
     for name in differing:
-        definitions = _other_definitions(name, run) if name not in skipped else {}
+        definitions = _compute_other_definitions(name, run) if name not in skipped else {}
         if how := [how for how, value in definitions.items() if _agrees(value, printed[name])]:
             findings.append(_finding("definition", name=name, how=" or ".join(how), where=DEFINITION[name]))
     return findings
 
 
-def _other_definitions(name: str, run: RunScores) -> dict[str, float]:
+def _compute_other_definitions(name: str, run: RunScores) -> dict[str, float]:
     """Return the values of a score by other common definitions, if scores.json suffices: definition -> value."""
     ours, r, errors = run["mean"][name], run["scale"], [image["scores"]["RMSE"] for image in run["images"]]
     if name == "RMSE":
@@ -241,8 +241,8 @@ def _describe_verdict(settings: BicubicCheckSettings, rows: list[Row], not_compu
         sentences = [f"The protocol is the paper's in {equal} of {len(rows)} rows present."]
         sentences += [f"To 1 in the last digit also in: {', '.join(rounded)}."] * bool(rounded)
         sentences += [f"It is NOT in: {', '.join(different)}."] * bool(different)
-    absent = [_title(settings, scene) for scene in settings.absent]
-    missing = [f"{_title(settings, scene)} ×{r}" for scene, r in not_computed if scene not in settings.absent]
+    absent = [_get_title(settings, scene) for scene in settings.absent]
+    missing = [f"{_get_title(settings, scene)} ×{r}" for scene, r in not_computed if scene not in settings.absent]
     sentences += [f"Missing scenes, {len(absent)}: {', '.join(absent)}."] * bool(absent)
     sentences += [f"Not computed: {', '.join(missing)}."] * bool(missing)
     return " ".join(sentences)
@@ -251,7 +251,7 @@ def _describe_verdict(settings: BicubicCheckSettings, rows: list[Row], not_compu
 def _format_markdown(settings: BicubicCheckSettings, verdict: str, rows: list[Row]) -> str:
     blocks = ["# Bicubic check", f"**{verdict}**"]
     blocks += [f"> Stand-in data: {settings.stand_in}"] * bool(settings.stand_in)
-    blocks += [f"- {_title(settings, scene)}: {why}" for scene, why in settings.absent.items()]
+    blocks += [f"- {_get_title(settings, scene)}: {why}" for scene, why in settings.absent.items()]
     for row in rows:
         blocks.append(f"## {row['title']} (Table {row['table']}, {row['images']} test images)")
         table = [["Score", "Paper", "Ours", "Ours in full", "Ours is"], ["---"] * 5]

@@ -84,10 +84,10 @@ def check_bounds(lines: list[Line]) -> list[Finding]:
 
 def check_mpsnr_against_rmse(lines: list[Line]) -> list[Finding]:
     """Find rows whose MPSNR is less than their RMSE allows, even before rounding."""
-    findings, checked = [], _with_numbers(lines, "MPSNR", "RMSE")
+    findings, checked = [], _select_rows_with(lines, "MPSNR", "RMSE")
     for line in checked:
-        minimum = -20 * log10(float(line["RMSE"]) + _max_rounding(line, "RMSE"))
-        if float(line["MPSNR"]) + _max_rounding(line, "MPSNR") < minimum:
+        minimum = -20 * log10(float(line["RMSE"]) + _max_rounding_error(line, "RMSE"))
+        if float(line["MPSNR"]) + _max_rounding_error(line, "MPSNR") < minimum:
             numbers = f"is {line['MPSNR']} dB, but RMSE {line['RMSE']} means at least {minimum:.2f} dB"
             says = f"MPSNR of {describe_row(line)} {numbers}: another peak value, or other images."
             findings.append(Finding("impossible", says))
@@ -99,7 +99,7 @@ def check_mpsnr_against_rmse(lines: list[Line]) -> list[Finding]:
 def check_mpsnr_gaps(lines: list[Line]) -> list[Finding]:
     """Find rows whose MPSNR does not fit their RMSE as in the other rows on the same scene."""
     findings = []
-    for scene, rows in _by_scene(_with_numbers(lines, "MPSNR", "RMSE")).items():
+    for scene, rows in _group_by_scene(_select_rows_with(lines, "MPSNR", "RMSE")).items():
         gaps = {describe_row(line): float(line["MPSNR"]) + 20 * log10(float(line["RMSE"])) for line in rows}
         usual = median(gaps.values())
         findings += [
@@ -117,7 +117,7 @@ def check_mpsnr_gaps(lines: list[Line]) -> list[Finding]:
 def check_ergas_factor(lines: list[Line]) -> list[Finding]:
     """Determine the factor in the definition of ERGAS, from the methods that have two scales."""
     methods: dict[tuple[str, ...], dict[int, Line]] = {}
-    for line in _with_numbers(lines, "ERGAS", "RMSE"):
+    for line in _select_rows_with(lines, "ERGAS", "RMSE"):
         methods.setdefault((line["table"], line["scene"], line["row"]), {})[int(line["scale"])] = line
     factors: dict[str, list[str]] = {}  # factor -> methods
     for by_scale in methods.values():
@@ -148,8 +148,8 @@ def check_brightness(lines: list[Line], paper: list[Line]) -> list[Finding]:
     findings = []
     ours, theirs = (
         {
-            scene: median(map(_brightness, scene_rows))
-            for scene, scene_rows in _by_scene(_with_numbers(rows, "RMSE", "ERGAS")).items()
+            scene: median(map(_compute_brightness, scene_rows))
+            for scene, scene_rows in _group_by_scene(_select_rows_with(rows, "RMSE", "ERGAS")).items()
         }
         for rows in (lines, paper)
     )
@@ -168,7 +168,8 @@ def check_brightness(lines: list[Line], paper: list[Line]) -> list[Finding]:
 def check_sam_unit(lines: list[Line], paper: list[Line]) -> list[Finding]:
     """Find values of SAM that are so small that they are probably in radians."""
     min_angles = {
-        scene: min(float(row["SAM"]) for row in rows) for scene, rows in _by_scene(_with_numbers(paper, "SAM")).items()
+        scene: min(float(row["SAM"]) for row in rows)
+        for scene, rows in _group_by_scene(_select_rows_with(paper, "SAM")).items()
     }
     return [
         Finding(
@@ -176,16 +177,16 @@ def check_sam_unit(lines: list[Line], paper: list[Line]) -> list[Finding]:
             f"SAM of {describe_row(line)} is {line['SAM']}, too small for degrees; "
             f"from radians it would be {degrees(float(line['SAM'])):.2f} degrees.",
         )
-        for line in _with_numbers(lines, "SAM")
+        for line in _select_rows_with(lines, "SAM")
         if float(line["SAM"]) < min_angles.get(line["scene"], MIN_SAM) / 10
     ]
 
 
 def check_macs(lines: list[Line], paper: list[Line]) -> list[Finding]:
     """Compare the MACs of the paper's methods with the printed ones; FLOPs are twice the MACs."""
-    printed = {(row["scene"], row["scale"], row["row"]): row for row in _with_numbers(paper, "MACs_G")}
+    printed = {(row["scene"], row["scale"], row["row"]): row for row in _select_rows_with(paper, "MACs_G")}
     findings, equal = [], 0
-    for line in _with_numbers(lines, "MACs_G"):
+    for line in _select_rows_with(lines, "MACs_G"):
         row = printed.get((line["scene"], line["scale"], line["row"]))
         if row is None:
             continue
@@ -205,22 +206,22 @@ def check_macs(lines: list[Line], paper: list[Line]) -> list[Finding]:
     return findings
 
 
-def _with_numbers(lines: list[Line], *columns: str) -> list[Line]:
+def _select_rows_with(lines: list[Line], *columns: str) -> list[Line]:
     """Return the rows that have a number above 0 in each of these columns."""
     return [line for line in lines if all(line[column] and float(line[column]) > 0 for column in columns)]
 
 
-def _by_scene(lines: Iterable[Line]) -> dict[str, list[Line]]:
+def _group_by_scene(lines: Iterable[Line]) -> dict[str, list[Line]]:
     scenes: dict[str, list[Line]] = {}
     for line in lines:
         scenes.setdefault(line["scene"], []).append(line)
     return scenes
 
 
-def _max_rounding(line: Line, column: str) -> float:
+def _max_rounding_error(line: Line, column: str) -> float:
     """Return the largest rounding error of a printed number."""
     return 0.5 * 10.0 ** -decimals(line[column])
 
 
-def _brightness(line: Line) -> float:
+def _compute_brightness(line: Line) -> float:
     return 100 * float(line["RMSE"]) / (int(line["scale"]) * float(line["ERGAS"]))

@@ -85,17 +85,17 @@ class Uncertain:
         )
 
     def __add__(self, other: Uncertain | float) -> Uncertain:
-        return self._combine(self.value + value_of(other), other, 1.0, 1.0)
+        return self._combine(self.value + get_value(other), other, 1.0, 1.0)
 
     def __sub__(self, other: Uncertain | float) -> Uncertain:
-        return self._combine(self.value - value_of(other), other, 1.0, -1.0)
+        return self._combine(self.value - get_value(other), other, 1.0, -1.0)
 
     def __mul__(self, other: Uncertain | float) -> Uncertain:
-        return self._combine(self.value * value_of(other), other, value_of(other), self.value)
+        return self._combine(self.value * get_value(other), other, get_value(other), self.value)
 
     def __truediv__(self, other: Uncertain | float) -> Uncertain:
-        derivatives = 1 / value_of(other), -self.value / value_of(other) ** 2
-        return self._combine(self.value / value_of(other), other, *derivatives)
+        derivatives = 1 / get_value(other), -self.value / get_value(other) ** 2
+        return self._combine(self.value / get_value(other), other, *derivatives)
 
     def __pow__(self, power: float) -> Uncertain:
         return self._combine(self.value**power, 0, power * self.value ** (power - 1))
@@ -168,7 +168,7 @@ class Uncertain:
         return float(stats.t.sf(self.value / error, df)) if error else float(self.value <= 0)
 
 
-def value_of(number: Uncertain | float) -> float:
+def get_value(number: Uncertain | float) -> float:
     """Return a number without its uncertainty."""
     return number.value if isinstance(number, Uncertain) else float(number)
 

@@ -86,16 +86,16 @@ def encode_test_image(images: Mapping[str, Path], untrained: Collection[str]) ->
 def encode_png(path: Path) -> str:
     """Return the pixels of a PNG file as a data URL of lossless WebP, which is a third smaller."""
     with Image.open(path) as image:
-        return _data_url(image.convert("RGB"), lossless=True, quality=0, method=2)
+        return _encode_data_url(image.convert("RGB"), lossless=True, quality=0, method=2)
 
 
 def _encode_webp(image: np.ndarray, quality: int) -> str:
     """Return an image (rows, columns, 3) with values in [0, 1] as a data URL."""
     levels = np.round(np.clip(image, 0, 1) * 255).astype(np.uint8)
-    return _data_url(Image.fromarray(levels), quality=quality, method=2)  # slower methods save nothing here
+    return _encode_data_url(Image.fromarray(levels), quality=quality, method=2)  # slower methods save nothing here
 
 
-def _data_url(image: Image.Image, **options: Any) -> str:
+def _encode_data_url(image: Image.Image, **options: Any) -> str:
     file = io.BytesIO()
     image.save(file, "webp", **options)
     return f"data:image/webp;base64,{b64encode(file.getvalue()).decode()}"

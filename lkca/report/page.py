@@ -109,7 +109,7 @@ def write_report(
         splits=[{**read_json(path), "digest": sha256(path)} for path in splits],
         runs=[run.table_line() for run in report_runs],
         run_windows=pack_run_windows(settings, labels, report_runs, verdicts),
-        jobs=_job_durations(out.parent),
+        jobs=_read_job_durations(out.parent),
         script=Markup(script),
         script_sha256=b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
@@ -145,12 +145,12 @@ def _encode_download(path: Path) -> dict[str, str]:
 def _describe_software(settings: ReportSettings, scores: Sequence[dict[str, Any]]) -> dict[str, str]:
     """Return commit, device, seeds, versions and adoptions; several values of one fact are separated by semicolons."""
     facts = {
-        "Commit": _join_different(run["commit"] or "unknown" for run in scores),
-        "Device": _join_different(f"{run['device']}, {format_threads(run['threads'])}" for run in scores),
-        "Seeds": _join_different(settings.seeds),
+        "Commit": _join_distinct(run["commit"] or "unknown" for run in scores),
+        "Device": _join_distinct(f"{run['device']}, {format_threads(run['threads'])}" for run in scores),
+        "Seeds": _join_distinct(settings.seeds),
     }
     for name in sorted({name for run in scores for name in run["versions"]}):
-        facts[name] = _join_different(run["versions"].get(name, UNKNOWN) for run in scores)
+        facts[name] = _join_distinct(run["versions"].get(name, UNKNOWN) for run in scores)
     if settings.adopted:
         facts["Adopted"] = "; ".join(map(_describe_adoption, settings.adopted))
     return facts
@@ -165,12 +165,12 @@ def _describe_adoption(adoption: dict[str, Any]) -> str:
     )
 
 
-def _join_different(values: Iterable[Any]) -> str:
+def _join_distinct(values: Iterable[Any]) -> str:
     """Return the different values in order of appearance, separated by semicolons."""
     return "; ".join(dict.fromkeys(map(str, values))) or UNKNOWN
 
 
-def _job_durations(root: Path) -> list[dict[str, Any]]:
+def _read_job_durations(root: Path) -> list[dict[str, Any]]:
     """Return count, total and longest duration of each kind of job, from Snakemake's benchmark files."""
     jobs = []
     for kind, pattern in JOB_FILES.items():

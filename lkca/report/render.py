@@ -62,7 +62,7 @@ def escape_markdown(text: str) -> str:
         >>> escape_markdown("a_b <c>")
         'a\\_b &lt;c&gt;'
     """
-    return re.sub(r"([\\`*_\[\]|~])", r"\\\1", escape(_one_line(text), quote=False))
+    return re.sub(r"([\\`*_\[\]|~])", r"\\\1", escape(_join_lines(text), quote=False))
 
 
 def escape_latex(text: str) -> str:
@@ -72,8 +72,8 @@ def escape_latex(text: str) -> str:
         >>> escape_latex("5 % of x_1")
         '5 \\% of x\\_1'
     """
-    return _one_line(text).translate(str.maketrans(LATEX_ESCAPES))
+    return _join_lines(text).translate(str.maketrans(LATEX_ESCAPES))
 
 
-def _one_line(text: str) -> str:
+def _join_lines(text: str) -> str:
     return " ".join(text.split())

@@ -53,13 +53,13 @@ def write_table(
     """
     printed_rows = _read_printed(printed, settings)
     rows = build_rows(settings, map(read_json, scores), printed_rows)
-    verdict_lines = _verdict_lines(settings, rows, printed_rows)
-    _write_csv(csv, _csv_lines(rows), comment=_csv_comment(settings, rows))
-    _write_text(markdown, _fill_template("table.md.j2", settings, rows, _printed_note("In brackets")))
-    _write_text(latex, _fill_template("table.tex.j2", settings, rows, _printed_note("In italics, below each row")))
+    verdict_lines = _build_verdict_lines(settings, rows, printed_rows)
+    _write_csv(csv, _build_csv_lines(rows), comment=_format_csv_comment(settings, rows))
+    _write_text(markdown, _fill_template("table.md.j2", settings, rows, _describe_printed("In brackets")))
+    _write_text(latex, _fill_template("table.tex.j2", settings, rows, _describe_printed("In italics, below each row")))
     _write_text(html, _fill_html(settings, rows, Counter(line["verdict"] for line in verdict_lines)))
     _write_csv(verdicts, verdict_lines, VERDICT_FIELDS)
-    _write_csv(comparisons, _comparison_lines(settings, rows), COMPARISON_FIELDS)
+    _write_csv(comparisons, _build_comparison_lines(settings, rows), COMPARISON_FIELDS)
 
 
 def _read_printed(path: Path, settings: TableSettings) -> PrintedRows:
@@ -68,7 +68,7 @@ def _read_printed(path: Path, settings: TableSettings) -> PrintedRows:
     return {(int(line["scale"]), line["row"]): line for line in lines}
 
 
-def _verdict_lines(settings: TableSettings, rows: list[Row], printed: PrintedRows) -> list[dict[str, Any]]:
+def _build_verdict_lines(settings: TableSettings, rows: list[Row], printed: PrintedRows) -> list[dict[str, Any]]:
     """Return a line for each number that the paper prints in this table, even if the experiment lacks its row."""
     lines = []
     for row in rows:
@@ -89,7 +89,7 @@ def _verdict_lines(settings: TableSettings, rows: list[Row], printed: PrintedRow
     return [{"table": settings.name, "scene": settings.scene, **line} for line in lines]
 
 
-def _comparison_lines(settings: TableSettings, rows: list[Row]) -> list[dict[str, Any]]:
+def _build_comparison_lines(settings: TableSettings, rows: list[Row]) -> list[dict[str, Any]]:
     """Return a line for each pair of rows that were run, each scale and each score."""
     prefix = "stand-in data; " if settings.stand_in else ""
     return [
@@ -102,11 +102,11 @@ def _comparison_lines(settings: TableSettings, rows: list[Row]) -> list[dict[str
 # Title and caption
 
 
-def _title(settings: TableSettings) -> str:
+def _format_title(settings: TableSettings) -> str:
     return f"Table {settings.name}. {settings.title.rstrip('.')}."
 
 
-def _caption(settings: TableSettings, rows: list[Row], printed: str, best: str = "", intervals: str = "") -> str:
+def _format_caption(settings: TableSettings, rows: list[Row], printed: str, best: str = "", intervals: str = "") -> str:
     """Return the caption without the title.
 
     Args:
@@ -125,17 +125,17 @@ def _caption(settings: TableSettings, rows: list[Row], printed: str, best: str =
         f"Scene: {settings.scene_title}, {mean_over}",
         intervals,
         "MACs are multiply-accumulates on a 16 × 16 low-resolution input, what the paper prints as Flops",
-        printed if _in_paper(rows) else "",
+        printed if _is_in_paper(rows) else "",
         best if any(cell.best for row in rows for cell in row.cells.values()) else "",
     ]
     return " ".join(f"{sentence}." for sentence in sentences if sentence)
 
 
-def _printed_note(where: str) -> str:
+def _describe_printed(where: str) -> str:
     return f"{where}: what the paper prints, {NOT_PRINTED} where it prints none"
 
 
-def _intervals_note(rows: list[Row], where: str) -> str:
+def _describe_intervals(rows: list[Row], where: str) -> str:
     """Return the sentence about intervals, and why some are missing."""
     run = [row for row in rows if row.runs]
     reasons = " and ".join(sorted(frozenset().union(*(row.missing_reasons for row in run))))
@@ -147,7 +147,7 @@ def _intervals_note(rows: list[Row], where: str) -> str:
     return f"{note}, except where there are too few data ({reasons})"
 
 
-def _in_paper(rows: list[Row]) -> bool:
+def _is_in_paper(rows: list[Row]) -> bool:
     """Return whether the paper has numbers for any row."""
     return any(row.in_paper for row in rows)
 
@@ -155,7 +155,7 @@ def _in_paper(rows: list[Row]) -> bool:
 # The four formats
 
 
-def _csv_lines(rows: list[Row]) -> list[dict[str, Any]]:
+def _build_csv_lines(rows: list[Row]) -> list[dict[str, Any]]:
     """Return a line for each row, with columns of printed numbers only if the paper has such a table."""
     lines = []
     for row in rows:
@@ -172,17 +172,17 @@ def _csv_lines(rows: list[Row]) -> list[dict[str, Any]]:
             if cell.column.direction:
                 low, high = interval or (None, None)
                 line |= {f"{name}_std": std, f"{name}_low": low, f"{name}_high": high}
-            if _in_paper(rows) and name in PRINTED_COLUMNS:
+            if _is_in_paper(rows) and name in PRINTED_COLUMNS:
                 line[f"{name}_printed"] = cell.printed
         lines.append({**line, "note": row.note})
     return lines
 
 
-def _csv_comment(settings: TableSettings, rows: list[Row]) -> str:
+def _format_csv_comment(settings: TableSettings, rows: list[Row]) -> str:
     printed = "Columns ending in _printed: what the paper prints, empty where it prints none"
-    intervals = _intervals_note(rows, "Columns ending in _low and _high")
-    caption = _caption(settings, rows, printed, intervals=intervals)
-    return "# " + " ".join(f"{_title(settings)} {caption} {settings.stand_in or ''}".split()) + "\n"
+    intervals = _describe_intervals(rows, "Columns ending in _low and _high")
+    caption = _format_caption(settings, rows, printed, intervals=intervals)
+    return "# " + " ".join(f"{_format_title(settings)} {caption} {settings.stand_in or ''}".split()) + "\n"
 
 
 def _write_csv(path: Path, lines: list[dict[str, Any]], columns: list[str] | None = None, comment: str = "") -> None:
@@ -191,12 +191,12 @@ def _write_csv(path: Path, lines: list[dict[str, Any]], columns: list[str] | Non
 
 
 def _fill_html(settings: TableSettings, rows: list[Row], counts: Mapping[str, int]) -> str:
-    caption = _caption(
+    caption = _format_caption(
         settings,
         rows,
         "Small, at the end of a cell: what the paper prints",
         "Marked: the best of ours at that scale",
-        _intervals_note(rows, "Small, low to high"),
+        _describe_intervals(rows, "Small, low to high"),
     )
     verdicts = [(counts[verdict], verdict, sign) for verdict, sign in SIGNS.items() if verdict in counts]
     by_scale = {scale: [row for row in rows if row.scale == scale] for scale in settings.scales}
@@ -204,8 +204,8 @@ def _fill_html(settings: TableSettings, rows: list[Row], counts: Mapping[str, in
 
 
 def _fill_template(template: str, settings: TableSettings, rows: list[Row], printed: str) -> str:
-    caption = _caption(settings, rows, printed, "Bold: the best of ours at that scale")
-    return _fill(template, settings, rows, caption, in_paper=_in_paper(rows), not_printed=NOT_PRINTED)
+    caption = _format_caption(settings, rows, printed, "Bold: the best of ours at that scale")
+    return _fill(template, settings, rows, caption, in_paper=_is_in_paper(rows), not_printed=NOT_PRINTED)
 
 
 def _fill(template: str, settings: TableSettings, rows: list[Row], caption: str, **variables: Any) -> str:
@@ -214,7 +214,7 @@ def _fill(template: str, settings: TableSettings, rows: list[Row], caption: str,
     return render(
         template,
         table=settings,
-        title=_title(settings),
+        title=_format_title(settings),
         caption=caption,
         columns=list(table_columns().values()),
         rows=rows,

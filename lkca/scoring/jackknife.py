@@ -58,8 +58,8 @@ class ImagePair:
             array = values(x, y)
             return [array[block].sum() for block in blocks]
 
-        blocks = slices_of_blocks(self.rows, self.columns, border)
-        return subset_means(self.over_bands(sums), pixels_of_blocks(blocks))
+        blocks = block_slices(self.rows, self.columns, border)
+        return subset_means(self.over_bands(sums), block_sizes(blocks))
 
     @cached_property
     def mean_squared_error(self) -> np.ndarray:
@@ -85,7 +85,7 @@ def block_edges(side: int) -> np.ndarray:
     return np.unique(np.linspace(0, side, BLOCKS + 1).round().astype(int))
 
 
-def slices_of_blocks(rows: int, columns: int, border: int = 0) -> list[tuple[slice, slice]]:
+def block_slices(rows: int, columns: int, border: int = 0) -> list[tuple[slice, slice]]:
     """Return the slices of the blocks of an image, row by row, in an array without the border of the image."""
     down, across = ((block_edges(side) - border).clip(0, side - 2 * border) for side in (rows, columns))
     return [
@@ -93,12 +93,12 @@ def slices_of_blocks(rows: int, columns: int, border: int = 0) -> list[tuple[sli
     ]
 
 
-def pixels_of_blocks(blocks: list[tuple[slice, slice]]) -> np.ndarray:
+def block_sizes(blocks: list[tuple[slice, slice]]) -> np.ndarray:
     """Return the number of pixels of each block, (blocks,)."""
     return np.array([(down.stop - down.start) * (across.stop - across.start) for down, across in blocks])
 
 
-def subsets_of(blocks: int) -> np.ndarray:
+def subset_membership(blocks: int) -> np.ndarray:
     """Return whether each block is in each subset, (subsets, blocks), 1 or 0."""
     return np.vstack([np.ones(blocks), 1 - np.eye(blocks)])
 
@@ -109,7 +109,7 @@ def subset_sums(sums: np.ndarray) -> np.ndarray:
     The sums of the blocks in a subset are added. Subtracting one block from the whole would lose digits if that block
     had nearly all of the sum.
     """
-    return sums @ subsets_of(sums.shape[-1]).T
+    return sums @ subset_membership(sums.shape[-1]).T
 
 
 def subset_means(sums: np.ndarray, counts: np.ndarray) -> np.ndarray:

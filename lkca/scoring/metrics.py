@@ -26,12 +26,12 @@ from scipy.ndimage import uniform_filter
 from lkca.scoring.jackknife import (
     ImagePair,
     block_edges,
+    block_sizes,
+    block_slices,
     check_images,
-    pixels_of_blocks,
-    slices_of_blocks,
     subset_means,
+    subset_membership,
     subset_sums,
-    subsets_of,
 )
 
 SSIM_WINDOW = 7  # pixels on a side
@@ -237,9 +237,9 @@ def cc(pair: ImagePair) -> ScoreValues:
             rows.append((mean_u, mean_v, *squares, u.min(), u.max(), v.min(), v.max()))
         return rows
 
-    blocks = slices_of_blocks(pair.rows, pair.columns)
+    blocks = block_slices(pair.rows, pair.columns)
     mean_x, mean_y, xx, yy, xy, *extremes = pair.over_bands(moments).transpose(2, 0, 1)
-    sizes, subsets = pixels_of_blocks(blocks), subsets_of(len(blocks))
+    sizes, subsets = block_sizes(blocks), subset_membership(len(blocks))
     # (bands, subsets, blocks)
     dx, dy = (m[:, None] - subset_means(m * sizes, sizes)[..., None] for m in (mean_x, mean_y))
     xx, yy, xy = (

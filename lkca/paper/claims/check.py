@@ -21,7 +21,7 @@ from lkca.paper.claims import (
 )
 from lkca.paper.claims.definitions import Claim, Contradiction, Value, source
 from lkca.paper.claims.numbers import MeasuredNumbers, MissingNumber, Numbers, PrintedNumbers
-from lkca.paper.statistics import Uncertain, value_of
+from lkca.paper.statistics import Uncertain, get_value
 
 SECTIONS = (introduction, upsampling, distillation, ablations, experiments, chikusei, houston, pavia, overall)
 OTHER_NEEDS = {"code": "our code", "weights": "trained weights", "images": "reconstructed images"}
@@ -63,7 +63,7 @@ def check_claims(
     except MissingNumber as missing:
         raise DataError(f"{printed} has no {missing}: use lkca/paper/paper_tables.csv.") from None
     write_json(out, {"claims": results, "contradictions": sentences})
-    lines = [_csv_line(result) for result in results]
+    lines = [_build_csv_line(result) for result in results]
     write_csv(csv, lines[0], lines)
     print(summary([result["ours"]["outcome"] for result in results]))
 
@@ -84,7 +84,7 @@ def _check(claim: Claim, paper: Numbers, ours: Numbers, stand_in: bool) -> dict[
     }
 
 
-def _csv_line(result: dict[str, Any]) -> dict[str, Any]:
+def _build_csv_line(result: dict[str, Any]) -> dict[str, Any]:
     """Return the line of a claim in claims.csv."""
     line = {key: result[key] for key in ("id", "section", "kind", "says", "expression", "replication")}
     line |= {f"paper_{key}": result["paper"][key] for key in ("outcome", "why")}
@@ -108,7 +108,7 @@ def check_on_table(claim: Claim, printed: Numbers) -> dict[str, Any]:
     return {
         "outcome": "holds" if truth.holds else "fails",
         "why": why,
-        "values": _values(claim, printed, value_of),
+        "values": _collect_values(claim, printed, get_value),
     }
 
 
@@ -144,7 +144,7 @@ def check_on_results(claim: Claim, measured: Numbers, stand_in: bool) -> dict[st
         "outcome": outcome,
         "why": " ".join(reasons),
         "points_to": points_to,
-        "values": _values(claim, measured, _interval),
+        "values": _collect_values(claim, measured, _compute_interval),
     }
 
 
@@ -175,7 +175,7 @@ def _compute(claim: Claim, function: Callable[[Numbers], T], numbers: Numbers) -
         ) from error
 
 
-def _values(claim: Claim, numbers: Numbers, show: Callable[[Uncertain | float], Any]) -> dict[str, Any]:
+def _collect_values(claim: Claim, numbers: Numbers, show: Callable[[Uncertain | float], Any]) -> dict[str, Any]:
     """Return the values to show with a claim, without those whose numbers do not exist."""
     values = {}
     for label, function in (claim.values or {}).items():
@@ -187,7 +187,7 @@ def _values(claim: Claim, numbers: Numbers, show: Callable[[Uncertain | float], 
     return values
 
 
-def _interval(value: Uncertain | float) -> dict[str, float | None]:
+def _compute_interval(value: Uncertain | float) -> dict[str, float | None]:
     uncertain = value if isinstance(value, Uncertain) else Uncertain(value)
     low, high = uncertain.interval() or (None, None)
     return {"value": uncertain.value, "low": low, "high": high}

@@ -13,7 +13,7 @@ import operator
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from lkca.paper.statistics import CONFIDENCE_LEVEL, Uncertain, value_of
+from lkca.paper.statistics import CONFIDENCE_LEVEL, Uncertain, get_value
 
 
 class Truth(NamedTuple):
@@ -123,7 +123,7 @@ def in_range(low: float, value: Uncertain | float, high: float) -> Truth:
 def _compare(
     left: Uncertain | float, right: Uncertain | float, holds: Callable[[float, float], bool], upper: bool
 ) -> Truth:
-    holds_for_values = holds(value_of(left), value_of(right))
+    holds_for_values = holds(get_value(left), get_value(right))
     difference = left - right
     if not isinstance(difference, Uncertain):
         return exact(holds_for_values)

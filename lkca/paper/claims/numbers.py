@@ -17,7 +17,7 @@ from lkca.paper.statistics import (
     VarianceComponent,
     estimate_mean,
     estimate_score,
-    value_of,
+    get_value,
 )
 
 COMPARISON_TABLES = {"chikusei": "V", "houston2018": "VI", "pavia_centre": "VII"}  # scene -> table of all methods
@@ -95,12 +95,12 @@ def methods_except(*names: str) -> list[str]:
 
 def smallest(values: Iterable[Uncertain]) -> Uncertain:
     """Return the smallest of some numbers, with its own uncertainty."""
-    return min(values, key=value_of)
+    return min(values, key=get_value)
 
 
 def largest(values: Iterable[Uncertain]) -> Uncertain:
     """Return the largest of some numbers, with its own uncertainty."""
-    return max(values, key=value_of)
+    return max(values, key=get_value)
 
 
 def span(values: Iterable[Uncertain]) -> tuple[Uncertain, Uncertain]:

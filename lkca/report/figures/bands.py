@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from lkca.report.figures.data import FigureData, find_outliers
-from lkca.report.figures.layout import Page, key_height, method_handles, padded, set_ylabel
+from lkca.report.figures.layout import Page, key_height, method_handles, pad_limits, set_ylabel
 from lkca.report.figures.style import curve_style
 
 PANEL_WIDTH, ROW_HEIGHT = 2.83, 1.85  # inches
@@ -33,7 +33,7 @@ def draw_bands(data: FigureData) -> Figure:
             for label, values in shown.items():
                 axes.plot(nanometres, values, **curve_style(data.settings.looks[label], len(values)), label=label)
             low, high = min(map(np.min, shown.values())), max(map(np.max, shown.values()))
-            axes.set(xlim=nanometres[[0, -1]], ylim=padded(low, high, 0.05, 0.05))
+            axes.set(xlim=nanometres[[0, -1]], ylim=pad_limits(low, high, 0.05, 0.05))
             axes.grid(True)
             set_ylabel(axes, name, PANEL_WIDTH)
             axes.set_title("" if j else data.title(scene), loc="left", weight="bold")

@@ -23,7 +23,7 @@ def draw_composite(data: FigureData) -> Figure:
     images = {label: data.load_arrays(scene, label) for label in data.labels(scene)}
     hr = next(iter(images.values()))["hr"]  # (rows, columns, 3)
     errors = {label: arrays["error"] for label, arrays in images.items()}  # each (rows, columns)
-    zoom = shown.zoom or _worst_window(next(iter(errors.values())), min(hr.shape[:2]) // 5)
+    zoom = shown.zoom or _find_worst_window(next(iter(errors.values())), min(hr.shape[:2]) // 5)
     limits, max_error = stretch_limits(hr), error_limit(errors, data.untrained(scene))
 
     width = min((PAGE_WIDTH - LEFT - 0.1) / (1 + len(data.runs)) - GAP, 2.3)
@@ -73,7 +73,7 @@ def _show_with_zoom(axes: list[Axes], image: np.ndarray, zoom: list[int], **opti
     return whole.imshow(image, **options)
 
 
-def _worst_window(error: np.ndarray, size: int) -> list[int]:
+def _find_worst_window(error: np.ndarray, size: int) -> list[int]:
     """Return row, column and size of the square window with the largest mean error."""
     sums = np.pad(error, ((1, 0), (1, 0))).cumsum(0, dtype=np.float64).cumsum(1)
     window_sums = sums[size:, size:] - sums[:-size, size:] - sums[size:, :-size] + sums[:-size, :-size]

@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 from lkca.core.files import read_csv
 from lkca.core.paths import HISTORY_FILE
 from lkca.report.figures.data import OUTLIER_GAP_DB, FigureData, find_outliers
-from lkca.report.figures.layout import Page, key_height, method_handles, padded, set_ylabel
+from lkca.report.figures.layout import Page, key_height, method_handles, pad_limits, set_ylabel
 from lkca.report.figures.style import PAGE_WIDTH, method_style
 
 PANEL_WIDTH, ROW_HEIGHT = PAGE_WIDTH - 0.83, 1.95  # inches
@@ -46,7 +46,7 @@ def draw_curves(data: FigureData) -> Figure:
                 linewidth = 1.1 if len(data.settings.seeds) == 1 else 0.6
                 axes.plot(curve.steps, curve.psnr, **style, linewidth=linewidth, label=label)
                 shown.append(curve)
-        axes.set_ylim(*_psnr_limits(shown))
+        axes.set_ylim(*_compute_psnr_limits(shown))
         axes.set_xlim(0, 1.02 * max(curve.steps[-1] for curve in shown))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         set_ylabel(axes, "validation MPSNR (dB)", PANEL_WIDTH)
@@ -64,9 +64,9 @@ def _read_curve(history: Path, best_epoch: int) -> Curve:
     return Curve(steps, psnr, best)
 
 
-def _psnr_limits(curves: list[Curve]) -> tuple[float, float]:
+def _compute_psnr_limits(curves: list[Curve]) -> tuple[float, float]:
     """Return limits that cut off the first epochs, which are so low that later differences would not be visible."""
     highest = max(curve.psnr.max() for curve in curves)
     lowest_from_best = max(min(curve.psnr[curve.best :].min() for curve in curves), highest - OUTLIER_GAP_DB)
     lowest = min(curve.psnr.min() for curve in curves)
-    return padded(max(lowest_from_best - 0.4 * (highest - lowest_from_best), lowest), highest, 0.06, 0.05)
+    return pad_limits(max(lowest_from_best - 0.4 * (highest - lowest_from_best), lowest), highest, 0.06, 0.05)

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from lkca.report.figures.data import FigureData, RowKey
-from lkca.report.figures.layout import Page, names_width, plain_log_axis
+from lkca.report.figures.layout import Page, format_log_axis, names_width
 from lkca.report.figures.style import BLUE, INK, PAGE_WIDTH
 
 LINEAR_LIMIT = 0.1  # an axis with large differences is linear up to this and logarithmic beyond
@@ -39,9 +39,9 @@ def draw_differences(data: FigureData) -> Figure:
     }
     tops = np.cumsum([0.25, *(ABOVE + len(scene_labels) * LINE_HEIGHT + BELOW for scene_labels in labels.values())])
     differences = {scene: _compare(data, scene, reference, scene_labels) for scene, scene_labels in labels.items()}
-    page = Page(data, tops[-1], *_notes(data, reference, differences), data.untrained_note())
+    page = Page(data, tops[-1], *_compose_notes(data, reference, differences), data.untrained_note())
     if labels:
-        page.add_key(_key_handles(), KEY_HEIGHT)
+        page.add_key(_create_key_handles(), KEY_HEIGHT)
     left = names_width([label for scene_labels in labels.values() for label in scene_labels])
     width = (PAGE_WIDTH - left - 2 * NUMBERS_WIDTH) / 2
     for (scene, scene_labels), top in zip(labels.items(), tops, strict=False):
@@ -82,7 +82,9 @@ def _compare(data: FigureData, scene: str, reference: str, labels: list[str]) ->
     return differences
 
 
-def _notes(data: FigureData, reference: str, differences: dict[str, dict[tuple[str, str], Difference]]) -> list[str]:
+def _compose_notes(
+    data: FigureData, reference: str, differences: dict[str, dict[tuple[str, str], Difference]]
+) -> list[str]:
     if not differences:
         return [f"{reference}, from which differences are taken, or all others were not run."]
     notes = [
@@ -105,7 +107,7 @@ def _notes(data: FigureData, reference: str, differences: dict[str, dict[tuple[s
     return notes
 
 
-def _key_handles() -> list[Line2D]:
+def _create_key_handles() -> list[Line2D]:
     filled = "filled: 0 is outside the first interval"
     return [
         Line2D([], [], **IMAGE_INTERVAL, label="95 % over images, seeds"),
@@ -132,7 +134,7 @@ def _draw_panel(axes: Axes, differences: list[Difference]) -> None:
         ends += [value, *block_interval, *(interval or ())]
     if max(map(abs, ends)) > 3 * LINEAR_LIMIT:  # small differences next to large ones
         axes.set_xscale("symlog", linthresh=LINEAR_LIMIT)
-    plain_log_axis(axes)
+    format_log_axis(axes)
     axes.set_ylim(len(differences) - 0.4, -0.6)
 
 

@@ -47,7 +47,7 @@ def label_points(axes: Axes, points: list[tuple[float, float, str, str]]) -> Non
         centres = sides * (distances * scale + size / 2)  # relative to the mark: (places, 2)
         boxes = np.stack([centres - size / 2, centres + size / 2], 1) + marks[i]
         others = np.array(occupied[:i] + occupied[i + 1 :]).reshape(-1, 2, 2)
-        covered = _overlaps(boxes, others).sum(1) - 3 * _overlaps(boxes, axes_box[None])[:, 0]
+        covered = _compute_overlaps(boxes, others).sum(1) - 3 * _compute_overlaps(boxes, axes_box[None])[:, 0]
         best = int((covered + 3 * distances[:, 0]).argmin())
         x_offset, y_offset = centres[best] / scale
         text.set_position((x_offset, y_offset))
@@ -57,7 +57,7 @@ def label_points(axes: Axes, points: list[tuple[float, float, str, str]]) -> Non
             axes.annotate("", (x, y), (x_end, y_end), textcoords="offset points", arrowprops=LEADER_LINE)
 
 
-def _overlaps(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
+def _compute_overlaps(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Return the areas (n, m) that boxes (n, 2, 2) share with others (m, 2, 2)."""
     sides = np.minimum(boxes[:, None, 1], others[:, 1]) - np.maximum(boxes[:, None, 0], others[:, 0])
     return np.maximum(sides, 0).prod(-1)

@@ -57,16 +57,22 @@ class Page:
         axes = self.add_axes(0.1, 0, PAGE_WIDTH - 0.2, key_height(names) if height is None else height)
         hide_frame(axes)
         add_legend(
-            axes, handles, ncols=_key_columns(names), loc="upper left", borderaxespad=0, borderpad=0, handlelength=3
+            axes,
+            handles,
+            ncols=_count_key_columns(names),
+            loc="upper left",
+            borderaxespad=0,
+            borderpad=0,
+            handlelength=3,
         )
 
 
 def key_height(names: list[str]) -> float:
     """Return the height of a key."""
-    return 0.16 * ceil(len(names) / _key_columns(names)) + 0.08
+    return 0.16 * ceil(len(names) / _count_key_columns(names)) + 0.08
 
 
-def _key_columns(names: list[str]) -> int:
+def _count_key_columns(names: list[str]) -> int:
     """Return how many columns of a key fit on the page."""
 
     def width(columns: int) -> float:
@@ -92,7 +98,7 @@ def names_width(names: list[str]) -> float:
     return max([0.95, *(0.15 + 0.065 * len(name) for name in names)])
 
 
-def padded(low: float, high: float, fraction: float, min_margin: float = 1e-6) -> tuple[float, float]:
+def pad_limits(low: float, high: float, fraction: float, min_margin: float = 1e-6) -> tuple[float, float]:
     """Return axis limits with a margin, a fraction of the range but at least `min_margin`."""
     margin = max(fraction * (high - low), min_margin)
     return low - margin, high + margin
@@ -104,7 +110,7 @@ def set_ylabel(axes: Axes, text: str, width: float) -> None:
     axes.yaxis.set_label_coords(-0.47 / width, 0.5)
 
 
-def plain_log_axis(axes: Axes) -> None:
+def format_log_axis(axes: Axes) -> None:
     """Write the numbers of a logarithmic x axis without powers of ten, and draw the grid."""
     axes.xaxis.set_major_formatter(lambda x, _: f"{x:g}".replace("-", "−"))
     axes.xaxis.set_minor_formatter(NullFormatter())

@@ -10,7 +10,7 @@ from matplotlib.ticker import LogLocator
 
 from lkca.report.figures.data import FigureData, RowKey, find_outliers
 from lkca.report.figures.labels import label_points
-from lkca.report.figures.layout import Page, padded, plain_log_axis, set_ylabel, wrap_words
+from lkca.report.figures.layout import Page, format_log_axis, pad_limits, set_ylabel, wrap_words
 from lkca.report.figures.style import MUTED, PAGE_WIDTH, method_style
 
 LEFT, GAP, ROW_HEIGHT = 0.63, 0.28, 2.0  # inches
@@ -28,7 +28,9 @@ class Psnr(NamedTuple):
 
 def draw_speed(data: FigureData) -> Figure:
     """Draw the figure."""
-    psnr = {row: _mean_and_std([run.content["mean"]["MPSNR"] for run in runs]) for row, runs in data.runs.items()}
+    psnr = {
+        row: _compute_mean_and_std([run.content["mean"]["MPSNR"] for run in runs]) for row, runs in data.runs.items()
+    }
     outliers = find_outliers({row: value.mean for row, value in psnr.items()})
     costs = _read_costs(data)
     width = (PAGE_WIDTH - LEFT - 0.15 - GAP * (len(costs) - 1)) / len(costs)
@@ -36,16 +38,16 @@ def draw_speed(data: FigureData) -> Figure:
         name: [line for part in name.split("\n") for line in wrap_words(part, int(width / 0.055))] for name in costs
     }
     height = len(data.scenes) * ROW_HEIGHT + 0.05 + 0.13 * max(map(len, xlabels.values()))
-    page = Page(data, height, *_notes(data, costs), data.untrained_note())
+    page = Page(data, height, *_compose_notes(data, costs), data.untrained_note())
     for i, scene in enumerate(data.scenes):
         last_row = i + 1 == len(data.scenes)
-        ylim = _psnr_limits(data, scene, psnr, outliers)
+        ylim = _compute_psnr_limits(data, scene, psnr, outliers)
         for j, (name, by_row) in enumerate(costs.items()):
             axes = page.add_axes(LEFT + j * (width + GAP), i * ROW_HEIGHT + 0.2, width, ROW_HEIGHT - 0.4)
-            start, end = _cost_limits(by_row)
+            start, end = _compute_cost_limits(by_row)
             axes.set(xscale="log", xlim=(start, end), ylim=ylim)
             axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if end < 100 * start else (1,)))
-            plain_log_axis(axes)
+            format_log_axis(axes)
             axes.tick_params(labelbottom=last_row, labelleft=j == 0)
             if last_row:
                 axes.set_xlabel("\n".join(xlabels[name]))
@@ -65,11 +67,11 @@ def draw_speed(data: FigureData) -> Figure:
             )
             if name != MACS:
                 macs = {label: costs[MACS][scene, label] for label in scene_costs}
-                axes.set_title(_swapped_pairs(scene_costs, macs), loc="right", size=7, color=MUTED)
+                axes.set_title(_describe_swapped_pairs(scene_costs, macs), loc="right", size=7, color=MUTED)
     return page.figure
 
 
-def _mean_and_std(values: list[float]) -> Psnr:
+def _compute_mean_and_std(values: list[float]) -> Psnr:
     return Psnr(float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else 0.0)
 
 
@@ -78,7 +80,7 @@ def _read_costs(data: FigureData) -> dict[str, Costs]:
     costs = {MACS: {row: np.full(3, runs[0].content["macs"] / 1e9) for row, runs in data.runs.items()}}
     for scene, content in data.efficiency.items():
         for device in content["measured"]:
-            times = costs.setdefault(f"{TIME}\n{_device_name(device)}", {})
+            times = costs.setdefault(f"{TIME}\n{_format_device_name(device)}", {})
             for label in data.labels(scene):
                 if measured := device["models"].get(data.first(scene, label).content["model"]):
                     seconds = [measured[name] for name in ("latency_s", "latency_low_s", "latency_high_s")]
@@ -86,12 +88,12 @@ def _read_costs(data: FigureData) -> dict[str, Costs]:
     return costs
 
 
-def _device_name(device: dict[str, Any]) -> str:
+def _format_device_name(device: dict[str, Any]) -> str:
     threads = f", {device['threads']} thread{'' if device['threads'] == 1 else 's'}"
     return f"CPU: {device['name']}{threads}" if device["device"] == "cpu" else f"GPU: {device['name']}"
 
 
-def _notes(data: FigureData, costs: dict[str, Costs]) -> list[str]:
+def _compose_notes(data: FigureData, costs: dict[str, Costs]) -> list[str]:
     measured = {row for name, by_row in costs.items() if name != MACS for row in by_row}
     unmeasured = data.runs.keys() - measured
     notes = ["Error bars: standard deviation over seeds, quartiles of the time."]
@@ -102,22 +104,24 @@ def _notes(data: FigureData, costs: dict[str, Costs]) -> list[str]:
     return notes
 
 
-def _psnr_limits(data: FigureData, scene: str, psnr: dict[RowKey, Psnr], outliers: set[RowKey]) -> tuple[float, float]:
+def _compute_psnr_limits(
+    data: FigureData, scene: str, psnr: dict[RowKey, Psnr], outliers: set[RowKey]
+) -> tuple[float, float]:
     """Return limits that show all but the outliers, with room below for outliers at the edge and their names."""
     rows = [(scene, label) for label in data.labels(scene)]
     near = [psnr[row] for row in rows if row not in outliers]
     lowest, highest = min(one.mean - one.std for one in near), max(one.mean + one.std for one in near)
-    bottom, top = padded(lowest, highest, 0.2, 0.05)
+    bottom, top = pad_limits(lowest, highest, 0.2, 0.05)
     if len(near) < len(rows):
         bottom -= 0.4 * (top - bottom)
     return bottom, top
 
 
-def _cost_limits(costs: Costs) -> tuple[float, float]:
+def _compute_cost_limits(costs: Costs) -> tuple[float, float]:
     """Return limits of a logarithmic axis for all costs above 0."""
     ends = [x for quartiles in costs.values() for x in quartiles if x > 0] or [1.0]
     low, high = np.log10([min(ends), max(ends)])
-    start, end = 10.0 ** np.array(padded(low, high, 0.12, 0.1))
+    start, end = 10.0 ** np.array(pad_limits(low, high, 0.12, 0.1))
     return float(start), float(end)
 
 
@@ -143,7 +147,7 @@ def _draw_methods(
     label_points(axes, points)
 
 
-def _swapped_pairs(times: dict[str, np.ndarray], macs: dict[str, np.ndarray]) -> str:
+def _describe_swapped_pairs(times: dict[str, np.ndarray], macs: dict[str, np.ndarray]) -> str:
     """Return how many pairs of networks have opposite orders by time and by MACs; methods without MACs do not count."""
     networks = [label for label in times if macs[label][0] > 0]
     pairs = [(times[a][0] - times[b][0]) * (macs[a][0] - macs[b][0]) < 0 for a, b in combinations(networks, 2)]
