@@ -1,4 +1,4 @@
-"""Hyperspectral super-resolution from raw data to every table and figure: LKCA-Net and its field, reproduced.
+"""Reproduction of LKCA-Net, a network for hyperspectral super-resolution, from raw data to every table and figure.
 
 The public names are imported at their first use, so that `import lkca` is fast and needs neither numpy nor torch.
 """
@@ -30,7 +30,7 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name (PEP 562)."""
+    """Import a public name at its first use (PEP 562) and return its value."""
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_MODULES[name]), name)

@@ -1,4 +1,4 @@
-"""`python -m lkca COMMAND` is `lkca COMMAND`."""
+"""Run the command line: `python -m lkca COMMAND` does the same as `lkca COMMAND`."""
 
 import sys
 

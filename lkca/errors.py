@@ -1,6 +1,6 @@
 """The exceptions whose messages users read, and the exit codes of `lkca`.
 
-A message is one sentence: the file or setting, what is wrong with it, what to do.
+A message is one sentence. It names the file or setting and says what is wrong with it and what to do.
 """
 
 
@@ -24,7 +24,7 @@ class DataError(LkcaError):
 
 
 class StaleInput(LkcaError):
-    """Files do not belong together, such as weights and a run.json that has changed since."""
+    """Files do not belong together, such as weights and a run.json that has changed since the training."""
 
 
 class Diverged(LkcaError):
@@ -32,13 +32,14 @@ class Diverged(LkcaError):
 
 
 class ResourceError(LkcaError):
-    """Disk, memory, GPU, network or server are not available; a later call may succeed."""
+    """A disk, memory, GPU, network, server or lock is not available; a later call may succeed."""
 
     exit_code = 75
 
 
 class FileProblem(Exception):
-    """A sentence on what is wrong with a file, without its name, for the caller to raise or to report.
+    """What is wrong with a file, as a part of a sentence to which the caller adds the name of the file.
 
-    It is an exception, not a text, so that rewording it does not change the digest of the code (lkca.core.fingerprint).
+    It is an exception instead of a string because the digest of the code (lkca.core.fingerprint) ignores the messages
+    of exceptions, so that they can be reworded.
     """

@@ -1,4 +1,4 @@
-"""A small made-up cube, and scenes that are cut from it."""
+"""A small synthetic cube, and functions that write it and cut scenes from it."""
 
 import json
 from pathlib import Path
@@ -20,7 +20,7 @@ CROP = (2, 38, 1, 33)
 
 def make_cube(*files: File, **changes: Any) -> Cube:
     """Return a cube that consists of these files."""
-    facts = {"sensor": "made up", "gsd_m": 1, "nanometres": (380, 1050), "source": "https://x.org/y", "citation": ""}
+    facts = {"sensor": "synthetic", "gsd_m": 1, "nanometres": (380, 1050), "source": "https://x.org/y", "citation": ""}
     return Cube(**{"files": files, "bands": f"1-{BANDS}", "crop": CROP, "terms": "none", **facts, **changes})
 
 
@@ -30,7 +30,7 @@ def array_file(path: str, variable: str | None = None, **more: Any) -> File:
 
 
 def save_cube(**changes: Any) -> Cube:
-    """Write the made-up cube to a.npy; return its description."""
+    """Write the synthetic cube to a.npy; return its description."""
     np.save("a.npy", PIXELS)
     return make_cube(array_file("a.npy"), **changes)
 
@@ -44,5 +44,5 @@ def cut_and_load(cube: Cube, bands: int = BANDS, mirror: tuple[str, ...] = ()) -
 
 
 def call_directly(function: Any, *args: Any) -> Any:
-    """Stand in for `run_sandboxed`, without a new process; test_readers.py and test_sandbox.py use the real one."""
+    """Replace `run_sandboxed` by a call in this process; test_readers.py and test_sandbox.py use the original."""
     return function(*args)

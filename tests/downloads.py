@@ -1,4 +1,4 @@
-"""Helpers of the tests that download: a cube of one file, and what has to hold after a call."""
+"""Helpers of the tests that download: a cube of one file, and checks after a download or a failure."""
 
 import hashlib
 from pathlib import Path
@@ -26,7 +26,7 @@ LIMITS = {
 
 @pytest.fixture(autouse=True)
 def fast_network(tmp_path, monkeypatch):
-    """Work in a folder of its own, with short timeouts and without a proxy; for modules that import this fixture."""
+    """Run each test in its own folder, with short timeouts and without a proxy, in all modules that import this."""
     monkeypatch.chdir(tmp_path)
     for name in (*VARIABLES, *(name.upper() for name in VARIABLES)):
         monkeypatch.delenv(name, raising=False)
@@ -35,7 +35,15 @@ def fast_network(tmp_path, monkeypatch):
 
 
 def make_cube(*sources, name="x.bin", confirm=False, terms="CC BY 4.0", forms=(), **facts) -> Cube:
-    """Return a cube of one file in data/raw/it."""
+    """Return a cube of one file in data/raw/it.
+
+    Args:
+        sources: URLs of the file.
+        name: Name of the file.
+        confirm, terms: As in `Cube`.
+        forms: Names of other files with the same content.
+        facts: More arguments of `File`.
+    """
     file = {"path": f"data/raw/it/{name}", "axes": "bands rows columns", "sources": sources, **facts}
     others = [{"path": f"data/raw/it/{form}", "axes": "bands rows columns"} for form in forms]
     texts = {"source": "https://far.example/page", "citation": "A. Author, 2020", "terms": terms, "confirm": confirm}
@@ -47,12 +55,12 @@ def assert_downloads(tmp_path, *sources, content=DATA, remaining=("SHA256SUMS", 
     download_cube("it", make_cube(*sources, **facts), False, None)
     name = facts.get("name", "x.bin")
     assert (tmp_path / "data/raw/it" / name).read_bytes() == content
-    names = {name if one == "x.bin" else one for one in remaining} - ({"SHA256SUMS"} if "sha256" in facts else set())
+    names = {name if file == "x.bin" else file for file in remaining} - ({"SHA256SUMS"} if "sha256" in facts else set())
     assert names_in_folder(tmp_path) == names
 
 
 def assert_fails(tmp_path, *sources, words, part=None, kind=ResourceError, **facts) -> None:
-    """Check that a download fails with one sentence that contains `words`, and leaves `part` bytes for the next one."""
+    """Check that a download fails with one sentence that contains `words`, and keeps a partial file of `part` bytes."""
     with pytest.raises(kind) as caught:
         download_cube("it", make_cube(*sources, **facts), False, None)
     message = str(caught.value)
@@ -66,5 +74,6 @@ def assert_fails(tmp_path, *sources, words, part=None, kind=ResourceError, **fac
 
 
 def names_in_folder(tmp_path: Path) -> set[str]:
+    """Return the names of the files in data/raw/it, none if there is no such folder."""
     folder = tmp_path / "data/raw/it"
     return {path.name for path in folder.iterdir()} if folder.exists() else set()

@@ -1,8 +1,8 @@
-"""Generate files in the formats of the published cubes, with the other files that come with them, of any size.
+"""Generate files of any size in the formats of the published cubes, with the other files of their archives.
 
-The published files were not available: what is known about them is in CUBES (lkca/data/catalog.py) and in comments.
-A cube is an array (rows, columns, bands) or a Scene. The writers hold one band of a Scene in memory at a time, those of
-MATLAB files more.
+The published files were not available; CUBES (lkca/data/catalog.py) and comments here say what is known about them. A
+cube is an array (rows, columns, bands) or a Scene. The writers hold one band of a Scene in memory at a time; the
+writers of MATLAB files hold more.
 """
 
 import tempfile
@@ -26,15 +26,16 @@ CHIKUSEI_FOLDER = "Chikusei_ENVI"
 HOUSTON = "20170218_UH_CASI_S4_NAD83"
 HOUSTON_ZIP = "phase2.zip"
 HOUSTON_FOLDER = "2018IEEE_Contest/Phase2"
-CHUNKS = (16, 128, 128)  # MATLAB's own are unknown; with these, reading band by band would decompress each 16 times
+# MATLAB's chunks are unknown. With these, a reader that reads band by band decompresses each chunk 16 times.
+CHUNKS = (16, 128, 128)
 
 
 @dataclass(frozen=True)
 class Scene:
-    """A synthetic landscape, which yields its bands, uint16 (rows, columns); the same ones each time.
+    """A synthetic landscape. Iteration yields its bands, uint16 (rows, columns), the same in each iteration.
 
-    It consists of a few materials, each with a smooth spectrum and a smooth abundance that has edges, and of noise. The
-    central pixel of the central band is the maximum, `largest`.
+    It consists of noise and of a few materials, each with a smooth spectrum and a smooth abundance that has edges. The
+    central pixel of the central band has the maximum, `largest`.
     """
 
     rows: int

@@ -1,4 +1,4 @@
-"""HostileFile files in every format that is read: small valid files, each changed in one way, in classes of changes."""
+"""Hostile files in every format that lkca reads: small valid files, each with one change, in classes of changes."""
 
 import io
 import struct
@@ -13,7 +13,7 @@ import numpy as np
 
 ROWS, COLUMNS, BANDS, LARGEST = 24, 20, 6, 5000
 RASTER, ARRAY = "bands rows columns", "rows columns bands"
-SECRET = 31337  # the value of all pixels of a file outside the folder, which must not be read
+SECRET = 31337  # value of all pixels of a file outside the folder, which no reader may open
 CHIKUSEI = "Chikusei_ENVI/HyperspecVNIR_Chikusei_20140729.bsq"
 HOUSTON = "2018IEEE_Contest/Phase2/FullHSIDataset/20170218_UH_CASI_S4_NAD83.pix"
 ENVI_HEADER = {
@@ -54,13 +54,14 @@ FORMATS = {
 
 
 class HostileFile(NamedTuple):
-    """A file with one change, and what has to happen when it is read.
+    """A file with one change, and the expected outcome of reading it.
 
     Args:
         format: A key of FORMATS.
-        data: Its bytes.
-        message: Regular expression that the error matches; "" if the file may be read as well, None if it must be.
-        unchanged: Whether, if it is read, its pixels have to be those of the valid file.
+        data: The bytes of the file.
+        message: Regular expression that the error message must match. "" allows any error and also a file that is
+            read; None means that the file must be read.
+        unchanged: Whether the pixels that are read must be those of the valid file.
         neighbours: Further files in its folder: name -> bytes.
         member: The path in the archive, if it is not the format's.
     """
@@ -153,9 +154,10 @@ def envi_header(**changes: str | int | None) -> bytes:
     return "\n".join(["ENVI", *lines, ""]).encode()
 
 
-def envi(
+def make_envi(
     message: str | None = None, data: bytes | None = None, unchanged: bool = False, **changes: str | int | None
 ) -> HostileFile:
+    """Return an ENVI file whose header has changes (see `envi_header`)."""
     return HostileFile(
         "envi", valid("envi") if data is None else data, message, unchanged, {"a.hdr": envi_header(**changes)}
     )
@@ -172,17 +174,20 @@ def hdf5(fill: Callable, **options) -> bytes:
 
 
 def npy(array: np.ndarray) -> bytes:
+    """Return a .npy file of an array."""
     memory = io.BytesIO()
     np.save(memory, array)
     return memory.getvalue()
 
 
 def npy_header(text: str, version: int = 1, data: bytes | None = None) -> bytes:
+    """Return a .npy file with this header; its data are by default the pixels of the valid file."""
     length = struct.pack("<H" if version == 1 else "<I", len(text))
     return b"\x93NUMPY" + bytes((version, 0)) + length + text.encode() + (pixels().tobytes() if data is None else data)
 
 
 def mat5(**variables) -> bytes:
+    """Return a MATLAB v5 file of these variables."""
     from scipy.io import savemat
 
     memory = io.BytesIO()
@@ -199,12 +204,13 @@ def make_zip(members: list[tuple[str | ZipInfo, bytes]], method: int = ZIP_DEFLA
 
 
 def zip_envi(raster: bytes | None = None, header: bytes | None = None, method: int = ZIP_DEFLATED) -> bytes:
+    """Return a zip archive of an ENVI raster and its header, by default those of the valid file."""
     members = [(CHIKUSEI, valid("envi") if raster is None else raster)]
     return make_zip([*members, (f"{CHIKUSEI[:-3]}hdr", header or envi_header())], method)
 
 
 def patch(data: bytes, *changes: tuple[int, bytes]) -> bytes:
-    """Overwrite bytes at offsets."""
+    """Return data in which these bytes replace those at their offsets."""
     changed = bytearray(data)
     for offset, new in changes:
         changed[offset : offset + len(new)] = new
@@ -212,12 +218,12 @@ def patch(data: bytes, *changes: tuple[int, bytes]) -> bytes:
 
 
 def zeros_deflated(size: int) -> bytes:
-    """Return a raw deflate stream of `size` zeros, a multiple of 2^20, quickly."""
-    squeeze = zlib.compressobj(9, zlib.DEFLATED, -15)
+    """Return a raw deflate stream of `size` zeros, a multiple of 2^20; one compressed MiB is repeated to save time."""
+    compressor = zlib.compressobj(9, zlib.DEFLATED, -15)
     block = bytes(2**20)
-    first = squeeze.compress(block) + squeeze.flush(zlib.Z_FULL_FLUSH)
-    again = squeeze.compress(block) + squeeze.flush(zlib.Z_FULL_FLUSH)
-    return first + again * (size // 2**20 - 1) + squeeze.flush()
+    first = compressor.compress(block) + compressor.flush(zlib.Z_FULL_FLUSH)
+    again = compressor.compress(block) + compressor.flush(zlib.Z_FULL_FLUSH)
+    return first + again * (size // 2**20 - 1) + compressor.flush()
 
 
 def flip_bit(data: bytes, offset: int, bit: int) -> bytes:
@@ -226,7 +232,7 @@ def flip_bit(data: bytes, offset: int, bit: int) -> bytes:
 
 @hostile_class(133)
 def truncated() -> HostileFiles:
-    """Missing data at the end are never read as zeros."""
+    """Files that end too early; the missing data must not be read as zeros."""
     for name in FORMATS:
         data = valid(name)
         parts = {"pcidsk": (30, 60, 80, 88), "pixel": (30, 60, 80, 88), "tiled": (10, 30)}.get(name, (30, 60, 80, 95))
@@ -242,6 +248,7 @@ def truncated() -> HostileFiles:
 
 @hostile_class(78)
 def flipped_header() -> HostileFiles:
+    """Files with one flipped bit in the header or the directory."""
     rng = np.random.default_rng(1)
     spans = {"mat5": 200, "mat5plain": 192, "mat73": 2400, "hdf5": 1400, "npy": 128, "pcidsk": 512, "pixel": 512}
     for name in FORMATS:
@@ -260,6 +267,7 @@ def flipped_header() -> HostileFiles:
 
 @hostile_class(52)
 def flipped_data() -> HostileFiles:
+    """Files with one flipped bit in the pixels; archives reveal it by their checksums."""
     rng = np.random.default_rng(2)
     for name in FORMATS:
         data = valid(name)
@@ -279,23 +287,24 @@ def flipped_data() -> HostileFiles:
 
 @hostile_class(41)
 def wrong_envi_header() -> HostileFiles:
+    """ENVI headers with wrong, missing or unusual entries."""
     for key in ("lines", "samples", "bands"):
         for value in (ROWS + 10, 0, -1, 2**31 - 1, 2**31, 2**63, "x", "", None):
-            yield envi("ends after .* bytes|cannot be read|has 0 bands|has 1 bands", **{key: value})
-    yield envi("ends after 5760 of 11520 bytes", data_type=4)
-    yield envi("instead of one kind of real numbers", data_type=6, data=valid("envi") * 4)
-    yield envi("cannot be read", data_type=99)
-    yield envi("ends after", header_offset=1)
-    yield envi("cannot be read", header_offset=-1000)
-    yield envi("cannot be read", header_offset="-1_0")
-    yield envi("cannot be read", header_offset="x")
-    yield envi("cannot be read", header_offset=2**63 - 5000)
-    yield envi("neighbouring pixels are hardly correlated", byte_order=1)
-    yield envi("neighbouring pixels are hardly correlated", interleave="bip")
-    yield envi(None, interleave="bil")
-    yield envi(None, interleave="spiral")
-    yield envi("cannot be read", file_compression=1)
-    yield envi("compressed", data=zlib.compress(valid("envi"), wbits=31) + bytes(5760), file_compression=1)
+            yield make_envi("ends after .* bytes|cannot be read|has 0 bands|has 1 bands", **{key: value})
+    yield make_envi("ends after 5760 of 11520 bytes", data_type=4)
+    yield make_envi("instead of one kind of real numbers", data_type=6, data=valid("envi") * 4)
+    yield make_envi("cannot be read", data_type=99)
+    yield make_envi("ends after", header_offset=1)
+    yield make_envi("cannot be read", header_offset=-1000)
+    yield make_envi("cannot be read", header_offset="-1_0")
+    yield make_envi("cannot be read", header_offset="x")
+    yield make_envi("cannot be read", header_offset=2**63 - 5000)
+    yield make_envi("neighbouring pixels are hardly correlated", byte_order=1)
+    yield make_envi("neighbouring pixels are hardly correlated", interleave="bip")
+    yield make_envi(None, interleave="bil")
+    yield make_envi(None, interleave="spiral")
+    yield make_envi("cannot be read", file_compression=1)
+    yield make_envi("compressed", data=zlib.compress(valid("envi"), wbits=31) + bytes(5760), file_compression=1)
 
 
 def mat5_of_class(number: int, flags: int = 0) -> bytes:
@@ -362,6 +371,7 @@ def wrong_values() -> HostileFiles:
 
 @hostile_class(13)
 def missing_variable() -> HostileFiles:
+    """Files without an array of the expected name."""
     numbers = pixels()
     for variables in ({}, {"other": numbers}, {"Cube": numbers}, {"cube2": numbers, "cubE": numbers}):
         yield HostileFile("mat5", mat5(**variables), "no cube")
@@ -389,6 +399,7 @@ def tiff(message: str, form: str = "tiff", **tags: int) -> HostileFile:
 
 @hostile_class(35)
 def huge_shape() -> HostileFiles:
+    """Files that claim shapes for which they have no data."""
     message = "cannot be read|memory"
     for sizes in (
         (2**31 - 1, 1, 1),
@@ -435,7 +446,7 @@ def huge_shape() -> HostileFiles:
 
 @hostile_class(9)
 def huge_chunks() -> HostileFiles:
-    """Chunks of which one is too large for memory."""
+    """Files with a chunk that is too large for memory."""
     for sizes in (
         (2**31, 1, 1, 2),
         (1, 2**16, 2**16, 2),
@@ -458,6 +469,7 @@ def huge_chunks() -> HostileFiles:
 
 @hostile_class(30)
 def wrong_compression() -> HostileFiles:
+    """Files whose compressed data are damaged or have the number of another method."""
     deflate = valid("mat73").index(b"deflate\0") - 8  # the filter's number, eight bytes before its name
     for number in (0, 2, 4, 6, 32001, 32015, 65535):
         yield HostileFile(
@@ -536,7 +548,7 @@ def pcidsk_elsewhere(interleaving: bytes, name: str) -> HostileFile:
 
 @hostile_class(29)
 def files_elsewhere() -> HostileFiles:
-    """Files that refer to another file for their pixels: to one of SECRET in ../../outside, which exists."""
+    """Files that refer to another file for their pixels, such as the existing files of SECRET in ../../outside."""
     import h5py
 
     raw, array = "../../outside/secret.bsq", "../../outside/secret.h5"
@@ -570,14 +582,14 @@ def files_elsewhere() -> HostileFiles:
         yield HostileFile(name, vrt, "web page", neighbours=envi_neighbours(name))
     yield HostileFile("zip-envi", zip_envi(raster=vrt), "ends after|hardly correlated")
     for key in ("data file", "data filename", "file", "dem file"):
-        yield envi(None, unchanged=True, **{key: raw})
-    yield envi("cannot be read", file_type="ENVI Virtual Mosaic")
+        yield make_envi(None, unchanged=True, **{key: raw})
+    yield make_envi("cannot be read", file_type="ENVI Virtual Mosaic")
     yield HostileFile("envi", b"ENVI MOSAIC TEMPLATE (G)\n" + valid("envi")[25:], neighbours=envi_neighbours("envi"))
 
 
 @hostile_class(13)
 def sidecars() -> HostileFiles:
-    """Neighbouring files that could change what is read."""
+    """Valid files next to files that could change the pixels that are read."""
     scaled = "".join(
         f"<PAMRasterBand band='{i + 1}'><Scale>9</Scale><Offset>{SECRET}</Offset></PAMRasterBand>" for i in range(6)
     )
@@ -633,6 +645,7 @@ def disguised() -> HostileFiles:
 
 @hostile_class(19)
 def npy_headers() -> HostileFiles:
+    """.npy files with unusual or wrong headers."""
     usual = "{'descr': '<u2', 'fortran_order': False, 'shape': (24, 20, 6), }"
     yield HostileFile("npy", npy_header(usual), None, True)
     yield HostileFile("npy", npy_header(usual, 2), None, True)
@@ -666,15 +679,15 @@ def zip_bomb(num_zeros: int, claimed_size: int) -> bytes:
 
 def mat5_bomb(body: bytes, zeros: int) -> bytes:
     """Return a MATLAB v5 file of one compressed element: `body`, then zeros."""
-    squeeze = zlib.compressobj(9, zlib.DEFLATED, -15)
-    start = b"\x78\x9c" + squeeze.compress(body) + squeeze.flush(zlib.Z_FULL_FLUSH)
-    squeezed = start + zeros_deflated(zeros) + bytes(4)
-    return valid("mat5")[:128] + struct.pack("<II", 15, len(squeezed)) + squeezed
+    compressor = zlib.compressobj(9, zlib.DEFLATED, -15)
+    start = b"\x78\x9c" + compressor.compress(body) + compressor.flush(zlib.Z_FULL_FLUSH)
+    compressed = start + zeros_deflated(zeros) + bytes(4)
+    return valid("mat5")[:128] + struct.pack("<II", 15, len(compressed)) + compressed
 
 
 @hostile_class(17)
 def bombs() -> HostileFiles:
-    """Small files that would take gigabytes of memory, or hours."""
+    """Small files that would take gigabytes of memory or hours."""
     message = "cannot be read|memory"
     yield HostileFile("zip-envi", zip_bomb(2**28, 2**28), "claims|one value")
     yield HostileFile("zip-envi", zip_bomb(2**28, 2**32 - 1), message)

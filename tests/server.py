@@ -19,19 +19,26 @@ class Server:
     """A context manager that serves files at http://127.0.0.1:PORT/NAME, whole or by ranges; it is also a proxy.
 
     Args:
-        files: Content by name: bytes, or the path of a file, which is streamed.
-        behaviours: Misbehaviour by name: a text, or a list for the first, second, ... and all further requests.
-        validators: What tells versions of a file: `etag` (and date), `date` (and a weak ETag), or `none`.
+        files: Name -> content: bytes, or the path of a file, which is streamed.
+        behaviours: Name -> behaviour (see below), or a list of behaviours for the first, second, ... request; the last
+            one is that of all further requests.
+        validators: Headers that identify the version of a file: `etag` (ETag and Last-Modified), `date` (weak ETag and
+            Last-Modified), or `none`.
 
     Attributes:
         requests: Method, target and headers of each request so far.
 
-    Behaviours: `fine`; `cut N` and `stall N` (after N bytes of the response), `drip N` (the rest byte by byte),
-    `silent` (no response), `garbage` (not HTTP); `ignore range`, `ignore if-range`, `off by one` (a byte is missing),
-    `other total` (in Content-Range), `part` (206 to a full request), `416`; `longer`, `shorter` (wrong Content-Length),
-    `other` (wrong bytes), `empty`, `chunked`, `chunked cut N`, `no length`, `endless`, `gzip`; `page` (HTML),
-    `page as data`, `json as data`, `data as page`, a status such as `503`, `to URL`, `loop`,
-    `redirect endless` (with an endless body).
+    Behaviours:
+        - `fine`;
+        - connection: `cut N` and `stall N` (after N bytes of the response), `chunked cut N`, `drip N` (N bytes, then
+          one byte at a time), `silent` (no response), `garbage` (not HTTP);
+        - ranges: `ignore range`, `ignore if-range`, `off by one` (the first byte is missing), `other total` (in
+          Content-Range), `part` (206 to a request for the whole file), `416`;
+        - length: `longer` and `shorter` (wrong Content-Length), `chunked`, `no length`, `endless`;
+        - content: `other` (wrong bytes), `empty`, `gzip` (in Content-Encoding only), `page` (HTML), `page as data` and
+          `json as data` (a page or JSON as application/octet-stream), `data as page` (the file as text/html);
+        - a status such as `503`;
+        - redirects: `to URL`, `loop` (to itself), `redirect endless` (to itself, with an endless body).
     """
 
     def __init__(
@@ -120,13 +127,13 @@ class _Handler(BaseHTTPRequestHandler):
         etag, when, size = _validators(content)
         if self.owner.validators != "etag":
             etag, when = (f"W/{etag}", when) if self.owner.validators == "date" else (None, None)
-        first, wanted = 0, re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
-        if wanted and behaviour == "416":
+        first, requested = 0, re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+        if requested and behaviour == "416":
             return self.start(416, 0, Content_Range=f"bytes */{size}")
         fresh = self.headers.get("If-Range") in (None, etag, when) or behaviour == "ignore if-range"
-        if wanted and fresh and int(wanted[1]) < size and behaviour != "ignore range":
-            first = int(wanted[1]) + (behaviour == "off by one")
-        if wanted and int(wanted[1]) >= size and fresh:
+        if requested and fresh and int(requested[1]) < size and behaviour != "ignore range":
+            first = int(requested[1]) + (behaviour == "off by one")
+        if requested and int(requested[1]) >= size and fresh:
             return self.start(416, 0, Content_Range=f"bytes */{size}")
         partial = first > 0 or behaviour == "part"
         headers = {"ETag": etag, "Last_Modified": when, "Accept_Ranges": "bytes"}
@@ -167,7 +174,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _validators(content: bytes | Path) -> tuple[str, str, int]:
-    """Return ETag, Last-Modified and size. The date is computed from the content, so that it changes with it."""
+    """Return ETag, Last-Modified and size of a file. The date is a hash of the content and changes with it."""
     if isinstance(content, Path):
         stat = content.stat()
         mark, size = f"{stat.st_mtime_ns}-{stat.st_size}", stat.st_size

@@ -1,4 +1,4 @@
-"""`lkca score` and `lkca resize`: what they print and write, and what they refuse."""
+"""`lkca score` and `lkca resize`: what they print, write and refuse."""
 
 import json
 import pickle
@@ -58,7 +58,7 @@ def test_resize_may_replace_its_input(save):
 
 @pytest.fixture(params=[score, resize])
 def command(request, save, tmp_path):
-    """Either command, as a function of the path of an array."""
+    """Return a function that calls one of the two commands with the path of an array."""
     if request.param is score:
         return lambda path: score(save("good.npy", PLAIN), path, 4)
     return lambda path: resize(path, 2, tmp_path / "out.npy")
@@ -186,7 +186,7 @@ def test_resize_refuses_too_large_results(tmp_path, shape, factor):
 
 @pytest.mark.filterwarnings("ignore:overflow")
 def test_resize_refuses_overflow(save):
-    """Bicubic resizing overshoots at an edge, here beyond the range of float16; the input file stays."""
+    """Bicubic resizing overshoots at an edge, here beyond the range of float16; the input file is not replaced."""
     image = np.zeros((1, 8, 8), np.float16)
     image[:, :, 4:] = np.finfo(np.float16).max
     path = save("image.npy", image)

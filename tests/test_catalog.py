@@ -64,7 +64,7 @@ def test_alternative_is_used_if_a_file_is_missing(tmp_path, monkeypatch):
     with pytest.raises(DataError, match=r"a.npy or b.npy or c.npy is missing: get it from .*tensorly"):
         cube.resolve_files()
     assert cube.pixel_files() == {}
-    for name in "cba":  # each is preferred to those before
+    for name in "cba":  # an earlier file in the list is preferred
         Path(f"{name}.npy").touch()
         assert [file.path for file in cube.resolve_files()] == [f"{name}.npy"]
         assert cube.pixel_files() == {f"{name}.npy": f"{name}.npy"}

@@ -49,7 +49,7 @@ def test_hashes_of_user_files_and_packages_are_not_recorded(tmp_path):
     (tmp_path / "own.bin").write_bytes(DATA)
     own = {"path": "own.bin", "axes": "bands rows columns"}
     download_cube("it", Cube(**{**make_cube().model_dump(), "files": [own]}), False, None)
-    assert not (tmp_path / "SHA256SUMS").exists()  # not in folders of the user
+    assert not (tmp_path / "SHA256SUMS").exists()  # the folder belongs to the user
     package = {"path": "tensorly:datasets/data/Indian_pines_corrected.npy", "axes": "rows columns bands"}
     download_cube("it", Cube(**{**make_cube().model_dump(), "files": [package]}), False, tmp_path / "receipt.json")
     (row,) = json.loads((tmp_path / "receipt.json").read_text())["files"]

@@ -50,9 +50,9 @@ FLAGS = {
 }
 
 
-def run_lkca(*words: object, module: str = "lkca") -> subprocess.CompletedProcess[str]:
-    """Call the command line as users do."""
-    command = [sys.executable, "-m", module, *map(str, words)]
+def run_lkca(*words: object) -> subprocess.CompletedProcess[str]:
+    """Call the command line as users do, in a new process."""
+    command = [sys.executable, "-m", "lkca", *map(str, words)]
     return subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY)
 
 

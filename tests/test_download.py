@@ -1,4 +1,4 @@
-"""The files of a cube: sources, mirror, terms, and files that exist already."""
+"""Downloads of the files of a cube: the order of sources, the mirror, terms, and files that exist already."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""The commit that scores record: that of this project's own checkout, or none; and facts of the machine."""
+"""The commit that scores record, which is that of this project's checkout or None; properties of the machine."""
 
 import os
 import runpy
@@ -18,17 +18,19 @@ ENVIRONMENT |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull
 
 
 def git(folder, *arguments):
+    """Return the output of git in a folder."""
     command = ["git", "-C", str(folder), *arguments]
     return subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def copy_package(folder):
+    """Copy the package lkca into a folder; return the folder."""
     shutil.copytree(REPOSITORY / "lkca", folder / "lkca", ignore=shutil.ignore_patterns("__pycache__"))
     return folder
 
 
 def commit_all(folder):
-    """Commit all files of a folder; return the commit as scores record it."""
+    """Commit all files of a folder in a new repository; return 12 digits of the commit, as scores record it."""
     git(folder, "init", "--quiet")
     (folder / ".gitignore").write_text(".venv\n")
     git(folder, "add", "--all")
@@ -37,7 +39,7 @@ def commit_all(folder):
 
 
 def commit_of(folder):
-    """Return what `git_commit` returns in the copy of the package in a folder; only this one file of it runs."""
+    """Return the result of `git_commit` of the package that was copied into a folder; run only its environment.py."""
     return runpy.run_path(str(folder / "lkca/core/environment.py"))["git_commit"]()
 
 

@@ -1,4 +1,4 @@
-"""`lkca fetch` and `lkca verify`: what they print, and which file they take for which."""
+"""`lkca fetch` and `lkca verify`: what they print, what they refuse, and how they describe a file of the user."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ CONFIG = [Path("config.yaml")]  # does not exist in the folder of the test
 
 @pytest.fixture(autouse=True)
 def work_folder(tmp_path, monkeypatch):
-    """Paths of cubes are relative to the current folder."""
+    """Run each test in its own folder, without the process of the sandbox; paths of cubes are relative."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(fetch, "run_sandboxed", call_directly)
 
@@ -71,7 +71,7 @@ def test_verify_names_another_published_file():
         ("mine.MAT", "mine.MAT"),
     ],
 )
-def test_suffix_tells_the_format(path, described):
+def test_file_is_described_by_its_suffix(path, described):
     for name in ("mine.zip", "mine.MAT"):
         Path(name).touch()
     file = fetch._describe_file(CUBES["chikusei"], Path(path))

@@ -1,4 +1,4 @@
-"""Atomic writes: whatever happens, the file has its old or its new content."""
+"""Files: an atomic write leaves the old or the new content whatever happens; JSON, CSV and hashes."""
 
 import errno
 import os
@@ -13,7 +13,7 @@ from lkca.core.files import atomic_write, json_digest, read_csv, read_json, sha2
 from lkca.errors import DataError, LkcaError, ResourceError
 from tests.conftest import REPOSITORY
 
-# Writes a file in a process that kills itself at a moment of its choice.
+# Writes a file in a process that kills itself at the moment that its second argument names.
 KILLED = """
 import os, signal, sys
 from pathlib import Path
@@ -42,7 +42,7 @@ def test_atomic_write_killed_leaves_old_or_new_content(tmp_path, moment, content
     done = subprocess.run([sys.executable, "-c", KILLED, path, moment], cwd=REPOSITORY)
     assert done.returncode == -signal.SIGKILL
     assert path.read_text() == content
-    with atomic_write(path) as part:  # the next write is not disturbed by what the kill left
+    with atomic_write(path) as part:  # the next write replaces the temporary file that the kill left
         part.write_text("next")
     assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("a.txt", "next")]
 
@@ -74,7 +74,7 @@ def test_atomic_write_calls_fsync_before_the_rename_if_asked(tmp_path, monkeypat
 @pytest.mark.parametrize(
     "code, kind", [(errno.ENOSPC, ResourceError), (errno.EIO, ResourceError), (errno.EACCES, DataError)]
 )
-def test_atomic_write_tells_temporary_from_permanent_errors(tmp_path, code, kind):
+def test_atomic_write_distinguishes_temporary_and_permanent_errors(tmp_path, code, kind):
     path = tmp_path / "a.txt"
     path.write_text("old")
     with pytest.raises(LkcaError, match=f"a.txt cannot be written .{os.strerror(code)}") as caught, atomic_write(path):
@@ -102,7 +102,7 @@ def test_atomic_write_refuses_a_folder_that_nobody_may_write():
         part.touch()
 
 
-def test_json_is_written_whole_or_not_at_all(tmp_path):
+def test_write_json_refuses_nan_and_keeps_the_old_file(tmp_path):
     path = tmp_path / "a.json"
     write_json(path, {"a": [1, 2.5, None], "ä": "ö"})
     with pytest.raises(ValueError):

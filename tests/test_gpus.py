@@ -1,4 +1,4 @@
-"""GPU slots, with a fake nvidia-smi: processes that acquire GPUs never share one."""
+"""Assignment of GPUs to processes, with a fake nvidia-smi: no two processes get the same GPU."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ from lkca.core import gpus
 from lkca.errors import ConfigError, ResourceError
 from tests.conftest import REPOSITORY
 
-# Acquires GPUs and makes a folder for each, which fails if another process holds the same GPU.
+# Acquires GPUs and creates a folder for each, which fails if another process holds the same GPU.
 HOLD = """
 import os, sys, time
 from pathlib import Path
@@ -30,7 +30,7 @@ with acquire_gpus(int(sys.argv[1])):
 
 @pytest.fixture
 def install(tmp_path, monkeypatch):
-    """Return a function that installs a number of GPUs, at first three; the lock files are in `locks`."""
+    """Return a function that fakes a number of GPUs, at first three; the lock files are in `locks`."""
     tools, locks = tmp_path / "bin", tmp_path / "locks"
     tools.mkdir()
     locks.mkdir()
@@ -51,6 +51,7 @@ def install(tmp_path, monkeypatch):
 
 
 def hold(folder, count, seconds) -> subprocess.Popen:
+    """Start a process that acquires `count` GPUs for some seconds."""
     folder.mkdir(exist_ok=True)
     command = [sys.executable, "-c", HOLD, str(count), str(folder), str(seconds)]
     return subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -61,7 +62,7 @@ def test_installed_gpus_have_uuid_and_name(install):
     assert gpus.installed_gpus() == (("GPU-0000-aaaa", "NVIDIA A0, 80GB"), ("GPU-1111-aaaa", "NVIDIA A1, 80GB"))
 
 
-def test_four_processes_on_two_gpus_share_none(install, tmp_path):
+def test_four_processes_take_turns_on_two_gpus(install, tmp_path):
     install(2)
     processes = [hold(tmp_path / "held", 1, 0.5) for _ in range(4)]
     outputs = [process.communicate(timeout=60) for process in processes]

@@ -1,4 +1,4 @@
-"""A wrong file is recognised by its shape, values and wavelengths, and named if it is a known one."""
+"""A wrong file is recognised by its shape, values and wavelengths; a known lookalike is named in the message."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from tests import generated_cubes
 
 @pytest.fixture(autouse=True)
 def work_folder(tmp_path, monkeypatch):
-    """Paths of cubes are relative to the current folder."""
+    """Run each test in its own folder, without the process of the sandbox; paths of cubes are relative."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(scenes, "run_sandboxed", call_directly)
 
@@ -115,7 +115,7 @@ def test_pixels_without_data_are_refused():
     ],
 )
 def test_published_lookalikes_are_named(name, shape, message):
-    """By their shape alone: a file of zeros. The rows of Houston's raster are the scene's columns."""
+    """The shape suffices: the file contains only zeros. The rows of Houston's raster are the scene's columns."""
     np.lib.format.open_memmap("x.npy", mode="w+", dtype=np.int16, shape=shape)
     file = File(path="x.npy", axes="columns rows bands" if name == "houston2018" else "rows columns bands")
     with pytest.raises(DataError, match=f"x.npy is not what it should be: .*{message}"):
@@ -124,7 +124,7 @@ def test_published_lookalikes_are_named(name, shape, message):
 
 @pytest.mark.parametrize(("published", "problem"), [((372, 1010), False), ((340, 1018), True), ((363, 1040), True)])
 def test_wavelengths_are_compared(published, problem):
-    """Those of the file are 362.59 to 1018.02 nm; 15 nm of difference are tolerated."""
+    """The file has 362.59 to 1018.02 nm; a difference of 15 nm is tolerated."""
     generated_cubes.write_chikusei_zip(Path("x.zip"), PIXELS)
     file = File(
         path=f"x.zip/{generated_cubes.CHIKUSEI_FOLDER}/{generated_cubes.CHIKUSEI}.bsq", axes="bands rows columns"
@@ -135,13 +135,13 @@ def test_wavelengths_are_compared(published, problem):
     assert bool(problems) == problem and all("362.59 to 1018.02 nm instead of" in text for text in problems)
 
 
-def test_correlation_tells_images_from_noise():
+def test_correlation_distinguishes_images_and_noise():
     rng = np.random.default_rng(0)
     image = np.add.outer(np.sin(np.arange(50) / 9), np.cos(np.arange(60) / 7)).astype(np.float32)
     assert measure_band(image).correlation > 0.9
     noise = rng.normal(size=(50, 60)).astype(np.float32)
     assert abs(measure_band(noise).correlation) < 0.1
-    stripes = np.tile(rng.normal(size=60), (50, 1)).astype(np.float32)  # alike from row to row, not along the rows
+    stripes = np.tile(rng.normal(size=60), (50, 1)).astype(np.float32)  # all rows are equal, and noise along a row
     assert abs(measure_band(stripes).correlation) < 0.3
 
 

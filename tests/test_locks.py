@@ -1,4 +1,4 @@
-"""Locks between processes: one holds, another is refused or waits, and a kill releases."""
+"""Locks between processes: one process holds a lock, another is refused or waits; a kill releases the lock."""
 
 import errno
 import fcntl
@@ -12,7 +12,7 @@ from lkca.core.locks import exclusive_lock, try_lock
 from lkca.errors import DataError, ResourceError
 from tests.conftest import REPOSITORY
 
-# Holds a lock, and a folder that cannot be created a second time meanwhile.
+# Holds a lock and creates a folder, which fails if another process holds the same lock.
 HOLD = """
 import sys, time
 from pathlib import Path
@@ -51,7 +51,7 @@ def test_lock_is_refused_while_another_process_holds_it(tmp_path, hold):
         pass
 
 
-def test_lock_waits_with_one_message_and_removes_its_file(tmp_path, hold, capsys):
+def test_lock_waits_prints_one_message_and_removes_its_file(tmp_path, hold, capsys):
     path = tmp_path / "a.txt"
     holder = hold(path, 2.5)
     assert holder.stdout.readline() == "locked\n"
@@ -90,7 +90,7 @@ def test_lock_is_released_after_an_error(tmp_path):
 
 
 def test_try_lock_refuses_a_file_that_was_replaced(tmp_path):
-    """Else two processes could lock two files of one name."""
+    """Otherwise two processes could each lock a file of this name."""
     path = tmp_path / "a.lock"
     for change in (path.unlink, lambda: path.with_name("b").replace(path)):
         path.with_name("b").touch()

@@ -1,6 +1,6 @@
-"""Untrusted files: each is read as what it is or refused with one sentence, and nothing else happens.
+"""Untrusted files: each is read correctly or refused with one sentence, and no other file is read or written.
 
-A sandboxed process reads all files of tests/hostile_files.py, as `lkca verify` does.
+A sandboxed process reads all files of tests/hostile_files.py as `lkca verify` does.
 """
 
 import json
@@ -39,14 +39,14 @@ pytestmark = pytest.mark.slow
 
 
 class Outcome(NamedTuple):
-    """What reading a file led to.
+    """The result of reading a file.
 
     Args:
         error: The error message, None if the file was read.
-        crc: CRC-32 of all pixels.
-        secret: Whether pixels of another file were among them.
-        seconds: Time.
-        memory: The most memory that the process has held until then, bytes.
+        crc: CRC-32 of all pixels that were read.
+        secret: Whether pixels of another file (SECRET) were among them.
+        seconds: The time that it took.
+        memory: Peak memory of the process so far, bytes.
     """
 
     error: str | None
@@ -57,7 +57,7 @@ class Outcome(NamedTuple):
 
 
 class Case(NamedTuple):
-    """A hostile file, where it was written, and what reading it led to."""
+    """A hostile file, the description of its place on the disk, and the outcome of reading it."""
 
     hostile: HostileFile
     file: File
@@ -79,9 +79,9 @@ def read_all(files: list[tuple[Cube, File]], log: Path) -> None:
             start = time.monotonic()
             seen.update(crc=0, secret=False)
             try:
-                findings, problems = inspection.inspect_file(cube, file, cube.band_numbers())
+                properties, problems = inspection.inspect_file(cube, file, cube.band_numbers())
                 error = problems[0] if problems else None
-                assert error or re.search(r", -?\d\S* to -?\d", findings["values"])  # finite
+                assert error or re.search(r", -?\d\S* to -?\d", properties["values"])  # neither NaN nor infinite
             except LkcaError as refusal:
                 error = str(refusal)
             except Exception as bug:
@@ -92,25 +92,26 @@ def read_all(files: list[tuple[Cube, File]], log: Path) -> None:
 
 
 def read_outcomes(files: list[tuple[Cube, File]], log: Path) -> list[Outcome]:
-    """Return the outcome of each file; after one that ends the process, a new process continues."""
+    """Return the outcome of each file; if a file ends the process, continue with the next file in a new process."""
     log.touch()
     while len(lines := log.read_text(encoding="utf-8").splitlines()) < len(files):
         try:
             run_sandboxed(read_all, files[len(lines) :], log)
         except LkcaError as error:
-            assert str(files[0][1].local_path().parents[2]) in str(error)  # else none of these files ended it
+            assert str(files[0][1].local_path().parents[2]) in str(error)  # the error names one of these files
             with log.open("a", encoding="utf-8") as more:
                 print(json.dumps(Outcome(str(error))), file=more)
     return [Outcome(*json.loads(line)) for line in lines]
 
 
-def cube_of(file: File) -> Cube:
+def make_cube(file: File) -> Cube:
+    """Return a cube that consists of a file."""
     texts = dict.fromkeys(("sensor", "source", "citation", "terms"), "x")
     return Cube(files=(file,), bands=f"1-{BANDS}", gsd_m=1, nanometres=(400, 1000), **texts)
 
 
 def write_hostile(folder: Path, hostile: HostileFile) -> File:
-    """Write a hostile file to a folder of its own."""
+    """Write a hostile file and its neighbours to a new folder; return its description."""
     folder.mkdir(parents=True)
     form = FORMATS[hostile.format]
     for name, data in {form.name: hostile.data, **hostile.neighbours}.items():
@@ -121,7 +122,7 @@ def write_hostile(folder: Path, hostile: HostileFile) -> File:
 
 
 def write_secrets(folder: Path) -> None:
-    """Write the files that hostile files refer to."""
+    """Write the files outside the folders of hostile files to which hostile files refer."""
     folder.mkdir(parents=True)
     cube = np.full((BANDS, ROWS, COLUMNS), SECRET, np.uint16)
     (folder / "secret.bsq").write_bytes(cube.tobytes())
@@ -130,21 +131,22 @@ def write_secrets(folder: Path) -> None:
 
 
 def snapshot(folder: Path) -> dict[str, bytes | None]:
+    """Return the content of a folder: relative path -> bytes of a file, None for a folder."""
     return {str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
 
 
 @pytest.fixture(scope="module")
 def cases(tmp_path_factory) -> dict[str, list[Case]]:
-    """All files of all classes, read once; nothing around them has changed."""
+    """Write all hostile files, read each once, and check that this changed nothing on the disk: class -> cases."""
     folder = tmp_path_factory.mktemp("hostile")
     write_secrets(folder / "outside")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the libraries that write such files
+        warnings.simplefilter("ignore")  # the libraries that write these files warn
         hostile = [(name, each) for name, (_, make) in CLASSES.items() for each in make()]
     files = [write_hostile(folder / name / f"{i:03}", each) for i, (name, each) in enumerate(hostile)]
     before = snapshot(folder)
     with chdir(files[0].local_path().parent):  # ../../outside exists relative to this folder too
-        outcomes = read_outcomes([(cube_of(file), file) for file in files], tmp_path_factory.mktemp("log") / "log")
+        outcomes = read_outcomes([(make_cube(file), file) for file in files], tmp_path_factory.mktemp("log") / "log")
     assert snapshot(folder) == before
     cases: dict[str, list[Case]] = {name: [] for name in CLASSES}
     for (name, each), file, outcome in zip(hostile, files, outcomes, strict=True):
@@ -164,7 +166,7 @@ def test_harmless_changes_are_not_refused(cases):
 
 
 def find_fault(hostile: HostileFile, file: File, outcome: Outcome) -> str | None:
-    """Return what is wrong with an outcome, None if nothing is."""
+    """Return in which way an outcome is not the expected one, None if it is."""
     if outcome.secret:
         return "another file's pixels were read"
     if outcome.seconds > 30 or outcome.memory > 4 * 10**9:
@@ -181,11 +183,13 @@ def find_fault(hostile: HostileFile, file: File, outcome: Outcome) -> str | None
 
 
 def is_sentence(text: str) -> bool:
+    """Return whether an error message is one printable line that ends with a full stop."""
     return text.isprintable() and text.endswith(".") and "Traceback" not in text and len(text) < 2000
 
 
 @cache
 def crc_of_valid() -> int:
+    """Return the CRC-32 of the pixels of the valid files, as `read_all` computes it."""
     crc = 0
     for band in np.moveaxis(pixels(), 2, 0).astype(np.float32):
         crc = zlib.crc32(np.ascontiguousarray(band), crc)
@@ -202,7 +206,7 @@ SAMPLES = [  # class, index of a file in it
 
 def test_commands_print_one_line_and_leave_no_file(cases, tmp_path):
     def scene_command(file: File, name: str) -> list[str]:
-        settings = {"name": "x", "cube": cube_of(file).model_dump(mode="json"), "cube_name": None, "bands": 3}
+        settings = {"name": "x", "cube": make_cube(file).model_dump(mode="json"), "cube_name": None, "bands": 3}
         path = tmp_path / f"{name}.settings"
         path.write_text(json.dumps(settings | {"mirror": []}))
         out = tmp_path / name

@@ -1,4 +1,4 @@
-"""The bicubic resize against MATLAB, another implementation and weights by hand, and the properties of a resize."""
+"""Bicubic resizing: compared with MATLAB, another implementation and weights computed by hand; its properties."""
 
 import subprocess
 import sys
@@ -84,7 +84,7 @@ def test_constant_is_preserved(factor, length):
 def test_ramp_is_preserved_inside(factor):
     columns = 96
     result = resize(np.tile(np.arange(columns, dtype=float), (24, 1)), factor)
-    expected = (np.arange(result.shape[1]) + 0.5) / factor - 0.5  # pixels are areas: their centres map so
+    expected = (np.arange(result.shape[1]) + 0.5) / factor - 0.5  # old coordinates of the centres of new pixels
     inside = (expected > 2 / min(factor, 1)) & (expected < columns - 1 - 2 / min(factor, 1))
     assert inside.sum() > len(expected) / 2
     np.testing.assert_allclose(result[:, inside] - expected[inside], 0, atol=1e-12)
@@ -99,7 +99,7 @@ def test_mean_is_preserved_by_enlarging(factor):
 @pytest.mark.parametrize("factor", [1 / 8, 1 / 4, 4])
 @pytest.mark.parametrize("shape", [(8, 8), (16, 8), (8, 24)])
 def test_borders_are_mirrored_repeatedly(factor, shape):
-    image, rim = noise(*shape), 80  # longer than the image and the kernel; cut off after resizing
+    image, rim = noise(*shape), 80  # the rim is wider than the image and the kernel, and cut off after resizing
     rim_after = int(rim * factor)
     expected = resize(np.pad(image, rim, mode="symmetric"), factor)[rim_after:-rim_after, rim_after:-rim_after]
     np.testing.assert_allclose(resize(image, factor), expected, atol=1e-13)
@@ -148,7 +148,7 @@ def test_cached_matrix_of_inference_can_be_trained_with():
 @pytest.mark.parametrize("factor", [1 / 8, 1 / 4, 1 / 2, 2, 4])
 @pytest.mark.parametrize(("row", "column"), [(0, 31), (17, 2), (40, 46)])
 def test_bad_pixel_reaches_only_the_pixels_of_its_kernel(bad, factor, row, column):
-    """With these factors no new pixel is a whole number of pixels from an old one, where the kernel is zero."""
+    """The kernel is zero at whole numbers of pixels; with these factors no new pixel is at such a distance."""
     image = noise(3, 48, 48)
     expected = resize(image, factor)
     centres = (np.arange(expected.shape[-1]) + 0.5) / factor - 0.5

@@ -1,4 +1,4 @@
-"""The sandbox: whatever happens in the process that reads a file becomes one sentence."""
+"""The sandbox: if the process that reads a file crashes or hangs, the caller gets an error of one sentence."""
 
 import ctypes
 import errno

@@ -1,4 +1,4 @@
-"""Scenes are cut from files in the official formats: pixels, manifests, and what is refused."""
+"""Scenes that are cut from files in the official formats: pixels, manifests, and files that are refused."""
 
 import errno
 import json
@@ -21,7 +21,7 @@ from tests import generated_cubes
 
 @pytest.fixture(autouse=True)
 def work_folder(tmp_path, monkeypatch):
-    """Paths of cubes are relative to the current folder."""
+    """Run each test in its own folder, without the process of the sandbox; paths of cubes are relative."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(scenes, "run_sandboxed", call_directly)
 
@@ -107,7 +107,7 @@ def test_alternative_file_is_used_if_the_first_is_missing():
 
 
 def test_several_files_are_placed_below_each_other():
-    """They have one divisor; the narrower one is filled up with zeros."""
+    """Both are divided by the same number; the narrower one is padded with zeros."""
     for name, pixels in (("a", PIXELS), ("b", PIXELS[:30, :20] // 2)):
         np.save(f"{name}.npy", pixels)
     files = array_file("a.npy", use="train"), array_file("b.npy", use="test")
@@ -161,7 +161,7 @@ def test_web_page_instead_of_data_is_refused(name):
 
 
 def test_same_file_under_two_names_is_refused():
-    """It would be trained on and tested on."""
+    """Otherwise the networks would be tested on their training data."""
     for name in "ab":
         np.save(f"{name}.npy", PIXELS)
     with pytest.raises(ConfigError, match="scenes.x: two files are the same"):
@@ -170,7 +170,7 @@ def test_same_file_under_two_names_is_refused():
 
 
 def test_only_a_right_file_is_recorded_and_then_expected(tmp_path):
-    """A wrong file that was there first does not prevent the right one."""
+    """The hash of a wrong file that existed first is not recorded, so that the right file is accepted later."""
     path = tmp_path / "data/raw/x/x.mat"
     path.parent.mkdir(parents=True)
     file = array_file("data/raw/x/x.mat", "pavia", sources=["http://127.0.0.1:9/x.mat"])

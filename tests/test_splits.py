@@ -1,4 +1,4 @@
-"""Splits: the numbers of patches of the paper's protocol, disjoint parts, and what is refused."""
+"""Splits: the numbers of patches of the paper's protocol, disjoint parts, and settings that are refused."""
 
 import hashlib
 import json
@@ -87,7 +87,7 @@ def test_random_patches_are_as_many_as_those_of_the_grid(paper, scene, scale):
 
 
 def test_random_patches_may_touch_the_last_column():
-    """In a scene as wide as a patch there is only one column to choose."""
+    """If the scene is as wide as a patch, every patch starts at column 0."""
     test = {"rows": 16, "columns": 16, "tile": [16, 16]}
     parts = make_split(split_settings(sampling="random", test=test), [make_area(80, 16)], "x")
     assert {column for _, column in parts.train + parts.validation} == {0}

@@ -1,4 +1,4 @@
-"""Downloads from a server that misbehaves: each ends with the complete, right file or one sentence and no file."""
+"""Downloads from a server that misbehaves: each ends with the right file, or with one sentence and no file."""
 
 import json
 import os
@@ -328,7 +328,7 @@ def test_data_are_on_the_disk_before_the_rename(tmp_path, monkeypatch):
 
 
 def start_download(url):
-    """Download x.bin in another process."""
+    """Start a process that downloads x.bin."""
     code = "import sys; from lkca.data.catalog import Cube; from lkca.errors import LkcaError\n"
     code += "from lkca.data.download import download_cube\n"
     code += "try: download_cube('it', Cube.model_validate_json(sys.argv[1]), False, None)\n"
@@ -339,6 +339,7 @@ def start_download(url):
 
 
 def wait_for_size(size):
+    """Wait until the partial file has `size` bytes."""
     part = Path("data/raw/it/.x.bin.part")
     end = time.monotonic() + 30
     while not (part.exists() and part.stat().st_size >= size):

@@ -1,1 +1,1 @@
-"""Commands that combine several packages: files of a scene, costs of networks, arrays."""
+"""Commands of users that need several packages: files of a scene, costs of networks, arrays."""

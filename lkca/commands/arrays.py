@@ -13,9 +13,9 @@ from lkca.data.resize import resized_length
 from lkca.errors import ConfigError, DataError
 from lkca.scoring.metrics import scores
 
-MAX_FACTOR = 16  # of enlarging and of shrinking
-MAX_SIDE = 16384  # pixels, before and after: n pixels become m by an m x n matrix of float64
-MAX_BYTES = 2**33  # of the resized array
+MAX_FACTOR = 16  # factors from 1 / MAX_FACTOR to MAX_FACTOR are allowed
+MAX_SIDE = 16384  # pixels of a side before and after; an m x n matrix of float64 resizes n pixels to m
+MAX_BYTES = 2**33  # largest size of the resized array
 
 
 def score(reference: Path, estimate: Path, scale: int) -> None:
@@ -27,10 +27,10 @@ def score(reference: Path, estimate: Path, scale: int) -> None:
         scale: Upsampling factor, at least 1; only ERGAS depends on it.
 
     Raises:
-        DataError: If a file is missing or is not such an array, or a score is not defined for the two arrays (see
-            `lkca.scoring.metrics`).
+        DataError: If a file is missing or does not contain such an array, or a score is not defined for the two arrays
+            (see `lkca.scoring.metrics`).
     """
-    hr, sr = _read(reference), _read(estimate)
+    hr, sr = _read_image(reference), _read_image(estimate)
     try:
         result = scores(sr, hr, scale)["scores"]
     except ValueError as error:
@@ -44,19 +44,20 @@ def resize(input: Path, factor: float, output: Path) -> None:
     Args:
         input: .npy file: floats (bands, rows, columns).
         factor: From 1/16 to 16; above 1 enlarges, below 1 shrinks.
-        output: .npy file to write, of the input's dtype; may be the input file, which is replaced if there is no error.
+        output: .npy file to write, with the dtype of the input. It may be the input file, which is then replaced if
+            there is no error.
 
     Raises:
-        ConfigError: If the factor is out of range or the output is not named .npy.
-        DataError: If the input is missing or is not such an array, a side is or would be longer than 16384 pixels, or
-            the result would be larger than 8 GiB.
-        ResourceError: If the output cannot be written.
+        ConfigError: If the factor is out of range or the name of the output does not end in .npy.
+        DataError: If the input is missing or does not contain such an array; a side is or would be longer than 16384
+            pixels; the result would be larger than 8 GiB or overflow; or the folder of the output cannot be written.
+        ResourceError: If the disk is full or fails.
     """
     if not 1 / MAX_FACTOR <= factor <= MAX_FACTOR:
         raise ConfigError(f"{input}: the factor {factor} is out of range: choose from 1/{MAX_FACTOR} to {MAX_FACTOR}.")
     if output.suffix != ".npy":
         raise ConfigError(f"{output} does not end in .npy: name a .npy file to write.")
-    image = _read(input)
+    image = _read_image(input)
     bands, *sides = image.shape
     shape = (bands, *(resized_length(n, factor) for n in sides))
     if max(*sides, *shape[1:]) > MAX_SIDE or math.prod(shape) * image.itemsize > MAX_BYTES:
@@ -73,11 +74,14 @@ def resize(input: Path, factor: float, output: Path) -> None:
         np.save(part, result)
 
 
-def _read(path: Path) -> np.ndarray:
-    """Read an image: finite floats (bands, rows, columns).
+def _read_image(path: Path) -> np.ndarray:
+    """Read an image from a .npy file.
+
+    Returns:
+        (bands, rows, columns), not empty, finite, float16, float32 or float64.
 
     Raises:
-        DataError: If the file is missing, damaged, or holds something else.
+        DataError: If the file is missing or damaged, or does not contain such an array.
     """
     try:
         image = np.lib.format.open_memmap(path, mode="r")  # checks the header before it allocates memory

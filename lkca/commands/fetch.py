@@ -1,4 +1,4 @@
-"""`lkca fetch` and `lkca verify`: the files of a scene."""
+"""`lkca fetch` and `lkca verify`: download and check the files of a scene."""
 
 from pathlib import Path
 
@@ -15,11 +15,11 @@ ARRAY_SUFFIXES = {".mat", ".h5", ".hdf5", ".npy"}
 
 
 def fetch(scene: str, accept_terms: bool, config: list[Path]) -> None:
-    """Download the missing files of a scene and check all.
+    """Download the missing files of a scene and check all files.
 
     Args:
         scene: Key of the scene in config.yaml.
-        accept_terms: Whether the user accepts the terms of the scene's owner; the answer is remembered.
+        accept_terms: Whether the user accepts the terms of the scene's owner; later calls do not need it again.
         config: config.yaml and overlays.
 
     Raises:
@@ -34,34 +34,35 @@ def verify(scene: str, file: Path | None, config: list[Path]) -> None:
 
     Args:
         scene: Key of the scene in config.yaml.
-        file: The file, if it is not where config.yaml or the catalog says.
+        file: The file, if it is not at the path in config.yaml or the catalog.
         config: config.yaml and overlays.
 
     Raises:
-        DataError: If a file is missing or not the right one; the message says what it is, if that is known.
+        ConfigError: If there is no such scene.
+        DataError: If a file is missing or not the right one; if it is another known file, the message names it.
     """
     cube = find_cube(scene, config)
-    files = cube.resolve_files() if file is None else (_describe_file(cube, file),)
-    for each in files:
-        digest = sha256(each.local_path())
+    descriptions = cube.resolve_files() if file is None else (_describe_file(cube, file),)
+    for description in descriptions:
+        digest = sha256(description.local_path())
         remark = "none is published"
-        if each.sha256:
-            remark = "as published" if digest == each.sha256 else "not the published one"
-        print(f"{each.path}\n  {'SHA-256':<12} {digest} ({remark})", flush=True)
-        properties, problems = run_sandboxed(inspect_file, cube, each, cube.band_numbers())
+        if description.sha256:
+            remark = "as published" if digest == description.sha256 else "not the published one"
+        print(f"{description.path}\n  {'SHA-256':<12} {digest} ({remark})", flush=True)
+        properties, problems = run_sandboxed(inspect_file, cube, description, cube.band_numbers())
         for name, value in properties.items():
             print(f"  {name:<12} {value}")
         if problems:
             raise DataError(" ".join(problems))
-        verify_file(each, cube.source)
-    if all(each.sha256 for each in files):
+        verify_file(description, cube.source)
+    if all(description.sha256 for description in descriptions):
         print(f"{scene}: the published content, unchanged.")
     else:
         print(f"{scene}: no problem found, but no published hash proves that the content is unchanged.")
 
 
 def find_cube(scene: str, config: list[Path]) -> Cube:
-    """Return the cube of a scene of config.yaml; where there is no config.yaml, a cube of the catalog.
+    """Return the cube of a scene of the configuration; in a folder without config.yaml, a cube of the catalog.
 
     Raises:
         ConfigError: If there is no such scene.
@@ -75,7 +76,9 @@ def find_cube(scene: str, config: list[Path]) -> Cube:
 
 
 def _describe_file(cube: Cube, path: Path) -> File:
-    """Return the description, in a cube, of a file with another name; its suffix tells which of the cube's files it is.
+    """Return a description of a file at any path: that of the cube's file with the same suffix, with this path.
+
+    If no file of the cube has this suffix, only the path and the axes are described.
 
     Raises:
         DataError: If the file does not exist.

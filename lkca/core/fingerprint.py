@@ -688,7 +688,7 @@ class Writer:
                 module, name = f"{module}.{name}", None
         tokens = self.package.import_tokens(module, name)
         if len(tokens) == 1 and isinstance(tokens[0], str) and not self.package.module(module):
-            self.out.append(".".join([tokens[0], *parts]))  # of another package; its alias here does not matter
+            self.out.append(".".join([tokens[0], *parts]))  # a name of another package; its alias does not matter
         else:
             self.out += tokens
             self.out += (f".{part}" for part in parts)

@@ -1,7 +1,7 @@
-"""Facts about the data: the published cubes, their files, and where to get them.
+"""Descriptions of the published cubes: their files, where to get them, and how to recognise them.
 
-A cube is what somebody published, in one file or several. A scene is what config.yaml makes of it (scenes.py). An entry
-of config.yaml may describe another cube with the same keys.
+A cube is a published data set in one file or several. A scene is the part of a cube that experiments use; config.yaml
+says how it is cut (scenes.py). config.yaml may also describe a cube that is not in this catalog, with the same keys.
 """
 
 import re
@@ -31,6 +31,7 @@ def _check_bands(bands: str) -> str:
 
 
 def _expand_ranges(text: str) -> Iterator[int]:
+    """Yield the numbers of a list of numbers and ranges, such as `1-103, 109-149`."""
     for part in text.split(","):
         first, _, last = part.partition("-")
         yield from range(int(first), int(last or first) + 1)
@@ -43,7 +44,7 @@ def _check_crop(crop: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
 
 
 class _Description(BaseModel):
-    """Refuse unknown keys and wrong types. Not strict, because YAML and JSON have lists instead of tuples."""
+    """A model that refuses unknown keys. It is not strict, because YAML and JSON have lists instead of tuples."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -54,10 +55,10 @@ class File(_Description):
     Args:
         path: A path relative to the checkout; `archive.zip/path/inside` for a file in an archive, which is read without
             unpacking; `package:path` for a file of an installed Python package.
-        use: Whether its pixels are for testing, for training, or for both: then testing at the top, training below.
+        use: What its pixels are used for. With `both`, test images are at the top and training patches below.
         variable: Name of the array in a MATLAB or HDF5 file.
-        axes: Order of the axes: of an array as MATLAB or numpy shows it; of a raster `bands rows columns`, or
-            `bands columns rows` to transpose it.
+        axes: Names of the axes in order. For an array, the order in which MATLAB or numpy shows them; for a raster,
+            `bands rows columns`, or `bands columns rows` to transpose it.
         sources: URLs of the file, or of its archive, in the order in which they are tried.
         bytes, sha256: Size and hash of the file that `sources` provide.
     """
@@ -98,10 +99,10 @@ class File(_Description):
         return package[1] if package and not Path(self.path).exists() else None
 
     def pixel_files(self) -> dict[str, str]:
-        """Return the existing files that decide the pixels: label -> path.
+        """Return the existing files on which the pixels depend: label -> path.
 
-        They are the file or its archive, and the ENVI headers next to it, in upper or lower case: GDAL reads any of
-        them.
+        They are the file or its archive, and the ENVI headers next to it. GDAL reads headers in upper or lower case.
+        The label is the path, or `package:path` for a file of a Python package.
 
         Raises:
             DataError: If the Python package that contains the file is not installed.
@@ -135,19 +136,19 @@ class Cube(_Description):
     """A cube and what is known about it.
 
     Args:
-        files: The files that it consists of; all have the same bands.
-        forms: Other files with the same content: the first that exists is used if one of `files` is missing.
+        files: The files that the cube consists of; all have the same bands.
+        forms: Other files with the same content; if one of `files` is missing, the first that exists is used.
         bands: The file's bands that are spectral, numbered from 1, as in `1-48` or `1-103, 109-149`.
         crop: The valid part: first row, last row + 1, first column, last column + 1, from 0; None for the whole file.
-        divide_by: The number that the values are divided by, None for the maximum of the valid part.
+        divide_by: The number by which the values are divided, None for the maximum of the valid part.
         shape: Rows, columns and bands of the file, if known.
-        least_maximum: The published file's maximum is at least this; below, the file was already divided.
-        not_this: Shapes (rows, columns, bands) of other files that are mistaken for it, and what those files are.
+        least_maximum: A lower bound of the published file's maximum. A file with a smaller maximum was already divided.
+        not_this: Shapes (rows, columns, bands) of files that are often mistaken for it, each with a description.
         sensor: Name of the sensor.
         gsd_m: Ground sampling distance, metres.
         nanometres: Wavelengths of the first and the last of `bands`.
-        source: Where the files can be got.
-        citation: What to cite.
+        source: Where to get the files.
+        citation: The publication to cite.
         terms: Terms of use.
         confirm: Whether the user has to confirm the terms before a download.
     """
@@ -173,7 +174,7 @@ class Cube(_Description):
         return list(_expand_ranges(self.bands))
 
     def pixel_files(self) -> dict[str, str]:
-        """Return the existing files that decide the pixels: label -> path."""
+        """Return the existing files on which the pixels depend: label -> path, as `File.pixel_files`."""
         try:
             files = self.resolve_files()
         except DataError:
@@ -185,10 +186,10 @@ class Cube(_Description):
         return paths
 
     def resolve_files(self) -> tuple[File, ...]:
-        """Return the files to read: `files`, or one of `forms`.
+        """Return the files to read: all of `files`, or one of `forms` if one of `files` is missing.
 
         Raises:
-            DataError: If one is missing; the message says where to get it.
+            DataError: If neither exists; the message says where to get the missing file.
         """
         for files in (self.files, *((form,) for form in self.forms)):
             if all(file.local_path().is_file() for file in files):
@@ -228,7 +229,7 @@ CUBES = {
         bands="1-128",
         crop=(106, 2410, 143, 2191),  # chikusei(107:2410, 144:2191, :) of SSPSR's published script
         shape=(2517, 2335, 128),
-        least_maximum=2000,  # reflectance times 10 000; 15 133 by a published program
+        least_maximum=2000,  # the values are reflectance times 10 000; published code mentions a maximum of 15 133
         not_this=(((2304, 2048, 128), "the crop already cut out"),),
         sensor="Headwall Hyperspec-VNIR-C",
         gsd_m=2.5,
@@ -254,7 +255,7 @@ CUBES = {
         forms=(File(path=f"{HOUSTON}/{HOUSTON_FILE}", axes="bands columns rows", sha256=HOUSTON_SHA256),),
         bands="1-48",  # 49 and 50 are not spectral
         shape=(4172, 1202, 50),
-        least_maximum=256,  # 16 bits
+        least_maximum=256,  # the published values have 16 bits
         not_this=(
             ((2384, 601, 50), "the labelled part that phase 1 of the contest published (2018_IEEE_GRSS_DFC_HSI_TR)"),
             ((2384, 601, 48), "the labelled part (HoustonU)"),
@@ -284,7 +285,7 @@ CUBES = {
         ),
         bands="1-102",
         shape=(1096, 715, 102),
-        least_maximum=1000,  # 8000 by published programs
+        least_maximum=1000,  # published code mentions a maximum of 8000
         not_this=(
             ((610, 340, 103), "Pavia University, another scene"),
             ((1096, 1096, 102), "the scene with its blank strip"),

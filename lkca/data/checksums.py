@@ -1,4 +1,4 @@
-"""Checksums of the files of a cube: the published ones, and those recorded in SHA256SUMS at first use."""
+"""Verify the files of a cube by SHA-256: the published hash, or the one that SHA256SUMS records at first use."""
 
 import fcntl
 import os
@@ -11,24 +11,29 @@ from lkca.core.files import atomic_write, sha256
 from lkca.data.catalog import File
 from lkca.errors import DataError, FileProblem, LkcaError
 
-HEAD_BYTES = 512  # of a file, which tell a web page or message from data
-TEXT = re.compile(rb"(\xef\xbb\xbf)?\s*[<{\[][^\x00-\x08\x0e-\x1f]*")  # HTML, XML and JSON; binary data have zeros soon
-SUMS_LINE = re.compile(r"(?im)^([0-9a-f]{64}) [ *](.+)$")  # as the program sha256sum writes it
+HEAD_BYTES = 512  # number of bytes at the start of a file that show whether it is a web page or data
+# HTML, XML or JSON: a bracket, and no control characters, which binary data contain early.
+TEXT = re.compile(rb"(\xef\xbb\xbf)?\s*[<{\[][^\x00-\x08\x0e-\x1f]*")
+SUMS_LINE = re.compile(r"(?im)^([0-9a-f]{64}) [ *](.+)$")  # a line of the program sha256sum
 
 
 def verify_file(file: File, source: str, inspect: Callable[[File], None] | None = None) -> str:
-    """Check that an existing file is the right one, whoever put it there, and return its SHA-256.
+    """Check that an existing file, downloaded or put there by the user, is the right one; return its SHA-256.
 
-    If no SHA-256 is published, that of the first file which passes is recorded in SHA256SUMS next to it; later files
-    have to match it.
+    If no SHA-256 is published, the SHA-256 of the first file that passes all checks is recorded in SHA256SUMS next to
+    it. Later files of that name must have the recorded SHA-256.
 
     Args:
         file: The file; if it is in an archive, the archive is checked.
-        source: Where to get it, for error messages.
-        inspect: Checks the content; raises LkcaError.
+        source: Where to get the file, for error messages.
+        inspect: Function that checks the content and raises LkcaError if it is wrong.
+
+    Returns:
+        64 hexadecimal digits.
 
     Raises:
-        DataError: If it is unreadable, a web page, or neither the published nor the recorded file.
+        DataError: If the file is unreadable or a web page, or has neither the published nor the recorded SHA-256.
+        LkcaError: If `inspect` raises it.
     """
     path = file.local_path()
     try:
@@ -41,22 +46,21 @@ def verify_file(file: File, source: str, inspect: Callable[[File], None] | None 
         ) from error
     if mismatch := find_mismatch(file, digest):
         raise DataError(f"{path} {mismatch}: get it from {source}.")
-    if not file.sha256 and is_text(
-        head
-    ):  # otherwise the hash of the page would be recorded, and the file refused later
+    # A web page must not pass: its hash would be recorded, and the right file would be refused later.
+    if not file.sha256 and is_text(head):
         raise DataError(f"{path} is a web page or a message instead of data: delete it and get the file from {source}.")
     if inspect:
         inspect(file)
-    _record(file, digest)
+    _record_digest(file, digest)
     return digest
 
 
 def find_mismatch(file: File, digest: str) -> FileProblem | None:
-    """Return how a SHA-256 contradicts the published or the recorded one, None if it does not."""
+    """Return what is wrong if a SHA-256 differs from the published or the recorded one, None if it does not."""
     if file.sha256:
         mismatch = FileProblem(f"has the SHA-256 {digest}, but the published one is {file.sha256}")
         return None if digest == file.sha256 else mismatch
-    recorded = _read_recorded(file)
+    recorded = _read_recorded_digest(file)
     if recorded in (None, digest):
         return None
     hint = f"if this file is right, delete its line in {_sums_path(file)}"
@@ -72,8 +76,8 @@ def _sums_path(file: File) -> Path:
     return file.local_path().with_name("SHA256SUMS")
 
 
-def _read_recorded(file: File) -> str | None:
-    """Return the recorded SHA-256 of a file, None if there is none."""
+def _read_recorded_digest(file: File) -> str | None:
+    """Return the SHA-256 that SHA256SUMS records for a file, None if it records none."""
     if file.package():  # the package manager verifies the files of a package
         return None
     sums = _sums_path(file)
@@ -84,8 +88,11 @@ def _read_recorded(file: File) -> str | None:
     return next((digest.lower() for digest, name in lines if name == file.local_path().name), None)
 
 
-def _record(file: File, digest: str) -> None:
-    """Add the SHA-256 of a file to SHA256SUMS, but not in folders of the user outside of data/raw."""
+def _record_digest(file: File, digest: str) -> None:
+    """Add the SHA-256 of a file to SHA256SUMS, unless one is recorded, published, or verified by a package manager.
+
+    Outside of data/raw, record only files that have sources: other folders belong to the user.
+    """
     path, raw = file.local_path(), Path("data/raw").absolute()
     if file.sha256 or file.package() or not (file.sources or raw in Path(os.path.abspath(path)).parents):
         return
@@ -94,7 +101,7 @@ def _record(file: File, digest: str) -> None:
             folder = os.open(path.parent, os.O_RDONLY)
             stack.callback(os.close, folder)
             fcntl.flock(folder, fcntl.LOCK_EX)  # another process may be adding a line
-        if _read_recorded(file):
+        if _read_recorded_digest(file):
             return
         sums = _sums_path(file)
         text = sums.read_text("utf-8", "surrogateescape") if sums.exists() else ""

@@ -1,4 +1,4 @@
-"""Download the files of a cube: afterwards each is complete and verified, or does not exist under its name."""
+"""Download the files of a cube; a file gets its final name only when it is complete and has the right SHA-256."""
 
 import os
 import sys
@@ -27,18 +27,21 @@ def download_cube(
 ) -> None:
     """Download the missing files of a cube, and verify all of them.
 
-    The environment variable LKCA_MIRROR, the URL of a folder that contains files of the same names, is tried first.
+    If the environment variable LKCA_MIRROR is set to the URL of a folder with files of the same names, that folder is
+    the first source.
 
     Args:
-        scene: Its name, for messages.
+        scene: Name of the scene, for messages.
         cube: The cube.
         accept_terms: Whether the user confirms the terms by this call, if they have to be confirmed.
-        receipt: JSON file to write last: path, sha256 and bytes of each file that decides pixels, with ENVI headers.
-        inspect: Checks the content of a file before its SHA-256 is recorded; raises LkcaError.
+        receipt: JSON file to write at the end, None to write none. It contains path, SHA-256 and size of each file on
+            which pixels depend, including ENVI headers.
+        inspect: Function that checks the content of a file before its SHA-256 is recorded, and raises LkcaError.
 
     Raises:
         ConfigError: If the terms are not confirmed.
         DataError: If a file is missing and has no source, or if an existing file is not the right one.
+        LkcaError: If `inspect` raises it.
         ResourceError: If no source provides a file, or the disk is full.
     """
     try:
@@ -61,25 +64,35 @@ def download_cube(
             _download(file)
         digest = verify_file(file, cube.source, inspect)
         for label, name in file.pixel_files().items():  # two files of one archive are one entry
-            of_file = digest if name == str(path) else sha256(Path(name))
-            rows.setdefault(label, {"path": label, "sha256": of_file, "bytes": Path(name).stat().st_size})
+            file_digest = digest if name == str(path) else sha256(Path(name))
+            rows.setdefault(label, {"path": label, "sha256": file_digest, "bytes": Path(name).stat().st_size})
     if receipt:
         write_json(receipt, {"files": list(rows.values())})
 
 
 def _describe(scene: str, cube: Cube) -> str:
-    """Return what the user should know before a download."""
+    """Return scene, source, citation and terms, which the user should read before a download."""
     return f"{scene}\nSource: {cube.source}\nCitation: {cube.citation}\nTerms: {cube.terms}"
 
 
 def _python_command() -> str:
-    """Return how to call this Python from the current folder, whatever is on the PATH."""
+    """Return the path of this Python, relative to the current folder if it is below it."""
     path, folder = Path(sys.executable), Path.cwd()
     return str(path.relative_to(folder) if path.is_relative_to(folder) else path)
 
 
 def _confirm_terms(scene: str, cube: Cube, missing: Path, accepted: bool) -> None:
-    """Have the user confirm the terms, unless the file TERMS next to the data says that they were confirmed before."""
+    """Ask the user to confirm the terms, unless the file TERMS next to the data shows that they were confirmed before.
+
+    Args:
+        scene: Name of the scene, for messages.
+        cube: The cube.
+        missing: Path of a file that is to be downloaded.
+        accepted: Whether the user has confirmed the terms on the command line.
+
+    Raises:
+        ConfigError: If the user does not confirm the terms or cannot be asked.
+    """
     note = missing.with_name("TERMS")
     with suppress(OSError, UnicodeError):
         if note.read_text(encoding="utf-8").partition("\nTerms: ")[2] == f"{cube.terms}\n":
@@ -99,7 +112,12 @@ def _confirm_terms(scene: str, cube: Cube, missing: Path, accepted: bool) -> Non
 
 
 def _download(file: File) -> None:
-    """Download a file from the first of its sources that provides it."""
+    """Download a file from the first source that provides it.
+
+    Raises:
+        DataError: If the path of the file is a folder.
+        ResourceError: If no source provides the file, another process downloads it, or the disk is full.
+    """
     path = file.local_path()
     if path.exists():
         raise DataError(f"{path} is not a file: move it away.")

@@ -1,4 +1,4 @@
-"""Open the files of a cube, read their bands, and find out whether a file is the right one."""
+"""Open the files of a cube, read their bands, and check whether a file is the right one."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -12,9 +12,9 @@ from lkca.data.readers import CubeReader, open_cube
 from lkca.data.sandbox import heartbeat, set_current_file
 from lkca.errors import DataError, FileProblem, LkcaError
 
-BLOCK_BYTES = 2**28  # of float32 values that are held in memory at a time
-MIN_CORRELATION = 0.3  # of neighbouring pixels; images of the ground have 0.6 and more
-WAVELENGTH_TOLERANCE = 15  # nm, between the header of a file and what is published of the sensor
+BLOCK_BYTES = 2**28  # size of the block of float32 values that is held in memory at a time
+MIN_CORRELATION = 0.3  # between neighbouring pixels; in images of the ground it is 0.6 or more
+WAVELENGTH_TOLERANCE = 15  # nm, between the header of a file and the published range of the sensor
 
 Crop = tuple[int, int, int, int]  # first row, row after the last, first column, column after the last
 
@@ -23,8 +23,8 @@ class BandStatistics(NamedTuple):
     """The statistics of one band.
 
     Args:
-        minimum, maximum: Of its values; NaN if the band holds a NaN.
-        correlation: Of neighbouring pixels: the lower of those with the next row and with the next column.
+        minimum, maximum: The smallest and the largest value; NaN if the band contains NaN.
+        correlation: Correlation of neighbouring pixels: the smaller one of that between rows and that between columns.
     """
 
     minimum: float
@@ -33,18 +33,18 @@ class BandStatistics(NamedTuple):
 
 
 def inspect_file(cube: Cube, file: File, bands: Sequence[int]) -> tuple[dict[str, str], list[str]]:
-    """Read bands of a file.
+    """Read bands of a file and describe what they contain.
 
     Args:
-        cube: The cube that the file is meant to hold.
+        cube: The cube that the file should contain.
         file: The file.
-        bands: Numbers of the bands to read, from 1, rising.
+        bands: Numbers of the bands to read, from 1, in ascending order.
 
     Returns:
-        What the file holds, label -> text, and what is wrong with it, one sentence each.
+        The properties of the file, label -> text, and a list of its problems, one sentence each.
 
     Raises:
-        DataError: If the file has the wrong shape, or cannot be read.
+        DataError: If the file has the wrong shape or cannot be read.
     """
     with ExitStack() as stack:
         reader = open_file(stack, cube, file)
@@ -52,7 +52,7 @@ def inspect_file(cube: Cube, file: File, bands: Sequence[int]) -> tuple[dict[str
         statistics = []
         for _, image in read_bands(file, reader, crop, bands):
             statistics.append(measure_band(image))
-            del image  # before the next one is read
+            del image  # frees its memory before the next one is read
     problems = find_problems(cube, reader, bands, statistics)
     minimum, maximum = min(band.minimum for band in statistics), max(band.maximum for band in statistics)
     properties = {
@@ -67,7 +67,7 @@ def inspect_file(cube: Cube, file: File, bands: Sequence[int]) -> tuple[dict[str
 
 
 def spread_bands(cube: Cube, number: int) -> list[int]:
-    """Return the numbers, from 1, of this many bands of a cube, evenly spaced."""
+    """Return the numbers, from 1, of `number` evenly spaced bands of a cube."""
     numbers = cube.band_numbers()
     return [numbers[int(i)] for i in np.linspace(0, len(numbers) - 1, number).round()]
 
@@ -76,13 +76,13 @@ def open_file(stack: ExitStack, cube: Cube, file: File) -> CubeReader:
     """Open a file of a cube until the stack is closed.
 
     Raises:
-        DataError: If the file has the wrong shape, or cannot be read. If it is a known file that is often taken for the
-            right one, the message names it.
+        DataError: If the file has the wrong shape or cannot be read. If it is one of the files that are often mistaken
+            for the right one (`Cube.not_this`), the message names it.
     """
     path = file.local_path()
     try:
         reader = stack.enter_context(open_cube(path, file.archive_member(), file.variable, file.axes))
-    except LkcaError as error:  # maybe because the lookalike names its array differently
+    except LkcaError as error:  # the file may be a lookalike whose array has another name
         with ExitStack() as other:
             try:
                 shape = other.enter_context(open_cube(path, file.archive_member(), None, file.axes)).shape
@@ -97,13 +97,13 @@ def open_file(stack: ExitStack, cube: Cube, file: File) -> CubeReader:
 
 
 def _find_lookalike(cube: Cube, shape: tuple[int, int, int]) -> FileProblem | None:
-    """Return which known file with other content has this shape, in any order of the axes."""
-    known = [name for other, name in cube.not_this if sorted(other) == sorted(shape)]
-    return FileProblem(f"it is {known[0]}; get the scene from {cube.source}") if known else None
+    """Return which lookalike (`Cube.not_this`) has this shape, in any order of the axes; None if none has it."""
+    names = [name for other, name in cube.not_this if sorted(other) == sorted(shape)]
+    return FileProblem(f"it is {names[0]}; get the scene from {cube.source}") if names else None
 
 
 def _check_shape(cube: Cube, shape: tuple[int, int, int]) -> FileProblem | None:
-    """Return what is wrong with a shape (rows, columns, bands)."""
+    """Return what is wrong with the shape (rows, columns, bands) of a file, None if nothing is."""
     if cube.shape is None:
         last = cube.band_numbers()[-1]
         return FileProblem(f"it has {shape[2]} bands, not {last}: correct axes or bands") if shape[2] < last else None
@@ -140,18 +140,18 @@ def read_bands(file: File, reader: CubeReader, crop: Crop, bands: Sequence[int])
         file: The file.
         reader: The open file.
         crop: The part to read.
-        bands: Numbers of the bands, from 1, rising.
+        bands: Numbers of the bands, from 1, in ascending order.
     """
     set_current_file(file.local_path())
     rows, columns = slice(*crop[:2]), slice(*crop[2:])
-    together = reader.bands_per_chunk
+    per_chunk = reader.bands_per_chunk
     per_read = max(1, BLOCK_BYTES // (4 * (crop[1] - crop[0]) * (crop[3] - crop[2])))
-    # Bands that are stored together are read together, even if that takes more memory.
-    per_read = max(per_read // together * together, min(together, 4 * per_read))
-    done = 0
+    # Read whole chunks of bands, even if that takes up to four times the memory.
+    per_read = max(per_read // per_chunk * per_chunk, min(per_chunk, 4 * per_read))
+    done = 0  # number of bands that have been yielded
     while done < len(bands):
         first = bands[done] - 1
-        aligned = (first + per_read) // together * together
+        aligned = (first + per_read) // per_chunk * per_chunk
         end = aligned if aligned > first else first + per_read
         indices = [band - 1 for band in bands[done:] if band - 1 < end]
         block = reader.read(first, indices[-1] + 1, rows, columns)
@@ -163,27 +163,28 @@ def read_bands(file: File, reader: CubeReader, crop: Crop, bands: Sequence[int])
 
 
 def measure_band(image: np.ndarray) -> BandStatistics:
-    """Return the statistics of an image (rows, columns); the correlation is 1 where it is not defined."""
-    minimum, maximum = float(image.min()), float(image.max())  # NaN if there is one
+    """Return the statistics of an image (rows, columns); the correlation is 1 if it is not defined."""
+    minimum, maximum = float(image.min()), float(image.max())  # both are NaN if the image contains NaN
     if not (np.isfinite(minimum) and np.isfinite(maximum)) or minimum == maximum or min(image.shape) < 2:
         return BandStatistics(minimum, maximum, 1)
     flat = np.subtract(image, np.float32(image.mean(dtype=np.float64)), order="C").ravel()
     flat /= np.float32(max(maximum, -minimum))
     width = image.shape[1]
-    down, across = flat[width:] @ flat[:-width], flat[1:] @ flat[:-1]  # the end of a row meets the start of the next
+    # `across` also multiplies the last pixel of each row with the first of the next row, which hardly matters.
+    down, across = flat[width:] @ flat[:-width], flat[1:] @ flat[:-1]
     return BandStatistics(minimum, maximum, float(min(down, across) / (flat @ flat)))
 
 
 def find_problems(
     cube: Cube, reader: CubeReader, bands: Sequence[int], statistics: Sequence[BandStatistics]
 ) -> list[FileProblem]:
-    """Return what is wrong with the values and the wavelengths of a file.
+    """Return what is wrong with the values and the wavelengths of a file; an empty list if nothing is.
 
     Args:
-        cube: The cube that the file is meant to hold.
+        cube: The cube that the file should contain.
         reader: The open file.
-        bands: Numbers of bands, from 1, rising.
-        statistics: Their statistics.
+        bands: Numbers of the bands that were read, from 1, in ascending order.
+        statistics: The statistics of these bands.
     """
     problems = _find_value_problem(cube, reader, bands, statistics), _find_wavelength_problem(cube, reader, bands)
     return [problem for problem in problems if problem]
@@ -192,6 +193,7 @@ def find_problems(
 def _find_value_problem(
     cube: Cube, reader: CubeReader, bands: Sequence[int], statistics: Sequence[BandStatistics]
 ) -> FileProblem | None:
+    """Return the first problem with the values, None if there is none."""
     if not all(np.isfinite([band.minimum, band.maximum]).all() for band in statistics):
         return FileProblem("it holds NaN or infinite values; download it again, or crop them away")
     constant = [number for number, band in zip(bands, statistics, strict=True) if band.minimum == band.maximum]
@@ -219,7 +221,10 @@ def _find_value_problem(
 
 
 def _find_wavelength_problem(cube: Cube, reader: CubeReader, bands: Sequence[int]) -> FileProblem | None:
-    """Return what is wrong if the first and the last band of the cube are among the bands."""
+    """Return what is wrong with the wavelengths of the first and the last band, None if nothing is.
+
+    They are compared only if the file contains wavelengths and the bands include the cube's first and last one.
+    """
     numbers = cube.band_numbers()
     if not reader.nanometres or (bands[0], bands[-1]) != (numbers[0], numbers[-1]):
         return None

@@ -1,4 +1,4 @@
-"""The partial download of a file: `.NAME.part`, and `.NAME.part.json`, which says what it is a part of."""
+"""The partial download of a file: `.NAME.part`, and `.NAME.part.json`, which records its origin."""
 
 import hashlib
 import io
@@ -17,11 +17,11 @@ from lkca.errors import ResourceError
 
 
 class Origin(BaseModel):
-    """What a partial file is a part of.
+    """The file on a server from which a partial file is downloaded.
 
     Args:
-        url: Where it is downloaded from.
-        validator: What tells its version there: an ETag or a date; None if the server sends neither.
+        url: The URL of the file.
+        validator: ETag or date that identifies its version, for If-Range; None if the server sends neither.
         length: Bytes of the whole file, None if unknown.
     """
 
@@ -33,7 +33,7 @@ class Origin(BaseModel):
 
 
 class PartialFile:
-    """The partial download of a file, which one process at a time may open.
+    """The partial download of a file; only one process at a time may open it.
 
     Args:
         path: Where the whole file will be.
@@ -54,7 +54,7 @@ class PartialFile:
         """
         with self._disk_errors():
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self.data = self.part.open("a+b", buffering=0)  # unbuffered: a kill loses nothing that has arrived
+            self.data = self.part.open("a+b", buffering=0)  # unbuffered, so that a kill does not lose received bytes
         with self.data:
             if not try_lock(self.data, self.part):
                 raise ResourceError(
@@ -70,6 +70,7 @@ class PartialFile:
 
     @contextmanager
     def _disk_errors(self) -> Iterator[None]:
+        """Turn errors of the disk into ResourceError."""
         try:
             yield
         except OSError as error:
@@ -79,11 +80,11 @@ class PartialFile:
             ) from error
 
     def size(self) -> int:
-        """Return the bytes downloaded so far."""
+        """Return the number of bytes downloaded so far."""
         return os.fstat(self.data.fileno()).st_size
 
     def read_origin(self, url: str) -> Origin | None:
-        """Return what the partial file is a part of; None if that is unknown or another URL."""
+        """Return the origin of the partial file; None if it is unknown or has another URL than `url`."""
         try:
             origin = Origin.model_validate_json(self.note.read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -91,8 +92,8 @@ class PartialFile:
         return origin if origin.url == url else None
 
     def restart(self, origin: Origin) -> None:
-        """Delete all content and set what the new content is a part of."""
-        self.clear()  # first: a kill in between must not leave old content with a new origin
+        """Delete all content and record the origin of the new content."""
+        self.clear()  # before the write: a kill between the two must not leave old content with a new origin
         with self._disk_errors():
             self.note.write_text(origin.model_dump_json(), encoding="utf-8")
 
@@ -102,7 +103,11 @@ class PartialFile:
             self.data.truncate(0)
 
     def append(self, block: bytes) -> None:
-        """Write bytes at the end; if the disk becomes full, those before are kept."""
+        """Append bytes; if the disk becomes full, keep all bytes that were written before.
+
+        Raises:
+            ResourceError: If the disk is full or fails.
+        """
         with self._disk_errors():
             rest = memoryview(block)
             while rest:
@@ -118,7 +123,7 @@ class PartialFile:
             )
 
     def sha256(self) -> str:
-        """Return the SHA-256 of the content."""
+        """Return the SHA-256 of the content, 64 hexadecimal digits."""
         with self._disk_errors():
             self.data.seek(0)
             return hashlib.file_digest(self.data, "sha256").hexdigest()

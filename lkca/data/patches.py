@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 ORIENTATIONS = 8  # identity, three rotations and their mirror images
-CPU_MICRO_BATCH = 16  # patches that a CPU computes at a time: more take more memory and are no faster
+CPU_MICRO_BATCH = 16  # patches that a CPU processes at a time; with more it needs more memory and is not faster
 
 
 def gather(scene: "Tensor", split: Mapping[str, Any], samples: np.ndarray, device: str) -> "Tensor":
@@ -22,14 +22,14 @@ def gather(scene: "Tensor", split: Mapping[str, Any], samples: np.ndarray, devic
     Args:
         scene: (bands, rows, columns), on any device.
         split: The split of the scene; its `size` is the height and width of a patch, pixels.
-        samples: (n, 3), of each patch its top row, its left column and its orientation: 0 to 3 quarter turns, plus 4
-            to mirror the columns first.
+        samples: (n, 3), integers. One row for each patch: its top row, its left column and its orientation, which is
+            the number of quarter turns, 0 to 3, plus 4 if the columns are mirrored before the turns.
         device: Device of the result.
 
     Returns:
         (n, bands, size, size).
     """
-    import torch  # not at the top: `lkca plan` needs the constants of this module alone
+    import torch  # not at the top: `lkca plan` needs only the constants of this module and starts faster without torch
 
     bands, _, columns = scene.shape
     row, column, orientation = torch.from_numpy(samples).T
@@ -44,8 +44,8 @@ def gather(scene: "Tensor", split: Mapping[str, Any], samples: np.ndarray, devic
 def load_scene(scene: Path, digest: str, device: str) -> "Tensor":
     """Load a scene as a tensor (bands, rows, columns).
 
-    The scene is copied to a GPU if it takes at most a quarter of the GPU's free memory. Otherwise it is mapped from
-    the file, which is read where patches are cut.
+    The scene is copied to the GPU if it takes at most a quarter of the GPU's free memory. Otherwise the tensor is a
+    memory map on the CPU, so that only the patches that are cut are read from the file.
 
     Args:
         scene: The .npy file.

@@ -1,8 +1,8 @@
 """Resize as MATLAB's imresize(image, factor, 'bicubic') does, with antialiasing, by two matrix products.
 
-Source: Keys, "Cubic convolution interpolation for digital image processing", 1981 (a = -1/2). The kernel that is
-stretched for antialiasing and the mirrored borders are MATLAB's. torch's `interpolate(mode="bicubic")` differs: by
-default it has a = -3/4 and no antialiasing; with `antialias=True` it has other borders.
+Source: Keys, "Cubic convolution interpolation for digital image processing", 1981 (a = -1/2). As in MATLAB, the kernel
+is stretched for antialiasing and the image is mirrored at its borders. torch's `interpolate(mode="bicubic")` differs:
+by default it has a = -3/4 and no antialiasing; with `antialias=True` it treats borders differently.
 """
 
 import math
@@ -18,7 +18,7 @@ Image = TypeVar("Image", np.ndarray, "torch.Tensor")
 
 
 def resized_length(length: int, factor: float) -> int:
-    """Return the number of pixels that `length` pixels are resized to: MATLAB rounds up.
+    """Return the number of pixels to which `length` pixels are resized, rounded up as in MATLAB.
 
     Example:
         >>> resized_length(512, 1 / 4), resized_length(10, 1 / 4)
@@ -47,9 +47,10 @@ def resize_matrix(length: int, factor: float) -> np.ndarray:
     """
     if length < 1 or not 0 < factor < math.inf:
         raise ValueError(f"cannot resize {length} pixels by {factor}: both must be positive numbers")
-    stretch = min(factor, 1)  # below 1 the kernel is wider: antialiasing
+    stretch = min(factor, 1)  # below 1 the kernel is wider, for antialiasing
     reach = 2 / stretch
-    centres = (np.arange(resized_length(length, factor)) + 0.5) / factor - 0.5  # of new pixels, in old coordinates
+    # Centres of the new pixels in the coordinates of the old ones.
+    centres = (np.arange(resized_length(length, factor)) + 0.5) / factor - 0.5
     taps = np.floor(centres - reach).astype(int)[:, None] + np.arange(math.ceil(2 * reach) + 2)
     weights = _cubic((centres[:, None] - taps) * stretch)
     weights /= weights.sum(axis=1, keepdims=True)
@@ -62,11 +63,11 @@ def resize_matrix(length: int, factor: float) -> np.ndarray:
 
 
 def resize(image: Image, factor: float) -> Image:
-    """Resize the last two axes as MATLAB's imresize does; overshoot beyond the image's range is not clipped.
+    """Resize the last two axes as MATLAB's imresize does, without clipping the result to the range of the image.
 
-    In a numpy array, a new pixel is NaN if and only if it has a weight on a NaN or infinite pixel (MATLAB leaves some
-    infinities). In a torch tensor, one such pixel may make the whole image of its last two axes NaN, because looking
-    for it would make a GPU wait.
+    In a numpy array, a new pixel is NaN if and only if a NaN or infinite pixel has a nonzero weight in it (MATLAB
+    leaves some infinities). In a torch tensor, one such pixel may make the whole image of its last two axes NaN,
+    because a search for it would make the program wait for the GPU.
 
     Args:
         image: (..., rows, columns), floating point, a numpy array or a torch tensor (gradients flow through).
@@ -96,16 +97,17 @@ def resize(image: Image, factor: float) -> Image:
     import torch
 
     rows, columns = (_matrix_tensor(int(n), factor, image.dtype, image.device) for n in image.shape[-2:])
-    with torch.autocast(image.device.type, enabled=False):  # it would round the image to bfloat16
+    with torch.autocast(image.device.type, enabled=False):  # autocast would round the image to bfloat16
         return _apply(rows, image, columns)
 
 
 def _apply(rows: Image, image: Image, columns: Image) -> Image:
+    """Return the product of the matrix of the rows, the image, and the transposed matrix of the columns."""
     return rows @ (image @ columns.T)  # in this order torch needs no copy between the products
 
 
 def _apply_to_finite(rows: np.ndarray, images: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """Resize images with NaN or infinite pixels: the new pixels with a weight on one of them become NaN."""
+    """Resize images with NaN or infinite pixels; each new pixel in which one of them has a weight becomes NaN."""
     bad = ~np.isfinite(images)
     reached = _apply(*(mask.astype(images.dtype) for mask in (rows != 0, bad, columns != 0))) > 0
     return np.where(reached, np.nan, _apply(rows, np.where(bad, 0, images), columns))
@@ -113,6 +115,7 @@ def _apply_to_finite(rows: np.ndarray, images: np.ndarray, columns: np.ndarray) 
 
 @lru_cache(maxsize=64)
 def _matrix_tensor(length: int, factor: float, dtype: "torch.dtype", device: "torch.device") -> "torch.Tensor":
+    """Return `resize_matrix(length, factor)` as a tensor."""
     import torch  # not at the top: commands on numpy arrays should start without torch
 
     if not dtype.is_floating_point:
@@ -122,7 +125,7 @@ def _matrix_tensor(length: int, factor: float, dtype: "torch.dtype", device: "to
 
 
 def _cubic(x: np.ndarray) -> np.ndarray:
-    """Keys' cubic convolution kernel, a = -1/2."""
+    """Return the values of Keys' cubic convolution kernel, a = -1/2, at x."""
     x = np.abs(x)
     inner = (1.5 * x - 2.5) * x**2 + 1
     outer = ((-0.5 * x + 2.5) * x - 4) * x + 2

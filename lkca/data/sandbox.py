@@ -1,4 +1,4 @@
-"""Run functions that read untrusted files in a separate process: a library that crashes or hangs ends only that one."""
+"""Run functions that read untrusted files in a separate process, so that a crash or a hang ends only that process."""
 
 import os
 import resource
@@ -14,18 +14,19 @@ from typing import Any
 from lkca.errors import DataError, LkcaError
 
 MAX_MEMORY = 7 * 2**29  # bytes, 3.5 GiB
-TIMEOUT = 25  # seconds between two heartbeats, ...
-MIN_SPEED = 5_000_000  # ... and one second more for so many bytes of the file, which may be on a slow disk
+TIMEOUT = 25  # seconds between two heartbeats, plus the time to read the file at MIN_SPEED
+MIN_SPEED = 5_000_000  # bytes a second, of a slow disk
 
 
 def run_sandboxed(function: Callable[..., Any], *args: Any) -> Any:
     """Return `function(*args)`, run in a new process with limited memory and limited time between two heartbeats.
 
     Raises:
-        DataError: If the process crashes, exceeds its memory or hangs; the message names the file of the last
+        DataError: If the process crashes, exceeds its memory or hangs; the message names the file of the last call of
             `set_current_file`.
         LkcaError: If the function raises it.
-        OSError: If the function raises it; not for the file that is read, of which readers raise a DataError.
+        OSError: If the function raises it, for example when it writes to a full disk. An error of the file that is read
+            is a DataError, which the readers raise.
     """
     context = get_context("spawn")  # a fork would copy locks that other threads hold
     connection, child_connection = context.Pipe()
@@ -54,14 +55,14 @@ def run_sandboxed(function: Callable[..., Any], *args: Any) -> Any:
 
 
 class _Child:
-    """State of this process if `run_sandboxed` started it."""
+    """State of this process; it has the default values unless `run_sandboxed` started the process."""
 
     connection: Connection | None = None
-    timeout = 0  # seconds; 0: no limit
+    timeout = 0  # seconds; 0 means no limit
 
 
 def set_current_file(path: Path) -> None:
-    """Declare which file is read from now on, for messages and for the time that its size allows."""
+    """Declare which file is read from now on: messages name it, and its size determines the time limit."""
     if _Child.connection:
         _Child.connection.send(("file", str(path)))
         _Child.timeout = TIMEOUT + path.stat().st_size // MIN_SPEED
@@ -69,12 +70,12 @@ def set_current_file(path: Path) -> None:
 
 
 def heartbeat() -> None:
-    """Declare that reading makes progress: the time limit starts again."""
+    """Declare that reading makes progress, and restart the time limit."""
     signal.alarm(_Child.timeout)
 
 
 def _run_child(connection: Connection, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
-    """Run the function in the new process and send what it returns or raises."""
+    """Run the function in the new process and send its result or its error to the parent."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C reaches both processes; the parent reports it
     resource.setrlimit(resource.RLIMIT_DATA, (MAX_MEMORY, MAX_MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -87,12 +88,12 @@ def _run_child(connection: Connection, function: Callable[..., Any], args: tuple
     except LkcaError as error:
         message = ("error", error)
     except OSError as error:
-        message = ("error", OSError(error.errno, error.strerror))  # subclasses of libraries may not be picklable
+        message = ("error", OSError(error.errno, error.strerror))  # a subclass of a library may not be picklable
     connection.send(message)
 
 
 def _exit_with_parent(connection: Connection) -> None:
-    """Exit when the parent, which sends nothing, has ended."""
+    """Exit when the parent has ended: it sends nothing, so `recv` returns only then."""
     with suppress(EOFError, OSError):
         connection.recv()
     os._exit(1)

@@ -1,4 +1,4 @@
-"""Cut a scene from the files of its cube, and fetch these files."""
+"""Download the files of a cube, and cut a scene from them."""
 
 import shutil
 from collections.abc import Sequence
@@ -28,24 +28,25 @@ from lkca.data.sandbox import heartbeat, run_sandboxed
 from lkca.data.settings import SceneSettings
 from lkca.errors import ConfigError, DataError, ResourceError
 
-EXAMINED_BANDS = 5  # of a file that was fetched
-DIVIDED_RANGE = 0.01, 10  # in which the maximum of a scene must be after the division
+EXAMINED_BANDS = 5  # number of bands that are read to check a file after its download
+DIVIDED_RANGE = 0.01, 10  # the maximum of a scene after the division must be in this range
 
 
 def cut_scene(settings: SceneSettings, out: Path, manifest: Path) -> None:
     """Cut a scene from the files of its cube and divide it by its maximum: the job `scene` of the workflow.
 
-    Several files are placed one below the other. Narrower ones are filled up with zeros on the right. The manifest says
-    which area of the scene each file fills.
+    If the cube has several files, the scene contains them one below the other; narrower ones are padded with zeros on
+    the right. The manifest says which area of the scene each file fills.
 
     Args:
         settings: How the scene is cut.
         out: .npy file to write, float32 (bands, rows, columns).
-        manifest: JSON file to write: what was read and done, with hashes.
+        manifest: JSON file to write. It contains cube, bands, shape, range and divisor of the scene, the area of each
+            file, and the hashes of the files and of `out`.
 
     Raises:
         ConfigError: If two files are the same, or `divide_by` does not fit the values.
-        DataError: If a file is missing, damaged or not the right one, or holds no image.
+        DataError: If a file is missing, damaged or not the right one, or does not contain an image.
         ResourceError: If the disk is full.
     """
     cube = settings.cube
@@ -77,9 +78,16 @@ def _header_digests(file: File) -> dict[str, str]:
 def _cut(out: Path, cube: Cube, files: Sequence[File], bands: Sequence[int], mirror: Sequence[str]) -> dict[str, Any]:
     """Write the array of a scene.
 
+    Args:
+        out: .npy file to write, float32 (bands, rows, columns).
+        cube: The cube.
+        files: The files to read, from top to bottom.
+        bands: Numbers of the bands to read, from 1, in ascending order.
+        mirror: The axes that are reversed.
+
     Returns:
-        What the manifest says of it: shape, minimum and maximum before the division, divisor, and the area that each
-        file fills.
+        The entries of the manifest that describe the array: shape, minimum and maximum before the division, divisor,
+        and the area that each file fills.
     """
     with ExitStack() as stack:
         readers = [open_file(stack, cube, file) for file in files]
@@ -96,8 +104,8 @@ def _cut(out: Path, cube: Cube, files: Sequence[File], bands: Sequence[int], mir
                 for i, image in read_bands(file, reader, crop, bands):
                     measured.append(measure_band(image))
                     array.seek(start + 4 * (i * shape[1] + top) * width)
-                    array.write(_arrange(image, mirror, width).tobytes())
-                    del image  # before the next one is read
+                    array.write(_mirror_and_pad(image, mirror, width).tobytes())
+                    del image  # frees its memory before the next one is read
                 if problems := find_problems(cube, reader, bands, measured):
                     raise DataError(f"{file.local_path()} is not what it should be: {problems[0]}.")
                 statistics += measured
@@ -111,17 +119,17 @@ def _cut(out: Path, cube: Cube, files: Sequence[File], bands: Sequence[int], mir
     return {"shape": shape, "minimum": minimum, "maximum": maximum, "divisor": divisor, "areas": areas}
 
 
-def _arrange(image: np.ndarray, mirror: Sequence[str], width: int) -> np.ndarray:
-    """Mirror an image (rows, columns) and fill it up with zeros on the right."""
+def _mirror_and_pad(image: np.ndarray, mirror: Sequence[str], width: int) -> np.ndarray:
+    """Reverse the axes of an image (rows, columns) that `mirror` names, and pad it with zeros to `width` columns."""
     mirrored = image[:: -1 if "rows" in mirror else 1, :: -1 if "columns" in mirror else 1]
     return np.pad(mirrored, ((0, 0), (0, width - image.shape[1])))
 
 
 def _choose_divisor(cube: Cube, file: File, maximum: float) -> float:
-    """Return the number that the whole scene is divided by.
+    """Return the number by which the whole scene is divided.
 
-    As in the published scripts, all bands and all parts of the scene have one divisor, no minimum is subtracted, and
-    nothing is clipped.
+    As in the published scripts, all bands and all files of the scene have the same divisor, no minimum is subtracted,
+    and nothing is clipped.
 
     Raises:
         ConfigError: If the maximum is far from 1 after the division.
@@ -137,7 +145,7 @@ def _choose_divisor(cube: Cube, file: File, maximum: float) -> float:
 
 
 def _allocate(out: Path, shape: tuple[int, int, int]) -> int:
-    """Make a .npy file of float32 zeros; return the position in the file at which they start, bytes.
+    """Create a .npy file of float32 zeros; return the byte of the file at which they start.
 
     Raises:
         ResourceError: If the disk has no room for it.
@@ -152,7 +160,7 @@ def _allocate(out: Path, shape: tuple[int, int, int]) -> int:
 
 
 def _divide(array: Path, start: int, divisor: float) -> None:
-    """Divide the float32 values that a file holds from byte `start` on."""
+    """Divide the float32 values of a file, which start at byte `start`, in place."""
     size, step = array.stat().st_size, BLOCK_BYTES // 4
     for first in range(start, size, step):
         block = np.memmap(array, np.float32, "r+", first, min(step, size - first) // 4)
@@ -161,7 +169,7 @@ def _divide(array: Path, start: int, divisor: float) -> None:
 
 
 def fetch_files(scene: str, cube: Cube, receipt: Path) -> None:
-    """Download the missing files of a scene and check all: the job `fetch` of the workflow.
+    """Download the missing files of a scene's cube and check all files: the job `fetch` of the workflow.
 
     Args:
         scene: Key of the scene in config.yaml.
@@ -169,13 +177,13 @@ def fetch_files(scene: str, cube: Cube, receipt: Path) -> None:
         receipt: JSON file to write: the files with their hashes.
 
     Raises:
-        LkcaError: As `fetch_cube`.
+        LkcaError: As in `fetch_cube`.
     """
     fetch_cube(scene, cube, accept_terms=False, receipt=receipt)
 
 
 def fetch_cube(scene: str, cube: Cube, accept_terms: bool, receipt: Path | None) -> None:
-    """Download the missing files of a cube, check all, and examine their content.
+    """Download the missing files of a cube, and check the hash and the content of all files.
 
     Args:
         scene: Key of the scene in config.yaml.
@@ -188,7 +196,7 @@ def fetch_cube(scene: str, cube: Cube, accept_terms: bool, receipt: Path | None)
     """
 
     def examine(file: File) -> None:
-        """Read a few bands, which show most of what can be wrong."""
+        """Read a few bands, which suffice to find most problems; raise DataError if there is one."""
         bands = spread_bands(cube, min(EXAMINED_BANDS, len(cube.band_numbers())))
         _, problems = run_sandboxed(inspect_file, cube, file, bands)
         if problems:

@@ -1,6 +1,7 @@
 """The settings of the jobs that cut and divide scenes.
 
-They are not in scenes.py and splits.py because the Snakefile reads them on every call, and should not import numpy.
+They are not in scenes.py and splits.py because these import numpy, and the Snakefile, which uses the settings, should
+start fast.
 """
 
 from typing import Literal
@@ -17,8 +18,8 @@ class SceneSettings(BaseModel, extra="forbid", strict=True, frozen=True):
         name: Key of the scene in config.yaml.
         cube_name: Key of the cube in the catalog; None for a cube that config.yaml describes.
         cube: The cube.
-        bands: Number of bands, spaced evenly over those of the cube.
-        mirror: Which of "rows" and "columns" are reversed.
+        bands: Number of bands of the scene, which are evenly spaced bands of the cube.
+        mirror: The axes that are reversed: none, "rows", "columns", or both.
     """
 
     name: str
@@ -29,7 +30,13 @@ class SceneSettings(BaseModel, extra="forbid", strict=True, frozen=True):
 
 
 class TestTiles(BaseModel, extra="forbid", strict=True, frozen=True):
-    """The test area at the top left of a file, HR pixels; tile: rows and columns of a test image."""
+    """The test area at the top left of a file.
+
+    Args:
+        rows: Height of the area, HR pixels.
+        columns: Width of the area, HR pixels.
+        tile: Height and width of a test image, HR pixels.
+    """
 
     rows: int
     columns: int
@@ -43,8 +50,8 @@ class SplitSettings(BaseModel, extra="forbid", strict=True, frozen=True):
         scale: Upsampling factor.
         size: Height and width of a patch, HR pixels.
         stride: Step from one patch of the grid to the next, HR pixels.
-        sampling: "grid", or "random": as many patches at random places in the same rows.
-        validation: Fraction of the grid's rows that are for validation, rounded up to whole rows.
+        sampling: "grid"; or "random" for the same number of patches at random places in the same pixel rows.
+        validation: Fraction of the grid's rows that are for validation; the number of rows is rounded up.
         test: The test area.
     """
 

@@ -22,7 +22,7 @@ class Area(TypedDict):
     """The rectangle of a scene that one file fills, in pixels; it starts at column 0."""
 
     use: str  # "train", "test" or "both"
-    row: int  # of the scene, at which it starts
+    row: int  # the row of the scene at which the area starts
     rows: int
     columns: int
 
@@ -31,7 +31,7 @@ class GridRow(NamedTuple):
     """One row of the grid of patches.
 
     Args:
-        area: The area that the patches are in.
+        area: The area that contains the patches.
         corners: The corners of the patches, at least one, from left to right.
     """
 
@@ -40,7 +40,7 @@ class GridRow(NamedTuple):
 
     @property
     def top(self) -> int:
-        """The first row of pixels."""
+        """The first pixel row of the patches."""
         return self.corners[0][0]
 
 
@@ -48,7 +48,7 @@ class Split(NamedTuple):
     """The parts of a scene.
 
     Args:
-        num_grid_patches: Number of patches of the whole grid.
+        num_grid_patches: Number of patches of the whole grid, with those that are in neither part.
         train: Corners of the training patches.
         validation: Corners of the validation patches.
         test: Windows of the test images.
@@ -61,13 +61,13 @@ class Split(NamedTuple):
 
 
 def write_split(settings: SplitSettings, manifest: Path, out: Path) -> None:
-    """Divide a scene and write the parts: the job `split` of the workflow.
+    """Divide a scene and write its split: the job `split` of the workflow.
 
     Args:
         settings: How the scene is divided.
         manifest: The manifest of the scene.
-        out: JSON file to write: corners of the patches, windows of the test images, how many of each there are, crop
-            and divisor of the scene, and hashes.
+        out: JSON file to write. It contains the corners of the patches, the windows of the test images, the number of
+            each, crops and divisor of the scene, and hashes.
 
     Raises:
         ConfigError: If the scene is too small for these settings.
@@ -94,15 +94,16 @@ def write_split(settings: SplitSettings, manifest: Path, out: Path) -> None:
 
 
 def make_split(settings: SplitSettings, areas: Sequence[Area], name: str) -> Split:
-    """Divide the areas of a scene: test images at the top left of each, patches below, the last rows for validation.
+    """Divide the areas of a scene into test images, training patches and validation patches.
 
-    No pixel is in two parts. Neighbouring patches overlap, so the training patches that share pixels with validation
-    patches are left out. In an area for both uses, no patch touches the rows of the test images.
+    In an area for both uses, the test images are at the top left and the patches below the rows of the test images. Of
+    all rows of the grid of patches, the last ones are for validation. No pixel is in two parts: training patches that
+    share pixels with validation patches are left out.
 
     Args:
         settings: How the scene is divided.
         areas: The areas of the scene, from top to bottom.
-        name: Name of the scene, at the beginning of error messages.
+        name: What error messages call the scene.
 
     Raises:
         ConfigError: If the scene is too small for these settings.
@@ -114,7 +115,7 @@ def make_split(settings: SplitSettings, areas: Sequence[Area], name: str) -> Spl
     train = [
         row
         for row in rows[:num_train]
-        if row.area is not validation[0].area or row.top + size <= validation[0].top  # does not overlap
+        if row.area is not validation[0].area or row.top + size <= validation[0].top  # shares no pixel with validation
     ]
     test = [window for area in areas if area["use"] != "train" for window in _test_windows(settings, area, name)]
     if not train:
@@ -130,7 +131,7 @@ def grid(rows: range, columns: range, size: int, stride: int) -> list[list[Corne
     """Return the corners of a regular grid of patches, one list for each row of the grid.
 
     Args:
-        rows, columns: The pixels to cover; patches stay inside.
+        rows, columns: The pixels to cover; no patch goes beyond them.
         size: Height and width of a patch, pixels.
         stride: Step from one patch to the next, pixels.
     """
@@ -141,14 +142,18 @@ def grid(rows: range, columns: range, size: int, stride: int) -> list[list[Corne
 
 
 def _grid_rows(settings: SplitSettings, area: Area) -> list[GridRow]:
-    """Return the rows of the grid that covers an area, below its test images if it has any."""
+    """Return the rows of the grid of patches in an area, below its test images if it has any."""
     top = area["row"] + (settings.test.rows if area["use"] == "both" else 0)
     rows = grid(range(top, area["row"] + area["rows"]), range(area["columns"]), settings.size, settings.stride)
     return [GridRow(area, corners) for corners in rows if corners]
 
 
 def _test_windows(settings: SplitSettings, area: Area, name: str) -> list[Window]:
-    """Return the windows of the test images of an area."""
+    """Return the windows of the test images of an area, row by row.
+
+    Raises:
+        ConfigError: If the area is smaller than the test area.
+    """
     test = settings.test
     if test.rows > area["rows"] or test.columns > area["columns"]:
         raise ConfigError(
@@ -161,7 +166,10 @@ def _test_windows(settings: SplitSettings, area: Area, name: str) -> list[Window
 
 
 def _sample_corners(settings: SplitSettings, rows: list[GridRow]) -> list[Corner]:
-    """Return the corners of rows of the grid, or as many random corners in the pixel rows that they cover, by area."""
+    """Return the corners of rows of the grid, or the same number of random corners if the settings say so.
+
+    The random corners of an area are in the pixel rows that the given rows cover in it.
+    """
     if settings.sampling == "grid":
         return [corner for row in rows for corner in row.corners]
     corners: list[Corner] = []

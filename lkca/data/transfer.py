@@ -1,6 +1,7 @@
 """Download a file from one source by HTTP; an interrupted download resumes where it stopped.
 
-urllib3's Retry cannot replace the attempts here: each one asks for the bytes that the one before has not received.
+urllib3's Retry cannot replace the attempts of this module, because each attempt requests only the bytes that are still
+missing.
 """
 
 import re
@@ -26,17 +27,18 @@ from lkca.data.partial_file import Origin, PartialFile
 from lkca.errors import FileProblem
 
 CONNECT_TIMEOUT, READ_TIMEOUT = 20, 60  # seconds
-SPEED_WINDOW, MIN_SPEED = 60, 1000  # seconds over which the speed is measured; bytes a second
+SPEED_WINDOW, MIN_SPEED = 60, 1000  # interrupt a transfer of fewer than 1000 bytes a second, measured over 60 seconds
 PAUSES = (1, 3, 10)  # seconds before the second, third and fourth attempt
 MAX_REDIRECTS = 10
-MAX_BYTES = 64 * 2**30  # of a file of unknown length
-BLOCK_BYTES = 2**20  # that are read at once
+MAX_BYTES = 64 * 2**30  # largest file of unknown length
+BLOCK_BYTES = 2**20  # largest number of bytes that one read returns
+# Suffix -> first bytes of files with this suffix.
 MAGIC = {".zip": (b"PK\x03\x04",), ".mat": (b"MATLAB 5.0", b"MATLAB 7.3", b"\x89HDF\r\n\x1a\n")}
 WEB_PAGE = "the server sent a web page or a message instead of the file"
 
 
 class SourceFailed(Exception):
-    """This source does not provide the file, or not the right one; the message says why."""
+    """A source does not provide the file or provides a wrong one; the message says why."""
 
 
 class _Interrupted(Exception):
@@ -44,10 +46,10 @@ class _Interrupted(Exception):
 
 
 def transfer(url: str, file: File, part: PartialFile) -> None:
-    """Download a file from a URL into its partial file, until that is complete and has the right SHA-256.
+    """Download a file from a URL into its partial file until it is complete; check its SHA-256.
 
     Raises:
-        SourceFailed: If the URL does not provide the file, or not after several attempts.
+        SourceFailed: If the URL does not provide the right file, or all attempts are interrupted.
         ResourceError: If the disk is full or cannot be written.
     """
     for pause in PAUSES:
@@ -64,18 +66,23 @@ def transfer(url: str, file: File, part: PartialFile) -> None:
 
 
 def printable(text: str) -> str:
-    """Return a text without the user and password of URLs, and without control characters."""
+    """Return a text without the users and passwords of URLs, and with "?" instead of control characters."""
     return "".join(c if c.isprintable() else "?" for c in re.sub(r"(?<=//)[^/@\s]*@", "", text))
 
 
 def _attempt(url: str, file: File, part: PartialFile) -> None:
-    """Request the bytes that are still missing, write them, and check the SHA-256 of the whole file."""
+    """Request the bytes that are still missing, write them, and check the SHA-256 of the whole file.
+
+    Raises:
+        SourceFailed: If another attempt would not succeed either.
+        _Interrupted: If another attempt may succeed.
+    """
     origin = part.read_origin(url)
-    # Without a validator or a known hash, nothing would reveal that two parts are of different files.
+    # Without a validator or a known hash, nothing would show that the two parts come from different files.
     offset = part.size() if origin and (origin.validator or file.sha256) else 0
     resumed = offset > 0
-    if not (origin and offset and offset == origin.length):  # otherwise it is complete and only has to be checked
-        headers = {"User-Agent": "lkca", "Accept-Encoding": "identity"}  # compressed, it would have other lengths
+    if not (origin and offset and offset == origin.length):  # otherwise the file is complete and only has to be checked
+        headers = {"User-Agent": "lkca", "Accept-Encoding": "identity"}  # a compressed body would have another length
         if origin and offset:
             headers["Range"] = f"bytes={offset}-"
             if origin.validator:
@@ -84,20 +91,25 @@ def _attempt(url: str, file: File, part: PartialFile) -> None:
             resumed = _receive(response, url, file, part, offset, origin)
     if mismatch := find_mismatch(file, part.sha256()):
         part.clear()
-        if resumed:  # the parts may be of different files: try once more from the start
+        if resumed:  # the parts may come from different files: try once more from the start
             raise _Interrupted(f"its file {mismatch}")
         raise SourceFailed(f"its file {mismatch}")
 
 
 class _Session(requests.Session):
-    """A session that does not follow redirects: requests would read the body of each, however long, before."""
+    """A session that does not follow redirects, because requests would first read the body of each, however long."""
 
     def get_redirect_target(self, resp: requests.Response) -> None:
         return None
 
 
 def _request(session: requests.Session, url: str, headers: dict[str, str], file: File) -> requests.Response:
-    """Return the response after all redirects."""
+    """Return the response to a GET request after all redirects, before its body is read.
+
+    Raises:
+        SourceFailed: If a redirect is not allowed, or there are too many.
+        _Interrupted: If the connection fails.
+    """
     for _ in range(MAX_REDIRECTS + 1):
         if not re.match("https?://", url, re.I):
             raise SourceFailed(f"{printable(url)} is not an http or https URL")
@@ -117,14 +129,22 @@ def _request(session: requests.Session, url: str, headers: dict[str, str], file:
 def _receive(
     response: requests.Response, url: str, file: File, part: PartialFile, offset: int, origin: Origin | None
 ) -> bool:
-    """Write the body of a response, after the first `offset` bytes of the partial file or instead of them.
+    """Append the body of a response to the partial file, or replace the partial file by it.
+
+    Args:
+        response: The response. If it contains only a part of the file (HTTP 206), its body is appended.
+        url: The URL that was requested, which the partial file records.
+        file: The file that is downloaded.
+        part: Its partial file.
+        offset: Size of the partial file if the rest was requested, otherwise 0.
+        origin: The origin of the partial file, None if unknown.
 
     Returns:
-        Whether the download was resumed.
+        Whether the body was appended to earlier bytes.
     """
     _check_response(response, part, offset)
     if response.status_code == 206:
-        assert origin  # else no range was asked for, which _check_response has refused
+        assert origin  # _check_response has refused a part that was not requested
         total = _check_continuation(response, part, offset, origin)
     else:
         total = _content_length(response)
@@ -136,8 +156,8 @@ def _receive(
         offset, head = 0, b""
         while len(head) < HEAD_BYTES and (block := next(blocks, b"")):
             head += block
-        if fault := _find_fault(head, part.path.suffix):
-            raise SourceFailed(str(fault))
+        if problem := _find_head_problem(head, part.path.suffix):
+            raise SourceFailed(str(problem))
         part.restart(Origin(url=url, validator=_validator(response), length=total))
         blocks = chain([head], blocks)
     size = decimal(total) if total else "unknown length"
@@ -168,7 +188,11 @@ def _check_response(response: requests.Response, part: PartialFile, offset: int)
 
 
 def _check_continuation(response: requests.Response, part: PartialFile, offset: int, origin: Origin) -> int | None:
-    """Return the length of the whole file, None if unknown; raise if the response does not continue the part."""
+    """Return the length of the whole file, None if unknown.
+
+    Raises:
+        _Interrupted: If the response does not continue the partial file, which is cleared.
+    """
     length = _content_length(response)
     pattern = r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)"
     if content_range := re.fullmatch(pattern, response.headers.get("Content-Range", "")):
@@ -186,20 +210,21 @@ def _check_continuation(response: requests.Response, part: PartialFile, offset: 
 
 
 def _content_length(response: requests.Response) -> int | None:
+    """Return the number of bytes that the response announces, None if it does not announce one."""
     length = response.headers.get("Content-Length", "")
     is_valid = re.fullmatch(r"\d{1,18}", length) and "Transfer-Encoding" not in response.headers
     return int(length) if is_valid else None
 
 
 def _validator(response: requests.Response) -> str | None:
-    """Return what If-Range may contain: a strong ETag, else the date of the last change."""
+    """Return the value for If-Range: a strong ETag, otherwise the date of the last change, otherwise None."""
     etag = response.headers.get("ETag", "")
     validator = etag if etag.startswith('"') else response.headers.get("Last-Modified", "")
     return validator if re.fullmatch(r"[\x20-\x7e]{1,500}", validator) else None
 
 
-def _find_fault(head: bytes, suffix: str) -> FileProblem | None:
-    """Return why these cannot be the first bytes of a file with this suffix, None if they can."""
+def _find_head_problem(head: bytes, suffix: str) -> FileProblem | None:
+    """Return why a file with this suffix cannot start with these bytes, None if it can."""
     if not head:
         return FileProblem("it sent an empty file")
     if is_text(head):
@@ -211,11 +236,15 @@ def _find_fault(head: bytes, suffix: str) -> FileProblem | None:
 
 
 def _read_blocks(response: requests.Response) -> Iterator[bytes]:
-    """Yield the body as it arrives, so that an interruption loses nothing; raise if it arrives too slowly."""
+    """Yield the body in blocks as they arrive, so that an interruption loses nothing.
+
+    Raises:
+        _Interrupted: If the connection fails or is too slow.
+    """
     start, received = time.monotonic(), 0
     while True:
         with _network_errors():
-            block = response.raw.read1(BLOCK_BYTES)  # what is available; `read` would wait for a full block
+            block = response.raw.read1(BLOCK_BYTES)  # returns the available bytes; `read` would wait for a full block
         if not block:
             return
         yield block
@@ -227,7 +256,18 @@ def _read_blocks(response: requests.Response) -> Iterator[bytes]:
 
 
 def _write_blocks(blocks: Iterable[bytes], part: PartialFile, offset: int, total: int | None) -> None:
-    """Append blocks to the partial file, which has `offset` bytes, until it has `total`."""
+    """Append blocks to the partial file.
+
+    Args:
+        blocks: The blocks.
+        part: The partial file.
+        offset: Its size before, bytes.
+        total: Its size afterwards, None if unknown.
+
+    Raises:
+        SourceFailed: If there are more bytes than expected.
+        _Interrupted: If there are fewer.
+    """
     limit = total or MAX_BYTES
     with _ProgressBar(part.path.name, offset, total) as bar:
         for block in blocks:
@@ -243,7 +283,7 @@ def _write_blocks(blocks: Iterable[bytes], part: PartialFile, offset: int, total
 
 @contextmanager
 def _network_errors() -> Iterator[None]:
-    """Turn the exceptions of requests, urllib3, http.client and sockets into the two of this module."""
+    """Turn exceptions of requests, urllib3, http.client and sockets into SourceFailed or _Interrupted."""
     try:
         yield
     except (InvalidSchema, InvalidURL, MissingSchema) as error:
@@ -263,7 +303,7 @@ def _describe(error: BaseException) -> str:
 
 
 class _ProgressBar:
-    """The progress of a download: a bar in a terminal, in a log a line for every tenth or every 30 seconds."""
+    """Shows the progress of a download: a bar in a terminal; in a log, a line every 10 % or every 30 seconds."""
 
     def __init__(self, name: str, offset: int, total: int | None) -> None:
         console = Console()
@@ -282,7 +322,7 @@ class _ProgressBar:
         self.bar.stop()
 
     def update(self, num_bytes: int) -> None:
-        """Show how many bytes have been downloaded."""
+        """Show that `num_bytes` bytes have been downloaded so far."""
         self.bar.update(self.task, completed=num_bytes)
         is_tenth = self.total and num_bytes * 10 // self.total > self.last_bytes * 10 // self.total
         if self.bar.disable and (is_tenth or time.monotonic() - self.last_time > 30):

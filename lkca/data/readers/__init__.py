@@ -1,6 +1,7 @@
 """Readers of the formats of cubes: MATLAB v5 and v7.3, HDF5, ENVI, GeoTIFF, PCIDSK, .npy, rasters in zip archives.
 
-Files are untrusted. The readers check what they can before a library reads a file; `run_sandboxed` contains the rest.
+Files are untrusted. Readers check what they can before a library parses a file. Callers run them in a sandbox
+(lkca/data/sandbox.py) against crashes, hangs and excessive use of memory.
 """
 
 from collections.abc import Callable, Iterator
@@ -25,26 +26,27 @@ __all__ = ["CubeReader", "open_cube"]
 
 @contextmanager
 def open_cube(path: Path, archive_member: str | None, variable: str | None, axes: str) -> Iterator[CubeReader]:
-    """Open a cube. The content of the file decides its format, not the name.
+    """Open a cube for the block. The format is recognised by the content of the file, not by its name.
 
     Args:
         path: The file, or the archive that contains it.
         archive_member: Path inside the archive.
-        variable: Name of the array in a MATLAB or HDF5 file; None for the only one with three axes.
-        axes: Names of the axes in the order of the file, as `File.axes`.
+        variable: Name of the array in a MATLAB or HDF5 file; None for the only array with three axes.
+        axes: Names of the axes in the order of the file, as in `File.axes`.
 
     Raises:
-        DataError: If the file cannot be read as described, when it is opened or when it is read.
+        DataError: If the file cannot be read as these arguments describe it; the reader's `read` raises it, too.
     """
     set_current_file(path)
     with ExitStack() as stack:
         with _data_errors(path):
-            reader = _open(stack, path, archive_member, variable, axes.split())
+            reader = _open_format(stack, path, archive_member, variable, axes.split())
         yield replace(reader, read=partial(_read, path, reader.read))
 
 
 def _read(path: Path, read: Callable[..., np.ndarray], *window: Any) -> np.ndarray:
-    with _data_errors(path), np.errstate(over="ignore", invalid="ignore"):  # infinite values are refused later
+    """Return `read(*window)`; raise DataError if it fails."""
+    with _data_errors(path), np.errstate(over="ignore", invalid="ignore"):  # find_problems refuses infinite values
         return read(*window)
 
 
@@ -56,16 +58,21 @@ def _data_errors(path: Path) -> Iterator[None]:
     except MemoryError as error:
         raise DataError(f"{path} cannot be read (out of memory): it is damaged or the wrong file.") from error
     except Exception as error:
-        words = " ".join(str(error.__cause__ or error).split()).rstrip(".")  # rasterio's message is that of the cause
-        reason = "".join(c if c.isprintable() else "?" for c in words or type(error).__name__)
+        text = " ".join(str(error.__cause__ or error).split()).rstrip(".")  # rasterio explains errors in their cause
+        reason = "".join(c if c.isprintable() else "?" for c in text or type(error).__name__)
         raise DataError(
             f"{path} cannot be read ({reason[:300]}): it is damaged, the wrong file, or not as its entry describes it."
         ) from error
 
 
-def _open(
+def _open_format(
     stack: ExitStack, path: Path, archive_member: str | None, variable: str | None, axes: list[str]
 ) -> CubeReader:
+    """Open a cube with the reader of its format, until the stack closes.
+
+    Raises:
+        UnreadableError: If no reader fits, or the reader refuses the file. Libraries may raise any other exception.
+    """
     with path.open("rb") as file:
         start = file.read(520)
     if start.lstrip()[:1] == b"<":

@@ -9,9 +9,9 @@ from lkca.data.readers.raster import MAX_HEADER_BYTES, open_pcidsk, open_raster
 
 
 def open_archive(stack: ExitStack, path: Path, archive_member: str, axes: list[str]) -> CubeReader:
-    """Open an ENVI or PCIDSK raster in a zip archive until the stack closes; GDAL reads it in place.
+    """Open an ENVI or PCIDSK raster in a zip archive until the stack closes; GDAL reads it without unpacking.
 
-    GDAL does not verify the checksums of the archive, therefore zipfile reads the raster and its headers once.
+    GDAL does not verify the checksums of the archive; therefore zipfile reads the raster and its headers once before.
     """
     archive = stack.enter_context(ZipFile(path))
     raster, headers = _find_members(archive, archive_member)

@@ -1,4 +1,4 @@
-"""What all readers share: the open cube, and checks of what a file claims about itself."""
+"""Classes and functions that all readers use: the open cube, and checks of the shape and size that a file declares."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,7 +19,8 @@ class CubeReader:
         nanometres: Wavelength of each band, None if the file does not contain them.
         nodata: The value that marks missing data, None if the file does not declare one.
         bands_per_chunk: Number of bands that are stored together: reading one of them reads all.
-        read: First band, last band + 1, rows, columns -> float32 (bands, rows, columns); bands count from 0.
+        read: Function that reads a part of the cube. Its arguments are the first band, the last band + 1 (from 0), the
+            rows and the columns; it returns float32 (bands, rows, columns).
     """
 
     shape: tuple[int, int, int]
@@ -31,7 +32,7 @@ class CubeReader:
 
 
 class UnreadableError(Exception):
-    """What is wrong with a file; `open_cube` adds its name."""
+    """A file cannot be read; the message says why, and `open_cube` adds the name of the file."""
 
 
 def make_array_reader(
@@ -41,7 +42,18 @@ def make_array_reader(
     axes: list[str],
     bands_per_chunk: int = 1,
 ) -> CubeReader:
-    """Return a reader of anything that is sliced like a numpy array with these axes."""
+    """Return a reader of an array.
+
+    Args:
+        array: Any object that is sliced like a numpy array.
+        shape: The shape of the array.
+        dtype: The type of its values.
+        axes: The names of its axes, in order.
+        bands_per_chunk: Number of bands that are stored together.
+
+    Raises:
+        UnreadableError: If the array does not have three axes or does not contain real numbers.
+    """
     if len(shape) != 3 or min(shape) < 1:
         raise UnreadableError(f"its array has the shape {shape} instead of three axes")
     if dtype.kind not in NUMBER_KINDS:
@@ -57,7 +69,11 @@ def make_array_reader(
 
 
 def select_variable(variable: str | None, shapes: dict[str, tuple[int, ...]]) -> str:
-    """Return the name of the array to read: `variable`, or the only array with three axes if that is None."""
+    """Return the name of the array to read: `variable`, or the only array with three axes if `variable` is None.
+
+    Raises:
+        UnreadableError: If there is no such array; the message lists the arrays of the file.
+    """
     cubes = [name for name, shape in shapes.items() if len(shape) == 3]
     if variable is None and len(cubes) == 1:
         return cubes[0]
@@ -68,6 +84,15 @@ def select_variable(variable: str | None, shapes: dict[str, tuple[int, ...]]) ->
 
 
 def check_claimed_size(name: str, claimed: int, stored: int) -> None:
-    """Refuse a size that only endless repetition could have: deflate compresses zeros by a factor of 1000."""
+    """Refuse a file that claims to hold far more bytes than it can: deflate compresses by a factor of 1000 at most.
+
+    Args:
+        name: What error messages call the data.
+        claimed: Bytes that the file claims to hold.
+        stored: Bytes that are stored, perhaps compressed.
+
+    Raises:
+        UnreadableError: If `claimed` is more than 1000 times `stored` (and 1 MiB).
+    """
     if claimed > 1000 * stored + 2**20:
         raise UnreadableError(f"{name} claims to hold {claimed} bytes, but {stored} are stored")

@@ -20,7 +20,7 @@ MAX_CHUNK_BYTES = 2**28  # the library holds a whole chunk in memory
 
 
 def open_hdf5(stack: ExitStack, path: Path, variable: str | None, axes: list[str]) -> CubeReader:
-    """Open an array of an HDF5 file until the stack closes. No link or reference to other files is followed."""
+    """Open an array of an HDF5 file until the stack closes, without following links or references to other files."""
     import h5py
 
     file = stack.enter_context(h5py.File(path, "r"))
@@ -31,9 +31,9 @@ def open_hdf5(stack: ExitStack, path: Path, variable: str | None, axes: list[str
             shapes[name] = item.shape
 
     file.visititems(note_shape)  # does not follow links
-    if file.userblock_size >= 512:  # MATLAB's header
+    if file.userblock_size >= 512:  # the file starts with MATLAB's header
         axes = axes[::-1]
-        shapes = {name: shape[::-1] for name, shape in shapes.items()}  # as MATLAB shows them
+        shapes = {name: shape[::-1] for name, shape in shapes.items()}  # the order in which MATLAB shows axes
     name = select_variable(variable, shapes)
     cube = file[name]
     if cube.is_virtual or cube.external:

@@ -1,4 +1,4 @@
-"""MATLAB v5 files; v7.3 files are HDF5 (hdf5.py)."""
+"""MATLAB v5 files. MATLAB v7.3 files are HDF5 files, which hdf5.py reads."""
 
 import math
 from pathlib import Path
@@ -8,6 +8,7 @@ import numpy as np
 from lkca.data.readers.base import CubeReader, UnreadableError, check_claimed_size, make_array_reader, select_variable
 
 MAX_ARRAY_BYTES = 2**32  # scipy reads an array as a whole
+# MATLAB's classes of real numbers.
 CLASSES = {"double", "single", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))}
 
 

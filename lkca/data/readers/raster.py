@@ -11,8 +11,8 @@ import numpy as np
 from lkca.data.readers.base import NUMBER_KINDS, CubeReader, UnreadableError, check_claimed_size
 
 MAX_BLOCK_BYTES = 2**28  # GDAL holds a whole block in memory
-MAX_HEADER_BYTES = 2**22  # of an ENVI header, which GDAL parses
-CACHE_BYTES = 2**25  # of GDAL
+MAX_HEADER_BYTES = 2**22  # largest ENVI header; GDAL parses it as a whole
+CACHE_BYTES = 2**25  # size of GDAL's cache of blocks
 
 
 def open_raster(
@@ -27,18 +27,21 @@ def open_raster(
     """Open a raster until the stack closes.
 
     Args:
-        stack: What closes it.
+        stack: The stack that closes the raster.
         driver: GDAL's name of the format.
         name: GDAL's name of the file.
         size: Bytes of the file.
         axes: `bands rows columns`, or `bands columns rows` if the lines of the raster are columns of the cube.
-        offset: Bytes before the pixels, None if unknown; ENVI headers contain it.
-        line_multiple: Each line but the last is padded to a multiple of this many bytes.
+        offset: Bytes before the pixels; None if it is unknown or in an ENVI header.
+        line_multiple: Each line but the last is padded to a multiple of this number of bytes.
+
+    Raises:
+        UnreadableError: If the axes are not supported, or the values, blocks or size of the file are wrong.
     """
     import rasterio
     from rasterio.errors import NotGeoreferencedWarning
 
-    # No .aux.xml files, which could change the values; GDAL's messages become exceptions only.
+    # Ignore .aux.xml files, which could change the values; GDAL must not print, its errors are exceptions.
     stack.enter_context(rasterio.Env(GDAL_PAM_ENABLED="NO", GDAL_CACHEMAX=CACHE_BYTES, CPL_LOG=os.devnull))
     stack.enter_context(warnings.catch_warnings())
     warnings.simplefilter("ignore", NotGeoreferencedWarning)
@@ -96,15 +99,19 @@ def open_pcidsk(stack: ExitStack, file: IO[bytes], name: str, size: int, axes: l
     """Open a PCIDSK raster until the stack closes; refuse one that refers to other files.
 
     Args:
-        stack: What closes it.
-        file: The file at its start, for its header.
+        stack: The stack that closes the raster.
+        file: The file, positioned at its start, from which the header is read.
         name: GDAL's name of the file.
-        size: Its bytes.
-        axes: As `open_raster`.
+        size: Bytes of the file.
+        axes: As in `open_raster`.
+
+    Raises:
+        UnreadableError: If the file is damaged or refers to other files.
     """
     header = file.read(512)
 
     def number(first: int, last: int) -> int:
+        """Return the number that the bytes first to last - 1 of the header contain as text."""
         if not (text := header[first:last].strip()).isdigit():
             raise UnreadableError("its header has letters instead of numbers")
         return int(text)
@@ -118,7 +125,7 @@ def open_pcidsk(stack: ExitStack, file: IO[bytes], name: str, size: int, axes: l
         channel_file = file.read(1024)[64:128]
         if len(channel_file) < 64:
             raise UnreadableError("it ends before its pixels")
-        # Tiled channels name a part of this file; others have no name.
+        # A tiled channel names a part of this file ("/SIS=..."); any other channel in this file has no name.
         if not channel_file.startswith(b"/SIS=") if offset is None else channel_file.strip(b" \0"):
             raise UnreadableError("it refers to other files")
     return open_raster(stack, "PCIDSK", name, size, axes, offset)
