@@ -158,7 +158,7 @@ def test_intact_results_have_no_findings(root, capsys):
         # scene, manifest and split; of four runs settings, scores and image; of three weights, history and spectrum;
         # two files of a table, a figure and the page
         f"  checked  4 runs, weights of 3, scores of 4, tables: 1, figures: 1; 28 files, {size / 1000:.1f} kB.",
-        "All checked files belong together.",
+        "All checked files are consistent.",
     ]
 
 
@@ -243,7 +243,7 @@ DAMAGES = {
         lambda p: (p.rename(p.parents[1] / "runs"), p.symlink_to(p.parents[1] / "runs")),
         ["runs is a link"],
     ),
-    "a pipe": ("figures/6.png", lambda p: (p.unlink(), os.mkfifo(p)), ["figures/6.png is no regular file"]),
+    "a pipe": ("figures/6.png", lambda p: (p.unlink(), os.mkfifo(p)), ["figures/6.png is not a regular file"]),
     "deep JSON": (f"{BICUBIC}/scores.json", lambda p: p.write_text("[" * 10**5), ["scores.json was damaged", "nested"]),
     "bytes": (f"{BICUBIC}/scores.json", lambda p: p.write_bytes(b"\xff\0"), ["scores.json was damaged or edited"]),
     "a list": ("splits/chikusei_x4.json", lambda p: p.write_text("[]"), ["chikusei_x4.json was damaged or edited"]),
@@ -427,7 +427,7 @@ def test_paths_outside_of_the_folder_are_refused(root, check, name):
     code, wrong, _ = check()
     assert code == 1
     assert len(wrong) == 1 and len(wrong[0]) < 1000 and wrong[0].isprintable()
-    assert re.search("is no path inside|cannot be read|is no regular file", wrong[0])
+    assert re.search("is not a path inside|cannot be read|is not a regular file", wrong[0])
 
 
 def test_control_characters_are_escaped(root, check):

@@ -1,1 +1,1 @@
-"""What has to run, why, and whether the results belong together."""
+"""Decide which jobs have to run and why, run them, and check that the results are consistent."""

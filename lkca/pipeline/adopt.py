@@ -12,23 +12,23 @@ from lkca.pipeline.results import CHANGED, Reason, Results
 
 
 def adopt(config: list[Path], because: str, jobs: list[str]) -> int:
-    """Declare that a change of code does not change the numbers: finished jobs then count as made by the current code.
+    """Declare that a change of code changes no number, so that finished jobs count as made by the current code.
 
     The records keep the digests of the code before and after, the date and the reason.
 
     Args:
         config: config.yaml and overlays.
-        because: Why the numbers are the same, for those who read the results.
-        jobs: Names of jobs as `lkca plan` prints them, or of their folders; all jobs of the experiment, if none.
+        because: Why the numbers are the same, for the readers of the results.
+        jobs: Names of jobs as `lkca plan` prints them, or of folders of jobs; empty for all jobs of the experiment.
 
     Returns:
-        The exit code: 1 if a job was refused because its settings or its data differ, too; else 0.
+        The exit code: 1 if a job was refused because its settings or its files differ as well; else 0.
 
     Raises:
-        ConfigError: If there is nothing to adopt, or no such job.
+        ConfigError: If the reason is empty, a job does not exist, or there is nothing to adopt.
     """
     if not because.strip():
-        raise ConfigError("--because is empty: say why the numbers stay the same.")
+        raise ConfigError("--because is empty: give the reason why the numbers stay the same.")
     results = Results(read_config(config))
     selected = _select(results, jobs)
     reasons = [(job, reason) for job in selected if (reason := results.reason(job))]
@@ -48,9 +48,12 @@ def adopt(config: list[Path], because: str, jobs: list[str]) -> int:
 
 
 def _select(results: Results, names: list[str]) -> list[Job]:
-    """Return the jobs with these names or in these folders; all, if there are no names.
+    """Return the jobs with these names or in these folders; all jobs if `names` is empty.
 
-    The report is not among them: it is made again, to show what was adopted.
+    The report is never among them, because it has to be made again to show the adoptions.
+
+    Raises:
+        ConfigError: If a name is neither that of a job nor that of a folder.
     """
     jobs = [job for job in results.jobs.all if job.step != "report"]
     for name in names:
@@ -62,11 +65,12 @@ def _select(results: Results, names: list[str]) -> list[Job]:
 
 
 def _matches(job: Job, name: str) -> bool:
-    """Return whether a name is that of a job or of one of its folders."""
+    """Return whether a name is the name of a job or of a folder that contains it."""
     return job.name == name or job.name.startswith(f"{name.rstrip('/')}/")
 
 
 def _adopt_job(results: Results, job: Job, reason: Reason, because: str) -> None:
+    """Make the record of a job name the current code, and add an adoption to it."""
     record, code = results.records[job.name], job.code()
     adoption = Adoption(
         code=record.code,

@@ -1,7 +1,7 @@
-"""`lkca check`: whether the files of an experiment belong together.
+"""`lkca check`: check that the files of an experiment are consistent.
 
-All files are hashed and compared with what the files that were made from them record (evidence.py). scores.json also
-has a digest of itself.
+Each file is hashed and compared with the hashes of it that other files record (evidence.py). scores.json also has a
+digest of its own content.
 """
 
 import json
@@ -21,23 +21,29 @@ from lkca.pipeline.evidence import Evidence
 from lkca.pipeline.experiment_folder import ExperimentFolder
 from lkca.pipeline.phrases import count_values, describe_error, escape, group_unique, list_names
 
-LARGE_SUFFIXES = {".npy", ".npz", ".safetensors"}  # of files that are left out where results are published
-SLOW_BYTES = 2**30  # from which a message says that files are hashed
-THREADS = 8  # hashing releases Python's lock
-NOT_SETTINGS = {"experiment", "seed", "scene_sha256", "split_sha256", "teacher_sha256"}  # of a run.json
+LARGE_SUFFIXES = {".npy", ".npz", ".safetensors"}  # suffixes of files that published results may lack
+SLOW_BYTES = 2**30  # size of the files above which a message announces the hashing
+THREADS = 8  # for hashing, which releases the global interpreter lock
+NOT_SETTINGS = {
+    "experiment",
+    "seed",
+    "scene_sha256",
+    "split_sha256",
+    "teacher_sha256",
+}  # fields of run.json that may differ between seeds
 
 
 def check(folder: Path) -> int:
-    """Print what was checked of each experiment, and what does not belong together.
+    """Print what was checked in each experiment, and which files are inconsistent.
 
     Args:
         folder: results/, one experiment of it, or a copy of either.
 
     Returns:
-        The exit code: 1 if something does not belong together, else 0.
+        The exit code: 1 if something is inconsistent, else 0.
 
     Raises:
-        DataError: If there is no experiment.
+        DataError: If the folder cannot be read or has no experiment.
     """
     num_errors = 0
     for root in _find_experiments(folder):
@@ -48,11 +54,12 @@ def check(folder: Path) -> int:
         for kind, lines in (("checked", [summary]), ("note", files.notes), ("WRONG", files.errors)):
             for line in lines:
                 print(f"  {kind:<9}{line}")
-    print(f"Wrong: {num_errors}." if num_errors else "All checked files belong together.")
+    print(f"Wrong: {num_errors}." if num_errors else "All checked files are consistent.")
     return int(num_errors > 0)
 
 
 def _find_experiments(folder: Path) -> list[Path]:
+    """Return the folder if it is an experiment, else the experiments in it; see `check` for the error."""
     try:
         roots = (
             [folder] if _is_experiment(folder) else [path for path in sorted(folder.iterdir()) if _is_experiment(path)]
@@ -63,19 +70,19 @@ def _find_experiments(folder: Path) -> list[Path]:
         ) from error
     if not roots:
         raise DataError(
-            f"{escape(folder)} holds no experiment, no report and no runs: name another folder, or run snakemake."
+            f"{escape(folder)} has no experiment, that is no report and no runs: name another folder, or run snakemake."
         )
     return roots
 
 
 def _is_experiment(folder: Path) -> bool:
-    """Return whether a folder has results."""
+    """Return whether a folder has a report or a run."""
     patterns = (REPORT_FILE, PAGE_FILE, f"{RUN_FOLDERS}/{RUN_FILE}", f"{RUN_FOLDERS}/{SCORES_FILE}")
     return any(next(folder.glob(pattern), None) for pattern in patterns)
 
 
 def _check_experiment(folder: ExperimentFolder) -> str:
-    """Check an experiment; return what was checked, in numbers."""
+    """Check an experiment; return a sentence with the numbers of checked files."""
     evidence = Evidence(folder)
     hashes = _hash_files(evidence)
     changed = _compare(evidence, hashes)
@@ -96,7 +103,7 @@ def _check_experiment(folder: ExperimentFolder) -> str:
 
 
 def _hash_files(evidence: Evidence) -> dict[str, str]:
-    """Return the SHA-256 of each file of which another one records it."""
+    """Return the SHA-256 of each existing file whose SHA-256 another file records."""
     folder = evidence.folder
 
     def hash_file(path: str) -> str | OSError:
@@ -120,19 +127,24 @@ def _hash_files(evidence: Evidence) -> dict[str, str]:
 def _compare(evidence: Evidence, hashes: Mapping[str, str]) -> set[str]:
     """Compare every file with what others record of it.
 
-    A file that matches no recorded hash was modified; its own records are ignored. If it matches some, or is confirmed
-    otherwise, then those with another hash were made from another version of it.
+    A file that matches none of its recorded hashes was modified, and the hashes that it records itself are ignored. If
+    it matches some of them, or is confirmed by other means, the files that record another hash were made from another
+    version of it.
 
     Returns:
-        The modified files.
+        The paths of the modified files.
     """
     confirmed = {REPORT_FILE, *(f"{run}/{SCORES_FILE}" for run in evidence.scores)}
     confirmed |= {
         path for path, run in evidence.weights.items() if hashes.get(path.removesuffix(WEIGHTS_FILE) + RUN_FILE) == run
     }
-    matching = {p for p, digest in hashes.items() if any(digest == record.sha256 for record in evidence.hashes[p])}
+    matching = {
+        path for path, digest in hashes.items() if any(digest == record.sha256 for record in evidence.hashes[path])
+    }
     modified = hashes.keys() - matching - confirmed - evidence.folder.damaged
-    differing: dict[tuple[str, ...], list[str]] = defaultdict(list)  # files that record another hash -> files
+    differing: dict[tuple[str, ...], list[str]] = defaultdict(
+        list
+    )  # files that record another hash -> files with that other hash
     for path in sorted(evidence.hashes.keys() - evidence.folder.damaged):
         records = [record for record in evidence.hashes[path] if record.by not in modified]
         if path in hashes:
@@ -147,7 +159,7 @@ def _compare(evidence: Evidence, hashes: Mapping[str, str]) -> set[str]:
 
 
 def _compare_records(folder: ExperimentFolder, path: str, digests: Mapping[str, str]) -> None:
-    """Check that all files record the same hash of a missing file."""
+    """Check that all files that record the hash of a missing file record the same one."""
     if len({*digests.values()}) > 1:
         first = next(iter(digests.values()))
         same, others = ([by for by, digest in digests.items() if (digest == first) == equal] for equal in (True, False))
@@ -156,7 +168,7 @@ def _compare_records(folder: ExperimentFolder, path: str, digests: Mapping[str, 
 
 
 def _add_difference(folder: ExperimentFolder, paths: list[str], by: Iterable[str], restore: bool) -> None:
-    """Add an error about files that are not those that others recorded."""
+    """Add an error about files whose hash differs from the one that the files `by` recorded."""
     if not paths:
         return
     are = "are not the files" if paths[1:] else "is not the file"
@@ -166,7 +178,7 @@ def _add_difference(folder: ExperimentFolder, paths: list[str], by: Iterable[str
 
 
 def _check_missing(evidence: Evidence) -> None:
-    """Add an error about missing files that the report depends on; others are noted, such as unpublished ones."""
+    """Add an error about missing files that the report lists, and a note about others, such as unpublished ones."""
     folder, lost, unchecked = evidence.folder, defaultdict(list), Counter[str]()
     for path in sorted(folder.missing & evidence.hashes.keys()):
         parent, _, name = path.rpartition("/")
@@ -179,7 +191,7 @@ def _check_missing(evidence: Evidence) -> None:
             unchecked[name if top == "runs" else path] += 1
     for parent, names in lost.items():
         problem = f"{escape(parent or folder.root)} has lost {list_names(names)}, on which the report depends"
-        folder.add_error(problem, folder.restore_or_rerun(f"{parent}/{n}" if parent else n for n in names))
+        folder.add_error(problem, folder.restore_or_rerun(f"{parent}/{name}" if parent else name for name in names))
     unchecked.update(evidence.missing_raw_files)
     if unchecked:
         files = list_names(f"{name} ({count})" if count > 1 else name for name, count in unchecked.items())
@@ -187,20 +199,22 @@ def _check_missing(evidence: Evidence) -> None:
 
 
 def _check_settings(evidence: Evidence, runs: Mapping[str, RunConfig]) -> None:
-    """Check that runs are of one experiment, those of a network of one code, and the seeds of one setting."""
+    """Check that all runs have one experiment, those of a network one code, and the seeds of a model one setting."""
     folder = evidence.folder
     remedy = "run snakemake -R settings to set up all runs again; those whose settings change are trained again"
-    _check_equal(folder, "The runs are of several experiments", {f: run.experiment for f, run in runs.items()}, remedy)
+    _check_equal(
+        folder, "The runs are of several experiments", {path: run.experiment for path, run in runs.items()}, remedy
+    )
     for arch in sorted({run.arch for run in runs.values()}):
-        code = {}
+        codes = {}
         for path, run in runs.items():
             record = evidence.job_records.get(f"records/{path}/train.json")
             if record and run.arch == arch and not run.distill:
-                code[path] = record.code[:12]
+                codes[path] = record.code[:12]
         _check_equal(
             folder,
             f"Runs of {escape(arch)} are of different code",
-            code,
+            codes,
             "run snakemake, or declare with lkca adopt that the numbers are the same",
         )
     for model, paths in group_unique((path.rpartition("/")[0], path) for path in runs).items():
@@ -213,8 +227,8 @@ def _check_scores(evidence: Evidence) -> None:
     folder, scores = evidence.folder, evidence.scores
     remedy = "run snakemake -R evaluate to compute all scores at one commit"
     commits, uncommitted = {}, {}
-    for path, each in scores.items():
-        commit, _, changes = (each.commit or "").partition(" ")
+    for path, score in scores.items():
+        commit, _, changes = (score.commit or "").partition(" ")
         if commit:
             commits[path] = commit
         if changes and path not in evidence.scored_by_current_code:
@@ -228,9 +242,9 @@ def _check_scores(evidence: Evidence) -> None:
         folder.add_error(f"{problem}, at {count_values(uncommitted)}", f"commit, and {remedy}")
     if unknown := len(scores) - len(commits):
         folder.notes.append(f"{unknown} of {len(scores)} scores.json have no commit: they were made outside of git.")
-    facts = {"device": {path: each.device for path, each in scores.items()}}
-    for name in sorted({name for each in scores.values() for name in each.versions}):
-        facts[name] = {path: each.versions.get(name, "unknown") for path, each in scores.items()}
+    facts = {"device": {path: score.device for path, score in scores.items()}}
+    for name in sorted({name for score in scores.values() for name in score.versions}):
+        facts[name] = {path: score.versions.get(name, "unknown") for path, score in scores.items()}
     for name, values in facts.items():
         if len({*values.values()}) > 1:
             folder.notes.append(
@@ -242,6 +256,6 @@ def _check_scores(evidence: Evidence) -> None:
 
 
 def _check_equal(folder: ExperimentFolder, problem: str, values: Mapping[str, str], remedy: str) -> None:
-    """Add an error if runs differ in a value that must be the same."""
+    """Add an error if runs differ in a value that must be the same; `values` maps runs to values."""
     if len({*values.values()}) > 1:
         folder.add_error(f"{problem}, {count_values(values)}", remedy)

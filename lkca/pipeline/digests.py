@@ -1,4 +1,4 @@
-"""`python -m lkca.pipeline.digests` prints the digest of the code of each step: a line a step and network."""
+"""`python -m lkca.pipeline.digests` prints the digest of the code of each step, a line for each step and network."""
 
 from lkca.core.fingerprint import STEPS, step_code
 from lkca.models.registry import MODELS, class_path

@@ -1,8 +1,8 @@
-"""Estimates of the memory and the time that trainings and evaluations need.
+"""Estimate the memory and the time that trainings and evaluations need.
 
-Estimates are coarse, within about a factor of two. Times come from the finished and interrupted trainings of the same
-model and scale, else from benchmarks/training_*.csv, in proportion to the multiply-accumulates (MACs). Nothing here
-needs torch: the Snakefile reads this on every call.
+The estimates are within about a factor of two. Times come from the finished and interrupted trainings of the same
+model and scale, else from benchmarks/training_*.csv, in proportion to the multiply-accumulates (MACs). This module
+does not import torch, because every call of snakemake imports it.
 """
 
 import csv
@@ -24,16 +24,16 @@ from lkca.models.registry import MODELS, CostEstimate, estimate_cost
 
 REPOSITORY = Path(__file__).parents[2]
 BENCHMARKS = REPOSITORY / "benchmarks"
-MACS_PER_ACTIVATION = 75  # MACs that take as long as one number that is kept for the gradient; measured
-ASSUMED_THROUGHPUT = 4e10  # MACs a second of a core, if nothing was measured
+MACS_PER_ACTIVATION = 75  # MACs that take as long as keeping one number for the gradient; measured
+ASSUMED_THROUGHPUT = 4e10  # MACs per second and core, if nothing was measured
 SPEED_SETTINGS = ("precision", "compile", "deterministic")  # training settings that change the speed of a step
-MAX_MINUTES = 24 * 60  # that a job asks for at first; a longer training continues in its retries
-START_MINUTES = 15  # that every job asks for in addition to twice its estimate
-UNKNOWN_SCENE_PIXELS = 10**7
+MAX_MINUTES = 24 * 60  # limit of the requested time; a longer training continues in its retries
+START_MINUTES = 15  # added to twice the estimate in each request
+UNKNOWN_SCENE_PIXELS = 10**7  # assumed for a scene whose size is unknown
 
 
 class SplitCounts(NamedTuple):
-    """Numbers of patches and test images of a scene, and pixels of the scene."""
+    """Numbers of training patches, validation patches and test images of a split, and of pixels of its scene."""
 
     train: int
     validation: int
@@ -42,7 +42,7 @@ class SplitCounts(NamedTuple):
 
 
 class Estimate(NamedTuple):
-    """What a job needs: memory in bytes, and seconds of one GPU or of one core; inf if they are unknown."""
+    """The needs of a job: memory and GPU memory, bytes; seconds of one GPU or one core, inf if unknown."""
 
     memory: float
     gpu_memory: float
@@ -50,12 +50,12 @@ class Estimate(NamedTuple):
 
     @property
     def mem_mb(self) -> int:
-        """The memory to ask for, megabytes."""
+        """The memory to request, megabytes."""
         return ceil(self.memory / 1e6)
 
     @property
     def minutes(self) -> int:
-        """The minutes to ask for: twice the estimate and START_MINUTES, but no more than MAX_MINUTES."""
+        """The minutes to request: twice the estimate plus START_MINUTES, at most MAX_MINUTES."""
         return ceil(min(MAX_MINUTES, START_MINUTES + 2 * self.seconds / 60))
 
 
@@ -67,7 +67,7 @@ def network_cost(experiment: Experiment, group: RunGroup) -> CostEstimate:
 
 
 def sample_macs(experiment: Experiment, group: RunGroup) -> float:
-    """Return the cost of one patch in a training step: forward, backward as twice that, and forward of the teacher."""
+    """Return the MACs of one patch in a training step: forward, backward as twice that, and forward of the teacher."""
     distill = experiment.models[group.model].distill
     macs = 3 * _pass_macs(network_cost(experiment, group))
     if distill:
@@ -76,7 +76,7 @@ def sample_macs(experiment: Experiment, group: RunGroup) -> float:
 
 
 def _pass_macs(cost: CostEstimate) -> float:
-    """Return the MACs of a forward pass for one LR pixel, with the time of the kept numbers expressed in MACs."""
+    """Return the MACs of a forward pass for one LR pixel; the time to keep activations is expressed in MACs."""
     return cost.macs + MACS_PER_ACTIVATION * cost.activations
 
 
@@ -116,18 +116,20 @@ class Estimates:
         folder: The folder of the measurements, training_*.csv.
 
     Attributes:
-        per_gpu: Whether seconds are those of a GPU; otherwise of a core, also if no GPU was measured.
-        source: Where the times come from, in words.
-        observed_throughput: (model, scale) -> MACs a second that runs reached; preferred to the measurements.
+        per_gpu: Whether seconds are those of a GPU; else they are those of a core, as without measurements of a GPU.
+        source: The origin of the times, in words.
+        observed_throughput: (model, scale) -> MACs per second that runs reached; preferred to the measurements.
     """
 
     def __init__(self, experiment: Experiment, gpu: bool, folder: Path = BENCHMARKS) -> None:
         self.experiment, self.gpu = experiment, gpu
         self.observed_throughput: dict[tuple[str, int], float] = {}
         self._split_counts: dict[tuple[str, int], SplitCounts | None] = {}
-        self._rows: list[dict[str, str]] = []
+        self._rows: list[dict[str, str]] = []  # the measurements
         file, self.per_gpu = _find_measurements(folder, gpu)
-        self.source = file.name if file else f"a guess, {ASSUMED_THROUGHPUT:.0e} multiply-accumulates a second and core"
+        self.source = (
+            file.name if file else f"a guess, {ASSUMED_THROUGHPUT:.0e} multiply-accumulates per second and core"
+        )
         if gpu and not self.per_gpu:
             self.source += ", as no GPU was measured"
         if file:
@@ -138,7 +140,7 @@ class Estimates:
                 self.source += "; vdsr and fcnn3d were not measured and count as lkca"
 
     def training(self, group: RunGroup) -> Estimate:
-        """Estimate a whole training."""
+        """Return the estimate for a whole training."""
         train, steps, cost = self._train(group), self.steps_per_epoch(group), network_cost(self.experiment, group)
         images = train.batch if self.gpu else min(train.batch, patches.CPU_MICRO_BATCH)
         activations = images * _patch_pixels(self.experiment, group.scale) * cost.activations
@@ -146,7 +148,7 @@ class Estimates:
         return self._estimate(group, tensors, train.epochs * steps * self.step_seconds(group) if steps else inf)
 
     def evaluation(self, group: RunGroup) -> Estimate:
-        """Estimate the reconstruction and the scores of all test images."""
+        """Return the estimate for the reconstruction and the scores of all test images."""
         model, scene = self.experiment.models[group.model], self.experiment.scenes[group.scene]
         cost, counts = network_cost(self.experiment, group), self.split_counts(group)
         rows, columns = scene.test.tile_shape()
@@ -162,7 +164,9 @@ class Estimates:
     def _estimate(self, group: RunGroup, tensors: float, seconds: float) -> Estimate:
         counts = self.split_counts(group)
         scene = 4 * self.experiment.scenes[group.scene].bands * (counts.pixels if counts else UNKNOWN_SCENE_PIXELS)
-        if self.gpu:  # the GPU holds the scene, and its allocator needs half as much again; the host has CUDA's context
+        if (
+            self.gpu
+        ):  # the GPU also holds the scene, and its allocator takes half as much again; the host holds CUDA's context
             return Estimate(4e9 + scene, 1e9 + scene + 1.5 * tensors, seconds)
         return Estimate(5e8 + tensors, 0, seconds)  # the scene is mapped from its file
 
@@ -171,7 +175,7 @@ class Estimates:
         return sample_macs(self.experiment, group) * self._train(group).batch / self.throughput(group)
 
     def steps_per_epoch(self, group: RunGroup) -> int | None:
-        """Return the steps of an epoch; None if they are unknown until the scene is cut from its files."""
+        """Return the number of steps in an epoch; None if it is unknown until the scene is cut from its files."""
         train, counts = self._train(group), self.split_counts(group)
         if counts is None:
             return None
@@ -184,12 +188,12 @@ class Estimates:
         if key not in self._split_counts:
             try:
                 self._split_counts[key] = count_split(self.experiment, *key)
-            except LkcaError:  # the job that splits the scene reports it
+            except LkcaError:  # the job that splits the scene reports the error
                 self._split_counts[key] = None
         return self._split_counts[key]
 
     def throughput(self, group: RunGroup) -> float:
-        """Return the MACs a second that runs of this model reached, or that the most similar network reached."""
+        """Return the MACs per second that runs of this model or the most similar measured network reached."""
         observed = self.observed_throughput.get((group.model, group.scale))
         if observed or not self._rows:
             return observed or ASSUMED_THROUGHPUT
@@ -199,7 +203,7 @@ class Estimates:
         return float(row["samples_per_second"]) * macs / (1 if self.per_gpu else int(row["threads"]))
 
     def _dissimilarity(self, group: RunGroup, row: dict[str, str]) -> tuple[int, ...]:
-        """Return how a measured network differs from that of a run, the most important difference first."""
+        """Return the differences between a measured network and the network of a run, the most important one first."""
         model, train = self.experiment.models[group.model], self._train(group)
         measured = self._measured.models[row["network"]]
         changes = dict(word.split("=", 1) for word in row["settings"].split())
@@ -216,17 +220,19 @@ class Estimates:
     def _train(self, group: RunGroup) -> Train:
         train = self.experiment.train_settings(group)
         if train is None:
-            raise ValueError(f"{group.model} is not trained")
+            raise ValueError(f"{group.model} is not trained: estimate trainings of networks only.")
         return train
 
 
 def _find_measurements(folder: Path, gpu: bool) -> tuple[Path | None, bool]:
-    """Return the measurements that suit this machine, and whether they are of a GPU.
+    """Return the file of measurements that suits this machine best, or None, and whether it is of a GPU.
 
-    The files of the GPUs that are installed come first, then in the order of their names.
+    Files of installed GPUs come first; otherwise the order of the names decides.
     """
     installed = ["-".join(name.lower().split()) for _, name in gpus.installed_gpus()] if gpu else []
-    files = sorted(folder.glob("training_*.csv"), key=lambda f: (not any(name in f.stem for name in installed), f))
+    files = sorted(
+        folder.glob("training_*.csv"), key=lambda file: (not any(name in file.stem for name in installed), file)
+    )
     gpu_files = [file for file in files if file.stem.startswith("training_nvidia")]
     if gpu and gpu_files:
         return gpu_files[0], True

@@ -1,8 +1,8 @@
-"""What the files of an experiment record about each other: the SHA-256 of the files that they were made from.
+"""Collect the hashes that the files of an experiment record: the SHA-256 of the files that they were made from.
 
-report.json records all files that the report depends on; the record of a job all that it read and wrote; scores.json
-the run.json, weights, history and image of its run; weights their run.json; run.json its scene, split and teacher;
-manifest and split their scene.
+report.json records all files that the report depends on; the record of a job all files that it read and wrote;
+scores.json the run.json, weights, history and image of its run; weights their run.json; run.json its scene, split and
+teacher; manifest and split their scene.
 """
 
 import csv
@@ -30,14 +30,14 @@ from lkca.data.catalog import CUBES, File
 from lkca.errors import LkcaError
 from lkca.models.registry import class_path
 from lkca.pipeline.experiment_folder import ExperimentFolder
-from lkca.pipeline.file_models import Manifest, OfRun, ReportListing, Scores, Split
+from lkca.pipeline.file_models import Manifest, ReportListing, RunOutput, Scores, Split
 from lkca.pipeline.phrases import describe_error, escape, group_unique, list_names
 from lkca.pipeline.records import Record, changed_files
 
-LISTED_SUFFIXES = {".csv", ".md", ".tex", ".html", ".png", ".pdf", ".json"}  # of files that report.json lists
+LISTED_SUFFIXES = {".csv", ".md", ".tex", ".html", ".png", ".pdf", ".json"}  # of the files that report.json lists
 LISTED_FOLDERS = ("tables", "figures", "efficiency")
 JUDGING_VERDICTS = {"match", "outside", "not resolved"}  # verdicts that compare our numbers with the paper's
-PATHS = ExperimentPaths()  # relative to the experiment
+PATHS = ExperimentPaths()  # relative to the folder of the experiment
 
 
 class RecordedHash(NamedTuple):
@@ -48,19 +48,19 @@ class RecordedHash(NamedTuple):
 
 
 class Evidence:
-    """What the files of an experiment record about each other. All paths are relative to the experiment.
+    """The hashes that the files of an experiment record. All paths are relative to the folder of the experiment.
 
     Args:
         folder: The folder of the experiment; errors and notes are added to it.
 
     Attributes:
-        listed: What report.json records; empty if there is no report.
-        hashes: File -> what others record of it.
+        listed: File -> SHA-256, as report.json lists them; empty if there is no report.
+        hashes: File -> the hashes of it that other files record.
         runs: Folder of a run -> its run.json.
         scores: Folder of a run -> its scores.json.
-        weights: Path of weights -> SHA-256 of the run.json that they record.
+        weights: Path of weights -> the SHA-256 of run.json that they record.
         job_records: Path of a job's record -> its content.
-        scored_by_current_code: Folders of runs.
+        scored_by_current_code: Folders of the runs whose scores the current code has made.
         missing_raw_files: Files from outside of the experiment that are not on this machine.
     """
 
@@ -82,7 +82,7 @@ class Evidence:
         for scene, scales in group_unique((run.scene, run.scale) for run in self.runs.values()).items():
             self._read_scene(scene, sorted(scales))
         for path in [path for path in self.hashes if path.rpartition("/")[0] in self._misplaced]:
-            del self.hashes[path]  # every file there is wrong, which is an error already
+            del self.hashes[path]  # all files there are wrong, and an error says so already
 
     def _add(self, by: str, hashes: Mapping[str, str | None]) -> None:
         """Add the hashes that a file records."""
@@ -110,7 +110,9 @@ class Evidence:
         return listing.files
 
     def _read_job_records(self) -> None:
-        raw_files: dict[str, dict[str, str]] = defaultdict(dict)  # label -> output of a job -> SHA-256 that it read
+        raw_files: dict[str, dict[str, str]] = defaultdict(
+            dict
+        )  # label -> output of a job -> SHA-256 of the file that the job read
         for path in sorted(self.folder.root.glob("records/**/*.json")):
             name = path.relative_to(self.folder.root).as_posix()
             record = self.folder.read(name, Record)
@@ -128,7 +130,7 @@ class Evidence:
             self._check_raw_file(label, digests)
 
     def _check_raw_file(self, label: str, digests: Mapping[str, str]) -> None:
-        """Compare a file from outside of the experiment with what jobs read, if it is on this machine."""
+        """Check that jobs read a file from outside of the experiment as it is now, if it is on this machine."""
         try:
             digest = sha256(File(path=label, axes="bands rows columns").local_path())
         except (OSError, LkcaError, ValueError):
@@ -139,7 +141,7 @@ class Evidence:
             self.folder.add_error(problem, self.folder.rerun(others))
 
     def _note_code(self) -> None:
-        """Note which jobs were made by other code than the current one, and what was adopted."""
+        """Add notes about the jobs that ran with other code than the current one, and about adoptions."""
         changed, adopted = defaultdict(list), defaultdict(list)
         for path, record in self.job_records.items():
             try:
@@ -152,15 +154,15 @@ class Evidence:
             elif record.step == "evaluate":
                 self.scored_by_current_code.add(path.removeprefix("records/").rpartition("/")[0])
             for adoption in record.adopted:
-                words = f"with code {adoption.code[:12]} and declared to be the same with {adoption.to[:12]}"
-                adopted[f"{words} on {adoption.date}, because: {escape(adoption.because)}"].append(path)
+                description = f"with code {adoption.code[:12]} and declared to be the same with {adoption.to[:12]}"
+                adopted[f"{description} on {adoption.date}, because: {escape(adoption.because)}"].append(path)
         for files, paths in changed.items():
             self.folder.notes.append(f"Made with other code than the current one, in {files}: {list_names(paths)}.")
-        for words, paths in adopted.items():
-            self.folder.notes.append(f"Made {words.rstrip('.')}: {list_names(paths)}.")
+        for description, paths in adopted.items():
+            self.folder.notes.append(f"Made {description.rstrip('.')}: {list_names(paths)}.")
 
     def _run_folders(self) -> list[str]:
-        """Return the folders of the runs that the report shows; of all runs, if there is no report."""
+        """Return the folders of the runs that the report shows; of all runs if there is no report."""
         root = self.folder.root
         found = {path.parent for name in (RUN_FILE, SCORES_FILE) for path in root.glob(f"{RUN_FOLDERS}/{name}")}
         folders = sorted(path.relative_to(root).as_posix() for path in found)
@@ -175,7 +177,7 @@ class Evidence:
     def _read_run(self, folder: str) -> None:
         read = self.folder.read
         run, scores = read(f"{folder}/{RUN_FILE}", RunConfig), read(f"{folder}/{SCORES_FILE}", Scores)
-        spectrum = read(f"{folder}/{SPECTRUM_FILE}", OfRun)
+        spectrum = read(f"{folder}/{SPECTRUM_FILE}", RunOutput)
         keys = {RUN_FILE: run.key if run else None}
         keys |= {name: file.run if file else None for name, file in ((SCORES_FILE, scores), (SPECTRUM_FILE, spectrum))}
         others = {name: key.folder for name, key in keys.items() if key and key.folder != folder}
@@ -204,7 +206,7 @@ class Evidence:
             self._add(weights, {f"{folder}/{RUN_FILE}": header.run_sha256})
 
     def _read_scene(self, scene: str, scales: list[int]) -> None:
-        """Read the manifest and the splits of a scene, and check that a stand-in is marked as one."""
+        """Read the manifest and the splits of a scene, and check that a stand-in is not compared with the paper."""
         for path in (PATHS.split(scene, scale) for scale in scales):
             if split := self.folder.read(path, Split):
                 self._add(path, {PATHS.scene(scene): split.scene_sha256})

@@ -1,4 +1,4 @@
-"""The files of an experiment that somebody else may have written: nothing outside of its folder is read."""
+"""Read the files of an experiment that may come from others, and nothing outside of its folder."""
 
 import json
 import shlex
@@ -16,22 +16,23 @@ from lkca.pipeline.file_models import WeightsHeader
 from lkca.pipeline.phrases import MAX_LISTED_NAMES, describe_error, escape
 
 T = TypeVar("T", bound=BaseModel)
-MAX_BYTES = 2**26  # of a JSON or CSV file
-MAX_PATH = 400  # characters of a path in a command
+MAX_BYTES = 2**26  # of a JSON or CSV file that is read
+MAX_PATH = 400  # characters of a path in a suggested command
 
 
 class ExperimentFolder:
-    """The folder of an experiment, and what is wrong with its files.
+    """The folder of an experiment, with the errors and notes about its files.
 
     Args:
         root: results/{experiment}, or a copy of it.
 
     Attributes:
         errors: Sentences about what is wrong, without duplicates.
-        notes: Sentences about what may be as it is, and about what could not be checked.
+        notes: Sentences about files that are unusual but not wrong, or could not be checked.
         sizes: Path relative to `root` -> bytes, of the files that exist.
         missing: Paths of files that do not exist.
         damaged: Paths of files that could not be read.
+        outputs: Path of the record of a job -> a file that the job writes.
     """
 
     def __init__(self, root: Path) -> None:
@@ -41,10 +42,10 @@ class ExperimentFolder:
         self.sizes: dict[str, int] = {}
         self.missing: set[str] = set()
         self.damaged: set[str] = set()
-        self.outputs: dict[str, str] = {}  # path of a job's record -> a file that the job writes
+        self.outputs: dict[str, str] = {}
 
     def add_error(self, problem: str, remedy: str) -> None:
-        """Add a sentence about what is wrong and what to do, once."""
+        """Add the sentence "problem: remedy." to the errors, unless they have it already."""
         sentence = f"{problem}: {remedy}."
         if sentence not in self.errors:
             self.errors.append(sentence)
@@ -55,38 +56,41 @@ class ExperimentFolder:
         self.add_error(f"{escape(path)} was damaged or edited ({problem})", self.restore_or_rerun([path]))
 
     def rerun(self, paths: Iterable[str]) -> str:
-        """Return how files are made again; for the record of a job, how its outputs are."""
+        """Return the remedy that makes files again; for the record of a job, the one that runs the job again."""
         files = dict.fromkeys(self.outputs.get(path, path) for path in paths)
-        words = [shlex.quote(escape(self.root / path, MAX_PATH)) for path in files]
-        more = f" ... ({len(words)} files)" if len(words) > MAX_LISTED_NAMES else ""
-        pronoun = "them" if words[1:] else "it"
-        return f"run snakemake -R {' '.join(words[:MAX_LISTED_NAMES])}{more} to make {pronoun} again"
+        arguments = [shlex.quote(escape(self.root / path, MAX_PATH)) for path in files]
+        more = f" ... ({len(arguments)} files)" if len(arguments) > MAX_LISTED_NAMES else ""
+        pronoun = "them" if arguments[1:] else "it"
+        return f"run snakemake -R {' '.join(arguments[:MAX_LISTED_NAMES])}{more} to make {pronoun} again"
 
     def restore_or_rerun(self, paths: Iterable[str]) -> str:
-        """Return how to get the files as they were."""
+        """Return the remedy that brings back the original files, or makes them again."""
         return f"restore the original, or {self.rerun(paths)}"
 
     def exists(self, path: str) -> bool:
-        """Return whether a file exists and may be read: it must be inside of the folder, and not behind a link."""
+        """Return whether a file exists and may be read: inside of the folder, not behind a link, and a regular file.
+
+        A file that may not be read becomes an error, and a missing file is added to `missing`.
+        """
         if path in self.sizes or path in self.missing:
             return path in self.sizes
         parts = path.split("/")
         if {"", ".", ".."} & {*parts}:
             self.add_error(
-                f"{escape(path)!r} is no path inside of the experiment", self.restore_or_rerun([REPORT_FILE])
+                f"{escape(path)!r} is not a path inside of the experiment", self.restore_or_rerun([REPORT_FILE])
             )
             return False
         try:
-            for i in range(1, len(parts) + 1):
-                status = self.root.joinpath(*parts[:i]).lstat()
+            for depth in range(1, len(parts) + 1):
+                status = self.root.joinpath(*parts[:depth]).lstat()
                 if stat.S_ISLNK(status.st_mode):
-                    link = escape("/".join(parts[:i]))
+                    link = escape("/".join(parts[:depth]))
                     self.add_error(f"{link} is a link, and links are not followed", "replace it with its target")
                     return False
             if stat.S_ISREG(status.st_mode):
                 self.sizes[path] = status.st_size
                 return True
-            self.add_error(f"{escape(path)} is no regular file", self.restore_or_rerun([path]))
+            self.add_error(f"{escape(path)} is not a regular file", self.restore_or_rerun([path]))
         except (FileNotFoundError, NotADirectoryError):
             self.missing.add(path)
         except (OSError, ValueError) as error:
@@ -95,11 +99,11 @@ class ExperimentFolder:
         return False
 
     def read_text(self, path: str) -> str:
-        """Read a text file.
+        """Return the content of a text file.
 
         Raises:
             OSError: If it cannot be read.
-            ValueError: If it is too large, or no UTF-8.
+            ValueError: If it is too large or not UTF-8.
         """
         with (self.root / path).open("rb") as file:
             data = file.read(MAX_BYTES + 1)
@@ -108,7 +112,7 @@ class ExperimentFolder:
         return data.decode("utf-8")
 
     def read(self, path: str, kind: type[T]) -> T | None:
-        """Read a JSON file; None if it is missing, or damaged, which is then an error of the folder."""
+        """Return the content of a JSON file; None if it is missing or damaged. Damage is added to the errors."""
         if not self.exists(path):
             return None
         try:
@@ -118,7 +122,7 @@ class ExperimentFolder:
             return None
 
     def read_weights_header(self, path: str) -> WeightsHeader | None:
-        """Read the metadata of weights, but no tensor; None as for `read`."""
+        """Return the metadata of weights without reading tensors; None in the same cases as `read`."""
         if not self.exists(path):
             return None
         try:

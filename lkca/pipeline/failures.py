@@ -1,4 +1,4 @@
-"""Remember failures that a retry would only repeat.
+"""Remember the failures of jobs that a retry would only repeat.
 
 The profiles set `retries` for jobs that lose their node or run out of memory or time. Snakemake retries jobs whatever
 their exit code is, so a training that diverges would be trained several times. Therefore, a job that fails with exit
@@ -27,11 +27,12 @@ def forget_failures() -> None:
 
 @contextmanager
 def remember_failure(job: str, made_from: dict[str, Any]) -> Iterator[None]:
-    """Run the block, in which a job does its work, unless a note says that the job has failed.
+    """Run the block, which does the work of a job, or raise at once if a note says that the job has failed.
 
     Args:
         job: Name of the job.
-        made_from: What decides its result, JSON-serializable; a note of other values is ignored.
+        made_from: The settings, code and input that determine its result, JSON-serializable. A note about others is
+            ignored.
 
     Raises:
         LkcaError: The error of the job, or one with the message of the note.
@@ -47,7 +48,7 @@ def remember_failure(job: str, made_from: dict[str, Any]) -> Iterator[None]:
         yield
     except LkcaError as error:
         if error.exit_code != ResourceError.exit_code and WORKFLOW_CACHE.is_dir():
-            with suppress(LkcaError):  # where it cannot be written, the job is retried
+            with suppress(LkcaError):  # if the note cannot be written, the job is retried
                 write_json(note, {"made_from": digest, "message": str(error)})
         raise
 

@@ -1,4 +1,4 @@
-"""The parts of the files in results/ that `lkca check` reads; other fields are ignored."""
+"""Models of the files in results/ with the fields that `lkca check` reads; other fields are ignored."""
 
 from typing import Any
 
@@ -33,8 +33,8 @@ class Split(FileModel):
     scene_sha256: str
 
 
-class OfRun(FileModel):
-    """A file in the folder of a run, such as spectrum.json, that names its run."""
+class RunOutput(FileModel):
+    """A file in the folder of a run that names its run, such as spectrum.json."""
 
     scene: str
     scale: int
@@ -47,7 +47,7 @@ class OfRun(FileModel):
         return RunKey(self.scene, self.scale, self.model, self.seed)
 
 
-class Scores(OfRun):
+class Scores(RunOutput):
     """scores.json."""
 
     device: str
@@ -63,7 +63,7 @@ class Scores(OfRun):
     @classmethod
     def _check_digest(cls, value: Any) -> Any:
         if isinstance(value, dict) and "digest" in value and value["digest"] != json_digest(value):
-            raise ValueError("it was edited, its digest is that of other content")
+            raise ValueError("it was edited: its digest is that of other content")
         return value
 
 

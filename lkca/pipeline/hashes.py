@@ -11,12 +11,13 @@ from pydantic import TypeAdapter, ValidationError
 from lkca.core.files import sha256, write_json
 from lkca.errors import DataError, LkcaError
 
-# After this time another change gets another time stamp: on most file systems, and on those that store whole seconds.
+# A change of a file that comes later than this after the previous one changes the time stamp: on most file systems, and
+# on those that store whole seconds.
 TICK_NS, COARSE_TICK_NS = 20_000_000, 2_100_000_000
 
 
 class Stamp(NamedTuple):
-    """What the file system says about a file. A file with the same stamp has the same content."""
+    """Facts from the file system about a file; while they stay the same, its content is taken to be the same."""
 
     size: int
     mtime_ns: int
@@ -25,7 +26,7 @@ class Stamp(NamedTuple):
 
 
 HashAndStamp = tuple[str, int, int, int, int]  # SHA-256, and the fields of Stamp
-CACHE = TypeAdapter(dict[str, HashAndStamp])  # of a path
+CACHE = TypeAdapter(dict[str, HashAndStamp])  # path -> its entry
 
 
 def read_stamp(path: str | Path) -> Stamp:
@@ -39,13 +40,13 @@ def read_stamp(path: str | Path) -> Stamp:
 
 
 def is_settled(stamp: Stamp) -> bool:
-    """Return whether a change of the file from now on gives it another stamp."""
+    """Return whether any later change of the file will change its stamp."""
     coarse = stamp.ctime_ns % 10**9 == 0
     return time_ns() - stamp.ctime_ns > (COARSE_TICK_NS if coarse else TICK_NS)
 
 
 class FileHashes:
-    """The SHA-256 of files. Each file is read at most once, and never if its stamp is known.
+    """The SHA-256 of files. Each file is read at most once, and not at all if its stamp is known.
 
     Args:
         cache: A JSON file with the hashes of earlier calls; None for no cache.
@@ -58,13 +59,13 @@ class FileHashes:
         self._cached: dict[str, HashAndStamp] = {}
         self._has_new = False
         if cache:
-            with suppress(OSError, ValidationError):  # a missing or damaged cache is written again
+            with suppress(OSError, ValidationError):  # a missing or damaged cache is ignored and written again
                 self._cached = CACHE.validate_json(cache.read_bytes())
         for digest, *stamp in self._cached.values():
             self.add(digest, Stamp(*stamp))
 
     def add(self, digest: str, stamp: Stamp) -> None:
-        """Add the SHA-256 that a file has as long as it has this stamp."""
+        """Add the SHA-256 of the file with this stamp."""
         self._by_stamp[stamp] = digest
 
     def has(self, stamp: Stamp, digest: str | None) -> bool:
@@ -82,7 +83,7 @@ class FileHashes:
         return self._by_path[path]
 
     def forget_paths(self) -> None:
-        """Look at every file again; those with a known stamp are still not read."""
+        """Forget the hashes of paths, so that stamps are checked again; files with a known stamp are still not read."""
         self._by_path.clear()
 
     def _hash(self, path: str) -> str | None:
@@ -97,7 +98,7 @@ class FileHashes:
         except (FileNotFoundError, NotADirectoryError):
             return None
         except IsADirectoryError:
-            raise DataError(f"{path} is a folder, but a file is expected there: move the folder away.") from None
+            raise DataError(f"{path} is a folder, but a file is expected at this path: move the folder away.") from None
         except OSError as error:
             raise DataError(f"{path} cannot be read ({error.strerror}): make it readable.") from error
         return digest

@@ -1,4 +1,4 @@
-"""Parts of sentences about files and runs, safe to print: texts from files are escaped and shortened."""
+"""Make phrases about files and runs that are safe to print: texts from files are escaped and shortened."""
 
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping
@@ -13,9 +13,9 @@ MAX_TEXT = 120  # characters
 
 
 def escape(text: object, max_length: int = MAX_TEXT) -> str:
-    """Return a text for the terminal: control characters are escaped, and it is cut to a length."""
+    """Return a text for the terminal, with control characters escaped and at most `max_length` characters and "..."."""
     start = str(text)[: max_length + 1]
-    plain = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in start)
+    plain = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in start)
     return plain if len(plain) <= max_length else f"{plain[:max_length]}..."
 
 
@@ -46,14 +46,15 @@ def count_values(values: Mapping[str, str]) -> str:
         >>> count_values({"a": "cpu", "b": "cpu", "c": "cuda"})
         'cpu (2) and cuda (c)'
     """
-    groups = sorted(group_unique((value, run) for run, value in values.items()).items(), key=lambda g: -len(g[1]))
+    runs_of_values = group_unique((value, run) for run, value in values.items())
+    groups = sorted(runs_of_values.items(), key=lambda item: -len(item[1]))
     (most_frequent, runs), *others = groups
     parts = [f"{escape(most_frequent)} ({len(runs)})"]
     return join_parts(parts + [f"{escape(value)} ({list_names(runs)})" for value, runs in others])
 
 
 def group_unique(pairs: Iterable[tuple[K, V]]) -> dict[K, list[V]]:
-    """Return the different second values of each first value, in order."""
+    """Return first -> the different values of second in its pairs, in order."""
     groups: dict[K, list[V]] = defaultdict(list)
     for first, second in pairs:
         if second not in groups[first]:
@@ -62,7 +63,7 @@ def group_unique(pairs: Iterable[tuple[K, V]]) -> dict[K, list[V]]:
 
 
 def describe_error(error: Exception) -> str:
-    """Return the message of an error in short."""
+    """Return a short description of an error."""
     if isinstance(error, ValidationError):
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"]))

@@ -1,4 +1,4 @@
-"""`lkca plan`: print what runs, how far it is, and what the rest will cost."""
+"""`lkca plan`: print the progress of the trainings, the cost of the rest, and the jobs that would run."""
 
 import os
 import sys
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 MAX_LISTED_JOBS = 2  # names of jobs in one line
-WIDTH = 100  # of the table where the output is no terminal
+WIDTH = 100  # of the table if the output is not a terminal
 
 
 def plan(config: list[Path]) -> None:
-    """Print what runs, how far it is, and what the rest will cost.
+    """Print the progress of the trainings, the cost of the rest, and the jobs that would run.
 
     Args:
         config: config.yaml and overlays.
@@ -35,7 +35,7 @@ def plan(config: list[Path]) -> None:
     Raises:
         ConfigError: If a setting is wrong, or a scene is too small for its split.
     """
-    from rich.console import Console  # its import takes longer than all others
+    from rich.console import Console  # here, because it takes longer to import than everything else
 
     results, num_gpus = Results(read_config(config)), len(gpus.visible_gpus())
     experiment = results.experiment
@@ -56,26 +56,26 @@ def plan(config: list[Path]) -> None:
 
 
 def _make_table(trainings: list[Training], estimates: Estimates) -> "Table":
-    """Return a table with a line for each training; the state is written in its first line."""
+    """Return a table with a line for each training; a state is written in the first of its lines."""
     from rich.table import Table
 
     table = Table("state", "scene", "scale", "model", "seed", box=None, pad_edge=False)
     for name in ("epoch", "hours", "left", "GB"):
         table.add_column(name, justify="right")
-    numbers, previous = Counter(training.state for training in trainings), None
+    counts, previous = Counter(training.state for training in trainings), None
     for training in trainings:
         scene, scale, model, seed = training.run
         estimate = estimates.training(training.run.group)
         epoch = training.steps_done // training.steps_per_epoch if training.steps_per_epoch else 0
         table.add_row(
-            f"{training.state}: {numbers[training.state]}" if training.state != previous else "",
+            f"{training.state}: {counts[training.state]}" if training.state != previous else "",
             scene,
             f"x{scale}",
             model,
             str(seed),
             f"{epoch}/{training.epochs}",
-            _hours(training.seconds_spent),
-            _hours(training.seconds_left),
+            _format_hours(training.seconds_spent),
+            _format_hours(training.seconds_left),
             f"{(estimate.gpu_memory or estimate.memory) / 1e9:.1f}",
         )
         previous = training.state
@@ -83,9 +83,9 @@ def _make_table(trainings: list[Training], estimates: Estimates) -> "Table":
 
 
 def _summarize(estimates: Estimates, trainings: list[Training], num_gpus: int) -> dict[str, str]:
-    """Return the lines below the table; hours are those of the trainings whose size is known."""
+    """Return the lines below the table: name -> text. Hours leave out trainings whose steps are unknown."""
     experiment = estimates.experiment
-    unit, units = ("GPU", num_gpus) if estimates.per_gpu else ("core", len(os.sched_getaffinity(0)))
+    unit, num_units = ("GPU", num_gpus) if estimates.per_gpu else ("core", len(os.sched_getaffinity(0)))
     states = Counter(training.state for training in trainings)
     seconds_left = {training.run: training.seconds_left for training in trainings if training.seconds_left < inf}
     unknown = len(trainings) - len(seconds_left)
@@ -100,25 +100,27 @@ def _summarize(estimates: Estimates, trainings: list[Training], num_gpus: int) -
         + ", ".join(f"{states[name]} {name}" for name in STATES if states[name])
         + (f"; unknown until the scenes are cut: {unknown}" if unknown else ""),
         "steps": f"{steps:,} in total; done {sum(training.steps_done for training in trainings):,}",
-        f"{unit} hours": f"{_hours(total)} in total; left {_hours(rest)}, of which {_hours(scoring)} for scores",
-        "here": f"at least {_hours(max(longest, rest / units))} hours, with {units} {unit}{'s' * (units > 1)}",
+        f"{unit} hours": f"{_format_hours(total)} in total; left {_format_hours(rest)}, "
+        f"of which {_format_hours(scoring)} for scores",
+        "here": f"at least {_format_hours(max(longest, rest / num_units))} hours, "
+        f"with {num_units} {unit}{'s' * (num_units > 1)}",
         "measured": estimates.source,
         "disk": _describe_disk(estimates, [training.run for training in trainings if training.state != "done"]),
     }
 
 
 def _chain_seconds(experiment: Experiment, run: RunKey, seconds_left: dict[RunKey, float]) -> float:
-    """Return the seconds until a training is done if it and its teacher start at once."""
+    """Return the estimated seconds until a training is done if nothing delays it and its teacher."""
     teacher = experiment.teacher(run)
     return seconds_left[run] + (seconds_left.get(teacher, 0) if teacher else 0)
 
 
-def _hours(seconds: float) -> str:
+def _format_hours(seconds: float) -> str:
     return "?" if seconds == inf else f"{seconds / 3600:,.1f}"
 
 
 def _describe_disk(estimates: Estimates, runs: list[RunKey]) -> str:
-    """Return what downloads, scenes and runs will take of the disk, and what is free."""
+    """Return the disk space that downloads, scenes and runs will take, and the free space, in words."""
     experiment = estimates.experiment
     downloads, unknown, scenes = 0, [], 0
     for name, group in {run.scene: run.group for run in experiment.runs()}.items():
@@ -136,19 +138,20 @@ def _describe_disk(estimates: Estimates, runs: list[RunKey]) -> str:
     folder = Path(RESULTS) if Path(RESULTS).exists() else Path()
     return (
         f"downloads {decimal(downloads)}{more}, scenes {decimal(scenes)}, "
-        f"runs {decimal(_runs_bytes(experiment, [run.group for run in runs]))}; free {decimal(disk_usage(folder).free)}"
+        f"runs {decimal(_count_run_bytes(experiment, [run.group for run in runs]))}; "
+        f"free {decimal(disk_usage(folder).free)}"
     )
 
 
-def _runs_bytes(experiment: Experiment, groups: list[RunGroup]) -> int:
-    """Return the bytes of the weights and the states of runs."""
+def _count_run_bytes(experiment: Experiment, groups: list[RunGroup]) -> int:
+    """Return the bytes that the weights and the states of runs will take."""
     weights = [4 * network_cost(experiment, group).parameters for group in groups]
-    # A finished training keeps its best weights twice, in its state, too; a running one also the optimiser's state.
+    # A finished training keeps its best weights twice, as output and in its state; a running one also the optimiser's.
     return int(2 * sum(weights) + 4 * max(weights, default=0))
 
 
 def _group_by_reason(pending: dict[str, str]) -> list[str]:
-    """Return a line for each reason, with the names of the jobs that have it, or how many there are."""
+    """Return a line for each reason, with the first jobs that have it and the number of the others."""
     jobs = defaultdict(list)
     for name, reason in pending.items():
         jobs[reason].append(name)

@@ -1,7 +1,7 @@
-"""The record of a job: the settings, the code and the files that its result was made from.
+"""Read and describe records of jobs.
 
 A successful job writes a record, results/{experiment}/records/{job}.json, with the settings and the digest of the code
-that decided its result, and the SHA-256 of every file that it read and wrote.
+that determined its result, and the SHA-256 of every file that it read and wrote.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ def _as_tuple(value: object) -> object:
     return tuple(value) if isinstance(value, list) else value  # JSON has lists
 
 
-# SHA-256 of a file; and its stamp at that time, if it was settled.
+# SHA-256 of a file, and its stamp at that time if the stamp was settled (`lkca.pipeline.hashes.is_settled`).
 RecordedFile = Annotated[tuple[str] | HashAndStamp, BeforeValidator(_as_tuple)]
 
 
@@ -44,17 +44,17 @@ class Adoption(BaseModel):
 
 
 class Record(BaseModel):
-    """What a job was made from and what it wrote.
+    """The settings, code and files that a job used, and the files that it wrote.
 
     Args:
-        step: The rule.
+        step: The step, which is the rule.
         archs: Architectures of the networks that it used.
-        settings: What `lkca.config.job.Job.canonical_settings` returned.
+        settings: The result of `lkca.config.job.Job.canonical_settings`.
         code: Digest of the code.
-        modules: Module -> digest of what the job reached in it.
-        reads: Label -> hash of a file that it read.
-        writes: Path -> hash of a file that it wrote.
-        adopted: What its results were adopted from.
+        modules: Module -> digest of the definitions in it that the job used.
+        reads: Label -> hash and stamp of a file that it read.
+        writes: Path -> hash and stamp of a file that it wrote.
+        adopted: The adoptions of its result.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -69,17 +69,17 @@ class Record(BaseModel):
     adopted: list[Adoption] = []
 
     def accepted_codes(self) -> set[str]:
-        """Return the digests of the code that gives these results: the record's, and those that it was adopted from."""
+        """Return the digests of all code that gives this result: the code of the record and of its adoptions."""
         return {self.code, *(adoption.code for adoption in self.adopted)}
 
 
 def digests(files: Mapping[str, RecordedFile]) -> dict[str, str]:
-    """Return the SHA-256 of recorded files, without their stamps."""
+    """Return the SHA-256 of recorded files, without their stamps: label or path -> SHA-256."""
     return {label: file[0] for label, file in files.items()}
 
 
 def read_record(path: Path) -> Record | None:
-    """Read a record; None if it is missing or damaged, so that the job runs again."""
+    """Return a record; None if it is missing or damaged, so that the job runs again."""
     try:
         return Record.model_validate_json(path.read_bytes())
     except (OSError, ValidationError):
@@ -87,7 +87,7 @@ def read_record(path: Path) -> Record | None:
 
 
 def describe_file(hashes: FileHashes, path: str) -> RecordedFile:
-    """Return the SHA-256 and the stamp of a file, after waiting for a moment until the stamp is settled."""
+    """Return the SHA-256 of a file, with its stamp if that is settled; wait up to two seconds until it is."""
     stamp = read_stamp(path)
     for _ in range(COARSE_TICK_NS // TICK_NS):
         if is_settled(stamp):

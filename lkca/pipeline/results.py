@@ -1,7 +1,7 @@
 """The jobs of an experiment and their results: which jobs have to run again, and why.
 
 A job runs again if its settings, its code, or the content of a file that it read or wrote differ from its record
-(records.py). The times of files decide nothing: with size and inode they only tell which files need not be hashed.
+(records.py). The times of files never make a job run; they only help to find the files that need not be hashed.
 """
 
 import json
@@ -29,8 +29,8 @@ class Reason(NamedTuple):
 
     Args:
         kind: MISSING if nothing but files that it writes are missing, else CHANGED.
-        text: Which setting, code or file differs, for the user.
-        only_code: Whether nothing but the code differs.
+        text: The setting, code or file that differs, in words.
+        only_code: Whether only the code differs.
     """
 
     kind: str
@@ -61,7 +61,7 @@ class Results:
         self._changed: dict[str, bool] = {}
 
     def _read_records(self) -> dict[str, Record]:
-        """Read the records of all jobs; their hashes are known from now on."""
+        """Return the records of all jobs by name, and add the hashes in them to `hashes`."""
         folder, records = Path(self.experiment.paths.records()), {}
         for path in sorted(folder.rglob("*.json")):
             if record := read_record(path):
@@ -72,7 +72,7 @@ class Results:
         return records
 
     def adoptions(self) -> list[dict[str, Any]]:
-        """Return all adoptions, each with the jobs that it is about."""
+        """Return all adoptions: the fields of `Adoption`, and as "jobs" the names of the jobs that it applies to."""
         jobs: dict[str, list[str]] = {}
         for name, record in self.records.items():
             for adoption in record.adopted:
@@ -80,7 +80,7 @@ class Results:
         return [{**json.loads(text), "jobs": names} for text, names in jobs.items()]
 
     def reason(self, job: Job) -> Reason | None:
-        """Return why a job has to run, apart from the jobs that it needs; None if it need not."""
+        """Return why a job has to run, regardless of the jobs that it needs; None if it need not run."""
         if job.name not in self._reasons:
             self._reasons[job.name] = self._find_reason(job)
         return self._reasons[job.name]
@@ -106,7 +106,10 @@ class Results:
         return None
 
     def _input_changes(self, job: Job, record: Record) -> list[str]:
-        """Return how the files that a job reads differ from those that it read; missing files do not count."""
+        """Return the differences between the files that a job reads now and those in its record, in words.
+
+        Missing files do not count.
+        """
         read = digests(record.reads)
         current = {label: self.hashes.get(path) for label, path in job.reads().items()}
         removed = sorted(read.keys() - current.keys())
@@ -128,8 +131,8 @@ class Results:
         """Return whether a job has to run because of a change, in itself or in a job that it needs."""
         if job.name not in self._changed:
             reason = self.reason(job)
-            own = self.is_forced(job) or (reason is not None and reason.kind == CHANGED)
-            self._changed[job.name] = own or any(self.changed(needed) for needed in self.jobs.needs(job))
+            changed_itself = self.is_forced(job) or (reason is not None and reason.kind == CHANGED)
+            self._changed[job.name] = changed_itself or any(self.changed(needed) for needed in self.jobs.needs(job))
         return self._changed[job.name]
 
     def is_forced(self, job: Job) -> bool:
@@ -137,17 +140,16 @@ class Results:
         return bool(self.forced & {job.step, *job.outputs.values()})
 
     def explain(self, job: Job) -> str:
-        """Return why a job that runs does so: its own reason, or the first job that it needs and that runs."""
+        """Return the reason why a job runs, in words: its own one, or the first job that it needs and that runs."""
         if reason := self.reason(job):
             return reason.text
         running = (needed for needed in self.jobs.needs(job) if self.reason(needed) or self.changed(needed))
         return next((f"{needed.name} runs again" for needed in running), "it was requested")
 
     def pending(self) -> dict[str, str]:
-        """Return what a call of snakemake would run: job -> reason; each job follows those that it needs.
+        """Return the jobs that a call of snakemake would run: name -> reason; each comes after the jobs that it needs.
 
-        As for Snakemake, a missing file is made again only if a job that runs reads it; all jobs that read it run then,
-        too.
+        As in Snakemake, a missing file is made again only if a job that runs reads it; then all jobs that read it run.
         """
         jobs = {job.name: job for job in self.jobs.all}
         readers: dict[str, list[Job]] = {name: [] for name in jobs}
@@ -170,12 +172,12 @@ class Results:
         return {path for path in job.outputs.values() if self.hashes.get(path) is None}
 
     def write_record(self, job: Job, code: Code, adopted: list[Adoption]) -> None:
-        """Write the record of a job that has just ended.
+        """Write the record of a job that has just succeeded.
 
         Args:
             job: The job.
             code: The code that it ran with.
-            adopted: What its results were adopted from before.
+            adopted: The adoptions of its result that stay valid.
         """
         reads = {label: path for label, path in job.reads().items() if Path(path).exists()}
         record = Record(
@@ -192,7 +194,7 @@ class Results:
 
 
 def _differences(old: Any, new: Any, path: str = "") -> list[str]:
-    """Return which settings differ, each with both values."""
+    """Return the settings that differ, in words with both values."""
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         differences = []
         for key in dict.fromkeys([*new, *old]):

@@ -1,8 +1,8 @@
-"""What the rules of the workflow need of Python, apart from Snakemake's own objects (workflow/rules/common.smk).
+"""Python for the rules of the workflow that needs no objects of Snakemake (workflow/rules/common.smk has the rest).
 
 Snakemake calls a function in `params` with the wildcards and the input of a job, and a function in `resources` with the
-wildcards and the number of the attempt. Texts of users must come from such functions: in a plain text Snakemake takes
-`{...}` for a wildcard.
+wildcards and the number of the attempt. Texts of users must come from such functions, because Snakemake takes `{...}`
+in a string for a wildcard.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ Resource = Callable[[Wildcards, int], int]
 
 
 def write_snapshot(experiment: Experiment) -> Path:
-    """Write a checked configuration for the jobs of this call, so that later edits of config.yaml do not reach them.
+    """Write a checked configuration for the jobs of this call, so that later edits of config.yaml do not affect them.
 
     Returns:
         The path of the file; equal configurations have the same file.
@@ -43,7 +43,7 @@ def write_snapshot(experiment: Experiment) -> Path:
 
 
 def python_command(conda: bool) -> str:
-    """Return the words that start Python: those of the conda environment, or the interpreter that runs Snakemake.
+    """Return the command that starts Python: in the conda environment, or the interpreter that runs Snakemake.
 
     Raises:
         ResourceError: If conda is wanted but not installed.
@@ -75,7 +75,7 @@ class RuleFunctions:
     Args:
         results: The jobs of the experiment and their records.
         estimates: Estimates for its trainings and evaluations.
-        python: The words that start Python.
+        python: The command that starts Python.
         snapshot: The checked configuration that jobs read.
     """
 
@@ -100,11 +100,11 @@ class RuleFunctions:
         return lambda wildcards, input: self.results.explain(self.results.jobs.get(step, wildcards))
 
     def memory(self, step: str) -> Resource:
-        """Return a function for the megabytes that a training or an evaluation asks for; a retry asks for more."""
+        """Return a function for the megabytes that a training or an evaluation requests; a retry requests more."""
         return lambda wildcards, attempt: attempt * self._estimate(step, wildcards).mem_mb
 
     def minutes(self, step: str) -> Resource:
-        """Return a function for the minutes that a training or an evaluation asks for; a retry asks for more."""
+        """Return a function for the minutes that a training or an evaluation requests; a retry requests more."""
         return lambda wildcards, attempt: min(MAX_MINUTES, attempt * self._estimate(step, wildcards).minutes)
 
     def _estimate(self, step: str, wildcards: Wildcards) -> Estimate:

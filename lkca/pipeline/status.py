@@ -1,4 +1,4 @@
-"""How far the trainings of an experiment are, read from results/."""
+"""Read the progress of the trainings of an experiment from results/."""
 
 import json
 from collections import defaultdict
@@ -22,16 +22,16 @@ STATES = ["running", "interrupted", "waiting", "needs teacher", "done"]
 
 @dataclass
 class Training:
-    """A training and how far it is.
+    """A training and its progress.
 
     Args:
         run: The run.
         state: One of STATES.
-        epochs: All epochs of the training.
-        steps_per_epoch: None if it is unknown until the scene is cut from its files.
-        steps_done: Steps that are done.
-        seconds_spent: What these took.
-        seconds_left: Estimate for the rest; inf if unknown.
+        epochs: Number of epochs of the whole training.
+        steps_per_epoch: Number of steps in an epoch; None if it is unknown until the scene is cut from its files.
+        steps_done: Number of steps that are done.
+        seconds_spent: Time that these took.
+        seconds_left: Estimated time for the other steps; inf if unknown.
     """
 
     run: RunKey
@@ -44,7 +44,7 @@ class Training:
 
 
 class Status(NamedTuple):
-    """What results/ says about a training."""
+    """The progress of a training according to results/."""
 
     state: str
     steps_done: int
@@ -54,7 +54,7 @@ class Status(NamedTuple):
 def list_trainings(results: Results, estimates: Estimates) -> list[Training]:
     """Return all trainings of an experiment, ordered by state.
 
-    The throughput of those that have begun goes into the estimates of the others.
+    The throughput of trainings that have begun becomes part of `estimates`, for the others.
     """
     experiment = results.experiment
     trainings = {}
@@ -91,7 +91,7 @@ def _observe_throughput(trainings: list[Training], estimates: Estimates) -> None
 
 
 def _read_status(results: Results, run: RunKey) -> Status:
-    """Return how far a training is; files that belong to other settings or to other code are ignored."""
+    """Return the progress of a training; files of other settings or other code are ignored."""
     experiment = results.experiment
     run_file = Path(experiment.paths.run_file(run, RUN_FILE))
     settings = RunSettings.of(experiment, run.group).model_dump()
@@ -99,17 +99,18 @@ def _read_status(results: Results, run: RunKey) -> Status:
         return Status("waiting", 0, 0.0)
     job = results.jobs.get("train", run._asdict())
     if results.reason(job) is None and not results.changed(job):
-        last = read_csv(run_file.with_name(HISTORY_FILE))[-1]
-        return Status("done", int(last["steps"]), float(last["seconds"]))
+        last_epoch = read_csv(run_file.with_name(HISTORY_FILE))[-1]
+        return Status("done", int(last_epoch["steps"]), float(last_epoch["seconds"]))
     key = {"run_sha256": sha256(run_file), "code": job.code().digest}
     metadata = [_read_metadata(path) for path in run_file.parent.glob(STATE_PATTERN)]
     saved = [
         json.loads(state["progress"])
         for state in metadata
-        if key.items() <= state.items() and "progress" in state  # else another version of lkca has saved it
+        if key.items() <= state.items() and "progress" in state  # another version of lkca may save none
     ]
     steps, seconds = max(
-        ((s["epoch"] * s["steps_per_epoch"] + s["step"], s["seconds"]) for s in saved), default=(0, 0.0)
+        ((state["epoch"] * state["steps_per_epoch"] + state["step"], state["seconds"]) for state in saved),
+        default=(0, 0.0),
     )
     if _is_locked(lock_path(run_file.with_name(WEIGHTS_FILE))):
         return Status("running", steps, seconds)
@@ -117,7 +118,7 @@ def _read_status(results: Results, run: RunKey) -> Status:
 
 
 def _read_metadata(path: Path) -> dict[str, str]:
-    """Return the metadata of a safetensors file; none if the file is damaged."""
+    """Return the metadata of a safetensors file; empty if the file is damaged."""
     try:
         with safe_open(path, "numpy") as file:
             return file.metadata() or {}
@@ -126,7 +127,7 @@ def _read_metadata(path: Path) -> dict[str, str]:
 
 
 def _is_locked(lock: Path) -> bool:
-    """Return whether a process holds a lock, by trying to take it."""
+    """Return whether a process holds a lock; this tries to take it."""
     try:
         with lock.open("r+") as file:  # network file systems lock only files that are open for writing
             return not try_lock(file, lock)

@@ -23,7 +23,7 @@ def run_step(name: str, experiment: Path, outputs: list[Path], gpus: int) -> Non
     Args:
         name: Name of the job.
         experiment: The checked configuration that the Snakefile has written.
-        outputs: Where Snakemake expects the files: in results/, or in its local copy of a storage.
+        outputs: The paths where Snakemake expects the files: in results/, or in its local copy of a storage.
         gpus: Number of GPUs, for a training.
 
     Raises:
@@ -35,28 +35,32 @@ def run_step(name: str, experiment: Path, outputs: list[Path], gpus: int) -> Non
     job, record = results.jobs.by_name(name), results.records.get(name)
     if len(outputs) != len(job.outputs):
         raise ConfigError(f"--outputs: {name} writes {len(job.outputs)} files, not {len(outputs)}: name each of them.")
-    files, code = hash_sources(), job.code()
-    accepted = record.accepted_codes() if record and code.digest in record.accepted_codes() else set()
-    before = {path: results.hashes.get(path) for path in job.reads().values()}
+    source_hash, code = hash_sources(), job.code()
+    accepted_codes = record.accepted_codes() if record and code.digest in record.accepted_codes() else set()
+    input_hashes = {path: results.hashes.get(path) for path in job.reads().values()}
     options = _options(job)
     if job.step == "train":
-        options |= {"gpus": gpus, "adopted": sorted(accepted - {code.digest})}
+        options |= {"gpus": gpus, "adopted": sorted(accepted_codes - {code.digest})}
     function = _import_function(job.step)
-    if hash_sources() != files:
+    if hash_sources() != source_hash:
         raise StaleInput(f"the code of lkca was changed while {name} started: run snakemake again.")
-    with remember_failure(name, {"settings": job.canonical_settings(), "code": code.digest, "reads": before}):
+    with remember_failure(name, {"settings": job.canonical_settings(), "code": code.digest, "reads": input_hashes}):
         function(**options)
-    job = Jobs(results.experiment, results.jobs.adoptions).by_name(name)  # downloaded files are there now
+    job = Jobs(results.experiment, results.jobs.adoptions).by_name(
+        name
+    )  # again, because it now finds the files that it has downloaded
     results.hashes.forget_paths()
-    for path, digest in before.items():
+    for path, digest in input_hashes.items():
         if digest and results.hashes.get(path) != digest:
             raise StaleInput(f"{path} was changed while {name} read it: run snakemake again.")
     adopted = []
-    if record and accepted and all(results.hashes.get(path) == old for path, old in digests(record.writes).items()):
-        adopted = record.adopted  # the job wrote the same files again, such as a training from its saved state
+    if record and accepted_codes:
+        old_hashes = digests(record.writes)
+        if all(results.hashes.get(path) == digest for path, digest in old_hashes.items()):
+            adopted = record.adopted  # the job wrote the same files again, such as a training from its saved state
     results.write_record(job, code, adopted)
     for written, expected in zip(job.outputs.values(), outputs, strict=True):
-        if expected != Path(written):  # Snakemake stores it from there
+        if expected != Path(written):  # Snakemake moves it to the storage from there
             with atomic_write(expected) as part:
                 copyfile(written, part)
 
