@@ -2,7 +2,7 @@
 # NVIDIA's container runtime. Without a GPU, torch computes on the CPU.
 FROM python:3.12-slim
 
-# git: results record their commit; libexpat: rasterio; rsync: Snakemake's storage.
+# git finds the commit that results record; rasterio needs libexpat, and Snakemake's storage needs rsync.
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends git libexpat1 rsync \
     && rm -rf /var/lib/apt/lists/*

@@ -1,4 +1,4 @@
-# What these targets install, cache and write lies in this folder (.venv, .snakemake, results); nothing lies outside it.
+# These targets install, cache and write files in this folder only (.venv, .snakemake, results).
 .PHONY: setup demo check test lint docs soak bench rehearsal lock unlock clean
 
 PYTHON ?= python3
@@ -10,8 +10,8 @@ export PIP_CACHE_DIR := $(XDG_CACHE_HOME)/pip
 export UV_CACHE_DIR := $(XDG_CACHE_HOME)/uv
 export MPLCONFIGDIR := $(XDG_CACHE_HOME)/matplotlib
 
-# uv does not read pip's settings. A folder of packages given to pip serves uv too; without one, uv takes the build of
-# torch that suits the machine, so that a laptop without a GPU does not download CUDA.
+# uv does not read pip's settings, so a folder of packages for pip (PIP_FIND_LINKS) is passed on to uv. Without one, uv
+# takes the build of torch that suits the machine, so that a laptop without a GPU does not download CUDA.
 comma := ,
 ifdef PIP_FIND_LINKS
 export UV_FIND_LINKS ?= $(subst $() ,$(comma),$(PIP_FIND_LINKS))
@@ -22,9 +22,10 @@ endif
 setup: $(READY)
 	@echo "Ready. make demo: tables, figures and a report in minutes; make test: all tests; make lint: all style checks."
 
-# (Compiled once here, every one of the hundreds of processes of a run starts in half the time.)
-# The name holds a checksum of what is to be installed, and where. When that changes all but the cache is made anew.
-# (pip asks for rustc's version, and rustup would note in the home that it was asked.)
+# The name of this file has a checksum of the requirements and of the path of this folder. If one of them changes, all of
+# .venv except the cache is installed again.
+# --compile-bytecode: the hundreds of processes of a run then start in half the time.
+# RUSTUP_HOME: pip asks rustc for its version, and rustup would otherwise write a file in the home directory.
 $(READY): | pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	    echo "lkca needs Python 3.11 or newer, which $(PYTHON) is not: name another, as in make PYTHON=python3.12" >&2; exit 1; }
@@ -36,18 +37,18 @@ $(READY): | pyproject.toml constraints.txt
 	    .venv/bin/python -m pip install --constraint constraints.txt --editable '.[test,lint,docs]'
 	@touch $@
 
-# Snakemake is called without a shell around it, so that a SIGTERM to make reaches it.
+# The command of Snakemake has no shell syntax, so make starts it without a shell, and a SIGTERM to make reaches it.
 demo: $(READY)
 	@if [ -n "$$(ls .snakemake/locks 2>/dev/null)" ]; then \
 	    echo "A run in this folder has left its lock: if no other snakemake is running here, give: make unlock" >&2; fi
 	.venv/bin/snakemake --cores all --quiet rules reason host --configfile config.yaml workflow/demo.yaml
 	@echo "The report: results/demo/report.html"
 
-# (Chromium notes crashes where programs keep their settings.)
+# XDG_CONFIG_HOME: Chromium writes its crash reports there.
 test: $(READY)
 	XDG_CONFIG_HOME="$(XDG_CACHE_HOME)/config" .venv/bin/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-# Everything that is fast: no workflow, no browser, no kills.
+# The fast tests: without whole workflows, the browser and kills.
 check: $(READY)
 	.venv/bin/python -m pytest --numprocesses 2 -m "not slow"
 
@@ -63,34 +64,34 @@ lint: $(READY)
 docs: $(READY)
 	.venv/bin/sphinx-build --fresh-env --fail-on-warning --keep-going --quiet -b html docs docs/_build
 
-# Forty minutes: a hundred kills of trainings, and five of the demo.
+# Kill trainings a hundred times and the demo five times, in forty minutes.
 soak: $(READY)
 	LKCA_KILLS=100 LKCA_SOAK=1 .venv/bin/python -m pytest -rA --capture=tee-sys -k "killed_training_has or killed_five_times"
 
-# Half an hour, on a machine that does nothing else meanwhile; on one with a GPU ten minutes: make bench DEVICE=cuda
+# Measure speeds, in half an hour on an otherwise idle machine; on a GPU in ten minutes: make bench DEVICE=cuda
 DEVICE ?= cpu
 bench: $(READY)
 	.venv/bin/python benchmarks/training.py --device $(DEVICE)
 	.venv/bin/python benchmarks/networks.py --device $(DEVICE)
 	.venv/bin/python benchmarks/report.py
 
-# Ten minutes and 8 GB of disk: made-up files of the official formats and sizes go through download, cutting and splitting.
+# Download, cut and split generated files of the official formats and sizes, in ten minutes and with 8 GB of disk.
 rehearsal: $(READY)
 	.venv/bin/python benchmarks/rehearsal.py
 
-# For newer versions delete constraints.txt first; environment.yml then has to follow. What a CUDA build of torch needs is
-# left out: torch pins it by itself, differently for each version of CUDA.
+# To get newer versions, delete constraints.txt first, and change environment.yml afterwards. The packages that a CUDA build
+# of torch needs are left out, because torch pins them itself, differently for each version of CUDA.
 lock: $(READY)
 	echo uv | env -u UV_FIND_LINKS -u UV_TORCH_BACKEND .venv/bin/uv pip compile pyproject.toml - --all-extras --universal \
 	    --fork-strategy fewest --no-annotate --custom-compile-command "make lock" --output-file constraints.txt --quiet
 	grep -vE '^(cuda|nvidia|triton)' constraints.txt > .venv/constraints.txt
 	mv .venv/constraints.txt constraints.txt
 
-# After a kill -9 or a power loss.
+# Remove Snakemake's lock after a kill -9 or a power loss.
 unlock:
 	rm -rf .snakemake/locks
 
-# Results, data and Snakemake's records stay.
+# Results, data and Snakemake's own files stay.
 clean:
 	rm -rf .venv .pytest_cache .ruff_cache docs/_build
 	find lkca tests -name __pycache__ -exec rm -rf {} +

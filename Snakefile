@@ -15,7 +15,7 @@ rule all:
 
 
 rule bicubic_check:
-    """Compare the bicubic rows of the scenes that are there with the paper's; this needs no training."""
+    """Compare the bicubic rows of the scenes that are present with the paper's; this needs no training."""
     input:
         JOBS.bicubic_targets(),
 

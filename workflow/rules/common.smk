@@ -1,6 +1,6 @@
-"""What all rules share: the checked configuration, its jobs, and what has to run again.
+"""Definitions for all rules: the checked configuration, its jobs, and functions for inputs, params and resources.
 
-The Python that needs no object of Snakemake is in lkca/pipeline/rules.py.
+Python that needs no objects of Snakemake is in lkca/pipeline/rules.py.
 """
 
 import atexit
@@ -17,8 +17,8 @@ from lkca.pipeline.estimates import Estimates
 from lkca.pipeline.failures import forget_failures
 from lkca.pipeline.results import Results
 
-# Every job runs the package of this checkout, in a venv and in the conda environment alike. Snakemake's own prefix, the
-# strict mode of bash, must be repeated: without it a command that fails before `| tee` counts as successful.
+# Every job runs the package of this checkout, both in a venv and in the conda environment. The prefix replaces that of
+# Snakemake, so it repeats bash's strict mode: without it a command that fails before `| tee` counts as successful.
 shell.prefix(f"set -euo pipefail; export PYTHONPATH={shlex.quote(str(workflow.basedir))}; ")
 
 CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
@@ -48,7 +48,7 @@ wildcard_constraints:
 RUN = "results/{exp}/runs/{scene}_x{scale}/{model}/seed{seed}"
 
 # Unless an executor sends jobs to other machines, the default limits are the resources of this machine. Snakemake
-# reduces the request of each job to the limits, so that none is too small for a job.
+# reduces the request of each job to the limits, so that no request exceeds them.
 OTHER_MACHINES = workflow.resource_settings.nodes is not None
 CORES = workflow.resource_settings.cores or 1  # all cores of this machine; None with an executor
 LIMITS = lkca_rules.machine_limits()
@@ -66,14 +66,14 @@ memory, minutes = FUNCTIONS.memory, FUNCTIONS.minutes
 def inputs(step):
     """Return an input function for the rule of a step.
 
-    RESULTS decides whether a change makes the job run; the job is then forced. Otherwise its files are `ancient`:
+    RESULTS decides whether a change makes the job run; the job is then forced. Otherwise its input files are `ancient`:
     Snakemake ignores their times, and makes missing files if a job needs them.
     """
 
-    def read(wildcards):
+    def find_inputs(wildcards):
         job, changed = JOBS.get(step, wildcards), True
         if workflow.is_main_process:
-            RESULTS.forced |= {*workflow.dag_settings.forcerun}  # not known yet when this file is read
+            RESULTS.forced |= {*workflow.dag_settings.forcerun}  # Snakemake sets it after it has read this file
             try:
                 changed = RESULTS.changed(job)
             except LkcaError as error:
@@ -84,4 +84,4 @@ def inputs(step):
         files = lkca_rules.named_inputs(job)
         return files if changed else {name: ancient(paths) for name, paths in files.items()}
 
-    return read
+    return find_inputs

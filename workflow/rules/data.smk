@@ -1,13 +1,13 @@
 rule fetch:
-    """Download the files of a scene and check them. They are no outputs, so Snakemake never deletes them."""
+    """Download the files of a scene and check them. They are not outputs, so Snakemake never deletes them."""
     input:
         unpack(inputs("fetch")),
     output:
         "results/{exp}/scenes/{scene}.files.json",
     log:
         "results/{exp}/scenes/{scene}.files.log",
-    priority: 2  # report missing files before anything is trained
-    retries: 0  # regardless of the profile: it retries by itself, and a rejected file stays rejected
+    priority: 2  # missing files are reported before anything is trained
+    retries: 0  # whatever the profile says: the job retries downloads itself, and a rejected file stays rejected
     localrule: True
     conda:
         "../../environment.yml"
@@ -22,7 +22,7 @@ rule fetch:
 
 
 rule scene:
-    """Cut a scene from its cube and divide it by its one maximum."""
+    """Cut a scene from its cube and divide it by its maximum."""
     input:
         unpack(inputs("scene")),
     output:

@@ -1,5 +1,5 @@
 rule table:
-    """Make a table from its runs' scores and the printed numbers."""
+    """Make a table from the scores of its runs and the printed numbers."""
     input:
         unpack(inputs("table")),
     output:
@@ -95,7 +95,7 @@ rule claims:
 
 
 rule report:
-    """Write the report: verdicts, claims, tables, figures and how they were made, on one page."""
+    """Write the report: verdicts, claims, tables, figures and their origin, on one page."""
     input:
         unpack(inputs("report")),
     output:

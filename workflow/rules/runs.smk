@@ -20,7 +20,7 @@ rule settings:
 
 
 rule train:
-    """Train one network, from its teacher if it has one."""
+    """Train one network, with its teacher if it has one."""
     input:
         unpack(inputs("train")),
     output:
@@ -32,7 +32,7 @@ rule train:
         f"{RUN}/train.benchmark.tsv"
     conda:
         "../../environment.yml"
-    threads: 1  # many independent trainings: one on each core is faster than one on all cores
+    threads: 1  # trainings are independent: one on each core is faster than one on all cores
     resources:
         gpu=int(ESTIMATES.gpu),
         mem_mb=memory("train"),
@@ -48,7 +48,7 @@ rule train:
 
 
 rule evaluate:
-    """Score a run on its test images. A change of a score runs this again, without training."""
+    """Score a run on its test images. If the code of a score changes, this runs again, but not the training."""
     input:
         unpack(inputs("evaluate")),
     output:
@@ -97,7 +97,7 @@ rule spectrum:
 
 
 rule efficiency:
-    """Measure time, memory and energy of the networks. It takes all cores and a GPU, so no other job runs."""
+    """Measure time, memory and energy of the networks. It takes all cores and a GPU, so that no other job runs."""
     input:
         unpack(inputs("efficiency")),
     output:
