@@ -101,7 +101,7 @@ def bicubic_check(
         markdown: The Markdown to write, with the same content.
 
     Raises:
-        DataError: If there is nothing to compare.
+        DataError: If there are no scores of any bicubic row that the paper prints.
     """
     lines = read_csv(printed)
     paper = {(line["scene"], int(line["scale"])): line for line in lines if line["row"] == "Bicubic"}

@@ -86,7 +86,7 @@ def decide_outcome(difference: Uncertain, direction: int, untrained: Sequence[st
     Args:
         difference: The score of `a` minus that of `b`.
         direction: 1 if a higher score is better, -1 if a lower one is.
-        untrained: Labels of the methods, none to two, whose training did not see all patches once.
+        untrained: Labels of those methods whose training did not see all patches once; empty for none.
 
     Returns:
         "a better", "b better" or "not resolved"; and the reason.

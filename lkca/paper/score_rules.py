@@ -1,4 +1,4 @@
-"""Rules that a table of scores must obey, whatever the method. They follow from the definitions of the scores.
+"""Rules for a table of scores of any methods. They follow from the definitions of the scores.
 
 - The mean over bands of 10 log10(1 / MSE) is at least that of the mean MSE (Jensen), so MPSNR >= -20 log10 RMSE.
 - ERGAS has the factor 100 / r: from x4 to x8 it grows half as fast as RMSE. With the factor 100 / 4 at every scale it
@@ -83,7 +83,7 @@ def check_bounds(lines: list[Line]) -> list[Finding]:
 
 
 def check_mpsnr_against_rmse(lines: list[Line]) -> list[Finding]:
-    """Find rows whose MPSNR is less than their RMSE allows, even before rounding."""
+    """Find rows whose MPSNR is below the minimum that follows from their RMSE, given the rounding of both."""
     findings, checked = [], _select_rows_with(lines, "MPSNR", "RMSE")
     for line in checked:
         minimum = -20 * log10(float(line["RMSE"]) + _max_rounding_error(line, "RMSE"))
@@ -97,7 +97,7 @@ def check_mpsnr_against_rmse(lines: list[Line]) -> list[Finding]:
 
 
 def check_mpsnr_gaps(lines: list[Line]) -> list[Finding]:
-    """Find rows whose MPSNR does not fit their RMSE as in the other rows on the same scene."""
+    """Find rows where MPSNR + 20 log10 RMSE is far from its median over the rows on the same scene."""
     findings = []
     for scene, rows in _group_by_scene(_select_rows_with(lines, "MPSNR", "RMSE")).items():
         gaps = {describe_row(line): float(line["MPSNR"]) + 20 * log10(float(line["RMSE"])) for line in rows}

@@ -2,7 +2,7 @@
 
 The networks have untrained weights: time and memory do not depend on the weights, and energy hardly does. The input is
 an LR image of 16 x 16 pixels, for which the paper's tables count MACs, or a batch of such images, in torch's default
-precision for float32. Nothing else should run on the machine meanwhile; the workflow gives this job all cores.
+precision for float32. No other program should run at the same time; the workflow gives this job all cores.
 """
 
 import resource
@@ -207,7 +207,7 @@ def time_passes(
 
 
 def synchronize(device: str) -> None:
-    """Wait until a GPU has finished its work; on a CPU there is nothing to wait for."""
+    """Wait until a GPU has finished its work; return at once on a CPU."""
     if device == "cuda":
         torch.cuda.synchronize()
 

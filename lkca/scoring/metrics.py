@@ -3,7 +3,7 @@
 `SCORES` is the registry of scores. To add one, write a function of an `ImagePair` and add its entry to `SCORES`;
 CONTRIBUTING.md shows an example. A score compares two finite arrays (bands, rows, columns) of one shape, reflectance
 with a peak of 1.0, and sums in float64, whatever the type of the arrays. A score is always a finite number, because
-JSON has no others; otherwise ValueError is raised. Where a formula is undefined, these conventions hold:
+JSON has no NaN or infinity; otherwise ValueError is raised. Where a formula is undefined, these conventions hold:
 
 - MPSNR: the mean squared error of a band counts as at least 1e-10, so the maximum is 100 dB.
 - SAM: a pixel whose spectrum is zero in all bands of either image has no angle and is left out; ValueError if none is

@@ -176,7 +176,7 @@ def _compute(claim: Claim, function: Callable[[Numbers], T], numbers: Numbers) -
 
 
 def _collect_values(claim: Claim, numbers: Numbers, show: Callable[[Uncertain | float], Any]) -> dict[str, Any]:
-    """Return the values to show with a claim, without those whose numbers do not exist."""
+    """Return the values to show with a claim, except for those that need missing numbers."""
     values = {}
     for label, function in (claim.values or {}).items():
         try:

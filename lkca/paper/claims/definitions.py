@@ -24,7 +24,7 @@ class Claim:
         section: Where the paper makes the claim.
         kind: Category, one or two words.
         says: The claim in one sentence. "Not said" and "Our reading" begin stronger readings or observations of ours.
-        test: Tests the claim on the paper's numbers, and on ours unless there is a `replication`.
+        test: Tests the claim on the paper's numbers, and on our results if there is no `replication`.
         needs: What a test of the claim needs: numbers of the tables, only arithmetic, our code, trained weights or
             reconstructed images.
         replication: Tests the claim on our results, if these need not have the paper's digits.

@@ -68,7 +68,7 @@ class MissingNumber(LookupError):
         name: Name of the number; reasons in the results contain it.
     """
 
-    def __init__(self, name: str) -> None:  # so that the digest of the code contains the names
+    def __init__(self, name: str) -> None:  # with it, the digest of the code contains the names
         super().__init__(name)
 
 

@@ -1,7 +1,7 @@
 """The layout of a figure: title, body and footer, key, axes and their limits. All lengths are in inches.
 
-The pages are placed by hand and not by matplotlib's constrained layout: names, footers and panels of any number must
-keep their size in print, whatever the height of the page.
+The code computes all positions itself instead of using matplotlib's constrained layout: names, footers and any number
+of panels must keep their size in print, so the height of the page follows from them.
 """
 
 from functools import partial
