@@ -20,7 +20,7 @@ class ConfigError(LkcaError):
 
 
 class DataError(LkcaError):
-    """A file is missing, damaged, or not what it should be."""
+    """A file is missing, damaged, or the wrong file."""
 
 
 class StaleInput(LkcaError):

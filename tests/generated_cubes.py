@@ -204,7 +204,7 @@ def write_matlab5(path: Path, variable: str, cube: Cube) -> None:
 
 
 def write_pavia_centre(path: Path, cube: Cube) -> None:
-    """Write Pavia.mat."""
+    """Write Pavia.mat, the file of Pavia Centre."""
     write_matlab5(path, "pavia", cube)
 
 

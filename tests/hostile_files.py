@@ -29,7 +29,7 @@ ENVI_HEADER = {
 
 
 class Format(NamedTuple):
-    """File name and order of axes of a format, and the path in the archive."""
+    """The file name of a format, the order of its axes, and the path of the raster in the archive if it is one."""
 
     name: str
     axes: str
@@ -79,7 +79,7 @@ CLASSES: dict[str, tuple[int, Callable[[], HostileFiles]]] = {}
 
 
 def hostile_class(count: int) -> Callable[[Callable[[], HostileFiles]], Callable[[], HostileFiles]]:
-    """Register a function that yields `count` hostile files."""
+    """Return a decorator that registers a function which yields `count` hostile files; its name is the class."""
 
     def add(make: Callable[[], HostileFiles]) -> Callable[[], HostileFiles]:
         CLASSES[make.__name__.replace("_", "-")] = count, make
@@ -236,10 +236,11 @@ def truncated() -> HostileFiles:
     for name in FORMATS:
         data = valid(name)
         parts = {"pcidsk": (30, 60, 80, 88), "pixel": (30, 60, 80, 88), "tiled": (10, 30)}.get(name, (30, 60, 80, 95))
-        last = [] if name in ("pcidsk", "pixel", "tiled") else [len(data) - 1]  # after the pixels
+        # The last byte of a PCIDSK file is not part of a pixel, so that the file may be read without it.
+        last = [] if name in ("pcidsk", "pixel", "tiled") else [len(data) - 1]
         for end in [0, 5, 60, 130, 400, *(len(data) * part // 100 for part in parts), *last]:
             yield HostileFile(name, data[:end], "cannot be read", neighbours=envi_neighbours(name))
-    for end in (0, 3, 10, 20, 30):  # "samples = 20, lines = 24, ..."
+    for end in (0, 3, 10, 20, 30):  # before all of "samples = 20, lines = 24, ..."
         yield HostileFile("envi", valid("envi"), "cannot be read", neighbours={"a.hdr": envi_header()[:end]})
     yield HostileFile("zip-envi", zip_envi(raster=valid("envi")[:-1]), "ends after 5759 of 5760 bytes")
     yield HostileFile("zip-envi", zip_envi(header=envi_header()[:30]), "cannot be read")

@@ -124,19 +124,19 @@ class _Handler(BaseHTTPRequestHandler):
             "json as data": b'{"error": "no such file"}',
             "empty": b"",
         }.get(behaviour, self.owner.files[name])
-        etag, when, size = _validators(content)
+        etag, date, size = _validators(content)
         if self.owner.validators != "etag":
-            etag, when = (f"W/{etag}", when) if self.owner.validators == "date" else (None, None)
+            etag, date = (f"W/{etag}", date) if self.owner.validators == "date" else (None, None)
         first, requested = 0, re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
         if requested and behaviour == "416":
             return self.start(416, 0, Content_Range=f"bytes */{size}")
-        fresh = self.headers.get("If-Range") in (None, etag, when) or behaviour == "ignore if-range"
+        fresh = self.headers.get("If-Range") in (None, etag, date) or behaviour == "ignore if-range"
         if requested and fresh and int(requested[1]) < size and behaviour != "ignore range":
             first = int(requested[1]) + (behaviour == "off by one")
         if requested and int(requested[1]) >= size and fresh:
             return self.start(416, 0, Content_Range=f"bytes */{size}")
         partial = first > 0 or behaviour == "part"
-        headers = {"ETag": etag, "Last_Modified": when, "Accept_Ranges": "bytes"}
+        headers = {"ETag": etag, "Last_Modified": date, "Accept_Ranges": "bytes"}
         headers["Content_Type"] = "text/html" if behaviour in ("page", "data as page") else "application/octet-stream"
         if partial:
             headers["Content_Range"] = f"bytes {first}-{size - 1}/{size + (behaviour == 'other total')}"

@@ -76,7 +76,7 @@ def test_data_on_a_read_only_disk_are_used_without_a_record(capsys):
     assert "/proc/SHA256SUMS cannot be written" in capsys.readouterr().out
 
 
-def test_unreadable_sums_file_is_one_sentence(tmp_path):
+def test_unreadable_sums_file_is_reported_in_one_sentence(tmp_path):
     (tmp_path / "data/raw/it/SHA256SUMS").mkdir(parents=True)
     (tmp_path / "data/raw/it/x.bin").write_bytes(DATA)
     with pytest.raises(LkcaError, match="SHA256SUMS cannot be read"):

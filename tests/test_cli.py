@@ -93,7 +93,7 @@ def test_help_lists_user_commands_and_names_jobs():
     assert all(name in text for name in COMMANDS)
 
 
-def test_version_is_that_of_the_citation():
+def test_version_equals_that_of_the_citation():
     done = run_lkca("--version")
     assert done.stdout == f"lkca {lkca.__version__}\n" and done.returncode == 0
     assert yaml.safe_load((REPOSITORY / "CITATION.cff").read_text())["version"] == lkca.__version__
@@ -138,7 +138,7 @@ def test_settings_are_read_from_a_file(tmp_path):
         ("{", "", "settings.json"),
     ],
 )
-def test_wrong_settings_are_one_sentence(tmp_path, capsys, old, new, message):
+def test_wrong_settings_are_reported_in_one_sentence(tmp_path, capsys, old, new, message):
     settings = split_settings().model_dump_json()
     assert old in settings
     assert message in check_error(capsys, *run_split(tmp_path, settings.replace(old, new)))
@@ -166,7 +166,7 @@ def test_empty_settings_are_refused(tmp_path, capsys, name):
 # Errors.
 
 
-def test_wrong_option_is_one_sentence(capsys):
+def test_wrong_option_is_reported_in_one_sentence(capsys):
     assert "invalid int value: 'x'" in check_error(
         capsys, "score", "--reference", "a", "--estimate", "b", "--scale", "x"
     )
@@ -229,7 +229,7 @@ def test_cost_marks_sizes_that_are_not_possible(capsys):
         (["--config", "none.yaml"], "none.yaml cannot be read"),
     ],
 )
-def test_cost_refuses(monkeypatch, capsys, words, message):
+def test_cost_refuses_wrong_options(monkeypatch, capsys, words, message):
     monkeypatch.chdir(REPOSITORY)
     assert message in check_error(capsys, "cost", *words)
 
@@ -237,7 +237,7 @@ def test_cost_refuses(monkeypatch, capsys, words, message):
 # import lkca.
 
 
-def test_import_is_light():
+def test_import_loads_neither_torch_nor_numpy():
     code = "import sys, lkca, lkca.cli; assert not {'torch', 'numpy', 'pydantic'} & {*sys.modules}"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=REPOSITORY)
 

@@ -47,7 +47,7 @@ def test_mirror_is_tried_first_and_its_password_is_not_printed(tmp_path, monkeyp
         assert_downloads(tmp_path, server.url("x.bin"))
 
 
-def test_unwritable_folder_is_one_sentence(tmp_path):
+def test_unwritable_folder_is_reported_in_one_sentence(tmp_path):
     (tmp_path / "file").touch()
     with Server({"x.bin": DATA}) as server:
         for folder in ("/proc/1", str(tmp_path / "file")):  # not even root may write there

@@ -32,7 +32,7 @@ def shuffle(pixels: np.ndarray) -> np.ndarray:
     return np.random.default_rng(0).permuted(pixels.ravel()).reshape(pixels.shape)
 
 
-WRONG = {  # change of the pixels (40 rows, 36 columns, 12 bands) -> message
+WRONG = {  # name -> (function that changes the pixels of 40 rows, 36 columns and 12 bands, message)
     "NaN": (add_nan, "NaN or infinite"),
     "infinity": (lambda pixels: np.where(np.isnan(add_nan(pixels)), np.inf, pixels), "NaN or infinite"),
     "constant band": (lambda pixels: pixels * (np.arange(12) != 5), "band 6 has one value everywhere"),

@@ -20,7 +20,7 @@ def noise(*shape):
 @FACTORS
 @pytest.mark.parametrize(("dtype", "error"), [(np.float32, 1e-6), (np.float64, 1e-12)])
 @pytest.mark.parametrize("kind", [np.asarray, torch.from_numpy], ids=["numpy", "torch"])
-def test_equals_resize_right(factor, dtype, error, kind):
+def test_resize_equals_resize_right(factor, dtype, error, kind):
     image = noise(2, 48, 24)
     expected = resize_right.resize(image, [1, factor, factor], pad_mode="symmetric")
     result = resize(kind(image.astype(dtype)), factor)
@@ -51,7 +51,7 @@ MATLAB = {  # results of R2019b, imresize(..., 'bicubic'): test_answer/*.mat of 
 
 
 @pytest.mark.parametrize(("image", "factor", "expected"), MATLAB.values(), ids=MATLAB)
-def test_equals_matlab(image, factor, expected):
+def test_resize_equals_matlab(image, factor, expected):
     np.testing.assert_allclose(resize(image, factor), expected, rtol=0, atol=1e-12)
 
 
@@ -81,7 +81,7 @@ def test_constant_is_preserved(factor, length):
 
 
 @FACTORS
-def test_ramp_is_preserved_inside(factor):
+def test_ramp_is_preserved_away_from_borders(factor):
     columns = 96
     result = resize(np.tile(np.arange(columns, dtype=float), (24, 1)), factor)
     expected = (np.arange(result.shape[1]) + 0.5) / factor - 0.5  # old coordinates of the centres of new pixels
@@ -107,7 +107,7 @@ def test_borders_are_mirrored_repeatedly(factor, shape):
 
 @pytest.mark.parametrize("factor", [1 / 4, 1 / 3, 2, 4])
 @pytest.mark.parametrize("turns", range(4))
-def test_commutes_with_flips_and_rotations(factor, turns):
+def test_resize_commutes_with_flips_and_rotations(factor, turns):
     image = noise(24, 36)
     np.testing.assert_allclose(
         resize(np.rot90(image, turns), factor), np.rot90(resize(image, factor), turns), atol=1e-14

@@ -77,7 +77,7 @@ def test_official_formats_give_the_same_scene(write):
     """The brightest pixels are outside of the crop and of the bands: they must not set the maximum."""
     pixels = PIXELS.copy()
     pixels[0, 0], pixels[:, :, 11] = 15000, 15000
-    last = 899 if "chikusei" in write.__name__ else 1047  # nm, of band 10 by the headers
+    last = 899 if "chikusei" in write.__name__ else 1047  # nm, the wavelength of band 10 in the headers
     scene, manifest = cut_and_load(make_cube(write(pixels), bands="1-10", nanometres=(368, last)), 4)
     crop = pixels[2:38, 1:33, [0, 3, 6, 9]].transpose(2, 0, 1).astype(np.float64)
     assert (scene == (crop / crop.max()).astype(np.float32)).all()
@@ -133,7 +133,7 @@ def test_scene_is_mirrored(mirror, rows, columns):
     assert manifest["mirror"] == [*mirror]
 
 
-def test_divisor_can_be_chosen():
+def test_divide_by_sets_the_divisor():
     scene, manifest = cut_and_load(save_cube(divide_by=10000))
     assert (manifest["divisor"], manifest["maximum"]) == (10000, 5000)
     assert scene.max() == np.float32(0.5)
@@ -200,7 +200,7 @@ def test_two_processes_do_not_write_one_scene():
     assert sorted(path.name for path in Path("out").iterdir()) == ["scene.json", "scene.npy"]
 
 
-def test_lack_of_room_is_noticed_before_writing(monkeypatch):
+def test_lack_of_disk_space_is_detected_before_writing(monkeypatch):
     monkeypatch.setattr(scenes.shutil, "disk_usage", lambda path: SimpleNamespace(free=10_000))
     with pytest.raises(ResourceError, match="out has 10.0 kB free and the scene takes 55.3 kB"):
         cut_and_load(save_cube())

@@ -46,7 +46,7 @@ def cover(settings: SplitSettings, corners: list[tuple[int, int]], size: tuple[i
 
 
 @pytest.mark.parametrize(("scene", "scale", "whole", "train", "validation"), COUNTS)
-def test_paper_has_these_numbers_of_patches(paper, scene, scale, whole, train, validation):
+def test_numbers_of_patches_are_those_of_the_paper(paper, scene, scale, whole, train, validation):
     _, parts = paper_split(paper, scene, scale)
     assert (parts.num_grid_patches, len(parts.train), len(parts.validation)) == (whole, train, validation)
 
@@ -54,7 +54,7 @@ def test_paper_has_these_numbers_of_patches(paper, scene, scale, whole, train, v
 @pytest.mark.parametrize(
     ("scene", "number", "side"), [("chikusei", 4, 512), ("houston2018", 8, 256), ("pavia_centre", 3, 224)]
 )
-def test_paper_has_these_test_images(paper, scene, number, side):
+def test_test_images_are_those_of_the_paper(paper, scene, number, side):
     _, parts = paper_split(paper, scene, 4)
     assert len(parts.test) == number
     assert {window[2:] for window in parts.test} == {(side, side)}

@@ -49,9 +49,9 @@ def test_complete_download_is_verified_and_recorded(tmp_path, capsys):
 def test_interrupted_download_resumes_at_its_offset(tmp_path, offset):
     with Server({"x.bin": DATA}, {"x.bin": [f"cut {offset}", "fine"]}) as server:
         assert_downloads(tmp_path, server.url("x.bin"))
-    kept = offset >= 512  # the first 512 bytes are kept only after a check
-    assert server.ranges() == [None, f"bytes={offset}-" if kept else None]
-    if kept:
+    is_resumed = offset >= 512  # the first 512 bytes are checked before any are written
+    assert server.ranges() == [None, f"bytes={offset}-" if is_resumed else None]
+    if is_resumed:
         assert server.requests[1][2]["If-Range"].startswith('"')
 
 
@@ -277,7 +277,7 @@ def test_redirect_from_https_to_http_needs_a_known_hash(tmp_path, monkeypatch, k
             assert_fails(tmp_path, "https://far.example/start", words="redirects from https to http://127.0.0.1")
 
 
-def test_unreachable_server_is_one_sentence(tmp_path, monkeypatch):
+def test_unreachable_server_is_reported_in_one_sentence(tmp_path, monkeypatch):
     def unknown(*address, **options):
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
@@ -361,7 +361,7 @@ def test_killed_download_is_resumed(tmp_path, kill):
 
 
 @pytest.mark.slow
-def test_second_process_is_refused(tmp_path):
+def test_second_download_of_a_file_is_refused(tmp_path):
     with Server({"x.bin": DATA}, {"x.bin": ["stall 200000", "fine"]}) as server:
         process = start_download(server.url("x.bin"))
         try:

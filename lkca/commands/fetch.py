@@ -24,7 +24,7 @@ def fetch(scene: str, accept_terms: bool, config: list[Path]) -> None:
 
     Raises:
         LkcaError: If a file cannot be downloaded or is not the right one, or the terms are not accepted; the message
-            says what to do by hand.
+            says what the user can do.
     """
     fetch_cube(scene, find_cube(scene, config), accept_terms, receipt=None)
 

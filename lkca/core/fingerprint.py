@@ -169,7 +169,7 @@ def current_package() -> "Package":
 
 
 class Package:
-    """The definitions of a package.
+    """The definitions of a package. Methods identify a definition by its key `module:name`, and a module by its name.
 
     Args:
         folder: The folder of the package; its name is the package's name.
@@ -192,14 +192,14 @@ class Package:
         self.digests: dict[str, str] = {}
 
     def code(self, *roots: str) -> Code:
-        """Return the digests of these definitions, each `module:name`, and of all that they use.
+        """Return the digests of these definitions and of all that they use.
 
         Definitions are numbered in the order in which `reachable` lists them, and refer to each other by number.
         """
-        number = {key: i for i, key in enumerate(self.reachable(*roots))}
-        lines = [[self._definition_digest(key), *(number[ref] for ref in self.references(key))] for key in number]
+        numbers = {key: i for i, key in enumerate(self.reachable(*roots))}
+        lines = [[self._definition_digest(key), *(numbers[ref] for ref in self.references(key))] for key in numbers]
         modules: dict[str, list[str]] = {}
-        for key in number:
+        for key in numbers:
             modules.setdefault(key.partition(":")[0], []).append(self._definition_digest(key))
         parts = {name: _hash(sorted(digests))[:12] for name, digests in sorted(modules.items())}
         return Code(_hash(lines), parts)
@@ -531,12 +531,12 @@ class Writer:
                 pass
             case ast.Raise():
                 self.out.append("Raise")
-                if isinstance(node.exc, ast.Call) and self._carries_values(node.exc):
+                if isinstance(node.exc, ast.Call) and self._creates_exception_with_values(node.exc):
                     self._node(node.exc)
             case ast.Assert():
                 self.out.append("Assert")
                 self._node(node.test)
-            case ast.Call() if self._makes_message(node):
+            case ast.Call() if self._creates_plain_exception(node):
                 self.out.append("exception")
             case ast.ExceptHandler() | ast.MatchAs() | ast.MatchStar() if node.name:
                 self._write_binding(node.name)
@@ -614,13 +614,13 @@ class Writer:
             assignment = ast.Assign([node.target], node.value)
             self._fields(assignment)
 
-    def _makes_message(self, node: ast.Call) -> bool:
+    def _creates_plain_exception(self, node: ast.Call) -> bool:
         """Return whether a call creates an exception that holds only a message."""
         if not isinstance(node.func, ast.Name) or self._scope_of(node.func.id) is not None:
             return False
         return _is_builtin_exception(node.func) or self.package.names_message_class(self.module, node.func)
 
-    def _carries_values(self, node: ast.Call) -> bool:
+    def _creates_exception_with_values(self, node: ast.Call) -> bool:
         """Return whether a call creates an exception of lkca that holds more than a message."""
         tokens = (
             [*self.package.import_tokens(self.module.name, node.func.id)] if isinstance(node.func, ast.Name) else []

@@ -50,7 +50,7 @@ class _Description(BaseModel):
 
 
 class File(_Description):
-    """A file that holds a cube or a part of one.
+    """A file that contains a cube or a part of one.
 
     Args:
         path: A path relative to the checkout; `archive.zip/path/inside` for a file in an archive, which is read without
@@ -133,7 +133,7 @@ def _check_distinct(files: tuple[File, ...]) -> tuple[File, ...]:
 
 
 class Cube(_Description):
-    """A cube and what is known about it.
+    """A published cube: its files, its properties, and where to get it.
 
     Args:
         files: The files that the cube consists of; all have the same bands.

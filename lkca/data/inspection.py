@@ -129,12 +129,17 @@ def resolve_crop(cube: Cube, file: File, reader: CubeReader) -> Crop:
     rows, columns, _ = reader.shape
     crop = cube.crop or (0, rows, 0, columns)
     if crop[1] > rows or crop[3] > columns:
-        raise DataError(f"{file.local_path()} has {rows} x {columns} pixels, too few for the crop {list(crop)}.")
+        raise DataError(
+            f"{file.local_path()} has {rows} x {columns} pixels, too few for the crop {list(crop)}: "
+            "get the whole file or correct crop."
+        )
     return crop
 
 
 def read_bands(file: File, reader: CubeReader, crop: Crop, bands: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield the index in `bands` and the image (rows, columns) of each band; delete the image before asking for more.
+    """Yield the index in `bands` and the image, float32 (rows, columns), of each band.
+
+    The caller deletes each image before it asks for the next one, so that only one block of bands is in memory.
 
     Args:
         file: The file.

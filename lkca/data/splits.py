@@ -48,7 +48,7 @@ class Split(NamedTuple):
     """The parts of a scene.
 
     Args:
-        num_grid_patches: Number of patches of the whole grid, with those that are in neither part.
+        num_grid_patches: Number of patches of the whole grid, including those that are in no part.
         train: Corners of the training patches.
         validation: Corners of the validation patches.
         test: Windows of the test images.

@@ -11,7 +11,7 @@ NUMBER_KINDS = "biuf"  # numpy's kinds of real numbers
 
 @dataclass(frozen=True)
 class CubeReader:
-    """An open cube.
+    """An open cube, from which windows can be read.
 
     Args:
         shape: Rows, columns, bands.
