@@ -42,6 +42,8 @@ def band_groups(bands: int, size: int = 8, overlap: int = 2) -> list[tuple[int, 
 
 
 class SpatialResidual(nn.Module):
+    """Two 3x3 convolutions with ReLU."""
+
     def __init__(self, width: int) -> None:
         super().__init__()
         self.body = nn.Sequential(conv3(width, width), nn.ReLU(inplace=True), conv3(width, width))
@@ -71,6 +73,8 @@ class SpectralResidual(nn.Module):
 
 
 class SSPN(nn.Module):
+    """A chain of spatial and spectral residuals."""
+
     def __init__(self, width: int, blocks: int) -> None:
         super().__init__()
         layers = []
@@ -129,6 +133,8 @@ class DilatedAggregation(nn.Module):
 
 
 class MultiscaleAggregation(nn.Module):
+    """Shared layers for all groups of bands, layers of each group, and the average of the groups."""
+
     def __init__(self, bands: int, width: int) -> None:
         super().__init__()
         self.groups = band_groups(bands)
@@ -210,6 +216,8 @@ class DeformableAttention(nn.Module):
 
 
 class Transformer(nn.Module):
+    """Attention and multilayer perceptron on tokens, each after layer norm."""
+
     def __init__(self, width: int) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(width)
@@ -272,6 +280,8 @@ class ESSA(nn.Module):
 
 
 class Block(nn.Module):
+    """ESSA on tokens, then convolutions of its output joined with its input."""
+
     def __init__(self, width: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width)
@@ -321,6 +331,8 @@ class ESSAformer(nn.Module):
 
 
 class ChannelNorm(nn.Module):
+    """Layer norm over the channels of each pixel."""
+
     def __init__(self, width: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width, eps=1e-6)
@@ -330,6 +342,8 @@ class ChannelNorm(nn.Module):
 
 
 class LayerScale(nn.Module):
+    """One learnable factor per channel."""
+
     def __init__(self, width: int) -> None:
         super().__init__()
         self.gamma = nn.Parameter(torch.full((width,), 1e-2))
@@ -378,6 +392,8 @@ class LargeKernelAttention(nn.Module):
 
 
 class LargeKernelBlock(nn.Module):
+    """LKB: large-kernel channel attention, and two residuals with layer scale and drop path."""
+
     def __init__(self, width: int, drop: float) -> None:
         super().__init__()
         self.norm1 = ChannelNorm(width)
@@ -437,6 +453,7 @@ def cosines(a: Tensor, b: Tensor) -> Tensor:
 
 
 def angle_loss(a: Tensor, b: Tensor) -> Tensor:
+    """Return L_sam."""
     return torch.acos(cosines(a, b).clamp(-1 + 1e-6, 1 - 1e-6)).mean() / pi
 
 
@@ -450,6 +467,7 @@ def magnitudes(x: Tensor) -> Tensor:
 
 
 def gradient_loss(a: Tensor, b: Tensor) -> Tensor:
+    """Return L_grad."""
     return F.l1_loss(magnitudes(a), magnitudes(b))
 
 

@@ -52,8 +52,8 @@ class SpectralCorrelationAttention(nn.Module):
             # No division by the sum as for the keys: the normalisation would cancel it.
             queries.append(F.normalize(F.linear(tokens, *to_query).square(), dim=-1))
         lengths = squares.clamp_min(1e-24).sqrt()  # Euclidean norm of each key channel over the image, (n, c)
-        keys = products / (lengths[..., None] * sqrt(h * w))  # (n, key channels, value channels)
-        parts = [self.out((q @ keys).add_(v)).unflatten(1, (-1, w)) for q, v in zip(queries, values, strict=True)]
+        context = products / (lengths[..., None] * sqrt(h * w))  # (n, key channels, value channels)
+        parts = [self.out((q @ context).add_(v)).unflatten(1, (-1, w)) for q, v in zip(queries, values, strict=True)]
         return torch.cat(parts, 1).movedim(-1, 1)
 
 

@@ -72,8 +72,8 @@ class DilatedDepthwise(nn.Conv2d):
             return self._multiply_matrices(x, rows, columns)
         radius = self.kernel_size[0] // 2
         reach = radius if counting_macs.get() else min(radius, max(rows, columns) - 1)
-        cut = slice(radius - reach, radius + reach + 1)
-        weight = self.weight[:, :, cut, cut]
+        middle = slice(radius - reach, radius + reach + 1)
+        weight = self.weight[:, :, middle, middle]
         return F.conv2d(x, weight, self.bias, padding=dilation * reach, dilation=dilation, groups=self.groups)
 
     def _multiply_matrices(self, x: Tensor, rows: int, columns: int) -> Tensor:

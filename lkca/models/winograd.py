@@ -30,7 +30,7 @@ _IMAGE = (
 )
 _KERNEL = ((6, 0, 0), (-4, -4, -4), (-4, 4, -4), (1, 2, 4), (1, -2, 4), (0, 0, 24))  # times 24
 _RESULT = ((1, 0, 0, 0), (1, 1, 1, 1), (1, -1, 1, -1), (1, 2, 4, 8), (1, -2, 4, -8), (0, 0, 0, 1))
-IMAGE, KERNEL, RESULT = (  # 2D transforms: each row transforms a flattened tile or kernel into one of 36 coefficients
+IMAGE, KERNEL, RESULT = (  # 2D transforms, (36, pixels): 36 pixels of a tile, 9 of a kernel, 16 of the result
     torch.kron(one, one) for one in (torch.tensor(rows, dtype=torch.float32) for rows in (_IMAGE, _KERNEL, _RESULT))
 )
 KERNEL /= 24**2

@@ -111,7 +111,7 @@ def train_network(files: TrainingFiles, adopted: Sequence[str], world: World) ->
             while progress.step < steps:
                 optimiser.param_groups[0]["lr"] = learning_rate(recipe, progress.epoch, progress.step / steps)
                 optimiser.zero_grad()
-                torch.manual_seed(derive_seed(run.seed, progress.epoch, progress.step, world.rank))  # for the drop path
+                torch.manual_seed(derive_seed(run.seed, progress.epoch, progress.step, world.rank))  # for dropout
                 batch = order[progress.step * recipe.batch : (progress.step + 1) * recipe.batch]
                 for samples, batch_fraction in micro_batches(batch, *world, device):
                     hr = patches.gather(cube, split, samples, device)
