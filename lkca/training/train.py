@@ -53,7 +53,7 @@ def train(
     Args:
         run, scene, split, teacher, out, history: See `TrainingFiles`.
         gpus: Number of GPUs to train on, if the machine has any. Several GPUs divide each batch between them.
-        adopted: Digests of older code that gives the same numbers. States that it has saved are resumed, too.
+        adopted: Digests of adopted code, which gives the same numbers. States that it has saved are resumed, too.
 
     Raises:
         ConfigError: If the run has nothing to train, or an option is wrong.
