@@ -65,7 +65,7 @@ def check(
     return SimpleNamespace(verdict=result["verdict"], rows=rows, markdown=markdown.read_text(encoding="utf-8"))
 
 
-def printed(folder: Path, *runs: dict, **changes: float) -> Path:
+def write_printed(folder: Path, *runs: dict, **changes: float) -> Path:
     """Write a table with the scores of these runs as they would be printed, with `changes`."""
     path = folder / "printed.csv"
     with path.open("w", newline="") as file:
@@ -77,7 +77,7 @@ def printed(folder: Path, *runs: dict, **changes: float) -> Path:
     return path
 
 
-def kinds(row: dict) -> list[str]:
+def finding_kinds(row: dict) -> list[str]:
     return [finding["kind"] for finding in row["findings"]]
 
 
@@ -106,7 +106,7 @@ def printed_runs() -> list[dict]:
 def test_printed_numbers_are_equal(tmp_path, capsys):
     result = check(tmp_path, printed_runs())
     assert result.verdict == "The protocol is the paper's in 6 of 6 rows present."
-    assert all(kinds(row) == ["equal"] for row in result.rows.values())
+    assert all(finding_kinds(row) == ["equal"] for row in result.rows.values())
     assert {cell["says"] for row in result.rows.values() for cell in row["cells"].values()} == {"equal"}
     assert capsys.readouterr().out == result.markdown  # the terminal shows the content of the file
 
@@ -125,7 +125,7 @@ def test_printed_brightness_of_each_scene(tmp_path):
 def test_brightness_is_about_the_mean(tmp_path, cube):
     data = cube / OURS
     ours = bicubic_run(data)
-    brightness = check(tmp_path, [ours], printed(tmp_path, ours)).rows["chikusei", 4]["brightness"]
+    brightness = check(tmp_path, [ours], write_printed(tmp_path, ours)).rows["chikusei", 4]["brightness"]
     assert brightness["ours"] == pytest.approx(data[:, :128, :256].mean(), rel=0.1)
 
 
@@ -147,7 +147,7 @@ def test_cell_says_how_far_it_is_off(tmp_path, more, says):
     cell = row["cells"]["MSSIM"]
     assert cell["says"] == says
     assert (cell["printed"], cell["ours"]) == ("0.8953", 0.8953 + more)
-    assert kinds(row) == [{"equal": "equal", "off by 1 in the last digit": "rounding"}.get(says, "unclear")]
+    assert finding_kinds(row) == [{"equal": "equal", "off by 1 in the last digit": "rounding"}.get(says, "unclear")]
 
 
 def test_rounding_is_not_equality(tmp_path):
@@ -193,7 +193,7 @@ def test_stand_ins_get_no_verdict(tmp_path):
     run["mean"]["SAM"] *= 2
     result = check(tmp_path, [run], stand_in=fake_results.STAND_IN)
     assert result.verdict.startswith("No verdict") and "stand-ins" in result.verdict and "NOT" not in result.verdict
-    assert kinds(result.rows["chikusei", 4]) == ["stand-in"]
+    assert finding_kinds(result.rows["chikusei", 4]) == ["stand-in"]
     assert fake_results.STAND_IN in result.markdown
     # The numbers are compared nevertheless.
     assert result.rows["chikusei", 4]["cells"]["SAM"]["says"] == "off by +3.404"
@@ -205,7 +205,7 @@ def test_stand_ins_get_no_verdict(tmp_path):
 @pytest.mark.parametrize("scale", [4, 8])
 def test_other_divisor(tmp_path, cube, scale):
     finding = single_finding(
-        tmp_path, bicubic_run(cube / OURS, scale), printed(tmp_path, bicubic_run(cube / THEIRS, scale))
+        tmp_path, bicubic_run(cube / OURS, scale), write_printed(tmp_path, bicubic_run(cube / THEIRS, scale))
     )
     assert finding["kind"] == "normalisation"
     assert finding["low"] < THEIRS < finding["high"]  # the scores determine it to 12 parts in a million
@@ -215,20 +215,20 @@ def test_other_divisor(tmp_path, cube, scale):
 
 
 def test_divisor_too_close_for_rmse(tmp_path, cube):
-    finding = single_finding(tmp_path, bicubic_run(cube / OURS), printed(tmp_path, bicubic_run(cube / 5005)))
+    finding = single_finding(tmp_path, bicubic_run(cube / OURS), write_printed(tmp_path, bicubic_run(cube / 5005)))
     assert finding["kind"] == "normalisation" and finding["low"] < 5005 < finding["high"]
 
 
 def test_scores_that_need_two_divisors_are_unclear(tmp_path):
     run = printed_runs()[0]
     run["mean"] |= {"MPSNR": run["mean"]["MPSNR"] + 6, "RMSE": run["mean"]["RMSE"] * 2}
-    assert kinds(check(tmp_path, [run]).rows["chikusei", 4]) == ["unclear", "unclear"]
+    assert finding_kinds(check(tmp_path, [run]).rows["chikusei", 4]) == ["unclear", "unclear"]
 
 
 def test_divisor_for_each_band(tmp_path, cube):
     normalised = cube / cube.max(axis=(1, 2), keepdims=True)
     assert (
-        single_finding(tmp_path, bicubic_run(cube / OURS), printed(tmp_path, bicubic_run(normalised)))["kind"]
+        single_finding(tmp_path, bicubic_run(cube / OURS), write_printed(tmp_path, bicubic_run(normalised)))["kind"]
         == "bands"
     )
 
@@ -236,7 +236,8 @@ def test_divisor_for_each_band(tmp_path, cube):
 def test_subtracted_minimum(tmp_path, cube):
     shifted = (cube - 400) / (OURS - 400)
     assert (
-        single_finding(tmp_path, bicubic_run(cube / OURS), printed(tmp_path, bicubic_run(shifted)))["kind"] == "offset"
+        single_finding(tmp_path, bicubic_run(cube / OURS), write_printed(tmp_path, bicubic_run(shifted)))["kind"]
+        == "offset"
     )
 
 
@@ -248,20 +249,22 @@ def test_other_images_are_not_an_offset(tmp_path, change):
         run["mean"][name] *= factor
     if "RMSE" in change:
         run["mean"]["MPSNR"] -= 20 * np.log10(1.1)
-    assert kinds(check(tmp_path, [run]).rows["chikusei", 4]) == ["images"]
+    assert finding_kinds(check(tmp_path, [run]).rows["chikusei", 4]) == ["images"]
 
 
 @pytest.mark.parametrize(
     "cut", [lambda x: x[:, 8:, 8:], lambda x: x[:, :, ::-1], lambda x: x[:, ::-1]], ids=["offset", "mirror", "flip"]
 )
 def test_other_crop(tmp_path, cube, cut):
-    finding = single_finding(tmp_path, bicubic_run(cube / OURS), printed(tmp_path, bicubic_run(cut(cube) / OURS)))
+    finding = single_finding(tmp_path, bicubic_run(cube / OURS), write_printed(tmp_path, bicubic_run(cut(cube) / OURS)))
     assert finding["kind"] == "images" and "crop" in finding["says"]
 
 
 def test_other_place_changes_brightness(tmp_path, cube):
     far = np.roll(cube, -128, axis=2)[:, :, :128]  # only bright images
-    finding = single_finding(tmp_path, bicubic_run(cube / OURS), printed(tmp_path, bicubic_run(np.tile(far, 2) / OURS)))
+    finding = single_finding(
+        tmp_path, bicubic_run(cube / OURS), write_printed(tmp_path, bicubic_run(np.tile(far, 2) / OURS))
+    )
     assert finding["kind"] == "images" and "The brightness differs: check the crop" in finding["says"]
 
 
@@ -270,7 +273,7 @@ def test_other_bicubic_keeps_brightness(tmp_path, cube):
         return torch.nn.functional.interpolate(torch.tensor(image)[None], scale_factor=scale, mode="bicubic")[0].numpy()
 
     finding = single_finding(
-        tmp_path, bicubic_run(cube / OURS), printed(tmp_path, bicubic_run(cube / OURS, enlarge=torch_bicubic))
+        tmp_path, bicubic_run(cube / OURS), write_printed(tmp_path, bicubic_run(cube / OURS, enlarge=torch_bicubic))
     )
     assert finding["kind"] == "images" and "The brightness agrees: check the bicubic" in finding["says"]
 
@@ -281,27 +284,29 @@ def test_other_bicubic_keeps_brightness(tmp_path, cube):
 def test_ergas_with_constant_ratio(tmp_path, cube):
     ours = bicubic_run(cube / OURS, 8)
     constant = bicubic_run(cube / OURS, 8, scored=lambda sr, hr, scale: score(sr, hr, 4))
-    finding = single_finding(tmp_path, ours, printed(tmp_path, constant))
+    finding = single_finding(tmp_path, ours, write_printed(tmp_path, constant))
     assert (finding["kind"], finding["name"], finding["how"]) == ("definition", "ERGAS", "with 100/4 for 100/r")
 
 
 def test_rmse_band_by_band(tmp_path, cube):
     ours = bicubic_run(cube / OURS)
     by_band = np.mean([image["bands"]["RMSE"] for image in ours["images"]])
-    finding = single_finding(tmp_path, ours, printed(tmp_path, ours, RMSE=by_band))
+    finding = single_finding(tmp_path, ours, write_printed(tmp_path, ours, RMSE=by_band))
     assert (finding["kind"], finding["name"]) == ("definition", "RMSE") and "band by band" in finding["how"]
 
 
 def test_mpsnr_of_whole_cube(tmp_path, cube):
     ours = bicubic_run(cube / OURS)
     whole = np.mean([-20 * np.log10(image["scores"]["RMSE"]) for image in ours["images"]])
-    finding = single_finding(tmp_path, ours, printed(tmp_path, ours, MPSNR=whole))
+    finding = single_finding(tmp_path, ours, write_printed(tmp_path, ours, MPSNR=whole))
     assert (finding["kind"], finding["name"]) == ("definition", "MPSNR") and "over all bands" in finding["how"]
 
 
 def test_sam_in_radians_with_other_divisor(tmp_path, cube):
     theirs = bicubic_run(cube / THEIRS)
-    row = check(tmp_path, [bicubic_run(cube / OURS)], printed(tmp_path, theirs, SAM=radians(theirs["mean"]["SAM"])))
+    row = check(
+        tmp_path, [bicubic_run(cube / OURS)], write_printed(tmp_path, theirs, SAM=radians(theirs["mean"]["SAM"]))
+    )
     findings = row.rows["chikusei", 4]["findings"]
     assert [finding["kind"] for finding in findings] == ["definition", "normalisation"]
     assert findings[0]["how"] == "in radians" and findings[1]["low"] < THEIRS < findings[1]["high"]
@@ -314,14 +319,14 @@ def test_other_ssim(tmp_path, cube):
         return {**scored, "scores": {**scored["scores"], "MSSIM": mssim}}
 
     finding = single_finding(
-        tmp_path, bicubic_run(cube / OURS), printed(tmp_path, bicubic_run(cube / OURS, scored=gaussian))
+        tmp_path, bicubic_run(cube / OURS), write_printed(tmp_path, bicubic_run(cube / OURS, scored=gaussian))
     )
     assert (finding["kind"], finding["name"]) == ("unclear", "MSSIM") and "window" in finding["says"]
 
 
 def test_verdict_names_what_differs(tmp_path, cube):
     runs = [bicubic_run(cube / OURS), bicubic_run(cube / OURS, 8), bicubic_run(cube / OURS, scene="houston2018")]
-    result = check(tmp_path, runs, printed(tmp_path, runs[0], bicubic_run(cube / THEIRS, 8), runs[2]))
+    result = check(tmp_path, runs, write_printed(tmp_path, runs[0], bicubic_run(cube / THEIRS, 8), runs[2]))
     assert result.verdict == (
         "The protocol is the paper's in 2 of 3 rows present. It is NOT in: Chikusei ×8 (normalisation)."
     )

@@ -71,7 +71,7 @@ def fake_report(tmp_path_factory):
     return make
 
 
-def script(text: str, name: str) -> str:
+def script_content(text: str, name: str) -> str:
     """Return the content of a script element."""
     return re.search(rf'<script [^>]*id="{name}">(.*?)</script>', text, re.DOTALL)[1]
 
@@ -193,12 +193,12 @@ def test_downloads_are_the_files(fake_report):
         assert b64decode(link["href"].partition("base64,")[2]) == (fake_report().root / name).read_bytes()
 
 
-def decoded(url: str) -> np.ndarray:
+def decode_image(url: str) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(b64decode(url.removeprefix("data:image/webp;base64,")))).convert("RGB"))
 
 
 def test_viewer_has_composites_and_error_maps_of_the_runs(fake_report):
-    (view,) = json.loads(script(fake_report().text, "viewer-data"))
+    (view,) = json.loads(script_content(fake_report().text, "viewer-data"))
     assert view["title"] == "chikusei ×4" and view["shape"] == [64, 64]
     assert [(m["label"], m["untrained"], m["psnr"]) for m in view["methods"]] == [
         ("Bicubic", None, 37.0),
@@ -208,20 +208,20 @@ def test_viewer_has_composites_and_error_maps_of_the_runs(fake_report):
     ]
     image = np.load(fake_report().root / "runs/chikusei_x4/lkca/seed3000/image.npz")
     # the stretch leaves 2 % of the truth's pixels at black and 2 % at white, in each band
-    truth, ours = decoded(view["truth"]["picture"]), decoded(view["methods"][2]["picture"])
+    truth, ours = decode_image(view["truth"]["picture"]), decode_image(view["methods"][2]["picture"])
     bright = image["hr"] > np.quantile(image["hr"], 0.985, axis=(0, 1))
     assert truth[bright].mean() > 240 and truth[image["hr"] < np.quantile(image["hr"], 0.015, axis=(0, 1))].mean() < 15
     assert np.corrcoef(truth.ravel(), image["hr"].ravel())[0, 1] > 0.95
     assert (ours.astype(int) - truth)[8:16, 40:48].mean() > 60  # where it is 0.5 too bright
-    error = decoded(view["methods"][2]["error"])
+    error = decode_image(view["methods"][2]["error"])
     assert view["limit"] == pytest.approx(0.5)  # in 1.6 % of the pixels
     assert error[10:14, 42:46].min() > 250
     assert abs(error[30:, :30] - 255.0 * image["error"][60, 10] / 0.5).max() < 4
-    assert decoded(view["truth"]["error"]).max() < 5
+    assert decode_image(view["truth"]["error"]).max() < 5
 
 
 def test_viewer_has_spectra_of_the_runs(fake_report):
-    (view,) = json.loads(script(fake_report().text, "viewer-data"))
+    (view,) = json.loads(script_content(fake_report().text, "viewer-data"))
     assert (view["nanometres"][0], view["nanometres"][-1], len(view["nanometres"])) == (363, 1018, 128)
     assert np.ptp(np.diff(view["nanometres"])) < 0.2  # rounded to 0.1 nm
     for model, entry in (("bicubic", view["methods"][0]), ("lkca", view["methods"][2]), ("lkca", view["truth"])):
@@ -234,7 +234,7 @@ def test_viewer_has_spectra_of_the_runs(fake_report):
 
 
 def test_run_windows_have_settings_scores_and_history(fake_report):
-    groups = json.loads(gzip.decompress(b64decode(script(fake_report().text, "runs-data"))))
+    groups = json.loads(gzip.decompress(b64decode(script_content(fake_report().text, "runs-data"))))
     assert groups["run-chikusei-4-lkca"]["label"] == "LKCA-Net, Table V"
     assert groups["run-chikusei-4-teacher"]["label"] == ""
     verdicts = pd.read_csv(fake_report().root / "tables/V.verdicts.csv", dtype=str).query(
@@ -301,7 +301,7 @@ def test_names_are_escaped(fake_report):
     assert [fake_results.HOSTILE, "×4", fake_results.HOSTILE, "3000"] in [row[:4] for row in hostile.page.rows]
     assert [len(page.find_all("script")) for page in (hostile.page, plain.page)] == [3, 3]
     for name in ("viewer-data", "runs-data"):
-        assert not {"<", ">", "&"} & {*script(hostile.text, name)}
+        assert not {"<", ">", "&"} & {*script_content(hostile.text, name)}
     assert not [name for _, attributes in hostile.page.tags for name in attributes if name.startswith("on")]
 
 

@@ -7,13 +7,13 @@ import fake_results
 import pytest
 
 
-def printed() -> list[dict[str, str]]:
+def read_printed() -> list[dict[str, str]]:
     with fake_results.PRINTED.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
 
 def test_tables_are_complete():
-    rows = printed()
+    rows = read_printed()
     assert Counter(row["table"] for row in rows) == {"I": 6, "II": 4, "III": 5, "IV": 2, "V": 18, "VI": 18, "VII": 18}
     numbers = [value for row in rows for name, value in row.items() if value and name in fake_results.SCORES]
     costs = [row[name] for row in rows for name in ("Param_M", "MACs_G") if row[name]]
@@ -35,14 +35,14 @@ def test_tables_are_complete():
     ],
 )
 def test_tables_have_printed_numbers(key, values):
-    (row,) = [r for r in printed() if (r["table"], r["scene"], r["scale"], r["row"]) == key]
+    (row,) = [r for r in read_printed() if (r["table"], r["scene"], r["scale"], r["row"]) == key]
     assert {name: row[name] for name in values} == values
 
 
 def test_tables_keep_swapped_costs_with_notes():
-    rows = {row["row"]: row for row in printed() if (row["table"], row["scale"]) == ("VI", "4")}
+    rows = {row["row"]: row for row in read_printed() if (row["table"], row["scale"]) == ("VI", "4")}
     assert (rows["VDSR"]["Param_M"], rows["VDSR"]["MACs_G"]) == ("1.268", "0.324")
     assert (rows["3DFCNN"]["Param_M"], rows["3DFCNN"]["MACs_G"]) == ("1.134", "0.290")
     assert "VDSR is 1.134 M and 0.290 G" in rows["VDSR"]["note"]
     assert "3DFCNN is 1.268 M and 0.324 G" in rows["3DFCNN"]["note"]
-    assert [row["row"] for row in printed() if row["note"]] == ["sam+grad", "VDSR", "3DFCNN"]
+    assert [row["row"] for row in read_printed() if row["note"]] == ["sam+grad", "VDSR", "3DFCNN"]

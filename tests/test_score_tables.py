@@ -25,7 +25,7 @@ def check_changed(tmp_path, capsys, change=lambda line: None, keep=lambda line: 
     return capsys.readouterr().out
 
 
-def scaled(column, factor, keep=lambda line: True):
+def scale_column(column, factor, keep=lambda line: True):
     def change(line):
         if line[column] and keep(line):
             line[column] = f"{float(line[column]) * factor:.4f}"
@@ -46,21 +46,27 @@ def test_printed_tables_are_sound_and_false_claims_are_named(tmp_path, capsys):
 @pytest.mark.parametrize(
     "change, message",
     [
-        (scaled("MPSNR", 0.9), "impossible: MPSNR of Bicubic on chikusei x4"),  # 3.8 dB less: below Jensen's bound
-        (scaled("ERGAS", 2, lambda x: x["scale"] == "8"), "ERGAS has the same factor at every scale in 27 methods"),
-        (scaled("ERGAS", 4, lambda x: x["scale"] == "8"), "ERGAS has the factor 100 r in 27 methods"),
-        (scaled("ERGAS", 1.5, lambda x: x["scale"] == "8"), "ERGAS has no known factor in 27 methods"),
-        (scaled("MACs_G", 2), "twice, so these are FLOPs"),
-        (scaled("MACs_G", 16), "16 times as many: another network, or an LR image that is not 16 x 16"),
-        (scaled("SAM", 3.14159 / 180), "too small for degrees"),
-        (scaled("RMSE", 0.5), "another peak value, or other images"),
-        (scaled("RMSE", 2), "another divisor, other images or another factor of ERGAS"),
-        (scaled("CC", 1.2), "CC of Bicubic on houston2018 x4 (Table VI) is 1.1689, outside -1 to 1"),
         (
-            scaled("RMSE", 0.7, lambda x: x["row"] == "VDSR" and x["scale"] == "8"),
+            scale_column("MPSNR", 0.9),
+            "impossible: MPSNR of Bicubic on chikusei x4",
+        ),  # 3.8 dB less: below Jensen's bound
+        (
+            scale_column("ERGAS", 2, lambda x: x["scale"] == "8"),
+            "ERGAS has the same factor at every scale in 27 methods",
+        ),
+        (scale_column("ERGAS", 4, lambda x: x["scale"] == "8"), "ERGAS has the factor 100 r in 27 methods"),
+        (scale_column("ERGAS", 1.5, lambda x: x["scale"] == "8"), "ERGAS has no known factor in 27 methods"),
+        (scale_column("MACs_G", 2), "twice, so these are FLOPs"),
+        (scale_column("MACs_G", 16), "16 times as many: another network, or an LR image that is not 16 x 16"),
+        (scale_column("SAM", 3.14159 / 180), "too small for degrees"),
+        (scale_column("RMSE", 0.5), "another peak value, or other images"),
+        (scale_column("RMSE", 2), "another divisor, other images or another factor of ERGAS"),
+        (scale_column("CC", 1.2), "CC of Bicubic on houston2018 x4 (Table VI) is 1.1689, outside -1 to 1"),
+        (
+            scale_column("RMSE", 0.7, lambda x: x["row"] == "VDSR" and x["scale"] == "8"),
             "of VDSR on pavia_centre x8 (Table VII) is",
         ),
-        (scaled("MPSNR", 0.9, lambda x: x["row"] == "LKCA-KD"), "X3 fails"),
+        (scale_column("MPSNR", 0.9, lambda x: x["row"] == "LKCA-KD"), "X3 fails"),
     ],
 )
 def test_damage_is_found(tmp_path, capsys, change, message):

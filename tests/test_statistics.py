@@ -8,7 +8,7 @@ from lkca.errors import DataError, StaleInput
 from lkca.paper.statistics import Uncertain, block_intervals, estimate_mean, estimate_score, pseudovalues, summarize
 
 
-def runs(table, *, model="lkca", trained=True, windows=None, blocks=None):
+def make_runs(table, *, model="lkca", trained=True, windows=None, blocks=None):
     """Return scores.json of seeds (rows) on images (columns)."""
     return [
         {
@@ -32,7 +32,9 @@ def runs(table, *, model="lkca", trained=True, windows=None, blocks=None):
 
 def test_difference_on_same_images_is_paired_t_test():
     a, b = [40.1, 38.2, 43.0, 41.5], [39.9, 38.1, 42.6, 41.6]
-    difference = estimate_score(runs([a], trained=False), "MPSNR") - estimate_score(runs([b], trained=False), "MPSNR")
+    difference = estimate_score(make_runs([a], trained=False), "MPSNR") - estimate_score(
+        make_runs([b], trained=False), "MPSNR"
+    )
     expected = stats.ttest_rel(a, b)
     assert difference.interval() == pytest.approx(tuple(expected.confidence_interval(0.95)))
     assert difference.p_value_greater() == pytest.approx(stats.ttest_rel(a, b, alternative="greater").pvalue)
@@ -81,15 +83,15 @@ def test_arithmetic_propagates_by_derivatives():
 
 
 def test_shared_randomness_cancels():
-    same = estimate_score(runs([[40, 41, 43], [40.2, 41.3, 42.8]]), "MPSNR")
+    same = estimate_score(make_runs([[40, 41, 43], [40.2, 41.3, 42.8]]), "MPSNR")
     assert (same - same).interval() == (0, 0)
-    one = estimate_score(runs([[40.0, 41.0]]), "MPSNR")  # one seed, two images
+    one = estimate_score(make_runs([[40.0, 41.0]]), "MPSNR")  # one seed, two images
     assert (one - one).interval() == (0, 0) and (one / one).missing_reasons == frozenset()
     assert (same / same).value == 1 and (same / same).standard_error_and_df()[0] == pytest.approx(0)
 
 
 def test_unknown_spread_does_not_cancel_between_scores():
-    one_seed = runs([[40.0, 41.0, 43.0]])
+    one_seed = make_runs([[40.0, 41.0, 43.0]])
     difference = estimate_score(one_seed, "MPSNR") - estimate_score(one_seed, "mae")
     assert difference.missing_reasons == {"one seed"}
 
@@ -98,28 +100,28 @@ def test_unknown_spread_does_not_cancel_between_scores():
     "table, why", [([[40.0, 41.0]] * 2, "2 test images"), ([[40.0]] * 2, "1 test image"), ([[40, 41, 42]], "one seed")]
 )
 def test_too_few_data_give_reasons(table, why):
-    number = estimate_score(runs(table), "MPSNR")
+    number = estimate_score(make_runs(table), "MPSNR")
     assert number.missing_reasons == {why} and number.interval() is None and number.p_value_greater() == 1
     assert (number - 3).missing_reasons == (3 - number).missing_reasons == (number * number).missing_reasons == {why}
 
 
 def test_on_these_images_only_seeds_are_random():
-    bicubic = estimate_score(runs([[40.0, 41.0]], trained=False), "MPSNR")
+    bicubic = estimate_score(make_runs([[40.0, 41.0]], trained=False), "MPSNR")
     assert bicubic.interval() is None and bicubic.on_these_images().interval() == (40.5, 40.5)
     trained = estimate_score(
-        runs([[40.0, 42.0, 41.0], [40.2, 42.2, 41.2], [40.1, 42.1, 41.1]]), "MPSNR"
+        make_runs([[40.0, 42.0, 41.0], [40.2, 42.2, 41.2], [40.1, 42.1, 41.1]]), "MPSNR"
     ).on_these_images()
     assert trained.interval() == pytest.approx(stats.t.interval(0.95, 2, 41.1, 0.1 / np.sqrt(3)))
 
 
 def test_other_numbers_of_an_image():
-    scores = runs([[40.0, 41.0, 42.0]], trained=False)
+    scores = make_runs([[40.0, 41.0, 42.0]], trained=False)
     assert estimate_score(scores, "mae").value == pytest.approx(0.41)
     assert estimate_score(scores, lambda image: image["window"][1]).value == 512
 
 
 def test_seeds_on_other_images_are_refused():
-    mixed = runs([[1, 2, 3]]) + runs([[1, 2, 3]], windows=[[0, 0, 9, 9]] * 3)
+    mixed = make_runs([[1, 2, 3]]) + make_runs([[1, 2, 3]], windows=[[0, 0, 9, 9]] * 3)
     with pytest.raises(StaleInput, match="chikusei x4 lkca have different test images"):
         estimate_score(mixed, "MPSNR")
 
@@ -151,7 +153,7 @@ def test_pseudovalues_of_a_mean_are_the_blocks():
     # a score that is the mean of 16 blocks, so that its value without each block is known
     blocks = np.random.default_rng(2).normal(40, 1, (3, 16))
     without = (blocks.sum(1, keepdims=True) - blocks) / 15
-    scores = runs([blocks.mean(1)], blocks=[without.tolist()])
+    scores = make_runs([blocks.mean(1)], blocks=[without.tolist()])
     np.testing.assert_allclose(pseudovalues(scores, "MPSNR"), blocks.ravel())
 
 
@@ -165,15 +167,15 @@ def test_number_without_components_is_certain():
 
 def test_summary_has_mean_spread_and_interval():
     table = [[40.0, 41.0, 43.0], [40.2, 41.3, 42.8]]
-    summary = summarize(runs(table), "MPSNR")
+    summary = summarize(make_runs(table), "MPSNR")
     means = np.mean(table, 1)
     assert summary.mean == pytest.approx(means.mean()) and summary.std == pytest.approx(means.std(ddof=1))
-    assert summary.interval == estimate_score(runs(table), "MPSNR").interval()
-    single = summarize(runs(table[:1]), "MPSNR")
+    assert summary.interval == estimate_score(make_runs(table), "MPSNR").interval()
+    single = summarize(make_runs(table[:1]), "MPSNR")
     assert (single.std, single.interval, single.missing_reasons) == (None, None, {"one seed"})
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_score_that_is_not_finite_is_refused(value):
     with pytest.raises(DataError, match="chikusei x4 lkca is NaN or infinite"):
-        estimate_score(runs([[1, value, 3]]), "MPSNR")
+        estimate_score(make_runs([[1, value, 3]]), "MPSNR")
