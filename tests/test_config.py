@@ -6,8 +6,10 @@ import pytest
 import yaml
 
 from lkca.config import load
+from lkca.config.figure_kinds import FIGURE_KINDS, FigureKind
+from lkca.config.validate import check_references
 from lkca.core.paths import RunGroup
-from lkca.errors import LkcaError
+from lkca.errors import ConfigError, LkcaError
 from tests.conftest import REPOSITORY
 
 CONFIG = yaml.safe_load((REPOSITORY / "config.yaml").read_text())
@@ -160,6 +162,14 @@ def test_wrong_setting_names_its_key(overlay, message):
         with_overlay(**overlay)
     assert message in str(caught.value)
     assert str(caught.value).count("\n") == 0
+
+
+def test_kind_of_figure_without_drawing_function(paper, monkeypatch):
+    monkeypatch.setitem(FIGURE_KINDS, "tradeoff", FigureKind())
+    figures = {"MINE": paper.figures["6"].model_copy(update={"kind": "tradeoff"})}
+    message = "figures.MINE: the kind tradeoff has no drawing function: add it to DRAWING_FUNCTIONS in lkca/report/fig"
+    with pytest.raises(ConfigError, match=message):
+        check_references(paper.model_copy(update={"figures": paper.figures | figures}))
 
 
 def test_missing_setting_is_named():

@@ -14,8 +14,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.text import Annotation, Text
 
-from lkca.config.figure_kinds import FIGURE_KINDS
+from lkca.config.figure_kinds import FIGURE_KINDS, check_kind
 from lkca.core.files import read_json
+from lkca.errors import ConfigError
 from lkca.paper.statistics import block_intervals, pseudovalues
 from lkca.report.figures import DRAWING_FUNCTIONS, draw_figure
 
@@ -381,3 +382,15 @@ def test_differences_need_the_first_row(tmp_path, scores, figures):
 
 def test_every_kind_has_a_drawing_function():
     assert DRAWING_FUNCTIONS.keys() == FIGURE_KINDS.keys()
+    for kind in FIGURE_KINDS:
+        check_kind(kind)
+
+
+def test_drawing_function_without_figure_is_named(tmp_path, scores, monkeypatch):
+    def draw_nothing(data):
+        pass
+
+    monkeypatch.setitem(DRAWING_FUNCTIONS, "share", draw_nothing)
+    with pytest.raises(ConfigError, match="figures.6: draw_nothing returned None, not a Figure"):
+        draw(tmp_path, "share", scores)
+    assert not (tmp_path / "figure.png").exists()

@@ -3,9 +3,14 @@
 A figure is drawn by the module of `lkca.report.figures` that has the name of its kind.
 """
 
+import re
+from pathlib import Path
 from typing import Literal, NamedTuple
 
 from lkca.core.paths import HISTORY_FILE, IMAGE_FILE, SCORES_FILE, SPECTRUM_FILE
+from lkca.errors import ConfigError
+
+DRAWING_FUNCTIONS_FILE = Path(__file__).parents[1] / "report/figures/__init__.py"
 
 RunFile = Literal["scores", "spectra", "images", "histories"]
 RUN_FILES: dict[RunFile, str] = {
@@ -46,3 +51,15 @@ FIGURE_KINDS = {
     "curves": FigureKind(reads=("scores", "histories"), all_seeds=True, untrained_lacks="no training"),
     "differences": FigureKind(all_seeds=True, compares_rows=True),
 }
+
+
+def check_kind(kind: str) -> None:
+    """Check that a declared kind has a drawing function, without importing matplotlib.
+
+    Raises:
+        ConfigError: If it has none.
+    """
+    if not re.search(rf"""["']{kind}["']:""", DRAWING_FUNCTIONS_FILE.read_text(encoding="utf-8")):
+        raise ConfigError(
+            f"the kind {kind} has no drawing function: add it to DRAWING_FUNCTIONS in lkca/report/figures/__init__.py."
+        )

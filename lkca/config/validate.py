@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from pydantic import ValidationError
 
-from lkca.config.figure_kinds import FIGURE_KINDS
+from lkca.config.figure_kinds import FIGURE_KINDS, check_kind
 from lkca.config.messages import fail, format_error, require_known
 from lkca.config.schema import Experiment, Figure, Model, Override, Rows, Scene, Train, models_in_rows
 from lkca.core.paths import RunGroup
@@ -118,6 +118,10 @@ def _check_override(experiment: Experiment, key: str, override: Override) -> Non
 
 
 def _check_figure(experiment: Experiment, key: str, figure: Figure) -> None:
+    try:
+        check_kind(figure.kind)
+    except ConfigError as error:
+        fail(key, str(error))
     lacks = FIGURE_KINDS[figure.kind].untrained_lacks
     for label, model in figure.rows.items():
         if lacks and model in experiment.models and not experiment.is_trained(model):

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from lkca.config.figure_kinds import FIGURE_KINDS, RUN_FILES
 from lkca.config.settings import FigureSettings
 from lkca.core.files import atomic_write
+from lkca.errors import ConfigError
 from lkca.report.figures.bands import draw_bands
 from lkca.report.figures.composite import draw_composite
 from lkca.report.figures.curves import draw_curves
@@ -59,6 +60,9 @@ def draw_figure(
         efficiency: Measured time and memory of each scene, for the kind "speed".
         png: The PNG to write.
         pdf: The PDF to write.
+
+    Raises:
+        ConfigError: If the drawing function does not return a figure.
     """
     reads = FIGURE_KINDS[settings.kind].reads
     required = [RUN_FILES[name] for name in reads if name in ("images", "histories")]
@@ -67,7 +71,12 @@ def draw_figure(
     paths = [path for path in paths if all(path.with_name(name) in existing for name in required)]
     data = FigureData.read(settings, paths, efficiency)
     with rc_context(RC_PARAMS):
-        drawing = DRAWING_FUNCTIONS[settings.kind](data) if data.runs else Page(data, 0).figure
+        draw: Callable[[FigureData], Figure | None] = DRAWING_FUNCTIONS[settings.kind]
+        drawing = draw(data) if data.runs else Page(data, 0).figure
+        if drawing is None:
+            raise ConfigError(
+                f"figures.{settings.name}: {draw.__name__} returned None, not a Figure: return page.figure."
+            )
         for path, metadata in ((png, {"Software": None}), (pdf, {"CreationDate": None, "Title": settings.title})):
             with atomic_write(path) as part:
                 drawing.savefig(part, dpi=200, metadata=metadata)
