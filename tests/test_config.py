@@ -164,11 +164,21 @@ def test_wrong_setting_names_its_key(overlay, message):
     assert str(caught.value).count("\n") == 0
 
 
-def test_kind_of_figure_without_drawing_function(paper, monkeypatch):
-    monkeypatch.setitem(FIGURE_KINDS, "tradeoff", FigureKind())
+@pytest.mark.parametrize(
+    ("declaration", "message"),
+    [
+        (FigureKind(), "has no drawing function: add it to DRAWING_FUNCTIONS in lkca/report/figures/__init__.py"),
+        (
+            FigureKind(reads=("image",)),
+            "in lkca/config/figure_kinds.py reads image, which is not a file of a run: "
+            "choose from scores, spectra, images, histories",
+        ),
+    ],
+)
+def test_incomplete_kind_of_figure(paper, monkeypatch, declaration, message):
+    monkeypatch.setitem(FIGURE_KINDS, "tradeoff", declaration)
     figures = {"MINE": paper.figures["6"].model_copy(update={"kind": "tradeoff"})}
-    message = "figures.MINE: the kind tradeoff has no drawing function: add it to DRAWING_FUNCTIONS in lkca/report/fig"
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(ConfigError, match=f"figures.MINE: the kind tradeoff {message}"):
         check_references(paper.model_copy(update={"figures": paper.figures | figures}))
 
 

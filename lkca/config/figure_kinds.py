@@ -54,11 +54,17 @@ FIGURE_KINDS = {
 
 
 def check_kind(kind: str) -> None:
-    """Check that a declared kind has a drawing function, without importing matplotlib.
+    """Check that a declared kind reads files that exist and has a drawing function, without importing matplotlib.
 
     Raises:
-        ConfigError: If it has none.
+        ConfigError: If it reads other files, or has no drawing function.
     """
+    for name in FIGURE_KINDS[kind].reads:
+        if name not in RUN_FILES:
+            raise ConfigError(
+                f"the kind {kind} in lkca/config/figure_kinds.py reads {name}, which is not a file of a run: "
+                f"choose from {', '.join(RUN_FILES)}."
+            )
     if not re.search(rf"""["']{kind}["']:""", DRAWING_FUNCTIONS_FILE.read_text(encoding="utf-8")):
         raise ConfigError(
             f"the kind {kind} has no drawing function: add it to DRAWING_FUNCTIONS in lkca/report/figures/__init__.py."
