@@ -10,6 +10,7 @@ from lkca.training.divergence import check_epoch, check_finite
 from lkca.training.networks import build_initial_network
 from lkca.training.resume import TrainingProgress, TrainingState
 from tests.conftest import RECIPE
+from tests.trainings import DISTILL
 
 FINITE = torch.tensor([0.02, 0.02, 0.0])
 
@@ -37,7 +38,7 @@ def test_finite_training_passes(state, run):
 @pytest.mark.parametrize(
     ("losses", "problem"),
     [
-        ([float("nan"), 0, float("nan")], r"loss became NaN, loss_kd \(L_KD\) became NaN"),
+        ([float("nan"), 0, float("nan")], r"0\.00071: loss became NaN, loss_kd \(L_KD\) became NaN"),
         ([float("inf"), float("inf"), 0], r"loss became infinite, loss_h \(L_H\) became infinite"),
     ],
 )
@@ -45,16 +46,23 @@ def test_message_names_losses_place_rate_and_advice(state, run, losses, problem)
     state.loss_sums.copy_(torch.tensor(losses))
     state.save()
     with pytest.raises(Diverged, match=problem) as caught:
-        check_finite(state, read_run(run))
+        check_finite(state, read_run(run).model_copy(update={"distill": DISTILL}))
     message = str(caught.value)
     for fact in (
         "tiny x4 net seed 0",
         "epoch 2, step 5 of 14, at learning rate 0.00071",
         "epoch 1 still had loss 0.015",
-        f"the last good state is {state.path}",
-        "lower train.learning_rate or set train.precision to float32",
+        f"lower train.learning_rate (now {RECIPE['learning_rate']:g}) or set train.precision to float32; the training then starts again",
+        f"(Last finite state, for inspection: {state.path})",
     ):
         assert fact in message
+
+
+def test_message_names_one_loss_without_teacher(state, run):
+    state.loss_sums.copy_(torch.tensor([float("nan"), float("nan"), 0]))
+    with pytest.raises(Diverged, match="loss became NaN; epoch 1 still had") as caught:
+        check_finite(state, read_run(run))
+    assert "loss_h" not in str(caught.value) and "for inspection" not in str(caught.value)
 
 
 def test_message_names_weights(state, run):

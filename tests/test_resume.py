@@ -34,6 +34,7 @@ from lkca.core.files import sha256
 from lkca.errors import Diverged, LkcaError, ResourceError
 from lkca.training.checkpoint import save_weights
 from lkca.training.networks import build_initial_network
+from lkca.training.resume import TrainingProgress
 from lkca.training.train import train
 from tests.conftest import RECIPE
 from tests.trainings import DISTILL, FILES, train_run
@@ -187,6 +188,11 @@ def test_stopped_training_resumes_with_message(tiny, monkeypatch, capsys):
     assert "tiny x4 net seed 0: resumes from epoch 1, step 10" in capsys.readouterr().out
 
 
+def test_place_of_resuming():
+    assert TrainingProgress(4, 2, epoch=1, step=3).next_place() == "from epoch 2, step 4"
+    assert TrainingProgress(4, 2, epoch=0, step=4).next_place() == "in the validation of epoch 1"
+
+
 def test_deleted_outputs_are_written_without_training(tiny, monkeypatch, capsys):
     run = tiny.run("net")
     train_run(tiny, run)
@@ -276,7 +282,7 @@ def test_divergence_keeps_last_good_state(tiny, monkeypatch):
         replace_call_once(patch, torch.optim.Adam, "step", 12, poison)
         with pytest.raises(Diverged, match="epoch 1, step 12 .*head.weight became infinite") as caught:
             train_run(tiny, run)
-    assert f"the last good state is {find_state(run)}" in str(caught.value)
+    assert f"(Last finite state, for inspection: {find_state(run)})" in str(caught.value)
     with safe_open(find_state(run), "pt") as file:
         assert json.loads(file.metadata()["progress"])["step"] == 11
         assert all(file.get_tensor(name).isfinite().all() for name in file.keys())  # noqa: SIM118

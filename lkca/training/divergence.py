@@ -20,7 +20,7 @@ def check_finite(state: TrainingState, run: RunConfig) -> None:
         Diverged: If one of them is NaN or infinite.
     """
     if not state.is_finite():
-        raise _make_error(state, run, _find_non_finite(state) or "the norm of the weights became infinite")
+        raise _make_error(state, run, _find_non_finite(state, run) or "the norm of the weights became infinite")
 
 
 def check_epoch(state: TrainingState, run: RunConfig, losses: Tensor, val_l1: float) -> None:
@@ -36,7 +36,9 @@ def check_epoch(state: TrainingState, run: RunConfig, losses: Tensor, val_l1: fl
         Diverged: If one of them is NaN or infinite, or the validation L1 exceeds the range of the values.
     """
     if not losses.isfinite().all():
-        raise _make_error(state, run, _find_non_finite(state) or "a loss of another process became NaN or infinite")
+        raise _make_error(
+            state, run, _find_non_finite(state, run) or "a loss of another process became NaN or infinite"
+        )
     if not isfinite(val_l1):
         raise _make_error(state, run, f"the validation L1 became {_nan_or_infinite(val_l1)}")
     if val_l1 > MAX_VALIDATION_L1:
@@ -45,11 +47,12 @@ def check_epoch(state: TrainingState, run: RunConfig, losses: Tensor, val_l1: fl
         )
 
 
-def _find_non_finite(state: TrainingState) -> str | None:
+def _find_non_finite(state: TrainingState, run: RunConfig) -> str | None:
     """Return a text that names the losses and weights that are not finite; None if all are."""
+    losses = LOSSES if run.distill else LOSSES[:1]  # without a teacher, the total loss is L_H
     problems = [
         f"{name} became {_nan_or_infinite(value)}"
-        for name, value in zip(LOSSES, state.loss_sums.tolist(), strict=True)
+        for name, value in zip(losses, state.loss_sums.tolist(), strict=False)
         if not isfinite(value)
     ]
     weights = [(name, w.detach()) for name, w in state.network.named_parameters() if not w.isfinite().all()]
@@ -65,7 +68,7 @@ def _nan_or_infinite(value: float) -> str:
 
 
 def _make_error(state: TrainingState, run: RunConfig, problem: str) -> Diverged:
-    """Return the error, which says what happened, where, which state is the last good one, and what to try."""
+    """Return the error, which says what happened, where, what to try, and which state is the last finite one."""
     assert run.train is not None
     progress = state.progress
     rate = learning_rate(run.train, progress.epoch, max(0, progress.step - 1) / progress.steps_per_epoch)
@@ -73,10 +76,11 @@ def _make_error(state: TrainingState, run: RunConfig, problem: str) -> Diverged:
     if progress.history:
         epoch, _, loss, *_ = progress.history[-1]
         before = f"; epoch {epoch} still had loss {loss:.4g}"
-    saved = f"the last good state is {state.path}" if state.path.exists() else "no state was saved before"
-    advice = "lower train.learning_rate"
+    saved = f" (Last finite state, for inspection: {state.path})" if state.path.exists() else ""
+    advice = f"lower train.learning_rate (now {run.train.learning_rate:g})"
     advice += " or set train.precision to float32" if run.train.precision != "float32" else ""
     return Diverged(
         f"{run.label}: training diverged in epoch {progress.epoch + 1}, step {progress.step} of "
-        f"{progress.steps_per_epoch}, at learning rate {rate:.3g}: {problem}{before}; {saved}: {advice}."
+        f"{progress.steps_per_epoch}, at learning rate {rate:.3g}: {problem}{before}: {advice}; "
+        f"the training then starts again from its first step.{saved}"
     )

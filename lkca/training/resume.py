@@ -60,6 +60,12 @@ class TrainingProgress:
     finished: bool = False
     history: list[list[Any]] = field(default_factory=list)
 
+    def next_place(self) -> str:
+        """Return where the training goes on, in words."""
+        if self.step == self.steps_per_epoch:
+            return f"in the validation of epoch {self.epoch + 1}"
+        return f"from epoch {self.epoch + 1}, step {self.step + 1}"
+
 
 class TrainingState:
     """A network in training with everything that is needed to resume, and the file in which it is saved.

@@ -96,7 +96,7 @@ def train_network(files: TrainingFiles, adopted: Sequence[str], world: World) ->
     if progress.finished:
         print(f"{run.label}: already trained; to train it again, delete {state.path}", flush=True)
     elif progress.epoch or progress.step:
-        print(f"{run.label}: resumes from epoch {progress.epoch + 1}, step {progress.step + 1}", flush=True)
+        print(f"{run.label}: resumes {progress.next_place()}", flush=True)
     if recipe.compile:
         for network in filter(None, (net, teacher)):
             network.compile(dynamic=False)
