@@ -48,6 +48,8 @@ def format_error(kind: type[BaseModel], error: ValidationError, where: str) -> s
         return f"{key} is {value!r}: write a map of settings."
     if error_type in ("float_type", "int_type") and isinstance(value, str):
         return f"{key} is the text {value!r}, not a number: write numbers without quotes and 1e-3 as 1.0e-3."
+    if error_type == "literal_error" and (choices := re.findall(r"'([^']*)'", first["ctx"]["expected"])):
+        return f"{key} is {value!r}, which does not exist{_suggest(str(value), choices)}"
     text = first["msg"].replace("tuple", "list")
     message = text.removeprefix("Value error, ") if error_type == "value_error" else text[:1].lower() + text[1:]
     shown = "" if isinstance(value, Mapping) or len(repr(value)) > MAX_SHOWN_VALUE else f" is {value!r}"
