@@ -52,7 +52,8 @@ def test_message_names_losses_place_rate_and_advice(state, run, losses, problem)
         "tiny x4 net seed 0",
         "epoch 2, step 5 of 14, at learning rate 0.00071",
         "epoch 1 still had loss 0.015",
-        f"lower train.learning_rate (now {RECIPE['learning_rate']:g}) or set train.precision to float32; the training then starts again",
+        f"lower train.learning_rate (now {RECIPE['learning_rate']:g}) or set train.precision to float32; ",
+        "the training then starts again from its first step.",
         f"(Last finite state, for inspection: {state.path})",
     ):
         assert fact in message
