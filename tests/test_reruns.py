@@ -392,11 +392,11 @@ def test_reasons_in_words(checkout):
     edit(checkout / SMALL, "vdsr: {args", "vdsr: {train: {learning_rate: 1.0e-3}, args")
     edit(checkout / "lkca/scoring/metrics.py", "SSIM_WINDOW = 7", "SSIM_WINDOW = 5")
     jobs, run = planned(checkout), "runs/chikusei_x4/{}/seed3000/{}".format
-    assert jobs[run("vdsr", "settings")] == "train.learning_rate is 0.001, not 0.002"
+    assert jobs[run("vdsr", "settings")] == "train.learning_rate was 0.002, is 0.001 now"
     assert jobs[run("vdsr", "train")] == f"{run('vdsr', 'settings')} runs again"
     assert jobs[run("lkca", "evaluate")] == "the code has changed in lkca/scoring/metrics.py"
     plan = lkca(checkout, "plan", "--config", *CONFIG)
-    assert f"\n  {run('vdsr', 'settings')}: train.learning_rate is 0.001, not 0.002\n" in plan
+    assert f"\n  {run('vdsr', 'settings')}: train.learning_rate was 0.002, is 0.001 now\n" in plan
     assert re.search(r"\n  .* and \d+ more: the code has changed in lkca/scoring/metrics.py\n", plan)
     assert re.search(rf"\njobs +{len(planned(checkout, '--forceall'))}: \d+ up to date, {len(jobs)} to run\n", plan)
 
@@ -437,7 +437,7 @@ def test_adoption(checkout):
     assert "Made with other code than the current one, in lkca/models/vdsr.py: " in lkca(checkout, "check")
     words = ("adopt", "--config", *CONFIG, "--because", "the root is written as a power")
     refused = lkca(checkout, *words, code=1)
-    assert "refused  runs/chikusei_x4/lkca/seed3000/settings: train.batch is 8, not 16" in refused
+    assert "refused  runs/chikusei_x4/lkca/seed3000/settings: train.batch was 16, is 8 now" in refused
     assert "adopted  runs/chikusei_x4/vdsr/seed3000/train: the code has changed in lkca/models/vdsr.py" in refused
     edit(checkout / SMALL, ", train: {batch: 8}}", "}")
     assert set(planned(checkout)) == {"report"}

@@ -78,7 +78,7 @@ def test_changed_setting_names_both_values(experiment):
     other = experiment.model_copy(update={"validation": 0.25})
     kind, text, only_code = reason(other)
     assert (kind, only_code) == (CHANGED, False)
-    assert text == f"validation is 0.25, not {experiment.validation}"
+    assert text == f"validation was {experiment.validation}, is 0.25 now"
 
 
 def test_changed_code(experiment, monkeypatch):

@@ -70,7 +70,7 @@ def test_command_names_the_job(functions):
 
 
 def test_reason_is_that_of_the_job(functions):
-    assert functions.reason("train")(WILDCARDS, None) == "it was not made yet"
+    assert functions.reason("train")(WILDCARDS, None) == "not made yet"
 
 
 @pytest.mark.parametrize("step", ["train", "evaluate"])

@@ -88,7 +88,7 @@ class Results:
     def _find_reason(self, job: Job) -> Reason | None:
         missing, record = sorted(self._missing_outputs(job)), self.records.get(job.name)
         if record is None and len(missing) == len(job.outputs):
-            return Reason(MISSING, "it was not made yet")
+            return Reason(MISSING, "not made yet")
         if record is None:
             return Reason(CHANGED, "there is no record of how it was made")
         if record.settings != job.canonical_settings():
@@ -201,7 +201,7 @@ def _differences(old: Any, new: Any, path: str = "") -> list[str]:
             differences += _differences(old.get(key), new.get(key), f"{path}.{key}" if path else key)
         return differences
     name = path.removeprefix("settings.") or "the setting"
-    return [] if old == new else [f"{name} is {_shorten(new)}, not {_shorten(old)}"]
+    return [] if old == new else [f"{name} was {_shorten(old)}, is {_shorten(new)} now"]
 
 
 def _shorten(value: Any) -> str:
