@@ -1,5 +1,6 @@
 """Fixtures of all tests: the paper's experiment, seeded randomness and a tiny scene."""
 
+import csv
 import json
 import os
 import shutil
@@ -10,8 +11,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+import yaml
 
-from lkca.config.load import read_config
+from lkca.config.load import parse_config
 from lkca.data.settings import SplitSettings
 
 REPOSITORY = Path(__file__).parents[1]
@@ -79,10 +81,27 @@ def split_settings(**changes) -> SplitSettings:
     return SplitSettings(**usual | changes)
 
 
+def paper_settings(file: Path = REPOSITORY / "config.yaml") -> dict:
+    """Return config.yaml with the paper's tables and rows and the supplement's; a user may have added others."""
+    with (REPOSITORY / "lkca/paper/paper_tables.csv").open(newline="", encoding="utf-8") as lines:
+        printed = [(line["table"], line["row"]) for line in csv.DictReader(lines)]
+    settings = yaml.safe_load(file.read_text(encoding="utf-8"))
+    tables = {*(table for table, _ in printed), "S1", "S2"}
+    methods = {row for _, row in printed}
+    for entry in (*settings["tables"].values(), *settings["figures"].values()):
+        rows = entry["rows"].items()
+        entry["rows"] = {label: model for label, model in rows if label.removesuffix("-LR") in methods | {"LKCA"}}
+    settings["tables"] = {name: table for name, table in settings["tables"].items() if name in tables}
+    settings["figures"] = {name: figure for name, figure in settings["figures"].items() if figure["rows"]}
+    for kind in ("tables", "figures"):
+        settings["report"][kind] = [name for name in settings["report"][kind] if name in settings[kind]]
+    return settings
+
+
 @pytest.fixture(scope="session")
 def paper():
-    """Return the paper's experiment, config.yaml."""
-    return read_config([REPOSITORY / "config.yaml"])
+    """Return the paper's experiment: config.yaml without what was added to it, see `paper_settings`."""
+    return parse_config(paper_settings())
 
 
 @pytest.fixture

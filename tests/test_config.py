@@ -1,6 +1,7 @@
 """Settings: the paper's experiment, and what happens to a wrong one."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import yaml
@@ -10,9 +11,10 @@ from lkca.config.figure_kinds import FIGURE_KINDS, FigureKind
 from lkca.config.validate import check_references
 from lkca.core.paths import RunGroup
 from lkca.errors import ConfigError, LkcaError
-from tests.conftest import REPOSITORY
+from lkca.models.registry import MODELS
+from tests.conftest import REPOSITORY, paper_settings
 
-CONFIG = yaml.safe_load((REPOSITORY / "config.yaml").read_text())
+CONFIG = paper_settings()
 
 
 def with_overlay(**overlay):
@@ -26,6 +28,26 @@ def test_paper_needs_66_trainings(paper):
     printed = [run for run in trained if run[2] not in extra]
     assert len([run for run in printed if run[:2] == ("chikusei", 4)]) == 21
     assert (len(printed), len(trained)) == (66, 66 + 4 + 5)
+
+
+def test_added_network_is_not_counted_as_the_papers(paper, tmp_path):
+    """A model, its row in tables and figures, and a table of its own leave the experiment that these tests count."""
+    settings = copy.deepcopy(CONFIG)
+    settings["models"]["mine"] = {"base": "vdsr"}
+    for entry in (*settings["tables"].values(), *settings["figures"].values()):
+        entry["rows"]["Mine"] = "mine"
+    settings["tables"]["MINE"] = {**settings["tables"]["V"], "rows": {"Mine": "mine"}}
+    settings["report"]["tables"].append("MINE")
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(settings, sort_keys=False))
+    added, counted = load.parse_config(settings), load.parse_config(paper_settings(tmp_path / "config.yaml"))
+    assert len(added.runs()) == len(paper.runs()) + 6
+    assert (counted.runs(), counted.tables, counted.figures) == (paper.runs(), paper.tables, paper.figures)
+
+
+def test_wrong_entry_of_a_network_is_a_sentence_of_its_own(monkeypatch):
+    monkeypatch.setitem(MODELS, "vdsr", replace(MODELS["vdsr"], class_name="VDSL"))
+    with pytest.raises(LkcaError, match=r"models\.vdsr: lkca/models/vdsr\.py has no class VDSL: "):
+        with_overlay()
 
 
 def test_seeds_multiply_runs(paper):
@@ -59,6 +81,8 @@ WRONG = [
     ({"train": {"learning_rat": 1.0}}, "train.learning_rat is not a setting: did you mean learning_rate?"),
     ({"models": {"lkca": {"trian": {}}}}, "models.lkca.trian is not a setting: did you mean train?"),
     ({"models": {"lkca": {"args": {"blocs": 3}}}}, "models.lkca.args: blocs does not exist: did you mean blocks?"),
+    ({"models": {"lkca": {"args": {"depth": 3}}}}, "Or give it a range at lkca in MODELS (lkca/models/registry.py)."),
+    ({"models": {"lkca": {"arch": "swin"}}}, "Or add it to MODELS (lkca/models/registry.py)."),
     (
         {"models": {"lkca": {"args": {"blocks": 0}}}},
         "models.lkca.args.blocks: 0 is out of range: choose a whole number from 1",
@@ -217,6 +241,7 @@ def test_labels_are_those_of_the_printed_rows(paper):
     printed: dict[tuple, list] = {}
     for row in csv.DictReader((REPOSITORY / "lkca/paper/paper_tables.csv").open()):
         printed.setdefault((row["table"], row["scene"], int(row["scale"])), []).append(row["row"])
-    tables = {name: table for name, table in paper.tables.items() if not name.startswith("S")}  # the paper's
+    names = {name for name, _, _ in printed}
+    tables = {name: table for name, table in paper.tables.items() if name in names}
     ours = {(name, t.scene, scale): list(t.rows) for name, t in tables.items() for scale in t.scales}
     assert ours == printed

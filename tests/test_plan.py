@@ -6,14 +6,17 @@ import subprocess
 import sys
 
 import pytest
+import yaml
 
 from lkca.errors import ConfigError
 from lkca.pipeline.plan import plan
-from tests.conftest import REPOSITORY
+from tests.conftest import REPOSITORY, paper_settings
 
 
-def test_plan_fits_100_columns_and_imports_no_torch():
-    command = "import sys; from lkca.cli import main; sys.exit(main(['plan']) or 9 * ('torch' in sys.modules))"
+def test_plan_fits_100_columns_and_imports_no_torch(tmp_path):
+    (tmp_path / "paper.yaml").write_text(yaml.safe_dump(paper_settings(), sort_keys=False))
+    words = ["plan", "--config", str(tmp_path / "paper.yaml")]
+    command = f"import sys; from lkca.cli import main; sys.exit(main({words}) or 9 * ('torch' in sys.modules))"
     options = {"capture_output": True, "text": True, "cwd": REPOSITORY}
     done = subprocess.run([sys.executable, "-c", command], **options)
     assert done.returncode == 0, done.stderr

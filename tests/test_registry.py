@@ -42,6 +42,7 @@ def test_estimate_is_close_to_counts(arch, scale):
         (replace(VDSR_SPEC, class_name="VDSL"), "lkca/models/vdsr.py has no class VDSL"),
         (replace(VDSR_SPEC, class_name="VDS"), "lkca/models/vdsr.py has no class VDS:"),
         (replace(VDSR_SPEC, arguments={"layers": Integer()}), "has an upsampler and no argument `width`"),
+        (replace(VDSR_SPEC, arguments={"width": int}), r"width is int at vdsr in MODELS .*: write Integer\(\) or Rate"),
     ],
 )
 def test_incomplete_entry_is_refused_without_torch(monkeypatch, paper, spec, message):
@@ -50,6 +51,20 @@ def test_incomplete_entry_is_refused_without_torch(monkeypatch, paper, spec, mes
         registry.check_entry("vdsr")
     with pytest.raises(ConfigError, match=message):
         build("vdsr", 8, 2, {"width": 16, "layers": 2}, {"groups": 1})
+
+
+@pytest.mark.parametrize(
+    ("estimate", "message"),
+    [
+        (lambda *_: (1, 2, 3), r"estimate of vdsr in MODELS .* must return a CostEstimate, not \(1, 2, 3\)"),
+        (lambda *_: {}["depth"], "estimate of vdsr in MODELS .* fails with KeyError: 'depth'"),
+        ({"macs": 1}, "estimate of vdsr in MODELS .* fails with TypeError: 'dict' object is not callable"),
+    ],
+)
+def test_wrong_estimate_is_refused(monkeypatch, estimate, message):
+    monkeypatch.setitem(registry.MODELS, "vdsr", replace(VDSR_SPEC, estimate=estimate))
+    with pytest.raises(ConfigError, match=message):
+        estimate_cost("vdsr", 8, 2, {"width": 16, "layers": 2}, {"groups": 1})
 
 
 def test_missing_file_is_refused(monkeypatch):

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import yaml
 from safetensors.numpy import save_file
 
 from lkca.config import load
@@ -22,9 +21,9 @@ from lkca.pipeline.results import Results
 from lkca.pipeline.status import list_trainings
 from lkca.training.distributed import TrainingFiles
 from lkca.training.resume import TrainingProgress, TrainingState
-from tests.conftest import REPOSITORY
+from tests.conftest import paper_settings
 
-CONFIG = yaml.safe_load((REPOSITORY / "config.yaml").read_text())
+CONFIG = paper_settings()
 
 
 def with_overlay(**overlay):

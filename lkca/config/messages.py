@@ -89,12 +89,13 @@ def fail(key: str, message: str) -> NoReturn:
     raise ConfigError(f"config.yaml: {key}: {message}")
 
 
-def require_known(name: object, valid: Iterable[str], key: str) -> None:
+def require_known(name: object, valid: Iterable[str], key: str, otherwise: str = "") -> None:
     """Check that a setting of config.yaml names something that exists.
 
     Raises:
-        ConfigError: If it does not exist; the message has the most similar valid name.
+        ConfigError: If it does not exist; the message has the most similar valid name, and what to do
+            otherwise, if that is given.
     """
     valid = [*valid]
     if name not in valid:
-        fail(key, f"{name} does not exist{_suggest(str(name), valid)}")
+        fail(key, f"{name} does not exist{_suggest(str(name), valid)}{otherwise and f' Or {otherwise}.'}")

@@ -10,7 +10,7 @@ from lkca.config.schema import Experiment, Figure, Model, Override, Rows, Scene,
 from lkca.core.paths import RunGroup
 from lkca.data.catalog import CUBES
 from lkca.errors import ConfigError
-from lkca.models.registry import MODELS, check_arguments, check_entry, check_sizes
+from lkca.models.registry import MODELS, REGISTRY, check_arguments, check_entry, check_sizes
 
 
 def check_references(experiment: Experiment) -> None:
@@ -79,12 +79,15 @@ def _check_composite(key: str, scene: Scene) -> None:
 
 
 def _check_model(experiment: Experiment, key: str, model: Model) -> None:
-    require_known(model.arch, MODELS, f"{key}.arch")
+    require_known(model.arch, MODELS, f"{key}.arch", f"add it to {REGISTRY}")
     spec = MODELS[model.arch]
-    for name in model.args:
-        require_known(name, spec.arguments, f"{key}.args")
     try:
         check_entry(model.arch)
+    except ConfigError as error:
+        fail(key, str(error))
+    for name in model.args:
+        require_known(name, spec.arguments, f"{key}.args", f"give it a range at {model.arch} in {REGISTRY}")
+    try:
         check_arguments(model.arch, model.args, model.upsampler.model_dump() if model.upsampler else None)
     except ConfigError as error:
         raise ConfigError(f"config.yaml: {key}.{error}") from None

@@ -212,10 +212,14 @@ def check_entry(arch: str) -> None:
     """Check that the entry of a network is complete, without importing torch.
 
     Raises:
-        ConfigError: If the estimate, the file or the class is missing.
+        ConfigError: If the estimate, the file or the class is missing, or an argument has no range.
     """
     _get_estimate(arch)
     spec, file = MODELS[arch], Path(__file__).with_name(f"{arch}.py")
+    for name, argument in spec.arguments.items():
+        if not isinstance(argument, Integer | Rate):
+            shown = argument.__name__ if isinstance(argument, type) else repr(argument)
+            raise ConfigError(f"{name} is {shown} at {arch} in {REGISTRY}: write Integer() or Rate().")
     if spec.has_upsampler and "width" not in spec.arguments:
         raise ConfigError(f"{arch} in {REGISTRY} has an upsampler and no argument `width`: add it.")
     if not file.is_file():
@@ -277,9 +281,17 @@ def estimate_cost(arch: str, bands: int, scale: int, args: Args, upsampler: Mapp
     """Return the approximate cost of a network. For the parameters see `build`.
 
     Raises:
-        ConfigError: If the network has no estimate.
+        ConfigError: If the network has no estimate, or its estimate fails or returns something else.
     """
-    return _get_estimate(arch)(bands, scale, upsampler["groups"] if upsampler else 1, args)
+    estimate, groups = _get_estimate(arch), upsampler["groups"] if upsampler else 1
+    try:
+        cost = estimate(bands, scale, groups, args)
+    except Exception as error:
+        text = f"{type(error).__name__}: {error}"
+        raise ConfigError(f"the estimate of {arch} in {REGISTRY} fails with {text}: correct it.") from error
+    if not isinstance(cost, CostEstimate):
+        raise ConfigError(f"the estimate of {arch} in {REGISTRY} must return a CostEstimate, not {cost!r}: correct it.")
+    return cost
 
 
 def _get_estimate(arch: str) -> Estimate:
