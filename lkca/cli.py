@@ -62,7 +62,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 def _add_user_commands(add: AddCommand) -> None:
     """Add the commands that users call."""
-    command = add("lkca.commands.arrays:score", "print the six scores of one array against another")
+    command = add("lkca.commands.arrays:score", "print the scores of one array against another")
     command.add_argument(
         "--reference", type=Path, required=True, help="ground truth, .npy, float (bands, rows, columns), peak 1"
     )

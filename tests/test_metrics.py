@@ -1,4 +1,4 @@
-"""The six scores, compared with scikit-image, torchmetrics and closed forms, and the cases where they are undefined."""
+"""The scores, compared with scikit-image, torchmetrics and closed forms, and the cases where they are undefined."""
 
 import json
 import tracemalloc
@@ -13,9 +13,16 @@ from torchmetrics.functional import image as tm
 from torchmetrics.functional.regression import mean_squared_error, pearson_corrcoef
 
 from lkca.paper.columns import PRINTED_SCORES
-from lkca.scoring.metrics import SCORES, absolute_error, edges, scores
+from lkca.scoring.metrics import SCORES, Score, ScoreValues, absolute_error, edges, scores
 
 mpsnr, mssim, sam, cc, rmse, ergas = map(SCORES.get, PRINTED_SCORES)
+
+
+def mape(pair):
+    """Return a score without blocks, as a newcomer might."""
+    return np.mean(abs(pair.sr - pair.hr) / pair.hr)
+
+
 EVERY_SCORE = pytest.mark.parametrize("score", SCORES.values(), ids=SCORES.keys())
 
 
@@ -332,3 +339,47 @@ def test_scores_need_less_memory_than_an_image():
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < hr.nbytes
+
+
+# Entries of SCORES ----------------------------------------------------------------------------------------------------
+
+
+@EVERY_SCORE
+def test_direction_says_which_image_is_better(score):
+    sr, hr = pair()
+    worse = hr + 4 * (sr - hr)
+    assert score.direction * (score(sr, hr, 4) - score(worse, hr, 4)) > 0
+
+
+def test_headings_are_unique():
+    assert len({score.heading for score in SCORES.values()}) == len(SCORES)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"direction": 0}, "direction of MAPE in SCORES is 0: write 1"),
+        ({"decimals": -1}, "decimals of MAPE in SCORES are -1"),
+        ({"decimals": 1.0}, "decimals of MAPE in SCORES are 1.0"),
+        ({"heading": ""}, "heading of a score in SCORES is empty"),
+    ],
+)
+def test_wrong_entry_is_refused(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        Score(**{"function": mape, "heading": "MAPE", "unit": "%", "decimals": 2, "direction": -1} | wrong)
+
+
+@pytest.mark.parametrize(
+    ("function", "error", "message"),
+    [
+        (mape, TypeError, r"MAPE must return ScoreValues with subsets of shape \(17,\), not float64"),
+        (lambda _: ScoreValues(np.zeros(6)), TypeError, r"MAPE must return .* of shape \(17,\), not \(6,\)"),
+        (lambda _: ScoreValues(np.zeros(17), np.zeros(2)), TypeError, r"MAPE must return bands of shape \(6,\)"),
+        (lambda _: ScoreValues(np.full(17, np.nan)), ValueError, "MAPE is NaN or infinite: .*raise ValueError"),
+        (lambda _: ScoreValues(np.zeros(17), np.full(6, np.inf)), ValueError, "MAPE is NaN or infinite"),
+    ],
+)
+def test_wrong_values_name_the_score(monkeypatch, function, error, message):
+    monkeypatch.setitem(SCORES, "MAPE", Score(function, "MAPE", "%", 2, -1))
+    with pytest.raises(error, match=message):
+        scores(*pair(), 4)

@@ -19,7 +19,7 @@ MAX_BYTES = 2**33  # largest size of the resized array
 
 
 def score(reference: Path, estimate: Path, scale: int) -> None:
-    """Print the six scores of an image as one JSON object: MPSNR, MSSIM, SAM, CC, RMSE, ERGAS.
+    """Print the scores of an image as one JSON object: each of `SCORES` (lkca/scoring/metrics.py).
 
     Args:
         reference: .npy file of the ground truth: floats (bands, rows, columns), divided by the scene's maximum.

@@ -17,7 +17,6 @@ The same conventions hold there, except that an undefined score is None.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
@@ -60,6 +59,9 @@ class Score:
         unit: Unit; empty for a number without unit.
         decimals: Decimals that a table shows.
         direction: 1 if a higher score is better, -1 if a lower one is.
+
+    Raises:
+        ValueError: If the heading is empty, or the decimals or the direction are not allowed.
     """
 
     function: Callable[[ImagePair], ScoreValues]
@@ -67,6 +69,17 @@ class Score:
     unit: str
     decimals: int
     direction: int
+
+    def __post_init__(self) -> None:
+        if not self.heading:
+            raise ValueError("the heading of a score in SCORES is empty: write the heading of its column")
+        if type(self.decimals) is not int or self.decimals < 0:
+            raise ValueError(f"the decimals of {self.heading} in SCORES are {self.decimals!r}: write 0 or more")
+        if self.direction not in (1, -1):
+            raise ValueError(
+                f"the direction of {self.heading} in SCORES is {self.direction!r}: "
+                "write 1 if higher is better, -1 if lower is"
+            )
 
     def __call__(self, sr: np.ndarray, hr: np.ndarray, scale: int = 1) -> float:
         """Return the score of a reconstruction.
@@ -107,6 +120,7 @@ def scores(sr: np.ndarray, hr: np.ndarray, scale: int) -> ImageScores:
     Raises:
         ValueError: If the images are not two finite (bands, rows, columns) arrays of one shape, a score is undefined
             for them, or one is too large for floating point.
+        TypeError: If the function of a score does not return ScoreValues of the right shapes.
 
     Example:
         >>> image = np.linspace(0.1, 1, 128).reshape(2, 8, 8)
@@ -115,10 +129,10 @@ def scores(sr: np.ndarray, hr: np.ndarray, scale: int) -> ImageScores:
     """
     pair = ImagePair(sr, hr, scale)
     values = {name: score.function(pair) for name, score in SCORES.items()}
+    for name, score in values.items():
+        _check_values(name, score, pair)
     whole = {name: float(score.subsets[0]) for name, score in values.items()}
     bands = {name: score.bands.tolist() for name, score in values.items() if score.bands is not None}
-    if not np.isfinite([*whole.values(), *chain.from_iterable(bands.values())]).all():
-        raise ValueError("a score exceeds the range of floating point: divide the images by the scene's largest value")
     return {
         "scores": whole,
         "bands": bands,
@@ -127,6 +141,26 @@ def scores(sr: np.ndarray, hr: np.ndarray, scale: int) -> ImageScores:
             for name, score in values.items()
         },
     }
+
+
+def _check_values(name: str, values: ScoreValues, pair: ImagePair) -> None:
+    """Check what the function of a score returned; the score may be NaN only where a block is left out.
+
+    Raises:
+        TypeError: If it is not ScoreValues of the right shapes.
+        ValueError: If the score of the whole image or of a band is NaN or infinite.
+    """
+    subsets = (len(block_slices(pair.rows, pair.columns)) + 1,)
+    if not isinstance(values, ScoreValues) or np.shape(values.subsets) != subsets:
+        found = np.shape(values.subsets) if isinstance(values, ScoreValues) else type(values).__name__
+        raise TypeError(f"{name} must return ScoreValues with subsets of shape {subsets}, not {found}")
+    if values.bands is not None and np.shape(values.bands) != (len(pair.hr),):
+        raise TypeError(f"{name} must return bands of shape ({len(pair.hr)},) or None, not {np.shape(values.bands)}")
+    if not np.isfinite([values.subsets[0], *(() if values.bands is None else values.bands)]).all():
+        raise ValueError(
+            f"{name} is NaN or infinite: divide the images by the scene's largest value if they are too large for "
+            "floating point, and raise ValueError in the function of the score where it is undefined"
+        )
 
 
 def mpsnr(pair: ImagePair) -> ScoreValues:
