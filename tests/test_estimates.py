@@ -140,7 +140,10 @@ def test_throughput_is_that_of_the_most_similar_network(paper, monkeypatch, tmp_
     assert samples("lkca_64") < samples("lkca_4") / 2
     vdsr, lkca = RunGroup("chikusei", 4, "vdsr"), RunGroup("chikusei", 4, "lkca")
     assert samples("vdsr") * sample_macs(paper, vdsr) == pytest.approx(samples("lkca") * sample_macs(paper, lkca))
-    assert "vdsr and fcnn3d were not measured" in cpu.source
+    assert cpu.source.endswith("; vdsr, fcnn3d, msdformer and essaformer were not measured and count as lkca")
+    one = [[model, "", 32, 10, 1, "A", 2] for model in ("lkca", "sspsr", "msdformer", "essaformer", "vdsr")]
+    more = Estimates(paper, False, measurements(tmp_path, "a-cpu", one))
+    assert more.source.endswith("; fcnn3d was not measured and counts as lkca")
 
 
 def test_measurements_of_this_kind_of_machine_come_first(paper, monkeypatch, tmp_path):

@@ -338,3 +338,11 @@ def test_cache_is_for_the_same_files_only(tmp_path):
     patches.write_text(patches.read_text().replace("columns.stop - size + 1", "columns.stop - size"))
     other = compute()
     assert other[0] != first and other[1] == "1" and compute() == [other[0], "0"]
+
+
+def test_syntax_error_names_the_file(tmp_path):
+    (tmp_path / "p").mkdir()
+    (tmp_path / "p/a.py").write_text("def f(:\n")
+    with pytest.raises(SyntaxError) as caught:
+        Package(tmp_path / "p").code("p.a:f")
+    assert caught.value.filename == str(tmp_path / "p/a.py")

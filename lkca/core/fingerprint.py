@@ -257,7 +257,7 @@ class Package:
             return None
         path = self.folder.joinpath(*name.split(".")[1:])
         file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-        return ast.parse(file.read_bytes()) if file.is_file() else None
+        return ast.parse(file.read_bytes(), filename=str(file)) if file.is_file() else None
 
     def _normal_form(self, key: str) -> list[Token]:
         """Return the tokens of a definition in normal form, with references to the definitions that it uses.

@@ -21,6 +21,7 @@ from lkca.core.paths import RunGroup
 from lkca.data import patches, splits
 from lkca.errors import LkcaError
 from lkca.models.registry import MODELS, CostEstimate, estimate_cost
+from lkca.pipeline.phrases import join_parts
 
 REPOSITORY = Path(__file__).parents[2]
 BENCHMARKS = REPOSITORY / "benchmarks"
@@ -136,8 +137,16 @@ class Estimates:
             self._measured = read_config([REPOSITORY / "config.yaml"])
             with file.open(newline="", encoding="utf-8") as lines:
                 self._rows = [row for row in csv.DictReader(lines) if row["network"] in self._measured.models]
-            if not any(row["network"] == "vdsr" for row in self._rows):
-                self.source += "; vdsr and fcnn3d were not measured and count as lkca"
+            if missing := self._unmeasured_networks():
+                verbs = "were not measured and count" if missing[1:] else "was not measured and counts"
+                self.source += f"; {join_parts(missing)} {verbs} as lkca"
+
+    def _unmeasured_networks(self) -> list[str]:
+        """Return the networks that the experiment trains and no measurement has, if there are measurements."""
+        measured = {self._measured.models[row["network"]].arch for row in self._rows}
+        models = (self.experiment.models[run.model] for run in self.experiment.runs())
+        trained = {model.arch for model in models if model.train}
+        return [arch for arch in MODELS if measured and arch in trained - measured]
 
     def training(self, group: RunGroup) -> Estimate:
         """Return the estimate for a whole training."""
