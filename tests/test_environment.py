@@ -171,3 +171,15 @@ def test_profiles_repeat_the_default_profile(name):
     )
     del default["resources"]
     assert default.items() <= other.items() and other["retries"] >= 1
+
+
+def test_tracked_files_are_neither_links_nor_ignored():
+    """A link breaks on other machines, and changes of an ignored file are easily forgotten."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a git checkout")
+
+    def git(*words: str) -> list[str]:
+        return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+
+    assert git("ls-files", "--cached", "--ignored", "--exclude-standard") == []
+    assert [line for line in git("ls-files", "--stage") if line.startswith("120000")] == []
