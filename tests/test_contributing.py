@@ -102,9 +102,14 @@ def test_network(checkout):
     (line,) = run(checkout, "-m", "lkca", "cost", "--model", "espcn", "--bands", "31", "--scale", "4").splitlines()[1:]
     weights = 25 * 31 * 64 + 9 * 64 * 64 + 9 * 64 * 31 * 16
     assert line == f"espcn,31,4,{weights + 64 + 64 + 31 * 16},{weights * 256}"
-    table = "{tables: {V: {rows: {ESPCN: espcn}}}, report: {tables: [V], figures: []}}"
-    (checkout / "overlay.yaml").write_text(table)
-    assert "espcn" in run(checkout, "-m", "lkca", "plan", "--config", "config.yaml", "overlay.yaml")
+    (overlay,) = re.findall(
+        r"^```yaml\n(.*?)^```", (REPOSITORY / "CONTRIBUTING.md").read_text(), re.MULTILINE | re.DOTALL
+    )
+    (checkout / "mine.yaml").write_text(overlay)
+    configs = ["config.yaml", "tests/tiny.yaml", "mine.yaml"]
+    plan = run(checkout, "-m", "lkca", "plan", "--config", *configs)
+    assert re.search(r"^trainings +1: ", plan, re.MULTILINE) and "espcn" in plan
+    assert f"`snakemake --cores all --configfile {' '.join(configs)}`" in (REPOSITORY / "CONTRIBUTING.md").read_text()
 
 
 def test_scene(checkout):
