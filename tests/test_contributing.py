@@ -14,7 +14,9 @@ from tests.conftest import REPOSITORY, copy_checkout
 
 pytestmark = pytest.mark.slow
 STEP = re.compile(
-    r"^\d+\. `([^`]+)`[^,]*, (a new file|the end|[a-z ]+ `[^`]+`):.*?^   ```\w+\n(.*?)^   ```", re.MULTILINE | re.DOTALL
+    r"^\d+\. `([^`]+)`[^,]*, (a new file|the end|among the imports in alphabetical order|[a-z ]+ `[^`]+`):"
+    r".*?^   ```\w+\n(.*?)^   ```",
+    re.MULTILINE | re.DOTALL,
 )
 
 
@@ -30,7 +32,8 @@ def checkout(tmp_path) -> Path:
 def follow(checkout: Path, title: str) -> None:
     """Do the steps of a section of CONTRIBUTING.md: each names a file and a place in it, and shows the lines to add.
 
-    The place is `a new file`, `the end` of the file, `before` or `under` a line, or `at the end of` a dict.
+    The place is `a new file`, `the end` of the file, `among the imports in alphabetical order`, `before` or `under` a
+    line, or `at the end of` a dict.
     """
     text = (REPOSITORY / "CONTRIBUTING.md").read_text()
     (section,) = re.findall(rf"^## {title}\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
@@ -44,6 +47,11 @@ def follow(checkout: Path, title: str) -> None:
         old = (checkout / name).read_text().splitlines(keepends=True)
         if place == "the end":
             (checkout / name).write_text("".join([*old, "\n\n", *lines]))
+            continue
+        if place.startswith("among the imports"):
+            imports = [i for i, line in enumerate(old) if line.startswith("from lkca.")]
+            insert = next((i for i in imports if old[i] > lines[0]), imports[-1] + 1)
+            (checkout / name).write_text("".join([*old[:insert], *lines, *old[insert:]]))
             continue
         where, anchor = re.fullmatch(r"(before|under|at the end of) `(.+)`", place).groups()
         lines += ["\n", "\n"] if where == "before" and lines[0].startswith("def ") else []
