@@ -58,7 +58,7 @@ def train(
     Raises:
         ConfigError: If the run has nothing to train, or an option is wrong.
         StaleInput: If the files do not belong together.
-        Diverged: If losses or weights are not finite or the validation L1 is too high; the last good state is kept.
+        Diverged: If losses or weights are not finite or the validation L1 is too high; the last finite state is kept.
     """
     if gpus < 0:
         raise ConfigError(f"--gpus {gpus} is out of range: choose 0 or more.")
@@ -265,7 +265,7 @@ def checkpoint_if_due(state: TrainingState, run: RunConfig, world: World) -> Non
     """Save the state if the last checkpoint is CHECKPOINT_SECONDS old.
 
     Raises:
-        Diverged: If losses or weights are not finite; the last good state is kept.
+        Diverged: If losses or weights are not finite; the last finite state is kept.
     """
     if state.is_due():
         check_finite(state, run)
