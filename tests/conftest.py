@@ -43,8 +43,8 @@ def clean_shell(folder: Path) -> dict[str, str]:
     for name in ("python", "python3"):
         (other / name).write_text("#!/bin/sh\necho not this Python >&2\nexit 3\n")
         (other / name).chmod(0o755)
-    here = str(Path(sys.executable).parent)
-    path = [place for place in os.environ["PATH"].split(os.pathsep) if place != here and ".venv" not in place]
+    venv_folder = str(Path(sys.executable).parent)
+    path = [entry for entry in os.environ["PATH"].split(os.pathsep) if entry != venv_folder and ".venv" not in entry]
     variables = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "PYTHONPATH")}
     return variables | {"PATH": os.pathsep.join([str(other), *path])}
 
@@ -75,7 +75,7 @@ def manifest_of(shape: tuple[int, int, int], digest: str = "c0" * 32) -> dict:
 
 
 def split_settings(**changes) -> SplitSettings:
-    """The settings of a small split, with `changes`."""
+    """Return the settings of a small split, with `changes`."""
     test = {"rows": 32, "columns": 64, "tile": [32, 32]}
     usual = {"scale": 4, "size": 16, "stride": 8, "sampling": "grid", "validation": 0.2, "test": test}
     return SplitSettings(**usual | changes)
@@ -120,7 +120,7 @@ def tiny(tmp_path, rng):
     from lkca.data.splits import write_split
 
     rows, columns = np.mgrid[0:80, 0:64] / 9
-    cube = np.stack([0.5 + 0.3 * np.sin(rows + i / 2) * np.cos(columns - i / 3) for i in range(8)])
+    cube = np.stack([0.5 + 0.3 * np.sin(rows + band / 2) * np.cos(columns - band / 3) for band in range(8)])
     cube = (cube + rng.normal(0, 0.01, cube.shape)).astype(np.float32)
     files = SimpleNamespace(folder=tmp_path, scene=tmp_path / "scene.npy", split=tmp_path / "split.json")
     np.save(files.scene, cube)

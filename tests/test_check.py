@@ -1,4 +1,4 @@
-"""`lkca check` finds every damage, names it, and finds nothing else."""
+"""`lkca check` reports every damage, and nothing else."""
 
 import hashlib
 import json
@@ -68,11 +68,16 @@ def save_weights(path: Path, value: float, run_sha256: str) -> None:
     save_file({"a": np.full(4, value, np.float32)}, path, {"lkca": json.dumps({"run_sha256": run_sha256, "epoch": 2})})
 
 
-def score(folder: Path, **made: object) -> None:
+def score(folder: Path, **changes: object) -> None:
     """Write the scores.json of a run."""
     run = json.loads((folder / "run.json").read_text())
     who = {name: run[name] for name in ("experiment", "scene", "scale", "model", "seed")}
-    facts = {"mean": {"MPSNR": 40.0}, "device": "cpu", "commit": "0123456789ab", "versions": {"torch": "2.11.0"}} | made
+    facts = {
+        "mean": {"MPSNR": 40.0},
+        "device": "cpu",
+        "commit": "0123456789ab",
+        "versions": {"torch": "2.11.0"},
+    } | changes
     hashes = {
         f"{Path(file).stem}_sha256": sha(folder / file) if (folder / file).exists() else None
         for file in ("run.json", "weights.safetensors", "history.csv", "image.npz")
@@ -109,7 +114,7 @@ def relist(root: Path, *names: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory) -> Path:
+def intact(tmp_path_factory) -> Path:
     """results/ with one experiment: bicubic, a network with two seeds and its student."""
     root = tmp_path_factory.mktemp("check") / "results/demo"
     (root / "scenes").mkdir(parents=True)
@@ -126,10 +131,10 @@ def made(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def root(made, tmp_path, monkeypatch) -> Path:
+def root(intact, tmp_path, monkeypatch) -> Path:
     """A copy that tests damage, in the place that it has in a checkout."""
     monkeypatch.chdir(tmp_path)
-    return shutil.copytree(made, Path("results/demo"))
+    return shutil.copytree(intact, Path("results/demo"))
 
 
 @pytest.fixture
@@ -139,8 +144,10 @@ def check(root, capsys):
     def checked(folder: Path = root) -> tuple[int, list[str], list[str]]:
         code = main(["check", str(folder)])
         lines = capsys.readouterr().out.splitlines()
-        found = [[line.split(maxsplit=1)[1] for line in lines if line.startswith(f"  {k}")] for k in ("WRONG", "note")]
-        return code, *found
+        findings = [
+            [line.split(maxsplit=1)[1] for line in lines if line.startswith(f"  {kind}")] for kind in ("WRONG", "note")
+        ]
+        return code, *findings
 
     return checked
 
@@ -163,7 +170,7 @@ def test_intact_results_have_no_findings(root, capsys):
 
 
 DAMAGES = {
-    # damage: the file, what is done to it, and what the error must say
+    # damage -> the file, the function that damages it, and parts of the error
     "edited table": ("tables/V.csv", lambda p: p.write_text("40.5"), ["tables/V.csv is not", "report.json recorded"]),
     "edited figure": ("figures/6.png", lambda p: p.write_text("x"), ["figures/6.png is not", "report.json recorded"]),
     "edited page": ("report.html", lambda p: p.write_text("x"), ["report.html is not", "report.json recorded"]),
@@ -441,9 +448,9 @@ def test_control_characters_are_escaped(root, check):
     assert all(line.isprintable() and len(line) < 1000 for line in [*wrong, *notes])
 
 
-def test_several_experiments_and_none(made, tmp_path, capsys):
+def test_several_experiments_and_none(intact, tmp_path, capsys):
     for name in ("a", "b"):
-        shutil.copytree(made, tmp_path / name)
+        shutil.copytree(intact, tmp_path / name)
     (tmp_path / "c/tables").mkdir(parents=True)  # no experiment, only a table
     (tmp_path / "b/tables/V.csv").write_text("x")
     assert main(["check", str(tmp_path)]) == 1
@@ -455,16 +462,16 @@ def test_several_experiments_and_none(made, tmp_path, capsys):
         assert out == "" and err.startswith(f"lkca: {folder} ") and len(err.splitlines()) == 1
 
 
-def test_default_is_the_results_folder(made, monkeypatch, capsys):
-    monkeypatch.chdir(made.parents[1])
+def test_default_is_the_results_folder(intact, monkeypatch, capsys):
+    monkeypatch.chdir(intact.parents[1])
     assert main(["check"]) == 0
     assert capsys.readouterr().out.startswith("results/demo\n")
 
 
-def test_message_before_slow_hashing(made, monkeypatch, capsys):
+def test_message_before_slow_hashing(intact, monkeypatch, capsys):
     monkeypatch.setattr("lkca.pipeline.check.SLOW_BYTES", 1000)
-    assert main(["check", str(made)]) == 0
-    assert re.fullmatch(rf"{made}: hashing 28 files, \d+\.\d kB\n", capsys.readouterr().err)
+    assert main(["check", str(intact)]) == 0
+    assert re.fullmatch(rf"{intact}: hashing 28 files, \d+\.\d kB\n", capsys.readouterr().err)
 
 
 def write_record(root: Path, job: str, inputs: list[str], output: str, **changes: object) -> None:

@@ -1,4 +1,4 @@
-"""Settings: the paper's experiment, and what happens to a wrong one."""
+"""The settings of the paper's experiment, and the messages about wrong settings."""
 
 import copy
 from dataclasses import replace
@@ -22,7 +22,7 @@ def with_overlay(**overlay):
 
 
 def test_paper_needs_66_trainings(paper):
-    """66 a seed; the supplementary tables add four networks with a grouped layer on Chikusei and five on Houston."""
+    """66 per seed; the supplementary tables add four networks with a grouped layer on Chikusei and five on Houston."""
     trained = [run for run in paper.runs() if paper.models[run[2]].train]
     extra = ["vdsr_lr", "fcnn3d_lr", "sspsr_lr", "msdformer_lr", "essaformer_lr"]
     printed = [run for run in trained if run[2] not in extra]
@@ -55,21 +55,24 @@ def test_seeds_multiply_runs(paper):
 
 
 def test_overlay_of_a_base_reaches_its_variants():
-    e = with_overlay(models={"lkca": {"args": {"width": 64}}, "lkca_kd": {"distill": {"every": 2}}})
-    assert e.models["lkca_kd_d100"].args["width"] == 64
-    assert (e.models["lkca_kd_d100"].distill.every, e.models["lkca_kd_d100"].distill.decay) == (2, 1.0)
+    experiment = with_overlay(models={"lkca": {"args": {"width": 64}}, "lkca_kd": {"distill": {"every": 2}}})
+    assert experiment.models["lkca_kd_d100"].args["width"] == 64
+    assert (experiment.models["lkca_kd_d100"].distill.every, experiment.models["lkca_kd_d100"].distill.decay) == (
+        2,
+        1.0,
+    )
 
 
 def test_override_applies_to_its_runs_only():
     override = {"scene": "chikusei", "scale": 4, "models": ["lkca"], "train": {"epochs": 7}}
-    e = with_overlay(overrides=[override])
-    assert e.train_settings(RunGroup("chikusei", 4, "lkca")).epochs == 7
+    experiment = with_overlay(overrides=[override])
+    assert experiment.train_settings(RunGroup("chikusei", 4, "lkca")).epochs == 7
     others = RunGroup("chikusei", 8, "lkca"), RunGroup("chikusei", 4, "vdsr")
-    assert all(e.train_settings(other) == e.models["lkca"].train for other in others)
+    assert all(experiment.train_settings(other) == experiment.models["lkca"].train for other in others)
 
 
-def own(used="both", axes="rows columns bands", sha=None, twice=False, **changes):
-    """A cube of one's own in the place of Chikusei's, with something wrong."""
+def own_cube(used="both", axes="rows columns bands", sha=None, twice=False, **changes):
+    """Return an overlay with a cube described in place in Chikusei; `changes` make it wrong."""
     file = {"path": "a.npy", "use": used, "axes": axes} | ({"sha": sha} if sha else {})
     facts = {"sensor": "x", "gsd_m": 1, "nanometres": [400, 900], "source": "x", "citation": "x", "terms": "x"}
     return {"scenes": {"chikusei": {"cube": {"files": [file] * (1 + twice), "bands": "1-128", **facts, **changes}}}}
@@ -159,17 +162,20 @@ WRONG = [
         "tables.new.rows",
     ),
     ({"scenes": {"chikusei": {"cube": 5}}}, "scenes.chikusei.cube is 5"),
-    (own(bands="1-0"), "scenes.chikusei.cube: bands is '1-0': "),
-    (own(axes="rows bands"), "files.0.axes is 'rows bands': name the three axes"),
-    (own(used="train"), "scenes.chikusei.cube.files: no file is for testing"),
-    (own(crop=[0, 600, 9, 9]), "crop is [0, 600, 9, 9]: "),
-    (own(crop=[0, 500, 0, 3000]), "scenes.chikusei.test: 512 x 2048 leaves no room for training in 500 x 3000 pixels"),
-    (own(twice=True), "files: duplicate file"),
-    (own(divide_by=True), "divide_by is True: input should be a valid number"),
+    (own_cube(bands="1-0"), "scenes.chikusei.cube: bands is '1-0': "),
+    (own_cube(axes="rows bands"), "files.0.axes is 'rows bands': name the three axes"),
+    (own_cube(used="train"), "scenes.chikusei.cube.files: no file is for testing"),
+    (own_cube(crop=[0, 600, 9, 9]), "crop is [0, 600, 9, 9]: "),
+    (
+        own_cube(crop=[0, 500, 0, 3000]),
+        "scenes.chikusei.test: 512 x 2048 leaves no room for training in 500 x 3000 pixels",
+    ),
+    (own_cube(twice=True), "files: duplicate file"),
+    (own_cube(divide_by=True), "divide_by is True: input should be a valid number"),
     ({"scenes": {"chikusei": {"test": {"tile": [512]}}}}, "scenes.chikusei.test.tile is"),
-    (own(bands="1-100"), "128 is more than the cube's 100"),
-    (own(sensr="x"), "scenes.chikusei.cube: sensr is not a setting: did you mean sensor?"),
-    (own(sha="12"), "files.0.sha is not a setting"),
+    (own_cube(bands="1-100"), "128 is more than the cube's 100"),
+    (own_cube(sensr="x"), "scenes.chikusei.cube: sensr is not a setting: did you mean sensor?"),
+    (own_cube(sha="12"), "files.0.sha is not a setting"),
     ({"scenes": {"chikusei": {"mirror": ["bands"]}}}, "mirror.0 is 'bands'"),
     ({"sampling": "anywhere"}, "sampling is 'anywhere', which does not exist: choose one of "),
     ({"figures": {"6": {"kind": "composit"}}}, "figures.6.kind is 'composit', which does not exist: did you mean comp"),
@@ -181,7 +187,7 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize("overlay, message", WRONG, ids=lambda x: x if isinstance(x, str) else "")
+@pytest.mark.parametrize("overlay, message", WRONG, ids=lambda value: value if isinstance(value, str) else "")
 def test_wrong_setting_names_its_key(overlay, message):
     with pytest.raises(LkcaError) as caught:
         with_overlay(**overlay)
@@ -209,7 +215,7 @@ def test_incomplete_kind_of_figure(paper, monkeypatch, declaration, message):
 
 def test_missing_setting_is_named():
     with pytest.raises(LkcaError, match="train.batch is missing"):
-        load.parse_config({**CONFIG, "train": {k: v for k, v in CONFIG["train"].items() if k != "batch"}})
+        load.parse_config({**CONFIG, "train": {key: value for key, value in CONFIG["train"].items() if key != "batch"}})
 
 
 def test_invalid_file_is_named(tmp_path):
@@ -243,5 +249,5 @@ def test_labels_are_those_of_the_printed_rows(paper):
         printed.setdefault((row["table"], row["scene"], int(row["scale"])), []).append(row["row"])
     names = {name for name, _, _ in printed}
     tables = {name: table for name, table in paper.tables.items() if name in names}
-    ours = {(name, t.scene, scale): list(t.rows) for name, t in tables.items() for scale in t.scales}
+    ours = {(name, table.scene, scale): list(table.rows) for name, table in tables.items() for scale in table.scales}
     assert ours == printed

@@ -1,4 +1,4 @@
-"""Estimates of memory and time, against what the paper prints, what is counted and what was measured."""
+"""Estimates of memory and time, compared with printed, counted and measured values."""
 
 import csv
 
@@ -54,19 +54,19 @@ def printed():
 
 
 @pytest.mark.parametrize("row", list(printed()), ids=lambda row: "{}-x{}-{}".format(*row))
-def test_cost_is_the_printed_one(paper, row):
+def test_cost_equals_the_printed_cost(paper, row):
     cost = network_cost(paper, RunGroup(*row[:3]))
     assert cost.macs * 256 / 1e9 == pytest.approx(row[4], rel=0.05)
     assert cost.parameters / 1e6 == pytest.approx(row[3], rel=0.05)
 
 
 @pytest.mark.parametrize("arch", MODELS)
-def test_cost_is_the_counted_one(paper, arch):
+def test_cost_equals_the_counted_cost(paper, arch):
     """Take the last model of each network in config.yaml: it has a grouped upsampler, if there is an upsampler."""
-    model = [name for name, m in paper.models.items() if m.arch == arch][-1]
-    m = paper.models[model]
-    groups = m.upsampler and m.upsampler.model_dump()
-    network = build(arch, 48, 4, m.args, groups)
+    model = [name for name, config in paper.models.items() if config.arch == arch][-1]
+    config = paper.models[model]
+    groups = config.upsampler and config.upsampler.model_dump()
+    network = build(arch, 48, 4, config.args, groups)
     cost = network_cost(paper, RunGroup("houston2018", 4, model))
     assert cost.macs * 256 == pytest.approx(count_macs(network, 48), rel=0.05)
     assert cost.parameters == pytest.approx(count_parameters(network), rel=0.05)
@@ -80,14 +80,14 @@ def test_count_split(paper, monkeypatch, tmp_path):
 def test_unknown_shape_is_known_when_the_scene_is_cut(monkeypatch, tmp_path):
     cube = {"files": [{"path": "a.npy", "axes": "rows columns bands"}], "bands": "1-128", "shape": None, "crop": None}
     facts = {"sensor": "x", "gsd_m": 1, "nanometres": [400, 900], "source": "x", "citation": "x", "terms": "x"}
-    e = with_overlay(scenes={"chikusei": {"cube": cube | facts}})
+    experiment = with_overlay(scenes={"chikusei": {"cube": cube | facts}})
     monkeypatch.chdir(tmp_path)
-    estimates = Estimates(e, gpu=False, folder=tmp_path)
+    estimates = Estimates(experiment, gpu=False, folder=tmp_path)
     assert estimates.training(RunGroup("chikusei", 4, "lkca")).minutes == MAX_MINUTES
     assert estimates.steps_per_epoch(RunGroup("chikusei", 4, "lkca")) is None
     areas = [{"use": "both", "row": 0, "rows": 2304, "columns": 2048}]
     write_json(tmp_path / "results/paper/scenes/chikusei.json", {"areas": areas})
-    assert Estimates(e, gpu=False, folder=tmp_path).steps_per_epoch(RunGroup("chikusei", 4, "lkca")) == 756
+    assert Estimates(experiment, gpu=False, folder=tmp_path).steps_per_epoch(RunGroup("chikusei", 4, "lkca")) == 756
 
 
 @pytest.mark.parametrize("gpu", [False, True])
@@ -110,7 +110,7 @@ def test_estimate_grows_with_blocks_bands_and_batch(monkeypatch, tmp_path, gpu):
     assert usual.minutes <= MAX_MINUTES
 
 
-def test_cpu_memory_is_the_measured_one(tmp_path):
+def test_cpu_memory_is_close_to_the_measured_memory(tmp_path):
     """Compare with the peak of a process in GiB, with 8 images of 16 x 16 LR pixels, or one test image of 512 x 512.
 
     SSPSR's training is extrapolated from 4 images.

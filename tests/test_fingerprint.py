@@ -1,4 +1,4 @@
-"""The digest of code: what changes it, what does not, and that it covers whatever runs."""
+"""The digest of code: which changes it covers, which it ignores, and that it covers all code that runs."""
 
 import ast
 import inspect
@@ -22,7 +22,7 @@ TREES = REPOSITORY / "tests/trees"
 
 
 def digest(source: str = "", root: str = "p.a:f", **others: str) -> str:
-    """The digest of a definition of a package that consists of p.a and other modules."""
+    """Return the digest of a definition of a package that consists of p.a and other modules."""
     texts = {"p": "", "p.a": source} | {f"p.{name}": text for name, text in others.items()}
     trees = {name: ast.parse(dedent(text)) for name, text in texts.items()}
     return Package(Path("p"), trees, plumbing={"p.plumbing"}, registries={"p.a:TABLE"}).code(root).digest
@@ -61,7 +61,7 @@ BASE = """
 """
 OTHER = "def scale(x):\n    return 3 * x\n"
 
-SAME = {
+IGNORED_CHANGES = {
     "comment": ("LIMIT = 0.5", "LIMIT = 0.5  # of all"),
     "docstring": ("def g(x):\n", 'def g(x):\n        """Add one."""\n'),
     "annotations": ("def g(x):", "def g(x: int) -> int:"),
@@ -88,7 +88,7 @@ SAME = {
     "log": ("        print", '        logger.error("odd")\n        print'),
 }  # fmt: skip
 
-OTHERWISE = {
+COVERED_CHANGES = {
     "constant": ("LIMIT = 0.5", "LIMIT = 0.6"),
     "kind of a number": ("3 * x", "3.0 * x"),
     "text": ("int = 2", 'int = "2"'),
@@ -127,15 +127,15 @@ def edited(*pairs: str) -> tuple[str, dict[str, str]]:
     return source, {"b": other, "c": "def scale(x):\n    return x\n"}
 
 
-@pytest.mark.parametrize("name", SAME)
+@pytest.mark.parametrize("name", IGNORED_CHANGES)
 def test_digest_ignores(name):
-    source, others = edited(*SAME[name])
+    source, others = edited(*IGNORED_CHANGES[name])
     assert digest(source, **others) == digest(BASE, b=OTHER)
 
 
-@pytest.mark.parametrize("name", OTHERWISE)
+@pytest.mark.parametrize("name", COVERED_CHANGES)
 def test_digest_covers(name):
-    source, others = edited(*OTHERWISE[name])
+    source, others = edited(*COVERED_CHANGES[name])
     assert digest(source, **others) != digest(BASE, b=OTHER)
 
 
@@ -214,7 +214,7 @@ def test_digest_is_the_same_under_other_pythons(version):
 
 
 def test_listed_names_exist():
-    """One that is renamed would silently be followed, or no longer."""
+    """A name that is listed but does not exist would have no effect."""
     package = fingerprint.current_package()
     for key in (*PLUMBING, *REGISTRIES, *STEPS.values()):
         name, _, definition = key.partition(":")
@@ -225,11 +225,11 @@ def test_listed_names_exist():
 
 @pytest.fixture
 def executed():
-    """The definitions of lkca whose code runs meanwhile, as `module:name`; import time is not counted."""
-    seen = set()
+    """The (module, name) of all definitions of lkca that the test calls; code that runs on import does not count."""
+    called = set()
     folder = str(fingerprint.PACKAGE)
 
-    def note(frame, event, _):
+    def record_call(frame, event, _):
         code = frame.f_code
         runs = code.co_flags & inspect.CO_OPTIMIZED  # of a function, not the body of a module or a class
         if (
@@ -239,17 +239,17 @@ def executed():
             and code.co_filename.endswith(".py")
             and not code.co_qualname.startswith("<")
         ):
-            seen.add((frame.f_globals["__name__"], code.co_qualname.split(".")[0]))
+            called.add((frame.f_globals["__name__"], code.co_qualname.split(".")[0]))
 
-    sys.setprofile(note)
-    yield seen
+    sys.setprofile(record_call)
+    yield called
     sys.setprofile(None)
 
 
-def uncovered(seen: set, *roots: str) -> set[str]:
-    """What runs and is neither followed from the roots nor plumbing."""
+def uncovered(called: set, *roots: str) -> set[str]:
+    """Return the definitions that have run but are neither reachable from the roots nor in PLUMBING."""
     reached = fingerprint.current_package().reachable(*roots)
-    keys = {f"{module}:{name}" for module, name in seen}
+    keys = {f"{module}:{name}" for module, name in called}
     return {key for key in keys if not {key, key.partition(":")[0]} & {*reached, *PLUMBING}}
 
 

@@ -1,7 +1,7 @@
-"""What runs again after which change: a table, checked on a small experiment that has run.
+"""The jobs that run again after a change: a table, checked on a small experiment that has run.
 
-A column is a rule, a line is a change; a letter says that jobs of the rule run again. The content of the files that a
-job reads and the code that it executes decide, not the time when a file was written.
+A column is a rule, a line is a change; a letter means that jobs of the rule run again. This depends on the content of
+the files that a job reads and on its code, not on the times of files.
 """
 
 import ast

@@ -1,4 +1,4 @@
-"""What the rules need of Python, and the limits that the workflow sets."""
+"""The functions for the rules, and the limits that the workflow sets."""
 
 import ast
 import json
@@ -164,8 +164,12 @@ def test_requests_of_jobs_stay_within_the_limits(checkout):
         )
         assert [job for job, _ in jobs] == ["train", "evaluate"]
         for _, resources in jobs:
-            asked = dict(part.split("=") for part in resources.split(", "))
-            assert asked["gpu"] == name and int(asked["mem_mb"]) > 1000 and 15 < int(asked["runtime"]) <= MAX_MINUTES
+            requested = dict(part.split("=") for part in resources.split(", "))
+            assert (
+                requested["gpu"] == name
+                and int(requested["mem_mb"]) > 1000
+                and 15 < int(requested["runtime"]) <= MAX_MINUTES
+            )
     output = snakemake(checkout, "-n", "--resources", "mem_mb=900", *target, gpus=False)
     assert re.findall("mem_mb=([0-9]+)", output) == ["900", "900"]
 
@@ -175,7 +179,7 @@ def test_two_gpus_run_two_jobs_at_once(checkout):
     gpu = ("--workflow-profile", "profiles/gpu")
     snakemake(checkout, *gpu, "--", "probes")
     times = [tuple(map(float, (checkout / f"probe/{i}").read_text().split())) for i in range(4)]
-    assert max(sum(a <= start < b for a, b in times) for start, _ in times) == 2
+    assert max(sum(first <= start < end for first, end in times) for start, _ in times) == 2
     snakefile = checkout / "Snakefile"
     before = snakefile.read_text()
     snakefile.write_text(before.replace("    resources: gpu=1\n", "    resources: gpu=1, mem_mb=77, runtime=5\n"))

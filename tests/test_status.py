@@ -1,4 +1,4 @@
-"""How far trainings are, from the files that they leave."""
+"""The progress of trainings, read from their files."""
 
 import json
 from pathlib import Path
@@ -36,7 +36,7 @@ def no_gpu(monkeypatch):
 
 
 def test_trainings_of_the_paper(paper, monkeypatch, tmp_path):
-    """3024 patches in 8 orientations by 32: 756 steps an epoch, 226,800 in 300 epochs; 75 trainings a seed."""
+    """3024 patches in 8 orientations by 32: 756 steps an epoch, 226,800 in 300 epochs; 75 trainings for each seed."""
     monkeypatch.chdir(tmp_path)
     estimates = Estimates(paper, gpu=False, folder=tmp_path)
     assert estimates.steps_per_epoch(RunGroup("chikusei", 4, "lkca")) == 756
@@ -47,26 +47,28 @@ def test_trainings_of_the_paper(paper, monkeypatch, tmp_path):
     thrice = with_overlay(seeds=[1, 2, 3])
     more = list_trainings(Results(thrice), Estimates(thrice, gpu=False, folder=tmp_path))
     assert len(more) == 3 * 75
-    assert sum(t.seconds_left for t in more) == pytest.approx(3 * sum(t.seconds_left for t in trainings))
+    assert sum(training.seconds_left for training in more) == pytest.approx(
+        3 * sum(training.seconds_left for training in trainings)
+    )
 
 
-def write_run_file(e, run, **changes):
-    path = Path(e.paths.run_file(run, RUN_FILE))
+def write_run_file(experiment, run, **changes):
+    path = Path(experiment.paths.run_file(run, RUN_FILE))
     files = {"seed": run[3], "scene_sha256": "0", "split_sha256": "0", "teacher_sha256": None}
-    write_json(path, RunSettings.of(e, run.group).model_dump() | files | changes)
+    write_json(path, RunSettings.of(experiment, run.group).model_dump() | files | changes)
     return path
 
 
-def write_training(e, run, steps=226_800, seconds=7200.0, **changes):
+def write_training(experiment, run, steps=226_800, seconds=7200.0, **changes):
     """Write the files of a finished training and its record, with `changes` in the record."""
-    path = write_run_file(e, run)
+    path = write_run_file(experiment, run)
     save_file({"a": np.zeros(1)}, path.with_name(WEIGHTS_FILE))
     path.with_name(HISTORY_FILE).write_text(f"epoch,steps,seconds\n1,3,2.5\n300,{steps},{seconds}\n")
-    results = Results(e)
+    results = Results(experiment)
     for step in ("settings", "train"):
         job = results.jobs.get(step, run._asdict())
         results.write_record(job, job.code(), [])
-    record = Path(e.paths.record(job.name))
+    record = Path(experiment.paths.record(job.name))
     write_json(record, json.loads(record.read_text()) | changes)
 
 
@@ -76,8 +78,8 @@ def write_state(path, digest, name="state-0.safetensors", epoch=2, step=378, sec
     save_file({"a": np.zeros(1)}, path.with_name(name), made_from | {"progress": json.dumps(progress)})
 
 
-def by_group(e, tmp_path):
-    trainings = list_trainings(Results(e), Estimates(e, gpu=False, folder=tmp_path))
+def by_group(experiment, tmp_path):
+    trainings = list_trainings(Results(experiment), Estimates(experiment, gpu=False, folder=tmp_path))
     return {tuple(training.run.group): training for training in trainings}
 
 

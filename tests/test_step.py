@@ -18,8 +18,8 @@ from tests.conftest import REPOSITORY
 def test_input_changed_while_the_job_runs(tmp_path, monkeypatch):
     """Another program replaces the manifest of a split."""
     monkeypatch.chdir(tmp_path)
-    e = read_config([REPOSITORY / "config.yaml", REPOSITORY / "tests/tiny.yaml"])
-    (tmp_path / "e.json").write_text(e.model_dump_json())
+    experiment = read_config([REPOSITORY / "config.yaml", REPOSITORY / "tests/tiny.yaml"])
+    (tmp_path / "e.json").write_text(experiment.model_dump_json())
     manifest = Path("results/tiny/scenes/chikusei.json")
     manifest.parent.mkdir(parents=True)
     area = {"use": "both", "row": 0, "rows": 145, "columns": 145, "crop": [0, 145, 0, 145]}
@@ -28,8 +28,8 @@ def test_input_changed_while_the_job_runs(tmp_path, monkeypatch):
     run_step(*arguments)
     record = read_record(Path("results/tiny/records/splits/chikusei_x4.json"))
     assert record.reads[str(manifest)][0] == sha256(manifest)
-    job = Results(e).jobs.by_name("splits/chikusei_x4")
-    assert Results(e).reason(job) is None
+    job = Results(experiment).jobs.by_name("splits/chikusei_x4")
+    assert Results(experiment).reason(job) is None
     split = splits.write_split
 
     def replace_meanwhile(**options):
@@ -39,7 +39,7 @@ def test_input_changed_while_the_job_runs(tmp_path, monkeypatch):
     monkeypatch.setattr(splits, "write_split", replace_meanwhile)
     with pytest.raises(StaleInput, match="scenes/chikusei.json was changed while splits/chikusei_x4 read it"):
         run_step(*arguments)
-    assert Results(e).reason(job).text == f"{manifest} has changed"
+    assert Results(experiment).reason(job).text == f"{manifest} has changed"
 
 
 def test_unknown_job_and_wrong_outputs(paper, tmp_path):

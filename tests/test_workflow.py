@@ -1,4 +1,4 @@
-"""The whole DAG on tests/tiny.yaml: what runs, what does not run again, what a user sees when something is wrong."""
+"""The whole workflow on tests/tiny.yaml: its results, what runs again, and the messages about faults."""
 
 import json
 import os
@@ -35,7 +35,7 @@ def snakemake(folder, *words, **options):
 
 
 def planned(folder, *words) -> dict[str, set]:
-    """What a call would run: rule -> models ("" where a rule has none)."""
+    """Return what a call would run: rule -> models ("" where a rule has none)."""
     command = ["snakemake", "--cores", "all", "--dry-run", "--configfile", *TINY, "--", *words]
     done = subprocess.run(command, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, check=True)
     jobs = {rule: {""} for rule in re.findall(r"^(?:local)?rule (\w+):$", done.stdout, re.MULTILINE)}
@@ -65,7 +65,7 @@ def finished(tmp_path_factory):
 
 @pytest.fixture
 def checkout(finished, tmp_path):
-    """The same, to be changed."""
+    """A copy of the finished checkout that a test may change."""
     subprocess.run(["cp", "-a", str(finished), str(tmp_path / "lkca")], check=True)
     return tmp_path / "lkca"
 
@@ -156,7 +156,7 @@ def test_missing_downloads_are_named(checkout):
     ]  # no speed is measured for these
     done = subprocess.run(command, cwd=checkout, env=ENVIRONMENT | nowhere, capture_output=True, text=True)
     assert done.returncode != 0
-    said = done.stdout + done.stderr
+    output = done.stdout + done.stderr
     chikusei = r"lkca: data/raw/chikusei/\S+_ENVI.zip could not be fetched .*: download https://www.sal\S+ in a browser"
     pavia = (
         r"lkca: data/raw/pavia_centre/Pavia.mat could not be fetched .*: download https://www.ehu.eus/\S+ in a browser"
@@ -164,13 +164,13 @@ def test_missing_downloads_are_named(checkout):
     houston = (
         r"lkca: data/raw/houston2018/phase2.zip .* confirm once with: \S+ -m lkca fetch houston2018 --accept-terms"
     )
-    assert all(re.search(sentence, said) for sentence in (chikusei, pavia, houston))
+    assert all(re.search(sentence, output) for sentence in (chikusei, pavia, houston))
     assert not [path for path in (checkout / "data").rglob("*") if path.is_file()]
     assert "completed successfully" not in done.stderr  # the command's failure is not lost in its pipe
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("kill", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda s: s.name)
+@pytest.mark.parametrize("kill", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda kill: kill.name)
 def test_killed_training_continues(tmp_path, kill):
     """Kill the whole process group during a training, then call again: nothing half-written counts as a result."""
     folder = copy_checkout(tmp_path / "lkca")
