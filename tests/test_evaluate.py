@@ -118,7 +118,7 @@ def test_evaluation_acquires_one_gpu(tiny, bicubic, tmp_path, monkeypatch):
     monkeypatch.setattr(gpus, "installed_gpus", lambda: (("GPU-a", "NVIDIA A"), ("GPU-b", "NVIDIA A")))
     monkeypatch.setattr(evaluation, "default_device", lambda: seen.append(os.environ["CUDA_VISIBLE_DEVICES"]) or "cpu")
     with gpus.acquire_gpus(1):
-        monkeypatch.delenv("CUDA_VISIBLE_DEVICES")  # of this process, which stands for another one
+        del os.environ["CUDA_VISIBLE_DEVICES"]  # set for this process, which stands for another one
         run_evaluate(tiny, bicubic)
         os.environ["CUDA_VISIBLE_DEVICES"] = "GPU-a"
     assert seen == ["GPU-b"]

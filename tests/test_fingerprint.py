@@ -346,3 +346,10 @@ def test_syntax_error_names_the_file(tmp_path):
     with pytest.raises(SyntaxError) as caught:
         Package(tmp_path / "p").code("p.a:f")
     assert caught.value.filename == str(tmp_path / "p/a.py")
+
+
+def test_parentheses_of_del_do_not_count():
+    """A formatter adds them to a statement that it breaks into lines; the order of the names counts."""
+    source = "def f(a):\n    x = a\n    y = x\n    del x, y\n    return a\n"
+    assert digest(source) == digest(source.replace("del x, y", "del (x, y)"))
+    assert digest(source) != digest(source.replace("del x, y", "del y, x"))

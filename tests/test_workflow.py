@@ -157,9 +157,9 @@ def test_missing_downloads_are_named(checkout):
     done = subprocess.run(command, cwd=checkout, env=ENVIRONMENT | nowhere, capture_output=True, text=True)
     assert done.returncode != 0
     output = done.stdout + done.stderr
-    chikusei = r"lkca: data/raw/chikusei/\S+_ENVI.zip could not be fetched .*: download https://www.sal\S+ in a browser"
+    chikusei = r"lkca: data/raw/chikusei/\S+_ENVI.zip could not be downloaded .*: download https://www.sal\S+ in a browser"
     pavia = (
-        r"lkca: data/raw/pavia_centre/Pavia.mat could not be fetched .*: download https://www.ehu.eus/\S+ in a browser"
+        r"lkca: data/raw/pavia_centre/Pavia.mat could not be downloaded .*: download https://www.ehu.eus/\S+ in a browser"
     )
     houston = (
         r"lkca: data/raw/houston2018/phase2.zip .* confirm once with: \S+ -m lkca fetch houston2018 --accept-terms"
@@ -304,7 +304,7 @@ def test_served_official_files_to_scores(tmp_path):
         assert accepted.returncode == 0 and "promise to cite" in accepted.stdout, accepted.stderr
         second = subprocess.run(command, **words)
         assert second.returncode == 0, second.stderr
-        asked = [target for _, target, _ in server.seen]
+        asked = [target for _, target, _ in server.requests]
         assert sorted(asked) == ["/Hyperspec_Chikusei_ENVI.zip", "/Pavia.mat", "/Pavia.mat", "/phase2.zip"]
     planned_again = [*command[:3], "--dry-run", *command[3:]]
     assert "Nothing to be done" in subprocess.run(planned_again, **words).stdout

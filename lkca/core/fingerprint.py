@@ -529,6 +529,8 @@ class Writer:
                         self.out += self.package.import_tokens(*target)
             case ast.Pass() | ast.Global() | ast.Nonlocal():
                 pass
+            case ast.Delete(targets=[ast.Tuple(elts=targets)]):  # `del (a, b)` is `del a, b`
+                self._fields(ast.Delete(targets=targets))
             case ast.Raise():
                 self.out.append("Raise")
                 if isinstance(node.exc, ast.Call) and self._creates_exception_with_values(node.exc):
