@@ -211,6 +211,7 @@ def test_cost_prints_the_papers_numbers(capsys):
     assert [(f"{int(row['params']) / 1e6:.3f}", f"{int(row['macs']) / 1e9:.3f}") for row in rows] == printed
 
 
+@pytest.mark.slow
 def test_cost_marks_sizes_that_are_not_possible(capsys):
     config = str(REPOSITORY / "config.yaml")
     assert main(["cost", "--config", config, "--bands", "7", "--scale", "4"]) == 0

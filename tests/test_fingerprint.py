@@ -284,6 +284,7 @@ def files(folder: Path) -> tuple[Path, Path]:
     return folder / "weights.safetensors", folder / "history.csv"
 
 
+@pytest.mark.slow
 def test_code_that_a_report_executes_is_covered(tmp_path, executed):
     fake_results.write_report(tmp_path)
     assert {"lkca.report.tables:write_table", "lkca.report.figures:draw_figure", "lkca.report.page:write_report"} <= {
