@@ -373,7 +373,7 @@ def test_table_has_all_changes_and_rules():
     "change", sorted(CHANGES.keys() - {"scores edited by hand", "results copied without Snakemake's records"})
 )
 def test_change_applies_to_the_sources(prepared, tmp_path, change):
-    """Every text that a change replaces stands in the sources."""
+    """Every text that a change replaces occurs in the sources."""
     folder = tmp_path / "lkca"
     subprocess.run(["cp", "-a", str(prepared), str(folder)], check=True)
     CHANGES[change](folder)

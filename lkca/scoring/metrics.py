@@ -181,7 +181,7 @@ def mpsnr(pair: ImagePair) -> ScoreValues:
 def mssim(pair: ImagePair) -> ScoreValues:
     """Mean structural similarity, no unit, in [-1, 1]; 1 is best.
 
-    The mean over bands and over all windows that lie inside the image.
+    The mean over bands and over all windows inside the image.
 
     Raises:
         ValueError: If a side is shorter than the window.

@@ -1,4 +1,4 @@
-"""The share of the parameters that lie in the learnable upsampling layer, a bar for each network (Fig. 1)."""
+"""The share of the parameters in the learnable upsampling layer, a bar for each network (Fig. 1)."""
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
