@@ -212,12 +212,15 @@ def test_cost_prints_the_papers_numbers(capsys):
 
 
 @pytest.mark.slow
-def test_cost_marks_sizes_that_are_not_possible(capsys):
+def test_cost_says_why_a_size_is_not_possible(capsys):
     config = str(REPOSITORY / "config.yaml")
     assert main(["cost", "--config", config, "--bands", "7", "--scale", "4"]) == 0
     rows = {row["model"]: row for row in csv.DictReader(io.StringIO(capsys.readouterr().out))}
-    assert rows["sspsr"]["params"] == rows["sspsr"]["macs"] == "not possible"  # needs 8 bands
+    assert rows["sspsr"]["params"] == rows["sspsr"]["macs"] == ""
+    assert "sspsr needs at least 8" in rows["sspsr"]["reason"]
+    assert "3 must divide" in rows["fcnn3d_lr"]["reason"]  # each row has its own reason
     assert rows["bicubic"]["params"] == "0" and int(rows["vdsr"]["params"]) > 0
+    assert not rows["bicubic"]["reason"] and not rows["vdsr"]["reason"]
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,7 @@ def test_new_score_is_in_every_format_of_a_table(tmp_path, register_bias):
     for suffix, name in (("md", "Mean bias"), ("tex", "Mean bias"), ("html", "Mean bias"), ("csv", "Bias_low")):
         assert name in after[suffix] and name not in before[suffix]
     assert "0.50" in after["md"]  # two decimals
+    assert main(["score-tables", str(tmp_path / "table.csv")]) == 0
     assert after["verdicts.csv"] == before["verdicts.csv"]
     lines = after["comparisons.csv"].splitlines()
     others = [line for line in lines if ",Bias," not in line]

@@ -3,9 +3,11 @@
 import csv
 from pathlib import Path
 
+import fake_results
 import pytest
 
 from lkca.cli import main
+from tests.conftest import REPOSITORY
 
 PRINTED = Path(__file__).parents[1] / "lkca/paper/paper_tables.csv"
 
@@ -84,6 +86,100 @@ def test_few_rows_and_columns_are_enough(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
+    "names",
+    [
+        {"chikusei": "Chikusei", "houston2018": "Houston 2018", "pavia_centre": "Pavia Center"},
+        {"LKCA-Net": "lkca-net", "VDSR": "vdsr", "LKCA-KD": "LKCA KD"},
+        {"V": "Table V", "VI": "vi", "III": "table iii"},
+    ],
+    ids=["scenes", "rows", "tables"],
+)
+def test_other_spellings_of_names_change_nothing(tmp_path, capsys, names):
+    def rename(line):
+        line |= {column: names.get(line[column], line[column]) for column in ("scene", "row", "table")}
+
+    assert check_changed(tmp_path, capsys, rename) == check_changed(tmp_path, capsys)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"scene": "Pavia University"}, "no scene Pavia University (chikusei, houston2018, pavia_centre)"),
+        ({"table": "2"}, "no Table 2 on pavia_centre (VII); leave the column table empty"),
+        ({"table": "V"}, "no Table V on pavia_centre (VII)"),
+        ({"scale": "2"}, "Table VII on pavia_centre has no scale x2 (x4, x8)"),
+        ({"row": "VDSR+"}, "VDSR+: claims and MACs are not compared, because the paper's Table VII"),
+        ({"row": "\x1b[31mred"}, "?[31mred: claims and MACs are not compared"),
+    ],
+)
+def test_comparisons_that_are_skipped_are_named(tmp_path, capsys, change, message):
+    def rename(line):
+        if (line["table"], line["scale"], line["row"]) == ("VII", "4", "VDSR"):
+            line |= change
+
+    output = check_changed(tmp_path, capsys, rename)
+    (skipped,) = (line for line in output.splitlines() if line.startswith("- skipped: "))
+    assert message in skipped
+    assert "skipped" not in check_changed(tmp_path, capsys)
+
+
+# Our own tables.
+
+
+def test_table_of_an_experiment_is_accepted(tmp_path, capsys):
+    """Its numbers are those of the paper's Table V at x4, so the same claims hold as on the paper's rows."""
+    with PRINTED.open(encoding="utf-8", newline="") as file:
+        rows = [line for line in csv.DictReader(file) if (line["table"], line["scale"]) == ("V", "4")]
+    runs = [
+        fake_results.write_run(
+            tmp_path,
+            line["row"],
+            params=round(float(line["Param_M"] or 0) * 1e6),
+            macs=round(float(line["MACs_G"] or 0) * 1e9),
+            **{name: float(line[name]) for name in ("MPSNR", "MSSIM", "SAM", "CC", "RMSE", "ERGAS")},
+        )
+        for line in rows
+    ]
+    labels = {line["row"]: line["row"] for line in rows} | {"none": None, "never": "not possible: no groups"}
+    fake_results.write_table(tmp_path, runs, rows=labels)
+    assert main(["score-tables", str(tmp_path / "table.csv")]) == 0
+    output = capsys.readouterr().out
+    assert "11 rows, 72 numbers\n# Table V. Quantitative comparison." in output
+    assert "- skipped: none, never: claims" in output
+    assert "impossible" not in output and "doubtful" not in output
+    at_x4 = check_changed(tmp_path, capsys, keep=lambda line: (line["table"], line["scale"]) == ("V", "4"))
+    claims = [[line for line in text.splitlines() if " holds: " in line] for text in (output, at_x4)]
+    assert claims[0] == claims[1] and len(claims[0]) > 2
+
+
+def test_untrained_rows_of_an_experiment_decide_no_claim(tmp_path, capsys):
+    """C9 compares the MPSNR of LKCA-LR and LKCA-Net at x4."""
+    for untrained in (False, True):
+        runs = [fake_results.write_run(tmp_path, model, untrained=untrained) for model in ("lkca", "lkca_lr")]
+        fake_results.write_table(tmp_path, runs, rows={"LKCA-Net": "lkca", "LKCA-LR": "lkca_lr"})
+        assert main(["score-tables", str(tmp_path / "table.csv")]) == 0
+        output = capsys.readouterr().out
+        assert (" C9 " in output) is not untrained
+        assert ("The scores of 2 untrained rows are left out." in output) is untrained
+
+
+def test_committed_tables_are_accepted(capsys):
+    files = list((REPOSITORY / "results").glob("*/tables/*.csv"))
+    assert files
+    for file in files:
+        assert main(["score-tables", str(file)]) == 0
+        assert "skipped" in capsys.readouterr().out
+
+
+def test_lists_of_an_experiment_are_refused(tmp_path, capsys):
+    fake_results.write_table(tmp_path, [fake_results.write_run(tmp_path, "lkca")])
+    for name in ("verdicts", "comparisons"):
+        assert main(["score-tables", str(tmp_path / f"table.{name}.csv")]) == 2
+        message = f"table.{name}.csv is a list of {name}, not a table of scores: name {tmp_path}/table.csv.\n"
+        assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
     "rows",
     ["own,4,a,40,0.0100\nown,4,b,45,0.0100\n", "own,4,a,39.99,0.010008\n"],
     ids=["two rows have no usual gap", "a bound that rounding explains"],
@@ -103,6 +199,13 @@ def test_sound_rows(tmp_path, capsys, rows):
         ("scene,scale,row\n", "has no rows"),
         ("scene,scale,row,PSNR\nx,4,a,1\n", "'PSNR' is unknown"),
         ("scene,scale,row,SAM\nx,4,a,1\nx,4,a,2\n", "line 3: a on x x4 is already in the table"),
+        ("# a comment\n# and another\nscene,scale,row,SAM\nx,4,a,-\n", "line 4: SAM is '-'"),
+        ("scene,scale,row,SAM,SAM\nx,4,a,1,2\n", "'SAM' is in the table twice"),
+        ("scene,scale,row,SAM_mean\nx,4,a,1\n", "'SAM_mean' is unknown"),
+        (
+            "scene,scale,row,SAM\nchikusei,4,VDSR,1\nChikusei,4,vdsr,2\n",
+            "line 3: VDSR on chikusei x4 (Table V) is already",
+        ),
         ("scene,scale,row,SAM\nx,4.5,a,1\n", "line 2: the scale '4.5'"),
         ("scene,scale,row,SAM\nx,4,a,40.31±0.02\n", "line 2: SAM is '40.31±0.02', not a number"),
         ("scene,scale,row,SAM\nx,4,a,nan\n", "SAM is 'nan', not a number"),

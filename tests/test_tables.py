@@ -67,6 +67,7 @@ def test_each_score_has_its_cell_next_to_the_printed_one(tmp_path):
     line = lines(text["csv"])["4", "VDSR"]
     assert {name: float(line[name]) for name in values} == pytest.approx(values)
     assert (float(line["Param_M"]), float(line["MACs_G"]), line["steps"]) == (1.917, 0.491, "165000")
+    assert (line["table"], line["scene"], line["reason"]) == ("V", "chikusei", "")
     assert (line["MPSNR_printed"], line["ERGAS_printed"], line["Param_M_printed"]) == ("38.6684", "6.1510", "1.917")
 
     ours = ["165,000", "1.917", "0.491", "38.5000", "0.9100", "2.7500", "0.9300", "0.0135", "6.2500"]
@@ -104,7 +105,8 @@ def test_row_without_scores_is_not_run(tmp_path):
     text = write(tmp_path, [fake_results.write_run(tmp_path, "lkca")])  # SSPSR has no model, VDSR a model but no scores
     for label in ("SSPSR", "VDSR"):
         line = lines(text["csv"])["4", label]
-        assert {line[name] for name in ("seeds", "steps", "Param_M", "MACs_G", *fake_results.SCORES)} == {"not run"}
+        assert {line[name] for name in ("seeds", "steps", "Param_M", "MACs_G", *fake_results.SCORES)} == {""}
+        assert line["reason"] == "not run"
         assert f"{label} & \\multicolumn{{{3 + len(fake_results.SCORES)}}}{{l}}{{not run}}" in text["tex"]
         row = next(row for row in Cells(text["html"]).rows if row[1] == label)
         paper = [line[f"{name}_printed"] for name in ("Param_M", "MACs_G", *PRINTED_SCORES)]
@@ -118,7 +120,8 @@ def test_impossible_row_shows_reason(tmp_path):
     rows = {"LKCA-Net": "lkca", "3DFCNN-LR": why}
     text = write(tmp_path, [fake_results.write_run(tmp_path, "lkca")], rows=rows)
     line = lines(text["csv"])["4", "3DFCNN-LR"]
-    assert {line[name] for name in ("model", "seeds", "steps", "Param_M", *fake_results.SCORES)} == {why}
+    assert {line[name] for name in ("model", "seeds", "steps", "Param_M", *fake_results.SCORES)} == {""}
+    assert line["reason"] == why
     assert f"3DFCNN-LR & \\multicolumn{{{3 + len(fake_results.SCORES)}}}{{l}}{{{why}}}" in text["tex"]
     assert ["×4", "3DFCNN-LR", why] in Cells(text["html"]).rows
     assert f"| ×4 | 3DFCNN-LR | {why} | not possible" in text["md"]
@@ -170,7 +173,7 @@ def test_html_rows_can_be_sorted_and_link_to_runs(tmp_path):
         line = csv_lines[scale[1:], label]
         values = [each.get("data-value") for each in attributes[2:]]
         names = ("steps", "Param_M", "MACs_G", *fake_results.SCORES)
-        assert values == [None if line[name] == "not run" else line[name] for name in names]
+        assert values == [line[name] or None for name in names]
     runs, columns = [(scale, model) for scale in (4, 8) for model in ("vdsr", "lkca")], names[1:]
     verdicts = ["#verdicts"]
     assert cells.links == verdicts + [f"#run-chikusei-{scale}-{model}" for scale, model in runs for _ in columns]
@@ -187,7 +190,7 @@ def test_order_of_files_does_not_matter(tmp_path):
         fake_results.write_run(tmp_path, "lkca", MPSNR=40),
     ]
     text = write(tmp_path, scores, scales=[4, 8])
-    psnr = {key: float(line["MPSNR"]) for key, line in lines(text["csv"]).items() if line["MPSNR"] != "not run"}
+    psnr = {key: float(line["MPSNR"]) for key, line in lines(text["csv"]).items() if line["MPSNR"]}
     assert psnr == {("4", "LKCA-Net"): 40, ("8", "LKCA-Net"): 35, ("4", "VDSR"): 38}
     assert write(tmp_path, scores[::-1], scales=[4, 8]) == text
 

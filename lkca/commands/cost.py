@@ -13,16 +13,17 @@ from lkca.models.cost import count_macs, count_parameters
 from lkca.models.registry import build
 
 MAX_BANDS = 4096  # no sensor has more bands
-HEADER = ["model", "bands", "scale", "params", "macs"]
-NOT_POSSIBLE = "not possible"  # printed instead of both numbers
+HEADER = ["model", "bands", "scale", "params", "macs", "reason"]
 
 BuildArguments = tuple[str, int, int, dict[str, Any], dict[str, int] | None]  # the arguments of `build`
+Cells = tuple[int | str, int | str, str]  # params, macs, reason
 
 
 def print_costs(config: list[Path], model: str | None, bands: int | None, scale: int | None) -> None:
     """Print a CSV table of parameters and multiply-accumulates, one row for each model, number of bands and scale.
 
-    The table says "not possible" if the network does not allow this number of bands and scale.
+    If the network does not allow this number of bands and scale, both numbers are empty and the column `reason` says
+    why.
 
     Args:
         config: config.yaml and overlays.
@@ -42,18 +43,14 @@ def print_costs(config: list[Path], model: str | None, bands: int | None, scale:
     all_bands = [bands] if bands else list(dict.fromkeys(scene.bands for scene in experiment.scenes.values()))
     scales = [scale] if scale else [int(name.removeprefix("x")) for name in experiment.patches]
     rows: list[list[str | int]] = []
-    reason = ""
-    costs: dict[str, tuple[int, int]] = {}  # models that differ only in their training have the same cost
+    costs: dict[str, Cells] = {}  # models that differ only in their training have the same cost
     for name, num_bands, factor in product([model] if model else experiment.models, all_bands, scales):
         arguments = _build_arguments(experiment.models[name], num_bands, factor)
         if repr(arguments) not in costs:
-            try:
-                costs[repr(arguments)] = _count_costs(arguments)
-            except ConfigError as error:
-                reason = reason or f"models.{name}: {error}"
-        rows.append([name, num_bands, factor, *costs.get(repr(arguments), (NOT_POSSIBLE, NOT_POSSIBLE))])
-    if reason and not costs:
-        raise ConfigError(reason)
+            costs[repr(arguments)] = _count_costs(arguments)
+        rows.append([name, num_bands, factor, *costs[repr(arguments)]])
+    if all(row[-1] for row in rows):
+        raise ConfigError(f"models.{rows[0][0]}: {rows[0][-1]}")
     csv.writer(sys.stdout, lineterminator="\n").writerows([HEADER, *rows])
 
 
@@ -62,7 +59,10 @@ def _build_arguments(model: Model, bands: int, scale: int) -> BuildArguments:
     return model.arch, bands, scale, model.args, model.upsampler.model_dump() if model.upsampler else None
 
 
-def _count_costs(arguments: BuildArguments) -> tuple[int, int]:
-    """Return the numbers of parameters and of multiply-accumulates of the network that `build` returns."""
-    network = build(*arguments)
-    return count_parameters(network), count_macs(network, bands=arguments[1])
+def _count_costs(arguments: BuildArguments) -> Cells:
+    """Return parameters and multiply-accumulates of the network that `build` returns, or why it cannot be built."""
+    try:
+        network = build(*arguments)
+    except ConfigError as error:
+        return "", "", str(error)
+    return count_parameters(network), count_macs(network, bands=arguments[1]), ""

@@ -40,7 +40,7 @@ class Finding(NamedTuple):
 
     Args:
         kind: "impossible": contradicts the definitions; "doubtful": another definition or an error is likely; "good":
-            agrees with the rule.
+            agrees with the rule; "skipped": there is nothing to compare with.
         says: The finding in a sentence.
     """
 
@@ -68,8 +68,13 @@ def check_rules(lines: list[Line], paper: list[Line]) -> list[Finding]:
 
 def describe_row(line: Line) -> str:
     """Return the name of a row, without characters that a terminal would interpret."""
-    name = f"{line['row']} on {line['scene']} x{line['scale']}" + (f" (Table {line['table']})" if line["table"] else "")
-    return "".join(character if character.isprintable() else "?" for character in name)
+    table = f" (Table {line['table']})" if line["table"] else ""
+    return make_printable(f"{line['row']} on {line['scene']} x{line['scale']}{table}")
+
+
+def make_printable(text: str) -> str:
+    """Return a text without characters that a terminal would interpret."""
+    return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def check_bounds(lines: list[Line]) -> list[Finding]:

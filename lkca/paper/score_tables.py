@@ -2,19 +2,25 @@
 
 import csv
 import stat
-from itertools import dropwhile
+from itertools import takewhile
 from math import isfinite
 from pathlib import Path
 
 from lkca.errors import DataError
 from lkca.paper.claims.check import check_on_table, collect_claims
-from lkca.paper.claims.numbers import COMPARISON_TABLES, PrintedNumbers
-from lkca.paper.columns import PRINTED_COLUMNS
-from lkca.paper.score_rules import Line, check_rules, describe_row
+from lkca.paper.claims.numbers import PrintedNumbers
+from lkca.paper.columns import PRINTED_COLUMNS, PRINTED_SCORES, table_columns
+from lkca.paper.score_names import PaperNames
+from lkca.paper.score_rules import Line, check_rules, describe_row, make_printable
 
 PRINTED = Path(__file__).parent / "paper_tables.csv"
 REQUIRED = ["scene", "scale", "row"]
 COLUMNS = ["table", *REQUIRED, *PRINTED_COLUMNS, "note"]
+# What else our tables have (lkca/report/tables.py): it is not checked.
+OWN_COLUMNS = {"model", "seeds", "steps", "reason"}
+OWN_SUFFIXES = {"std", "low", "high", "printed"}
+OWN_LISTS = (".verdicts.csv", ".comparisons.csv")  # ends of the names of CSV files next to our tables
+UNTRAINED = "untrained"  # begins `steps` of a row whose training did not see all patches
 MAX_BYTES = 10_000_000
 MIN_SCALE, MAX_SCALE = 2, 16
 
@@ -25,78 +31,128 @@ def score_tables(file: Path) -> None:
     Args:
         file: CSV with the columns of lkca/paper/paper_tables.csv: scene, scale and row (the method), and any of table,
             Param_M, MACs_G, MPSNR (dB), MSSIM, SAM (degrees), CC, RMSE, ERGAS, note. Scenes, tables and rows with the
-            names of the paper's are compared with these. Cells may be empty.
+            names of the paper's are compared with these; capitals, spaces, hyphens and underscores do not matter.
+            Cells may be empty. Tables of an experiment (`results/{exp}/tables/{table}.csv`) are such files, too.
 
     Raises:
         DataError: If the file is not such a table.
     """
-    lines = read_score_table(file)
-    findings = check_rules(lines, read_score_table(PRINTED))
+    _, paper = read_score_table(PRINTED)
+    names = PaperNames(paper)
+    comments, lines = read_score_table(file, names)
+    findings = [*names.find_skipped(lines), *check_rules(lines, paper)]
     numbers = sum(bool(line[column]) for line in lines for column in PRINTED_COLUMNS)
     print(f"{file}: {len(lines)} row{'s' * (len(lines) > 1)}, {numbers} numbers")
-    for kind in ("impossible", "doubtful", "good"):
+    for comment in comments:
+        print(make_printable(comment))
+    for kind in ("impossible", "doubtful", "skipped", "good"):
         for finding in findings:
             if finding.kind == kind:
                 print(f"- {kind}: {finding.says}")
-    printed = PrintedNumbers(lines)
+    _check_claims(lines)
+
+
+def _check_claims(lines: list[Line]) -> None:
+    """Check the paper's claims that need only tables, and print the results."""
+    untrained = sum(map(_is_untrained, lines))
+    no_scores = dict.fromkeys(PRINTED_SCORES, "")
+    printed = PrintedNumbers([line | no_scores if _is_untrained(line) else line for line in lines])
     results = [(claim, check_on_table(claim, printed)) for claim in collect_claims() if claim.needs == "tables"]
     counts = {outcome: sum(result["outcome"] == outcome for _, result in results) for outcome in ("fails", "holds")}
     print(
         f"\nThe paper's claims: {counts['holds']} hold on this table, {counts['fails']} fail, "
         f"{len(results) - sum(counts.values())} need numbers that it does not have."
     )
+    if untrained:
+        print(f"The scores of {untrained} untrained row{'s' * (untrained > 1)} are left out.")
     for outcome in counts:
         for claim, result in results:
             if result["outcome"] == outcome:
                 print(f"- {claim.id} {outcome}: {claim.says} {result['why']}".rstrip())
 
 
-def read_score_table(file: Path) -> list[Line]:
+def _is_untrained(line: Line) -> bool:
+    return line.get("steps", "").startswith(UNTRAINED)
+
+
+def read_score_table(file: Path, names: PaperNames | None = None) -> tuple[list[str], list[Line]]:
     """Read a table of scores and check its form.
 
+    Args:
+        file: The CSV file.
+        names: Names that replace those of scenes, tables and rows.
+
     Returns:
-        Its rows, each with every column of PRINTED_COLUMNS: empty or a finite number. A row without a table gets the
-        table of the paper that compares all methods on its scene.
+        The comments at its start, and its rows, each with every column of PRINTED_COLUMNS: empty or a finite number.
 
     Raises:
         DataError: If the file is not such a table.
+    """
+    if file.name.endswith(OWN_LISTS):
+        table, content, _ = file.name.rsplit(".", 2)
+        raise DataError(f"{file} is a list of {content}, not a table of scores: name {file.with_name(f'{table}.csv')}.")
+    comments, headings, rows = _read_rows(file)
+    if missing := [name for name in REQUIRED if name not in headings]:
+        raise DataError(f"{file}: the column {missing[0]} is missing: a table needs {', '.join(REQUIRED)} and scores.")
+    if len(set(headings)) < len(headings):
+        twice = next(name for i, name in enumerate(headings) if name in headings[:i])
+        raise DataError(f"{file}: the column {twice!r} is in the table twice: remove one of them.")
+    if unknown := [name for name in headings if not _is_column(name)]:
+        raise DataError(f"{file}: the column {unknown[0]!r} is unknown: use {', '.join(COLUMNS)}.")
+    if not rows:
+        raise DataError(f"{file} has no rows: write a line for each method.")
+    seen = set()
+    for number, line in rows:
+        where = f"{file}, line {number}"
+        if None in line or None in line.values():
+            raise DataError(f"{where} does not have {len(headings)} cells: put text with a comma in quotes.")
+        _check_line(line, where)
+        if names:
+            names.match(line)
+        key = tuple(line[name] for name in ("table", *REQUIRED))
+        if key in seen:
+            raise DataError(f"{where}: {describe_row(line)} is already in the table: remove one of them.")
+        seen.add(key)
+    return comments, [line for _, line in rows]
+
+
+def _read_rows(file: Path) -> tuple[list[str], list[str], list[tuple[int, Line]]]:
+    """Return the comments, the headings and the rows of a CSV file, each with the number of its last line.
+
+    Raises:
+        DataError: If the file cannot be read or is not CSV.
     """
     try:
         if not stat.S_ISREG(file.stat().st_mode) or file.stat().st_size > MAX_BYTES:
             raise DataError(f"{file} is not a file of at most {MAX_BYTES // 10**6} MB: name a table of scores.")
         with file.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.DictReader(dropwhile(lambda line: line.startswith("#"), stream), strict=True)
-            lines, headings = list(reader), list(reader.fieldnames or [])
+            text = list(stream)
+        comments = list(takewhile(lambda line: line.startswith("#"), text))
+        reader = csv.DictReader(text[len(comments) :], strict=True)
+        rows = [(len(comments) + reader.line_num, line) for line in reader]
     except OSError as error:
         raise DataError(f"{file} cannot be read ({error.strerror}): name a CSV file.") from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{file} is not CSV in UTF-8 ({error}): save it as CSV in UTF-8.") from error
-    if missing := [name for name in REQUIRED if name not in headings]:
-        raise DataError(f"{file}: the column {missing[0]} is missing: a table needs {', '.join(REQUIRED)} and scores.")
-    if unknown := [name for name in headings if name not in COLUMNS]:
-        raise DataError(f"{file}: the column {unknown[0]!r} is unknown: use {', '.join(COLUMNS)}.")
-    if not lines:
-        raise DataError(f"{file} has no rows: write a line for each method.")
-    seen = set()
-    for number, line in enumerate(lines, 2):
-        where = f"{file}, line {number}"
-        if None in line or None in line.values():
-            raise DataError(f"{where} does not have {len(headings)} cells: put text with a comma in quotes.")
-        _check_line(line, where)
-        key = tuple(line[name] for name in ("table", *REQUIRED))
-        if key in seen:
-            raise DataError(f"{where}: {describe_row(line)} is already in the table: remove one of them.")
-        seen.add(key)
-    return lines
+    return [comment.strip() for comment in comments], list(reader.fieldnames or []), rows
+
+
+def _is_column(heading: str) -> bool:
+    """Return whether a table of scores may have this column."""
+    name, _, suffix = heading.rpartition("_")
+    is_own = (
+        heading in OWN_COLUMNS or heading in table_columns() or (name in table_columns() and suffix in OWN_SUFFIXES)
+    )
+    return is_own or heading in COLUMNS
 
 
 def _check_line(line: Line, where: str) -> None:
-    """Check the cells of a line; set its table and its missing columns, and strip its numbers."""
+    """Check the cells of a line; set its missing columns, and strip its numbers."""
     if not line["scale"].isdecimal() or not MIN_SCALE <= int(line["scale"]) <= MAX_SCALE:
         allowed = f"a whole number from {MIN_SCALE} to {MAX_SCALE}"
         raise DataError(f"{where}: the scale {line['scale']!r} is not {allowed}: correct it.")
     line["scale"] = str(int(line["scale"]))
-    line["table"] = line.get("table") or COMPARISON_TABLES.get(line["scene"], "")
+    line.setdefault("table", "")
     for column in PRINTED_COLUMNS:
         text = (line.get(column) or "").strip()
         if text and not _is_finite_number(text):

@@ -54,7 +54,7 @@ def write_table(
     printed_rows = _read_printed(printed, settings)
     rows = build_rows(settings, map(read_json, scores), printed_rows)
     verdict_lines = _build_verdict_lines(settings, rows, printed_rows)
-    _write_csv(csv, _build_csv_lines(rows), comment=_format_csv_comment(settings, rows))
+    _write_csv(csv, _build_csv_lines(settings, rows), comment=_format_csv_comment(settings, rows))
     _write_text(markdown, _fill_template("table.md.j2", settings, rows, _describe_printed("In brackets")))
     _write_text(latex, _fill_template("table.tex.j2", settings, rows, _describe_printed("In italics, below each row")))
     _write_text(html, _fill_html(settings, rows, Counter(line["verdict"] for line in verdict_lines)))
@@ -155,26 +155,28 @@ def _is_in_paper(rows: list[Row]) -> bool:
 # The four formats
 
 
-def _build_csv_lines(rows: list[Row]) -> list[dict[str, Any]]:
+def _build_csv_lines(settings: TableSettings, rows: list[Row]) -> list[dict[str, Any]]:
     """Return a line for each row, with columns of printed numbers only if the paper has such a table."""
     lines = []
     for row in rows:
         line: dict[str, Any] = {
+            "table": settings.name,
+            "scene": settings.scene,
             "scale": row.scale,
             "row": row.label,
-            "model": row.model or row.not_run,
-            "seeds": row.seeds or row.not_run,
-            "steps": row.not_run or row.steps.replace(",", ""),
+            "model": row.model,
+            "seeds": row.seeds,
+            "steps": None if row.not_run else row.steps.replace(",", ""),
         }
         for name, cell in row.cells.items():
-            mean, std, interval, _ = cell.ours or (row.not_run, row.not_run, (row.not_run, row.not_run), None)
+            mean, std, interval, _ = cell.ours or (None, None, None, None)
             line[name] = mean
             if cell.column.direction:
                 low, high = interval or (None, None)
                 line |= {f"{name}_std": std, f"{name}_low": low, f"{name}_high": high}
             if _is_in_paper(rows) and name in PRINTED_COLUMNS:
                 line[f"{name}_printed"] = cell.printed
-        lines.append({**line, "note": row.note})
+        lines.append({**line, "reason": row.not_run, "note": row.note})
     return lines
 
 
