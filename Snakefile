@@ -1,7 +1,9 @@
-configfile: "config.yaml"
+include: "workflow/rules/common.smk"  # before configfile: it checks the configuration more strictly than Snakemake
 
 
-include: "workflow/rules/common.smk"
+configfile: "config.yaml"  # read by common.smk; this makes it a source file of the workflow
+
+
 include: "workflow/rules/data.smk"
 include: "workflow/rules/runs.smk"
 include: "workflow/rules/report.smk"

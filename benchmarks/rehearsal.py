@@ -35,7 +35,8 @@ from typing import Any, NamedTuple
 import psutil
 import yaml
 
-from lkca.config.load import deep_merge, parse_config, read_config
+from lkca.config.load import parse_config, read_config
+from lkca.config.yaml_files import deep_merge
 from lkca.core.files import read_json, sha256
 from lkca.data.catalog import CUBES
 from lkca.errors import LkcaError, ResourceError

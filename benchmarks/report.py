@@ -20,8 +20,9 @@ import yaml
 from networks import check_device, describe_machine, exit_on_error, make_slug, write_rows
 from rehearsal import resident_memory
 
-from lkca.config.load import deep_merge, parse_config
+from lkca.config.load import parse_config
 from lkca.config.schema import Experiment
+from lkca.config.yaml_files import deep_merge
 from lkca.core.files import json_digest, read_csv, read_json, sha256, write_csv, write_json
 from lkca.errors import LkcaError
 from lkca.pipeline.results import Results

@@ -226,7 +226,11 @@ def _add_scene(command: argparse.ArgumentParser) -> None:
 
 def _add_config(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "--config", type=Path, nargs="+", default=[Path("config.yaml")], help="config.yaml and overlays"
+        "--config",
+        type=Path,
+        nargs="+",
+        default=[Path("config.yaml")],
+        help="overlays; config.yaml of the current folder is always read first, if there is one, as by snakemake",
     )
 
 
@@ -279,11 +283,13 @@ def _read_settings(path: Path, model: type[Settings]) -> Settings:
     """
     from pydantic import ValidationError
 
-    from lkca.config.messages import format_error
+    from lkca.config.messages import make_error
     from lkca.core.files import read_json
 
-    text = json.dumps(read_json(path))
+    values = read_json(path)
     try:
-        return model.model_validate_json(text)  # accepts lists for tuples, unlike model_validate in strict mode
+        return model.model_validate_json(
+            json.dumps(values)
+        )  # accepts lists for tuples, unlike model_validate in strict mode
     except ValidationError as error:
-        raise ConfigError(format_error(model, error, str(path))) from None
+        raise ConfigError(f"{path}: {make_error(model, error, values)}") from None

@@ -9,6 +9,7 @@ import yaml
 from lkca.config import load
 from lkca.config.figure_kinds import FIGURE_KINDS, FigureKind
 from lkca.config.validate import check_references
+from lkca.config.yaml_files import deep_merge
 from lkca.core.paths import RunGroup
 from lkca.errors import ConfigError, LkcaError
 from lkca.models.registry import MODELS
@@ -18,7 +19,7 @@ CONFIG = paper_settings()
 
 
 def with_overlay(**overlay):
-    return load.parse_config(load.deep_merge(copy.deepcopy(CONFIG), overlay))
+    return load.parse_config(deep_merge(copy.deepcopy(CONFIG), overlay))
 
 
 def test_paper_needs_66_trainings(paper):
@@ -133,7 +134,7 @@ WRONG = [
         "sspsr upsamples in steps of two and cannot reach x3: choose x2, x4, x8 or x16",
     ),
     ({"tables": {"V": {"rows": {"VDSR": "vsdr"}}}}, "tables.V.rows.VDSR: vsdr does not exist: did you mean vdsr?"),
-    ({"tables": {"V": {"scales": [3]}}}, "tables.V.scale: x3 does not exist"),
+    ({"tables": {"V": {"scales": [3]}}}, "tables.V.scales: x3 does not exist"),
     ({"report": {"tables": ["VIIII"]}}, "report.tables: VIIII does not exist: did you mean VII?"),
     ({"scenes": {"chikusei": {"bands": 129}}}, "scenes.chikusei.bands: 129 is more than the cube's 128"),
     ({"scenes": {"chikusei": {"cube": "chikusai"}}}, "did you mean chikusei?"),
@@ -162,7 +163,7 @@ WRONG = [
         "tables.new.rows",
     ),
     ({"scenes": {"chikusei": {"cube": 5}}}, "scenes.chikusei.cube is 5"),
-    (own_cube(bands="1-0"), "scenes.chikusei.cube: bands is '1-0': "),
+    (own_cube(bands="1-0"), "scenes.chikusei.cube.bands is '1-0': "),
     (own_cube(axes="rows bands"), "files.0.axes is 'rows bands': name the three axes"),
     (own_cube(used="train"), "scenes.chikusei.cube.files: no file is for testing"),
     (own_cube(crop=[0, 600, 9, 9]), "crop is [0, 600, 9, 9]: "),
@@ -174,7 +175,7 @@ WRONG = [
     (own_cube(divide_by=True), "divide_by is True: input should be a valid number"),
     ({"scenes": {"chikusei": {"test": {"tile": [512]}}}}, "scenes.chikusei.test.tile is"),
     (own_cube(bands="1-100"), "128 is more than the cube's 100"),
-    (own_cube(sensr="x"), "scenes.chikusei.cube: sensr is not a setting: did you mean sensor?"),
+    (own_cube(sensr="x"), "scenes.chikusei.cube.sensr is not a setting: did you mean sensor?"),
     (own_cube(sha="12"), "files.0.sha is not a setting"),
     ({"scenes": {"chikusei": {"mirror": ["bands"]}}}, "mirror.0 is 'bands'"),
     ({"sampling": "anywhere"}, "sampling is 'anywhere', which does not exist: choose one of "),
@@ -219,7 +220,7 @@ def test_missing_setting_is_named():
 
 
 def test_invalid_file_is_named(tmp_path):
-    for text, message in (("a: [", "config.yaml is not valid YAML"), ("- 1", "config.yaml has no settings")):
+    for text, message in (("a: [", "config.yaml:2: this is not valid YAML"), ("- 1", "config.yaml has no settings")):
         path = tmp_path / "config.yaml"
         path.write_text(text)
         with pytest.raises(LkcaError, match=message):

@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from lkca.config import load
+from lkca.config.yaml_files import deep_merge
 from lkca.core import gpus
 from lkca.core.files import write_json
 from lkca.core.paths import RunGroup
@@ -27,7 +28,7 @@ CONFIG = yaml.safe_load((REPOSITORY / "config.yaml").read_text())
 
 
 def with_overlay(**overlay):
-    return load.parse_config(load.deep_merge(CONFIG, overlay))
+    return load.parse_config(deep_merge(CONFIG, overlay))
 
 
 @pytest.fixture(autouse=True)

@@ -10,6 +10,7 @@ from safetensors.numpy import save_file
 
 from lkca.config import load
 from lkca.config.settings import RunSettings
+from lkca.config.yaml_files import deep_merge
 from lkca.core import gpus
 from lkca.core.files import sha256, write_json
 from lkca.core.fingerprint import step_code
@@ -27,7 +28,7 @@ CONFIG = paper_settings()
 
 
 def with_overlay(**overlay):
-    return load.parse_config(load.deep_merge(CONFIG, overlay))
+    return load.parse_config(deep_merge(CONFIG, overlay))
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from lkca.config.load import read_config
+from lkca.config.load import find_config_files, read_config
 from lkca.config.schema import MAX_SCALE, Model
 from lkca.errors import ConfigError
 from lkca.models.cost import count_macs, count_parameters
@@ -26,7 +26,7 @@ def print_costs(config: list[Path], model: str | None, bands: int | None, scale:
     why.
 
     Args:
-        config: config.yaml and overlays.
+        config: Overlays of config.yaml, or other files: see `find_config_files`.
         model: Key of a model; None for all models.
         bands: Number of spectral bands; None for the numbers of bands of all scenes.
         scale: Upsampling factor; None for all factors in `patches` of the configuration.
@@ -34,7 +34,7 @@ def print_costs(config: list[Path], model: str | None, bands: int | None, scale:
     Raises:
         ConfigError: If the model does not exist, an option is out of range, or no row is possible.
     """
-    experiment = read_config(config)
+    experiment = read_config(find_config_files(config))
     if model is not None and model not in experiment.models:
         raise ConfigError(f"--model {model} does not exist: choose one of {', '.join(experiment.models)}.")
     for option, value, limit in (("--bands", bands, MAX_BANDS), ("--scale", scale, MAX_SCALE)):

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from lkca.config.load import read_config
+from lkca.config.load import find_config_files, read_config
 from lkca.core.files import sha256
 from lkca.data.catalog import CUBES, Cube, File
 from lkca.data.checksums import verify_file
@@ -20,7 +20,7 @@ def fetch(scene: str, accept_terms: bool, config: list[Path]) -> None:
     Args:
         scene: Key of the scene in config.yaml.
         accept_terms: Whether the user accepts the terms of the scene's owner; later calls do not need it again.
-        config: config.yaml and overlays.
+        config: Overlays of config.yaml, or other files: see `find_config_files`.
 
     Raises:
         LkcaError: If a file cannot be downloaded or is not the right one, or the terms are not accepted; the message
@@ -35,7 +35,7 @@ def verify(scene: str, file: Path | None, config: list[Path]) -> None:
     Args:
         scene: Key of the scene in config.yaml.
         file: The file, if it is not at the path in config.yaml or the catalog.
-        config: config.yaml and overlays.
+        config: Overlays of config.yaml, or other files: see `find_config_files`.
 
     Raises:
         ConfigError: If there is no such scene.
@@ -69,7 +69,7 @@ def find_cube(scene: str, config: list[Path]) -> Cube:
     """
     if scene in CUBES and config == [Path("config.yaml")] and not config[0].exists():
         return CUBES[scene]
-    scenes = read_config(config).scenes
+    scenes = read_config(find_config_files(config)).scenes
     if scene not in scenes:
         raise ConfigError(f"there is no scene {scene}: choose one of {', '.join(sorted(scenes))}.")
     return scenes[scene].resolve_cube()

@@ -1,40 +1,57 @@
 """Read config.yaml and its overlays, and check the result."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
-from lkca.config.messages import fail, require_known, validate
+from lkca.config.messages import SettingError, fail, require_known, validate
 from lkca.config.schema import Experiment
 from lkca.config.validate import check_references
+from lkca.config.yaml_files import Map, deep_merge, find_place, parse_yaml, read_yaml
 from lkca.data.catalog import Cube
 from lkca.errors import ConfigError
 
+BASE = Path("config.yaml")  # in the current folder
+REPOSITORY = Path(__file__).parents[2]
 
-def read_config(paths: Sequence[Path]) -> Experiment:
+
+def find_config_files(paths: Sequence[Path]) -> list[Path]:
+    """Return the files to read for these ones, as Snakemake does: config.yaml of the current folder is the first.
+
+    If there is no config.yaml, or it is already the first, these are the files.
+
+    Raises:
+        ConfigError: If config.yaml is wanted but is not in the current folder.
+    """
+    if not BASE.exists() and (not paths or BASE in paths):
+        here = Path.cwd() == REPOSITORY
+        remedy = "restore it, git checkout config.yaml" if here else f"change to the checkout of lkca, cd {REPOSITORY}"
+        raise ConfigError(f"{BASE.absolute()} does not exist: {remedy}, or name another file with --config.")
+    is_first = not BASE.exists() or (bool(paths) and paths[0].exists() and paths[0].samefile(BASE))
+    return [*([] if is_first else [BASE]), *paths]
+
+
+def read_config(paths: Sequence[Path], options: Iterable[str] = ()) -> Experiment:
     """Return the experiment that config.yaml and its overlays describe, after checking it.
 
     Args:
         paths: The files; each one is merged over the files before it.
+        options: Settings as KEY=VALUE, with a value in YAML, which are merged over the files: those of `--config` of
+            Snakemake.
 
     Raises:
-        ConfigError: If a file is missing or is not a YAML map, or on the first setting that is wrong.
+        ConfigError: If a file cannot be read or is not a YAML map, or on the first setting that is wrong.
     """
-    config: dict[str, Any] = {}
-    for path in paths:
-        try:
-            layer = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise ConfigError(f"{path} cannot be read ({error.strerror}): name a configuration file.") from error
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path} is not valid YAML ({' '.join(str(error).split())}): correct it.") from error
-        if not isinstance(layer, Mapping):
-            raise ConfigError(f"{path} has no settings: write a map of them, like config.yaml.")
-        config = deep_merge(config, layer)
-    return parse_config(config)
+    return parse_config(reduce(deep_merge, [*map(read_yaml, paths), *map(_parse_option, options)]))
+
+
+def _parse_option(text: str) -> Map:
+    """Return the setting of an option KEY=VALUE; see `read_config`."""
+    key, _, value = text.partition("=")
+    return Map({key: parse_yaml(value, lambda line: "--config")}, {key: "--config"})
 
 
 def read_snapshot(path: Path) -> Experiment:
@@ -58,36 +75,33 @@ def parse_config(config: Mapping[str, Any]) -> Experiment:
         config: The content of config.yaml, with the overlays merged in.
 
     Raises:
-        ConfigError: On the first setting that is wrong, with its key and the most similar valid key.
+        ConfigError: On the first setting that is wrong, with its file and line, its key and the most similar valid key.
     """
-    config = dict(config)
-    if isinstance(config.get("models"), Mapping):
-        config["models"] = _parse_models(config["models"], config.get("train"))
-    scenes = config.get("scenes")
-    if isinstance(scenes, Mapping):
-        config["scenes"] = {name: _parse_inline_cube(name, scene) for name, scene in scenes.items()}
-    experiment = validate(Experiment, config, "config.yaml")
-    check_references(experiment)
+    config = deep_merge(config, {})
+    try:
+        if isinstance(config.get("models"), Mapping):
+            config |= {"models": _parse_models(config["models"], config.get("train"))}
+        experiment = validate(Experiment, _parse_inline_cubes(config))
+        check_references(experiment)
+    except SettingError as error:
+        raise ConfigError(f"{find_place(config, error.key) or BASE}: {error}") from None
     return experiment
 
 
-def deep_merge(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `base` changed by `overlay`: maps are merged, all other values are replaced."""
-    result = dict(base)
-    for key, value in overlay.items():
-        both_maps = isinstance(value, Mapping) and isinstance(result.get(key), Mapping)
-        result[key] = deep_merge(result[key], value) if both_maps else value
-    return result
+def _parse_inline_cubes(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the configuration with each cube that a scene itself describes as a `Cube`, after checking it."""
+    scenes = config.get("scenes")
+    if not isinstance(scenes, Mapping):
+        return {**config}
+    cubes = {
+        name: validate(Cube, scene["cube"], f"scenes.{name}.cube")
+        for name, scene in scenes.items()
+        if isinstance(scene, Mapping) and isinstance(scene.get("cube"), Mapping)
+    }
+    return {**config, "scenes": {**scenes, **{name: {**scenes[name], "cube": cube} for name, cube in cubes.items()}}}
 
 
-def _parse_inline_cube(name: str, scene: Any) -> Any:
-    """Return a scene; if it describes a cube itself, the description is checked and becomes a `Cube`."""
-    if not isinstance(scene, Mapping) or not isinstance(scene.get("cube"), Mapping):
-        return scene
-    return {**scene, "cube": validate(Cube, scene["cube"], f"config.yaml: scenes.{name}.cube")}
-
-
-def _parse_models(models: Mapping[str, Any], train: Any) -> dict[str, Any]:
+def _parse_models(models: Mapping[str, Any], train: Any) -> Map:
     """Return the models; each is merged over its base, and its training settings are merged over `train`."""
     for name, model in models.items():
         if not isinstance(model, Mapping):
@@ -95,16 +109,17 @@ def _parse_models(models: Mapping[str, Any], train: Any) -> dict[str, Any]:
                 f"models.{name}",
                 f"{model!r} is not a map of settings: write one, or base: and the settings that differ.",
             )
-    resolved = {name: _resolve_base(name, models, ()) for name in models}
-    for model in resolved.values():
+    resolved = deep_merge(models, {})
+    for name in models:
+        model = resolved[name] = _resolve_base(name, models, ())
         if isinstance(model.get("train"), Mapping) and isinstance(train, Mapping):
             model["train"] = deep_merge(train, model["train"])
     return resolved
 
 
-def _resolve_base(name: str, models: Mapping[str, Any], derived: tuple[str, ...]) -> dict[str, Any]:
+def _resolve_base(name: str, models: Mapping[str, Any], derived: tuple[str, ...]) -> Map:
     """Return the settings of a model, merged over those of its `base`, which may have a base itself."""
-    model = dict(models[name])
+    model = deep_merge(models[name], {})
     base = model.pop("base", None)
     if base is None:
         return model

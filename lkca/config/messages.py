@@ -1,4 +1,8 @@
-"""Error messages about settings: one sentence with the key, the fault and the most similar valid key."""
+"""Error messages about settings: one sentence with the key, the fault and the most similar valid key.
+
+The reader of the settings adds where the setting is written: `lkca.config.load` the file and the line in config.yaml or
+an overlay, and the readers of JSON files the path of the file.
+"""
 
 import inspect
 import re
@@ -7,53 +11,84 @@ from difflib import get_close_matches
 from typing import Any, NoReturn, TypeVar
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from lkca.errors import ConfigError
 
 T = TypeVar("T", bound=BaseModel)
-TYPES_IN_LOCATIONS = ("int", "float", "str", "Cube")  # pydantic names the type that failed as part of the location
 MAX_SHOWN_VALUE = 80  # characters
 
 
-def validate(kind: type[T], values: Any, where: str) -> T:
+class SettingError(ConfigError):
+    """A setting is wrong; the message begins with its key.
+
+    Attributes:
+        key: The key, with dots between its parts.
+    """
+
+    def __init__(self, key: str, message: str) -> None:
+        super().__init__(f"{key}{message}")
+        self.key = key
+
+
+def validate(kind: type[T], values: Any, key: str = "") -> T:
     """Return values as an instance of a model, after checking them.
 
     Args:
         kind: The class of the model.
         values: A map of settings, as YAML or JSON gives it.
-        where: The file or the key, for the message.
+        key: The key of the map, empty for that of a whole file.
 
     Raises:
-        ConfigError: On the first wrong value.
+        SettingError: On the first wrong value.
     """
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(format_error(kind, error, where)) from None
+        raise make_error(kind, error, values, key) from None
 
 
-def format_error(kind: type[BaseModel], error: ValidationError, where: str) -> str:
-    """Return a sentence about the first wrong value."""
+def make_error(kind: type[BaseModel], error: ValidationError, values: Any, key: str = "") -> SettingError:
+    """Return an error about the first wrong value; see `validate`."""
     first = error.errors()[0]
-    path = [str(part) for part in first["loc"] if part not in TYPES_IN_LOCATIONS]
-    path = [part for part in path if not re.search(r"constrained|\[", part)]
-    key, value, error_type = f"{where}: {'.'.join(path)}", first["input"], first["type"]
+    path = []
+    for part in first["loc"]:
+        is_key = isinstance(values, Mapping) and part in values
+        if is_key or (isinstance(values, list | tuple) and isinstance(part, int) and part < len(values)):
+            values = values[part]
+            path.append(str(part))
+    if first["type"] == "missing":
+        path.append(str(first["loc"][-1]))  # the other parts that the values do not have are types
+    return SettingError(".".join([key, *path] if key else path), _describe_fault(kind, first, path))
+
+
+def _describe_fault(kind: type[BaseModel], error: ErrorDetails, path: list[str]) -> str:
+    """Return what follows the key in a message about a wrong value at a path inside a model."""
+    value, error_type = error["input"], error["type"]
     if error_type == "extra_forbidden":
-        return f"{key} is not a setting{_suggest(path[-1], _fields_at(kind, path[:-1]))}"
+        return f" is not a setting{_suggest(path[-1], _fields_at(kind, path[:-1]))}"
     if error_type == "missing":
-        return f"{key} is missing: set it."
-    if "[key]" in first["loc"] and not isinstance(value, str):
-        return f"{key} is the number {value!r}: put the key in quotes."
+        return " is missing: set it."
+    if "[key]" in error["loc"] and not isinstance(value, str):
+        return f" is the number {value!r}: put the key in quotes."
     if error_type in ("model_type", "dict_type"):
-        return f"{key} is {value!r}: write a map of settings."
+        return f" is {_show(value)}: write a map of settings."
     if error_type in ("float_type", "int_type") and isinstance(value, str):
-        return f"{key} is the text {value!r}, not a number: write numbers without quotes and 1e-3 as 1.0e-3."
-    if error_type == "literal_error" and (choices := re.findall(r"'([^']*)'", first["ctx"]["expected"])):
-        return f"{key} is {value!r}, which does not exist{_suggest(str(value), choices)}"
-    text = first["msg"].replace("tuple", "list")
+        return f" is the text {_show(value)}, not a number: write a number, without quotes."
+    if error_type == "string_type":
+        return f" is {_show(value)}, not a text: put a text in quotes."
+    if error_type == "literal_error" and (choices := re.findall(r"'([^']*)'", error["ctx"]["expected"])):
+        return f" is {_show(value)}, which does not exist{_suggest(str(value), choices)}"
+    text = error["msg"].replace("tuple", "list")
     message = text.removeprefix("Value error, ") if error_type == "value_error" else text[:1].lower() + text[1:]
     shown = "" if isinstance(value, Mapping) or len(repr(value)) > MAX_SHOWN_VALUE else f" is {value!r}"
-    return f"{key}{shown}: {message}."
+    return f"{shown}: {message}."
+
+
+def _show(value: Any) -> str:
+    """Return a value as Python writes it, shortened."""
+    text = repr(value)
+    return text if len(text) <= MAX_SHOWN_VALUE else f"{text[: MAX_SHOWN_VALUE - 3]}..."
 
 
 def _fields_at(kind: type[BaseModel], path: list[str]) -> list[str]:
@@ -85,15 +120,15 @@ def _suggest(word: str, valid: Iterable[str]) -> str:
 
 
 def fail(key: str, message: str) -> NoReturn:
-    """Raise a ConfigError about a setting of config.yaml."""
-    raise ConfigError(f"config.yaml: {key}: {message}")
+    """Raise a SettingError about a setting of config.yaml."""
+    raise SettingError(key, f": {message}")
 
 
 def require_known(name: object, valid: Iterable[str], key: str, otherwise: str = "") -> None:
     """Check that a setting of config.yaml names something that exists.
 
     Raises:
-        ConfigError: If it does not exist; the message has the most similar valid name, and what to do
+        SettingError: If it does not exist; the message has the most similar valid name, and what to do
             otherwise, if that is given.
     """
     valid = [*valid]

@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
-from lkca.config.messages import validate
+from lkca.config.messages import SettingError, validate
 from lkca.config.schema import RunConfig
 from lkca.config.settings import RunSettings
 from lkca.core.files import read_json, sha256, write_json
+from lkca.errors import ConfigError
 
 
 def read_run(path: Path) -> RunConfig:
@@ -15,7 +16,10 @@ def read_run(path: Path) -> RunConfig:
         DataError: If the file is missing or is not JSON.
         ConfigError: If it lacks a field of a run.json, or has a wrong one.
     """
-    return validate(RunConfig, read_json(path), str(path))
+    try:
+        return validate(RunConfig, read_json(path))
+    except SettingError as error:
+        raise ConfigError(f"{path}: {error}") from None
 
 
 def write_run(settings: RunSettings, seed: int, scene: Path, split: Path, teacher: Path | None, out: Path) -> None:

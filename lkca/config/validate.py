@@ -1,11 +1,12 @@
 """Check settings against each other: names must exist, and sizes must fit and divide each other."""
 
+import re
 from collections.abc import Sequence
 
 from pydantic import ValidationError
 
 from lkca.config.figure_kinds import FIGURE_KINDS, check_kind
-from lkca.config.messages import fail, format_error, require_known
+from lkca.config.messages import SettingError, fail, make_error, require_known
 from lkca.config.schema import Experiment, Figure, Model, Override, Rows, Scene, Train, models_in_rows
 from lkca.core.paths import RunGroup
 from lkca.data.catalog import CUBES
@@ -30,6 +31,9 @@ def check_references(experiment: Experiment) -> None:
     for index, override in enumerate(experiment.overrides):
         _check_override(experiment, f"overrides.{index}", override)
     for name, table in experiment.tables.items():
+        require_known(table.scene, experiment.scenes, f"tables.{name}.scene")
+        for scale in table.scales:
+            require_known(f"x{scale}", experiment.patches, f"tables.{name}.scales")
         _check_rows(experiment, f"tables.{name}", [table.scene], table.scales, table.rows)
     for name, figure in experiment.figures.items():
         _check_figure(experiment, f"figures.{name}", figure)
@@ -90,7 +94,8 @@ def _check_model(experiment: Experiment, key: str, model: Model) -> None:
     try:
         check_arguments(model.arch, model.args, model.upsampler.model_dump() if model.upsampler else None)
     except ConfigError as error:
-        raise ConfigError(f"config.yaml: {key}.{error}") from None
+        name = re.split("[: ]", str(error))[0]  # such as args.width
+        raise SettingError(f"{key}.{name}", str(error).removeprefix(name)) from None
     if not spec.trainable and model.train is not None:
         fail(f"{key}.train", f"{model.arch} has nothing to train: write null.")
     if spec.trainable and model.train is None:
@@ -116,8 +121,7 @@ def _check_override(experiment: Experiment, key: str, override: Override) -> Non
         try:
             experiment.train_settings(RunGroup(override.scene, override.scale, name))
         except ValidationError as error:
-            where = f"overrides for {override.scene} x{override.scale} {name}, train"
-            raise ConfigError(format_error(Train, error, where)) from None
+            raise make_error(Train, error, override.train, f"{key}.train") from None
 
 
 def _check_figure(experiment: Experiment, key: str, figure: Figure) -> None:
@@ -129,6 +133,9 @@ def _check_figure(experiment: Experiment, key: str, figure: Figure) -> None:
     for label, model in figure.rows.items():
         if lacks and model in experiment.models and not experiment.is_trained(model):
             fail(f"{key}.rows.{label}", f"{model} has {lacks}: choose another model.")
+    for scene in figure.scenes:
+        require_known(scene, experiment.scenes, f"{key}.scenes")
+    require_known(f"x{figure.scale}", experiment.patches, f"{key}.scale")
     _check_rows(experiment, key, figure.scenes, [figure.scale], figure.rows)
 
 
@@ -138,9 +145,7 @@ def _check_rows(experiment: Experiment, key: str, scenes: Sequence[str], scales:
     for label, model in models.items():
         require_known(model, experiment.models, f"{key}.rows.{label}")
     for scene in scenes:
-        require_known(scene, experiment.scenes, f"{key}.scene")
         for scale in scales:
-            require_known(f"x{scale}", experiment.patches, f"{key}.scale")
             _check_scale(experiment, scene, scale)
             for label, model in models.items():
                 _check_run(experiment, f"{key}.rows.{label}", RunGroup(scene, scale, model))
@@ -163,4 +168,4 @@ def _check_run(experiment: Experiment, key: str, group: RunGroup) -> None:
     try:
         check_sizes(model.arch, bands, group.scale, model.args, upsampler)
     except ConfigError as error:
-        fail(f"{key}: models.{group.model} on {group.scene} x{group.scale}", str(error))
+        fail(key, f"models.{group.model} on {group.scene} x{group.scale}: {error}")

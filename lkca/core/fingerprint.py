@@ -61,6 +61,7 @@ PLUMBING = {
             "schema",
             "settings",
             "validate",
+            "yaml_files",
         )
     ),
     *(f"lkca.training.{name}" for name in ("checkpoint", "divergence", "progress", "resume")),

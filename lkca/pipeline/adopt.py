@@ -4,7 +4,7 @@ from datetime import date
 from pathlib import Path
 
 from lkca.config.job import Job
-from lkca.config.load import read_config
+from lkca.config.load import find_config_files, read_config
 from lkca.core.files import write_json
 from lkca.errors import ConfigError
 from lkca.pipeline.records import Adoption, changed_files
@@ -17,7 +17,7 @@ def adopt(config: list[Path], because: str, jobs: list[str]) -> int:
     The records keep the digests of the code before and after, the date and the reason.
 
     Args:
-        config: config.yaml and overlays.
+        config: Overlays of config.yaml, or other files: see `find_config_files`.
         because: Why the numbers are the same, for the readers of the results.
         jobs: Names of jobs as `lkca plan` prints them, or of folders of jobs; empty for all jobs of the experiment.
 
@@ -29,7 +29,7 @@ def adopt(config: list[Path], because: str, jobs: list[str]) -> int:
     """
     if not because.strip():
         raise ConfigError("--because is empty: give the reason why the numbers stay the same.")
-    results = Results(read_config(config))
+    results = Results(read_config(find_config_files(config)))
     selected = _select(results, jobs)
     reasons = [(job, reason) for job in selected if (reason := results.reason(job))]
     results.hashes.save()

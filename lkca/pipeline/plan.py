@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from rich.filesize import decimal
 
-from lkca.config.load import read_config
+from lkca.config.load import find_config_files, read_config
 from lkca.config.schema import Experiment
 from lkca.core import gpus
 from lkca.core.paths import RESULTS, SCORES_FILE, RunGroup, RunKey
@@ -30,14 +30,14 @@ def plan(config: list[Path]) -> None:
     """Print the progress of the trainings, the cost of the rest, and the jobs that would run.
 
     Args:
-        config: config.yaml and overlays.
+        config: Overlays of config.yaml, or other files: see `find_config_files`.
 
     Raises:
         ConfigError: If a setting is wrong, or a scene is too small for its split.
     """
     from rich.console import Console  # here, because it takes longer to import than everything else
 
-    results, num_gpus = Results(read_config(config)), len(gpus.visible_gpus())
+    results, num_gpus = Results(read_config(find_config_files(config))), len(gpus.visible_gpus())
     experiment = results.experiment
     for scene, scale in sorted({(run.scene, run.scale) for run in experiment.runs()}):
         count_split(experiment, scene, scale)

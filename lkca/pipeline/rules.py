@@ -6,6 +6,7 @@ in a string for a wildcard.
 """
 
 import hashlib
+import os
 import shlex
 import shutil
 import sys
@@ -14,18 +15,49 @@ from pathlib import Path
 from typing import Any
 
 from lkca.config.job import Job
+from lkca.config.load import find_config_files, read_config
 from lkca.config.schema import Experiment
 from lkca.core.environment import total_memory
 from lkca.core.files import atomic_write
 from lkca.core.gpus import visible_gpus
 from lkca.core.paths import WORKFLOW_CACHE, RunGroup
-from lkca.errors import ResourceError
+from lkca.errors import ConfigError, ResourceError
 from lkca.pipeline.estimates import MAX_MINUTES, Estimate, Estimates
 from lkca.pipeline.results import Results
 
 Wildcards = Mapping[str, Any]
 Param = Callable[[Wildcards, Any], str]
 Resource = Callable[[Wildcards, int], int]
+
+
+def check_folder(checkout: str) -> None:
+    """Check that Snakemake works in the folder of the checkout, because the paths of all files are relative to it.
+
+    Raises:
+        ConfigError: If it works in another folder.
+    """
+    if not os.path.samefile(checkout, os.curdir):
+        raise ConfigError(
+            f"snakemake works in {Path.cwd()}, not in the folder of its Snakefile: change to {checkout} and call it "
+            "without --directory and --snakefile."
+        )
+
+
+def read_workflow_config(settings: Any) -> Experiment:
+    """Return the experiment of a call of Snakemake, after checking it.
+
+    The files are read again, because Snakemake lets the last of two equal keys win, takes 1e-3 for a text, and does
+    not know the lines of the settings.
+
+    Args:
+        settings: `workflow.config_settings`.
+
+    Raises:
+        ConfigError: On the first setting that is wrong.
+    """
+    paths = [path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path for path in settings.configfiles]
+    replaces_base = settings.replace_workflow_config and paths
+    return read_config(paths if replaces_base else find_config_files(paths), settings.config_args or [])
 
 
 def write_snapshot(experiment: Experiment) -> Path:

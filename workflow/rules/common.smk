@@ -10,7 +10,6 @@ import sys
 from snakemake.settings.types import DeploymentMethod
 
 sys.path.insert(0, workflow.basedir)
-from lkca.config.load import parse_config
 from lkca.errors import LkcaError
 from lkca.pipeline import rules as lkca_rules
 from lkca.pipeline.estimates import Estimates
@@ -23,7 +22,8 @@ shell.prefix(f"set -euo pipefail; export PYTHONPATH={shlex.quote(str(workflow.ba
 
 CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
 try:
-    EXPERIMENT = parse_config(config)
+    lkca_rules.check_folder(workflow.basedir)
+    EXPERIMENT = lkca_rules.read_workflow_config(workflow.config_settings)
     RESULTS = Results(EXPERIMENT)
     PYTHON = lkca_rules.python_command(CONDA)
     SNAPSHOT = lkca_rules.write_snapshot(EXPERIMENT)
@@ -32,7 +32,8 @@ except LkcaError as error:
 JOBS = RESULTS.jobs
 if workflow.is_main_process:
     atexit.register(RESULTS.hashes.save)
-    forget_failures()
+    if not workflow.dryrun:
+        forget_failures()
 
 
 wildcard_constraints:

@@ -1,0 +1,224 @@
+"""Read YAML files so that each setting knows its file and line, and merge them.
+
+Differences from PyYAML's `safe_load`: a key that a map has twice is an error; all keys are texts; `1e3` is a number;
+`010` is 10; dates are texts.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lkca.errors import ConfigError
+
+TAG = "tag:yaml.org,2002:"
+MAX_SHOWN = 80  # characters of a value in a message
+DIGITS = "[0-9]+(?:_[0-9]+)*"
+NUMBERS = {  # tag -> pattern of the plain texts that are such numbers
+    "int": rf"[-+]?{DIGITS}|0x[0-9a-fA-F]+|0o[0-7]+",
+    "float": rf"[-+]?(?:{DIGITS}(?:\.(?:{DIGITS})?)?|\.{DIGITS})(?:[eE][-+]?[0-9]+)?"
+    r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)",
+}
+
+
+class Map(dict[str, Any]):
+    """A map of settings.
+
+    Args:
+        values: The settings.
+        places: Key -> where the setting is written, such as config.yaml:12.
+        file: The file, if this is the content of a whole file.
+    """
+
+    def __init__(self, values: Mapping[str, Any], places: Mapping[str, str], file: str = "") -> None:
+        super().__init__(values)
+        self.places = dict(places)
+        self.file = file
+
+
+class List(list[Any]):
+    """A list of settings.
+
+    Args:
+        values: The settings.
+        places: Where each is written.
+    """
+
+    def __init__(self, values: Iterable[Any], places: Iterable[str]) -> None:
+        super().__init__(values)
+        self.places = list(places)
+
+
+def read_yaml(path: Path) -> Map:
+    """Return the content of a YAML file.
+
+    Raises:
+        ConfigError: If the file cannot be read or does not contain a map of settings, or a map has a key twice.
+    """
+    try:
+        content = path.read_bytes()
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(f"{path} cannot be read ({reason}): name a configuration file that exists.") from error
+    values = parse_yaml(content, lambda line: f"{path}:{line}")
+    if not isinstance(values, Map):
+        raise ConfigError(f"{path} has no settings: write a map of them, like config.yaml.")
+    return Map(values, values.places, str(path))
+
+
+def parse_yaml(text: str | bytes, place: Callable[[int], str]) -> Any:
+    """Return the value of a YAML text: a `Map`, a `List`, a text, a number, true, false or null.
+
+    Args:
+        text: The text.
+        place: Return where a line is written, given its number from 1.
+
+    Raises:
+        ConfigError: If it is not valid YAML, a map has a key twice, or a value has a tag that settings do not use.
+    """
+    loader = None
+    try:
+        loader = _Loader(text)
+        node = loader.get_single_node()
+        return None if node is None else _Constructor(loader, place).construct(node)
+    except (yaml.YAMLError, UnicodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        problem = getattr(error, "problem", None) or " ".join(str(error).split())
+        raise ConfigError(
+            f"{place(mark.line + 1 if mark else 1)}: this is not valid YAML ({problem}): correct it."
+        ) from error
+    except RecursionError:
+        raise ConfigError(f"{place(1)}: maps and lists are nested too deep: write fewer levels.") from None
+    finally:
+        if loader:
+            loader.dispose()
+
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """PyYAML's parser, with the numbers of YAML 1.2 and without dates."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012
+        first: [(tag, pattern) for tag, pattern in resolvers if tag.removeprefix(TAG) in ("null", "bool", "merge")]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+for _tag, _pattern in NUMBERS.items():
+    _Loader.add_implicit_resolver(f"{TAG}{_tag}", re.compile(rf"(?:{_pattern})\Z"), list("-+.0123456789"))
+
+
+class _Constructor:
+    """Make the values of the nodes of a YAML text.
+
+    Args:
+        loader: The loader of the text.
+        place: Return where a line is written, given its number from 1.
+    """
+
+    def __init__(self, loader: Any, place: Callable[[int], str]) -> None:
+        self._loader, self._place_of_line = loader, place
+        self._values: dict[int, Any] = {}  # by the id of the node; an alias has the node of its anchor
+        self._open: set[int] = set()  # ids of the nodes that contain the current one
+
+    def construct(self, node: yaml.Node) -> Any:
+        """Return the value of a node."""
+        if id(node) in self._open:
+            raise self._error(node, "this value contains itself: delete the alias (*)")
+        if id(node) not in self._values:
+            self._open.add(id(node))
+            self._values[id(node)] = self._construct(node)
+            self._open.remove(id(node))
+        return self._values[id(node)]
+
+    def _construct(self, node: yaml.Node) -> Any:
+        kind = node.tag.removeprefix(TAG)
+        if isinstance(node, yaml.MappingNode) and kind == "map":
+            return self._construct_map(node)
+        if isinstance(node, yaml.SequenceNode) and kind == "seq":
+            return List(map(self.construct, node.value), map(self._place, node.value))
+        if isinstance(node, yaml.ScalarNode) and kind in ("str", "int", "float", "bool", "null"):
+            return self._construct_scalar(node, kind)
+        raise self._error(node, f"the tag {node.tag} has no meaning here: delete it")
+
+    def _construct_map(self, node: yaml.MappingNode) -> Map:
+        merged, own = Map({}, {}), Map({}, {})
+        lines: dict[str, int] = {}
+        for key_node, value_node in node.value:
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise self._error(key_node, "a map or a list cannot be a key: write a text")
+            key = key_node.value
+            if key in lines:
+                first = f"the first time in line {lines[key]}"
+                raise self._error(key_node, f"{key} is written twice in one map, {first}: delete one of the two")
+            lines[key] = key_node.start_mark.line + 1
+            if key_node.tag == f"{TAG}merge":
+                merged = self._merge(value_node)
+            else:
+                own[key], own.places[key] = self.construct(value_node), self._place(key_node)
+        return Map(merged | own, merged.places | own.places)
+
+    def _merge(self, node: yaml.Node) -> Map:
+        """Return the maps that a merge key (<<) names as one map; the first one that has a key decides."""
+        value, result = self.construct(node), Map({}, {})
+        for each in reversed(value if isinstance(value, List) else [value]):
+            if not isinstance(each, Map):
+                raise self._error(node, "<< needs a map or a list of maps: name an anchor, as in <<: *name")
+            result = Map(result | each, result.places | each.places)
+        return result
+
+    def _construct_scalar(self, node: yaml.ScalarNode, kind: str) -> Any:
+        text: str = node.value
+        try:
+            if kind == "int":
+                return int(text, 0) if text[:2] in ("0x", "0o") else int(text)
+            if kind == "float":
+                return _parse_float(text)
+            return text if kind == "str" else self._loader.construct_object(node)
+        except (ValueError, KeyError):  # an explicit tag, as in !!int x, or too many digits
+            raise self._error(node, f"{text[:MAX_SHOWN]} cannot be read as {kind}: correct it") from None
+
+    def _place(self, node: yaml.Node) -> str:
+        return self._place_of_line(node.start_mark.line + 1)
+
+    def _error(self, node: yaml.Node, problem: str) -> ConfigError:
+        return ConfigError(f"{self._place(node)}: {problem}.")
+
+
+def _parse_float(text: str) -> int | float:
+    """Return a number; a whole number if it is one and has an exponent, so that 1e3 also fits settings that count."""
+    text = text.replace("_", "").lower()
+    value = float(text.replace(".inf", "inf").replace(".nan", "nan"))
+    return int(value) if "e" in text and value.is_integer() else value
+
+
+def deep_merge(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> Map:
+    """Return `base` changed by `overlay`: maps are merged, all other values are replaced."""
+    places = getattr(base, "places", {}) | getattr(overlay, "places", {})
+    result = Map(base, places, getattr(base, "file", ""))
+    for key, value in overlay.items():
+        both_maps = isinstance(value, Mapping) and isinstance(result.get(key), Mapping)
+        result[key] = deep_merge(result[key], value) if both_maps else value
+    return result
+
+
+def find_place(settings: Mapping[str, Any], key: str) -> str:
+    """Return where a setting is written; for a missing one, where the innermost map that should have it is written.
+
+    Args:
+        settings: Settings, as `read_yaml` or `deep_merge` returns them.
+        key: Keys and indices separated by dots, such as scenes.chikusei.bands. A key may contain dots.
+
+    Returns:
+        A place such as config.yaml:12, or the name of a file; empty if the settings are from no file.
+    """
+    place, value = getattr(settings, "file", ""), settings
+    while isinstance(value, Map | List):
+        names = {str(name): name for name in (value if isinstance(value, Map) else range(len(value)))}
+        first = max((name for name in names if f"{key}.".startswith(f"{name}.")), key=len, default=None)
+        if first is None:
+            break
+        place = value.places[names[first]] if isinstance(value, List) else value.places.get(first, place)
+        value, key = value[names[first]], key[len(first) + 1 :]
+    return place
