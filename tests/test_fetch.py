@@ -33,7 +33,7 @@ def test_verify_prints_what_the_file_holds(monkeypatch, capsys):
     for fact in (
         sha256(Path("mine.zip")),
         "40 rows, 36 columns, 12 bands",
-        f"int16, {crop.min()} to {crop.max()} in the valid part",
+        f"{crop.min()} to {crop.max()} in the valid part",
         "362.59 to 1018.02 nm",
         "no published hash",
     ):

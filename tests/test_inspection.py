@@ -10,7 +10,8 @@ from scipy.io import savemat
 
 from lkca.data import scenes
 from lkca.data.catalog import CUBES, File
-from lkca.data.inspection import inspect_file, measure_band, spread_bands
+from lkca.data.inspection import inspect_file, spread_bands
+from lkca.data.measurement import measure_band
 from lkca.errors import DataError
 from tests import generated_cubes
 
@@ -33,8 +34,7 @@ def shuffle(pixels: np.ndarray) -> np.ndarray:
 
 
 WRONG = {  # name -> (function that changes the pixels of 40 rows, 36 columns and 12 bands, message)
-    "NaN": (add_nan, "NaN or infinite"),
-    "infinity": (lambda pixels: np.where(np.isnan(add_nan(pixels)), np.inf, pixels), "NaN or infinite"),
+    "infinity": (lambda pixels: np.where(np.isnan(add_nan(pixels)), np.inf, pixels), "band 6 holds 1 infinite values"),
     "constant band": (lambda pixels: pixels * (np.arange(12) != 5), "band 6 has one value everywhere"),
     "negative": (lambda pixels: -pixels.astype(np.int16), "none of its values is positive"),
     "byte order": (lambda pixels: pixels.byteswap(), "hardly correlated"),
@@ -71,7 +71,8 @@ def test_right_file_has_no_problems():
     assert problems == []
     crop = PIXELS[2:38, 1:33]
     assert properties["shape"] == "40 rows, 36 columns, 12 bands"
-    assert properties["values"].startswith(f"uint16, {crop.min()} to {crop.max()}")
+    assert properties["type"] == "uint16" and properties["valid part"] == "1152 of 1152 pixels"
+    assert properties["values"] == f"{crop.min()} to {crop.max()} in the valid part"
 
 
 def test_file_smaller_than_the_crop_is_refused():
@@ -86,16 +87,25 @@ def test_too_few_bands_are_refused():
 
 
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
-def test_pixels_without_data_are_refused():
+@pytest.mark.parametrize("declared", [True, False])
+def test_pixels_without_data_are_marked_or_named(declared):
     pixels = PIXELS.copy()
-    pixels[10:12, 10:12] = 65535
+    pixels[10:12, 10:13] = 65535
     profile = {"driver": "GTiff", "width": 36, "height": 40, "count": 12, "dtype": "uint16"}
-    with rasterio.open("a.tif", "w", nodata=65535, **profile) as raster:
+    with rasterio.open("a.tif", "w", nodata=65535 if declared else None, **profile) as raster:
         raster.write(pixels.transpose(2, 0, 1))
     file = File(path="a.tif", axes="bands rows columns")
-    with pytest.raises(DataError, match="it holds 65535, which it declares to be no data"):
-        cut_and_load(make_cube(file))
-    assert cut_and_load(make_cube(file, crop=(12, 40, 0, 36)))[1]["maximum"] <= 5000
+    if not declared:
+        with pytest.raises(
+            DataError, match="its value 65535 in 6 pixels of band 1, the first at row 10, column 10, is a "
+        ):
+            cut_and_load(make_cube(file))
+        file = file.model_copy(update={"invalid": (65535,)})
+    scene, manifest = cut_and_load(make_cube(file))
+    invalid = np.zeros((36, 32), bool)
+    invalid[8:10, 9:12] = True  # the crop starts at row 2, column 1
+    np.testing.assert_array_equal(np.isnan(scene), np.broadcast_to(invalid, scene.shape))
+    assert manifest["invalid_pixels"] == 6 and manifest["maximum"] == PIXELS[2:38, 1:33][~invalid].max()
 
 
 @pytest.mark.parametrize(
@@ -131,7 +141,7 @@ def test_wavelengths_are_compared(published, problem):
     )
     cube = make_cube(file, nanometres=published)
     properties, problems = inspect_file(cube, file, cube.band_numbers())
-    assert properties["wavelengths"] == "362.59 to 1018.02 nm"
+    assert properties["wavelengths"] == "362.59 to 1018.02 nm (wavelength in its header)"
     assert bool(problems) == problem and all("362.59 to 1018.02 nm instead of" in text for text in problems)
 
 
@@ -145,10 +155,12 @@ def test_correlation_distinguishes_images_and_noise():
     assert abs(measure_band(stripes).correlation) < 0.3
 
 
-def test_minimum_and_maximum_show_nan():
-    image = np.array([[1, 2], [3, np.nan]], np.float32)
-    assert np.isnan(measure_band(image).minimum) and np.isnan(measure_band(image).maximum)
-    assert measure_band(np.array([[1, 2], [3, 4]], np.float32))[:2] == (1, 4)
+def test_statistics_are_those_of_the_valid_pixels():
+    image = np.array([[1, 2], [np.nan, 3], [np.inf, 6]], np.float32)
+    statistics = measure_band(image)
+    assert statistics[:3] == (1, 6, 3)
+    assert (statistics.positions, statistics.infinite, statistics.invalid) == (((0, 0), (2, 1)), 1, 1)
+    assert np.isnan(measure_band(np.full((2, 2), np.nan, np.float32)).minimum)
 
 
 @pytest.mark.parametrize(("number", "expected"), [(1, [1]), (2, [1, 12]), (4, [1, 5, 8, 12]), (12, [*range(1, 13)])])

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from lkca.data import inspection
+from lkca.data import inspection, measurement
 from lkca.data.catalog import Cube, File
 from lkca.data.sandbox import run_sandboxed
 from lkca.errors import LkcaError
@@ -66,14 +66,14 @@ class Case(NamedTuple):
 
 def read_all(files: list[tuple[Cube, File]], log: Path) -> None:
     """Read files as `lkca verify` does, and write a line of JSON for each. Runs in the sandbox."""
-    measure, seen = inspection.measure_band, {}
+    measure, seen = measurement.measure_band, {}
 
-    def spy(image: np.ndarray) -> inspection.BandStatistics:
+    def spy(image: np.ndarray) -> measurement.BandStatistics:
         seen["crc"] = zlib.crc32(np.ascontiguousarray(image), seen["crc"])
         seen["secret"] |= bool((image == SECRET).any())
         return measure(image)
 
-    inspection.measure_band = spy
+    measurement.measure_band = spy
     with log.open("a", encoding="utf-8") as lines:
         for cube, file in files:
             start = time.monotonic()

@@ -5,15 +5,18 @@ says how it is cut (scenes.py). config.yaml may also describe a cube that is not
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
 from lkca.errors import DataError
+
+ALL_BANDS = "all"
+Number = Annotated[float, Field(allow_inf_nan=False)]
 
 
 def _check_axes(axes: str) -> str:
@@ -23,10 +26,14 @@ def _check_axes(axes: str) -> str:
 
 
 def _check_bands(bands: str) -> str:
+    if bands == ALL_BANDS:
+        return bands
     well_formed = re.fullmatch(r"[1-9]\d{0,4}(-\d{1,5})?(, *\d{1,5}(-\d{1,5})?)*", bands)
     numbers = list(_expand_ranges(bands)) if well_formed else []
     if len(numbers) < 2 or numbers != sorted(set(numbers)):
-        raise ValueError("list at least two bands in ascending order, as numbers and ranges from 1: 1-103, 109-149")
+        raise ValueError(
+            "list at least two bands in ascending order, as numbers and ranges from 1: 1-103, 109-149; or write all"
+        )
     return bands
 
 
@@ -35,6 +42,17 @@ def _expand_ranges(text: str) -> Iterator[int]:
     for part in text.split(","):
         first, _, last = part.partition("-")
         yield from range(int(first), int(last or first) + 1)
+
+
+def format_ranges(numbers: Sequence[int]) -> str:
+    """Return ascending numbers as text, such as `1-103, 109`."""
+    ranges: list[list[int]] = []
+    for number in numbers:
+        if ranges and number == ranges[-1][1] + 1:
+            ranges[-1][1] = number
+        else:
+            ranges.append([number, number])
+    return ", ".join(f"{first}-{last}" if last > first else f"{first}" for first, last in ranges)
 
 
 def _check_crop(crop: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
@@ -58,7 +76,14 @@ class File(_Description):
         use: What its pixels are used for. With `both`, test images are at the top and training patches below.
         variable: Name of the array in a MATLAB or HDF5 file.
         axes: Names of the axes in order. For an array, the order in which MATLAB or numpy shows them; for a raster,
-            `bands rows columns`, or `bands columns rows` to transpose it.
+            `bands rows columns`, or `bands columns rows` to transpose it. None for the usual order of the format:
+            `bands rows columns` for rasters, `rows columns bands` for MATLAB files; other formats need it.
+        gain, offset: One number, or one for each band of the file: physical value = gain x stored value + offset. They
+            replace what the file declares; None for what it declares. `gain: 1` with `offset: 0` takes the values as
+            they are stored.
+        invalid: Stored values that mark invalid pixels. They replace those that the file declares; None for what it
+            declares, an empty list for none. NaN is always invalid.
+        mask: Path of a file of the same rows and columns; pixels at which it is not 0 are invalid.
         sources: URLs of the file, or of its archive, in the order in which they are tried.
         bytes, sha256: Size and hash of the file that `sources` provide.
     """
@@ -66,7 +91,11 @@ class File(_Description):
     path: Annotated[str, Field(min_length=1)]
     use: Literal["both", "train", "test"] = "both"
     variable: str | None = None
-    axes: Annotated[str, AfterValidator(_check_axes)]
+    axes: Annotated[str, AfterValidator(_check_axes)] | None = None
+    gain: Number | tuple[Number, ...] | None = None
+    offset: Number | tuple[Number, ...] | None = None
+    invalid: tuple[float, ...] | None = None
+    mask: str | None = None
     sources: tuple[str, ...] = ()
     bytes: PositiveInt | None = None
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
@@ -101,7 +130,7 @@ class File(_Description):
     def pixel_files(self) -> dict[str, str]:
         """Return the existing files on which the pixels depend: label -> path.
 
-        They are the file or its archive, and the ENVI headers next to it. GDAL reads headers in upper or lower case.
+        They are the file or its archive, the ENVI headers next to it, and the mask.
         The label is the path, or `package:path` for a file of a Python package.
 
         Raises:
@@ -109,11 +138,8 @@ class File(_Description):
         """
         file = self.local_path()
         paths = {self.path if self.package() else str(file): str(file)} if file.is_file() else {}
-        headers = {f"{file.stem}.hdr".lower(), f"{file.name}.hdr".lower()}
-        with suppress(OSError):
-            neighbours = sorted(path for path in file.parent.iterdir() if path.name.lower() in headers)
-            paths |= {str(path): str(path) for path in neighbours if path.is_file() and path != file}
-        return paths
+        others = [*find_envi_headers(file), *([Path(self.mask).expanduser()] if self.mask else [])]
+        return paths | {str(path): str(path) for path in others if path.is_file()}
 
     def _split_archive(self) -> tuple[Path, str | None]:
         """Return the path of the file or archive, and the path inside the archive."""
@@ -123,6 +149,14 @@ class File(_Description):
             if not archive.is_dir():
                 return archive, path[suffix.end() :]
         return Path(path), None
+
+
+def find_envi_headers(file: Path) -> list[Path]:
+    """Return the ENVI headers next to a file: a.hdr or a.bsq.hdr for a.bsq, in upper or lower case."""
+    names = {f"{file.stem}.hdr".lower(), f"{file.name}.hdr".lower()}
+    with suppress(OSError):
+        return sorted(path for path in file.parent.iterdir() if path.name.lower() in names and path != file)
+    return []
 
 
 def _check_distinct(files: tuple[File, ...]) -> tuple[File, ...]:
@@ -138,15 +172,17 @@ class Cube(_Description):
     Args:
         files: The files that the cube consists of; all have the same bands.
         forms: Other files with the same content; if one of `files` is missing, the first that exists is used.
-        bands: The file's bands that are spectral, numbered from 1, as in `1-48` or `1-103, 109-149`.
+        bands: The file's bands that are spectral, numbered from 1, as in `1-48` or `1-103, 109-149`; or `all` for those
+            that the file does not declare as bad.
         crop: The valid part: first row, last row + 1, first column, last column + 1, from 0; None for the whole file.
         divide_by: The number by which the values are divided, None for the maximum of the valid part.
         shape: Rows, columns and bands of the file, if known.
         least_maximum: A lower bound of the published file's maximum. A file with a smaller maximum was already divided.
         not_this: Shapes (rows, columns, bands) of files that are often mistaken for it, each with a description.
-        sensor: Name of the sensor.
-        gsd_m: Ground sampling distance, metres.
-        nanometres: Wavelengths of the first and the last of `bands`.
+        sensor: Name of the sensor, if known.
+        gsd_m: Ground sampling distance, metres, if known.
+        nanometres: Wavelengths of `bands`, or of the first and the last of them; None for those that the files declare.
+        fwhm: Full width at half maximum of each of `bands`, nm; None for what the files declare.
         source: Where to get the files.
         citation: The publication to cite.
         terms: Terms of use.
@@ -155,22 +191,41 @@ class Cube(_Description):
 
     files: Annotated[tuple[File, ...], Field(min_length=1), AfterValidator(_check_distinct)]
     forms: tuple[File, ...] = ()
-    bands: Annotated[str, AfterValidator(_check_bands)]
+    bands: Annotated[str, AfterValidator(_check_bands)] = ALL_BANDS
     crop: Annotated[tuple[int, int, int, int], AfterValidator(_check_crop)] | None = None
     divide_by: Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)] | None = None
     shape: tuple[PositiveInt, PositiveInt, PositiveInt] | None = None
     least_maximum: PositiveFloat | None = None
     not_this: tuple[tuple[tuple[int, int, int], str], ...] = ()
-    sensor: str
-    gsd_m: PositiveFloat
-    nanometres: tuple[PositiveFloat, PositiveFloat]
-    source: str
-    citation: str
-    terms: str
+    sensor: str | None = None
+    gsd_m: PositiveFloat | None = None
+    nanometres: Annotated[tuple[PositiveFloat, ...], Field(min_length=2)] | None = None
+    fwhm: Annotated[tuple[PositiveFloat, ...], Field(min_length=2)] | None = None
+    source: str | None = None
+    citation: str | None = None
+    terms: str | None = None
     confirm: bool = False
 
+    @model_validator(mode="after")
+    def _check_wavelengths(self) -> Self:
+        if self.bands != ALL_BANDS:
+            number = len(self.band_numbers())
+            for name, values, lengths in (
+                ("nanometres", self.nanometres, (2, number)),
+                ("fwhm", self.fwhm, (number,)),
+            ):
+                if values and len(values) not in lengths:
+                    raise ValueError(f"{name} has {len(values)} values for {number} bands: give one for each band")
+        return self
+
     def band_numbers(self) -> list[int]:
-        """Return the numbers of the spectral bands, from 1."""
+        """Return the numbers of the spectral bands, from 1.
+
+        Raises:
+            DataError: If they are those that the file does not declare as bad; `lkca.data.bands` finds them.
+        """
+        if self.bands == ALL_BANDS:
+            raise DataError("bands: all is not resolved: list the bands.")
         return list(_expand_ranges(self.bands))
 
     def pixel_files(self) -> dict[str, str]:
@@ -196,11 +251,16 @@ class Cube(_Description):
                 return files
         missing = next(file.local_path() for file in self.files if not file.local_path().is_file())
         alternatives = "".join(f" or {form.local_path().name}" for form in self.forms)
-        raise DataError(
-            f"{missing}{alternatives} is missing: get it from {self.source} and put it there. Terms: {self.terms}."
-        )
+        terms = f" Terms: {self.terms}." if self.terms else ""
+        raise DataError(f"{missing}{alternatives} is missing: {self.how_to_get()} and put it there.{terms}")
+
+    def how_to_get(self) -> str:
+        """Return what a user does to get the files, as the end of a message."""
+        return f"get it from {self.source}" if self.source else "get it"
 
 
+# The published scripts take the values as they are stored, whatever the files declare.
+AS_STORED: dict[str, Any] = {"gain": 1, "offset": 0, "invalid": ()}
 CHIKUSEI = "data/raw/chikusei"
 HOUSTON = "data/raw/houston2018"
 HOUSTON_FILE = "20170218_UH_CASI_S4_NAD83.pix"
@@ -212,6 +272,7 @@ CUBES = {
             File(
                 path=f"{CHIKUSEI}/Hyperspec_Chikusei_ENVI.zip/Chikusei_ENVI/HyperspecVNIR_Chikusei_20140729.bsq",
                 axes="bands rows columns",
+                **AS_STORED,
                 sources=(
                     "https://www.sal.t.u-tokyo.ac.jp/hyperdata/Hyperspec_Chikusei_ENVI.zip",
                     "http://park.itc.u-tokyo.ac.jp/sal/hyperdata/Hyperspec_Chikusei_ENVI.zip",
@@ -221,9 +282,12 @@ CUBES = {
             ),
         ),
         forms=(
-            File(path=f"{CHIKUSEI}/HyperspecVNIR_Chikusei_20140729.bsq", axes="bands rows columns"),
+            File(path=f"{CHIKUSEI}/HyperspecVNIR_Chikusei_20140729.bsq", axes="bands rows columns", **AS_STORED),
             File(
-                path=f"{CHIKUSEI}/HyperspecVNIR_Chikusei_20140729.mat", variable="chikusei", axes="rows columns bands"
+                path=f"{CHIKUSEI}/HyperspecVNIR_Chikusei_20140729.mat",
+                variable="chikusei",
+                axes="rows columns bands",
+                **AS_STORED,
             ),
         ),
         bands="1-128",
@@ -245,6 +309,7 @@ CUBES = {
             File(
                 path=f"{HOUSTON}/phase2.zip/2018IEEE_Contest/Phase2/FullHSIDataset/{HOUSTON_FILE}",
                 axes="bands columns rows",  # the paper's rows are the raster's columns
+                **AS_STORED,
                 sources=(
                     "http://machinelearning.ee.uh.edu/QZ23es1aMPH/2018IEEE/phase2.zip",
                     "http://hyperspectral.ee.uh.edu/QZ23es1aMPH/2018IEEE/phase2.zip",
@@ -252,7 +317,7 @@ CUBES = {
                 sha256="aa6ae39bf9df16b6a72eddaec7e05d853ef525a2f43555f1b9394ec0fe801f19",
             ),
         ),
-        forms=(File(path=f"{HOUSTON}/{HOUSTON_FILE}", axes="bands columns rows", sha256=HOUSTON_SHA256),),
+        forms=(File(path=f"{HOUSTON}/{HOUSTON_FILE}", axes="bands columns rows", **AS_STORED, sha256=HOUSTON_SHA256),),
         bands="1-48",  # 49 and 50 are not spectral
         shape=(4172, 1202, 50),
         least_maximum=256,  # the published values have 16 bits
@@ -280,6 +345,7 @@ CUBES = {
                 path="data/raw/pavia_centre/Pavia.mat",
                 variable="pavia",
                 axes="rows columns bands",
+                **AS_STORED,
                 sources=("https://www.ehu.eus/ccwintco/uploads/e/e3/Pavia.mat",),
             ),
         ),
@@ -302,6 +368,7 @@ CUBES = {
             File(
                 path="tensorly:datasets/data/Indian_pines_corrected.npy",
                 axes="rows columns bands",
+                **AS_STORED,
                 sha256="8f038e4d81569e38ebfc72a15c9984c150de42580ab260be10a13442e912e451",
             ),
         ),

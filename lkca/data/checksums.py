@@ -8,7 +8,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from lkca.core.files import atomic_write, sha256
-from lkca.data.catalog import File
+from lkca.data.catalog import File, find_envi_headers
 from lkca.errors import DataError, FileProblem, LkcaError
 
 HEAD_BYTES = 512  # number of bytes at the start of a file that show whether it is a web page or data
@@ -17,7 +17,7 @@ TEXT = re.compile(rb"(\xef\xbb\xbf)?\s*[<{\[][^\x00-\x08\x0e-\x1f]*")
 SUMS_LINE = re.compile(r"(?im)^([0-9a-f]{64}) [ *](.+)$")  # a line of the program sha256sum
 
 
-def verify_file(file: File, source: str, inspect: Callable[[File], None] | None = None) -> str:
+def verify_file(file: File, source: str | None, inspect: Callable[[File], None] | None = None) -> str:
     """Check that an existing file, downloaded or put there by the user, is the right one; return its SHA-256.
 
     If no SHA-256 is published, the SHA-256 of the first file that passes all checks is recorded in SHA256SUMS next to
@@ -25,7 +25,7 @@ def verify_file(file: File, source: str, inspect: Callable[[File], None] | None 
 
     Args:
         file: The file; if it is in an archive, the archive is checked.
-        source: Where to get the file, for error messages.
+        source: Where to get the file, for error messages, if known.
         inspect: Function that checks the content and raises LkcaError if it is wrong.
 
     Returns:
@@ -36,19 +36,19 @@ def verify_file(file: File, source: str, inspect: Callable[[File], None] | None 
         LkcaError: If `inspect` raises it.
     """
     path = file.local_path()
+    get_it = f"get it from {source}" if source else "get the right file"
     try:
         with path.open("rb") as data:
             head = data.read(HEAD_BYTES)
         digest = sha256(path)
     except OSError as error:
-        raise DataError(
-            f"{path} cannot be read ({error.strerror}): make it readable or get it from {source}."
-        ) from error
+        raise DataError(f"{path} cannot be read ({error.strerror}): make it readable or {get_it}.") from error
     if mismatch := find_mismatch(file, digest):
-        raise DataError(f"{path} {mismatch}: get it from {source}.")
+        raise DataError(f"{path} {mismatch}: {get_it}.")
     # A web page must not pass: its hash would be recorded, and the right file would be refused later.
-    if not file.sha256 and is_text(head):
-        raise DataError(f"{path} is a web page or a message instead of data: delete it and get the file from {source}.")
+    # The pixels of a raw file, which has a header, may look like text.
+    if not file.sha256 and is_text(head) and not find_envi_headers(path):
+        raise DataError(f"{path} is a web page or a message instead of data: delete it and {get_it}.")
     if inspect:
         inspect(file)
     _record_digest(file, digest)

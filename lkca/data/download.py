@@ -72,7 +72,8 @@ def download_cube(
 
 def _describe(scene: str, cube: Cube) -> str:
     """Return scene, source, citation and terms, which the user should read before a download."""
-    return f"{scene}\nSource: {cube.source}\nCitation: {cube.citation}\nTerms: {cube.terms}"
+    facts = {"Source": cube.source, "Citation": cube.citation, "Terms": cube.terms}
+    return "\n".join([scene, *(f"{name}: {text or 'not stated'}" for name, text in facts.items())])
 
 
 def _python_command() -> str:
@@ -95,7 +96,7 @@ def _confirm_terms(scene: str, cube: Cube, missing: Path, accepted: bool) -> Non
     """
     note = missing.with_name("TERMS")
     with suppress(OSError, UnicodeError):
-        if note.read_text(encoding="utf-8").partition("\nTerms: ")[2] == f"{cube.terms}\n":
+        if note.read_text(encoding="utf-8").partition("\nTerms: ")[2] == f"{cube.terms or 'not stated'}\n":
             return
     if not accepted and sys.stdin.isatty() and sys.stderr.isatty():
         print(

@@ -1,35 +1,22 @@
-"""Open the files of a cube, read their bands, and check whether a file is the right one."""
+"""Open the files of a cube, read and measure their bands, and check whether a file is the right one."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from statistics import median
-from typing import NamedTuple
 
 import numpy as np
 
-from lkca.data.catalog import Cube, File
-from lkca.data.readers import CubeReader, open_cube
+from lkca.data.catalog import Cube, File, format_ranges
+from lkca.data.measurement import Crop, Measurement
+from lkca.data.readers import CubeDescription, CubeReader, open_cube
 from lkca.data.sandbox import heartbeat, set_current_file
+from lkca.data.summary import describe_file, describe_values
 from lkca.errors import DataError, FileProblem, LkcaError
 
 BLOCK_BYTES = 2**28  # size of the block of float32 values that is held in memory at a time
 MIN_CORRELATION = 0.3  # between neighbouring pixels; in images of the ground it is 0.6 or more
 WAVELENGTH_TOLERANCE = 15  # nm, between the header of a file and the published range of the sensor
-
-Crop = tuple[int, int, int, int]  # first row, row after the last, first column, column after the last
-
-
-class BandStatistics(NamedTuple):
-    """The statistics of one band.
-
-    Args:
-        minimum, maximum: The smallest and the largest value; NaN if the band contains NaN.
-        correlation: Correlation of neighbouring pixels: the smaller one of that between rows and that between columns.
-    """
-
-    minimum: float
-    maximum: float
-    correlation: float
+MAX_UNIT_RATIO = 20  # between the means of two files that are in the same units
 
 
 def inspect_file(cube: Cube, file: File, bands: Sequence[int]) -> tuple[dict[str, str], list[str]]:
@@ -48,21 +35,12 @@ def inspect_file(cube: Cube, file: File, bands: Sequence[int]) -> tuple[dict[str
     """
     with ExitStack() as stack:
         reader = open_file(stack, cube, file)
-        crop = resolve_crop(cube, file, reader)
-        statistics = []
-        for _, image in read_bands(file, reader, crop, bands):
-            statistics.append(measure_band(image))
+        measured = Measurement(reader, resolve_crop(cube, file, reader))
+        for i, image in read_bands(file, reader, measured.crop, bands):
+            measured.add(bands[i], image)
             del image  # frees its memory before the next one is read
-    problems = find_problems(cube, reader, bands, statistics)
-    minimum, maximum = min(band.minimum for band in statistics), max(band.maximum for band in statistics)
-    properties = {
-        "shape": "{} rows, {} columns, {} bands".format(*reader.shape),
-        "values": f"{reader.dtype}, {minimum:g} to {maximum:g} in the valid part",
-        "neighbours": f"correlation {median(band.correlation for band in statistics):.2f}",
-        "wavelengths": f"{reader.nanometres[bands[0] - 1]:g} to {reader.nanometres[bands[-1] - 1]:g} nm"
-        if reader.nanometres
-        else "the file does not say",
-    }
+    problems = find_problems(cube, file, measured)
+    properties = {**describe_file(reader.description, bands), **describe_values(measured)}
     return properties, [f"{file.local_path()} is not what it should be: {problem}." for problem in problems]
 
 
@@ -81,11 +59,11 @@ def open_file(stack: ExitStack, cube: Cube, file: File) -> CubeReader:
     """
     path = file.local_path()
     try:
-        reader = stack.enter_context(open_cube(path, file.archive_member(), file.variable, file.axes))
+        reader = stack.enter_context(open_cube(file))
     except LkcaError as error:  # the file may be a lookalike whose array has another name
         with ExitStack() as other:
             try:
-                shape = other.enter_context(open_cube(path, file.archive_member(), None, file.axes)).shape
+                shape = other.enter_context(open_cube(file.model_copy(update={"variable": None}))).shape
             except LkcaError:
                 raise error from None
         if problem := _find_lookalike(cube, shape):
@@ -116,7 +94,7 @@ def _check_shape(cube: Cube, shape: tuple[int, int, int]) -> FileProblem | None:
         )
     lookalike = _find_lookalike(cube, shape)
     return lookalike or FileProblem(
-        f"it has {actual} rows, columns and bands instead of {expected}; get it from {cube.source}"
+        f"it has {actual} rows, columns and bands instead of {expected}; {cube.how_to_get()}"
     )
 
 
@@ -167,55 +145,46 @@ def read_bands(file: File, reader: CubeReader, crop: Crop, bands: Sequence[int])
         del block
 
 
-def measure_band(image: np.ndarray) -> BandStatistics:
-    """Return the statistics of an image (rows, columns); the correlation is 1 if it is not defined."""
-    minimum, maximum = float(image.min()), float(image.max())  # both are NaN if the image contains NaN
-    if not (np.isfinite(minimum) and np.isfinite(maximum)) or minimum == maximum or min(image.shape) < 2:
-        return BandStatistics(minimum, maximum, 1)
-    flat = np.subtract(image, np.float32(image.mean(dtype=np.float64)), order="C").ravel()
-    flat /= np.float32(max(maximum, -minimum))
-    width = image.shape[1]
-    # `across` also multiplies the last pixel of each row with the first of the next row, which hardly matters.
-    down, across = flat[width:] @ flat[:-width], flat[1:] @ flat[:-1]
-    return BandStatistics(minimum, maximum, float(min(down, across) / (flat @ flat)))
-
-
-def find_problems(
-    cube: Cube, reader: CubeReader, bands: Sequence[int], statistics: Sequence[BandStatistics]
-) -> list[FileProblem]:
+def find_problems(cube: Cube, file: File, measured: Measurement) -> list[FileProblem]:
     """Return what is wrong with the values and the wavelengths of a file; an empty list if nothing is.
 
     Args:
         cube: The cube that the file should contain.
-        reader: The open file.
-        bands: Numbers of the bands that were read, from 1, in ascending order.
-        statistics: The statistics of these bands.
+        file: The file.
+        measured: The statistics of the bands that were read.
     """
-    problems = _find_value_problem(cube, reader, bands, statistics), _find_wavelength_problem(cube, reader, bands)
+    description = measured.reader.description
+    settings = {"nanometres": cube.nanometres, "fwhm": cube.fwhm, "gains": file.gain, "invalid": file.invalid}
+    unusable = [FileProblem(text) for fact, text in description.unusable.items() if settings.get(fact) is None]
+    problems = (
+        *unusable[:1],
+        _find_value_problem(cube, file, measured),
+        _find_wavelength_problem(cube, description, measured.bands),
+    )
     return [problem for problem in problems if problem]
 
 
-def _find_value_problem(
-    cube: Cube, reader: CubeReader, bands: Sequence[int], statistics: Sequence[BandStatistics]
-) -> FileProblem | None:
+def _find_value_problem(cube: Cube, file: File, measured: Measurement) -> FileProblem | None:
     """Return the first problem with the values, None if there is none."""
-    if not all(np.isfinite([band.minimum, band.maximum]).all() for band in statistics):
-        return FileProblem("it holds NaN or infinite values; download it again, or crop them away")
-    constant = [number for number, band in zip(bands, statistics, strict=True) if band.minimum == band.maximum]
-    if constant:
-        return FileProblem(
-            f"band {constant[0]} has one value everywhere; download the file again, or leave the band out"
-        )
-    if cube.shape is None and any(reader.nodata in (band.minimum, band.maximum) for band in statistics):
-        return FileProblem(f"it holds {reader.nodata:g}, which it declares to be no data; crop these pixels away")
+    statistics = measured.statistics
+    pairs = list(zip(measured.bands, statistics, strict=True))
+    for number, band in pairs:
+        if band.infinite:
+            return FileProblem(f"band {number} holds {band.infinite} infinite values; mark them as invalid by a mask")
+    if useless := [number for number, band in pairs if not band.minimum < band.maximum]:
+        return _describe_useless(useless, measured, cube)
+    if measured.invalid.all():
+        return FileProblem("no pixel is valid in all bands; leave out the bands with the most invalid pixels")
     maximum = max(band.maximum for band in statistics)
     if maximum <= 0:
-        return FileProblem("none of its values is positive; download it again")
+        return FileProblem(f"none of its values is positive, the largest is {maximum:g}; {_next_step(cube)}")
     if cube.least_maximum and maximum < cube.least_maximum:
         return FileProblem(
             f"its largest value is {maximum:g}, but that of the published file is at least {cube.least_maximum:g}: "
             "it was divided already; get the published file"
         )
+    if file.invalid is None and measured.suspected:
+        return measured.suspected
     correlation = median(band.correlation for band in statistics)
     if correlation < MIN_CORRELATION:
         return FileProblem(
@@ -225,17 +194,108 @@ def _find_value_problem(
     return None
 
 
-def _find_wavelength_problem(cube: Cube, reader: CubeReader, bands: Sequence[int]) -> FileProblem | None:
+def _next_step(cube: Cube) -> str:
+    """Return what to do about a file with wrong values: only a published cube can be downloaded again."""
+    return "download it again" if cube.source else "correct its gain, offset or invalid, or use another file"
+
+
+def _describe_useless(useless: Sequence[int], measured: Measurement, cube: Cube) -> FileProblem:
+    """Return the problem that bands have one value everywhere or no valid pixel, with the bands that remain."""
+    dtype = measured.reader.description.dtype
+    remaining = [number for number in cube.band_numbers() if number not in useless]
+    plural = len(useless) > 1
+    text = f"band{'s' if plural else ''} {format_ranges(useless)} {'have' if plural else 'has'} one value everywhere"
+    if dtype.kind in "iu" and dtype.itemsize > 2:
+        text += f", or differences of {dtype.name} that float32 cannot hold"
+    return FileProblem(f"{text}; leave them out with bands: {format_ranges(remaining)}")
+
+
+def _find_wavelength_problem(cube: Cube, description: CubeDescription, bands: Sequence[int]) -> FileProblem | None:
     """Return what is wrong with the wavelengths of the first and the last band, None if nothing is.
 
-    They are compared only if the file contains wavelengths and the bands include the cube's first and last one.
+    They are compared only if the file contains wavelengths, the entry has those of its first and last band, and these
+    bands were read.
     """
     numbers = cube.band_numbers()
-    if not reader.nanometres or (bands[0], bands[-1]) != (numbers[0], numbers[-1]):
+    if not description.nanometres or not cube.nanometres or len(cube.nanometres) > 2:
         return None
-    first, last = (reader.nanometres[number - 1] for number in (bands[0], bands[-1]))
+    if (bands[0], bands[-1]) != (numbers[0], numbers[-1]):
+        return None
+    first, last = (description.nanometres[number - 1] or 0 for number in (bands[0], bands[-1]))
     errors = abs(first - cube.nanometres[0]), abs(last - cube.nanometres[1])
-    if all(error <= WAVELENGTH_TOLERANCE for error in errors):  # false for NaN
+    if all(error <= WAVELENGTH_TOLERANCE for error in errors):
         return None
     published = "{:g} to {:g}".format(*cube.nanometres)
     return FileProblem(f"its bands reach from {first:g} to {last:g} nm instead of {published}")
+
+
+def resolve_wavelengths(
+    cube: Cube, description: CubeDescription, bands: Sequence[int]
+) -> tuple[list[float] | None, list[float] | None, str | None]:
+    """Return the wavelengths and the FWHM of bands, nm, and where the wavelengths come from; None for unknown ones.
+
+    Args:
+        cube: The cube; wavelengths and FWHM of each band in its entry replace those of the file.
+        description: The description of its file.
+        bands: Numbers of the bands, from 1.
+
+    Raises:
+        DataError: If the file has wavelengths of other bands, but not of these.
+    """
+    numbers = cube.band_numbers()
+
+    def choose(setting: Sequence[float] | None, declared: Sequence[float | None] | None) -> list[float] | None:
+        if setting and len(setting) == len(numbers):
+            return [setting[numbers.index(band)] for band in bands]
+        values = [declared[band - 1] for band in bands] if declared else [None]
+        return None if None in values else [float(value) for value in values if value is not None]
+
+    nanometres, fwhm = choose(cube.nanometres, description.nanometres), choose(cube.fwhm, description.fwhm)
+    if nanometres is not None:
+        own = cube.nanometres and len(cube.nanometres) == len(numbers)
+        return nanometres, fwhm, "its entry" if own else f"the file, {description.sources['nanometres']}"
+    if description.nanometres and any(description.nanometres):
+        lacking = [band for band in bands if description.nanometres[band - 1] is None]
+        raise DataError(
+            f"bands {format_ranges(lacking)} have no wavelength in the file: leave them out, or set nanometres."
+        )
+    if cube.nanometres:
+        spread = np.interp(bands, (numbers[0], numbers[-1]), cube.nanometres).round(2).tolist()
+        return spread, fwhm, "evenly spaced between the first and the last wavelength of its entry"
+    return None, fwhm, None
+
+
+def compare_files(files: Sequence[File], measurements: Sequence[Measurement]) -> str | None:
+    """Return what does not fit between the files of a cube, as a sentence; None if all fit."""
+    first = measurements[0]
+    for file, other in zip(files[1:], measurements[1:], strict=True):
+        names = f"{file.local_path()} and {files[0].local_path()}"
+        means = [abs(float(np.mean([band.mean for band in each.statistics]))) for each in (first, other)]
+        if max(means) > MAX_UNIT_RATIO * min(means):
+            return (
+                f"{names} are in different units: their mean values are {means[1]:g} and {means[0]:g}: set gain of one "
+                "of them so that both have the same unit."
+            )
+        ours, theirs = (each.reader.description.nanometres for each in (first, other))
+        if ours and theirs:
+            for band in first.bands:
+                if abs((ours[band - 1] or 0) - (theirs[band - 1] or 0)) > WAVELENGTH_TOLERANCE:
+                    return (
+                        f"{names} have different wavelengths in band {band}, {theirs[band - 1]} and "
+                        f"{ours[band - 1]} nm: use files of the same sensor, or correct bands."
+                    )
+    return None
+
+
+def find_good_bands(cube: Cube) -> str:
+    """Return the bands of a cube's first file that the file does not declare as bad, such as `1-103, 109-149`.
+
+    Raises:
+        DataError: If the file is missing or cannot be read, or fewer than two bands are good.
+    """
+    file = cube.resolve_files()[0]
+    with open_cube(file) as reader:
+        numbers = reader.description.good_bands()
+    if len(numbers) < 2:
+        raise DataError(f"{file.local_path()} declares fewer than two good bands: list the bands to use in its entry.")
+    return format_ranges(numbers)

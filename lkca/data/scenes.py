@@ -16,14 +16,16 @@ from lkca.data.checksums import verify_file
 from lkca.data.download import download_cube
 from lkca.data.inspection import (
     BLOCK_BYTES,
+    compare_files,
     find_problems,
     inspect_file,
-    measure_band,
     open_file,
     read_bands,
     resolve_crop,
+    resolve_wavelengths,
     spread_bands,
 )
+from lkca.data.measurement import Measurement
 from lkca.data.sandbox import heartbeat, run_sandboxed
 from lkca.data.settings import SceneSettings
 from lkca.errors import ConfigError, DataError, ResourceError
@@ -86,8 +88,8 @@ def _cut(out: Path, cube: Cube, files: Sequence[File], bands: Sequence[int], mir
         mirror: The axes that are reversed.
 
     Returns:
-        The entries of the manifest that describe the array: shape, minimum and maximum before the division, divisor,
-        and the area that each file fills.
+        The entries of the manifest that describe the array: shape, wavelengths and FWHM of the bands, minimum and
+        maximum before the division, divisor, number of invalid pixels, and the area that each file fills.
     """
     with ExitStack() as stack:
         readers = [open_file(stack, cube, file) for file in files]
@@ -97,26 +99,63 @@ def _cut(out: Path, cube: Cube, files: Sequence[File], bands: Sequence[int], mir
         width = max(crop[3] - crop[2] for crop in crops)
         shape = (len(bands), sum(heights), width)
         start = _allocate(out, shape)
-        statistics = []
+        measurements = []
         with out.open("r+b") as array:
             for file, reader, crop, top in zip(files, readers, crops, tops, strict=True):
-                measured = []
+                measured = Measurement(reader, crop)
                 for i, image in read_bands(file, reader, crop, bands):
-                    measured.append(measure_band(image))
+                    measured.add(bands[i], image)
                     array.seek(start + 4 * (i * shape[1] + top) * width)
                     array.write(_mirror_and_pad(image, mirror, width).tobytes())
                     del image  # frees its memory before the next one is read
-                if problems := find_problems(cube, reader, bands, measured):
+                if problems := find_problems(cube, file, measured):
                     raise DataError(f"{file.local_path()} is not what it should be: {problems[0]}.")
-                statistics += measured
+                measurements.append(measured)
+        if problem := compare_files(files, measurements):
+            raise DataError(problem)
+        nanometres, fwhm, source = resolve_wavelengths(cube, readers[0].description, bands)
+    statistics = [band for measured in measurements for band in measured.statistics]
     minimum, maximum = min(band.minimum for band in statistics), max(band.maximum for band in statistics)
+    masks = [_mirror_and_pad(measured.invalid, mirror, width) for measured in measurements]
+    if num_invalid := int(sum(np.count_nonzero(mask) for mask in masks)):
+        minimum, maximum = _mark_invalid(out, np.concatenate(masks))
     divisor = _choose_divisor(cube, files[0], maximum)
     _divide(out, start, divisor)
     areas = [
-        {"file": file.path, "use": file.use, "row": top, "rows": height, "columns": crop[3] - crop[2], "crop": crop}
-        for file, top, height, crop in zip(files, tops, heights, crops, strict=True)
+        {
+            "file": file.path,
+            "use": file.use,
+            "row": top,
+            "rows": height,
+            "columns": crop[3] - crop[2],
+            "crop": crop,
+            "description": reader.description.to_json(),
+        }
+        for file, reader, top, height, crop in zip(files, readers, tops, heights, crops, strict=True)
     ]
-    return {"shape": shape, "minimum": minimum, "maximum": maximum, "divisor": divisor, "areas": areas}
+    return {
+        "shape": shape,
+        "nanometres": nanometres,
+        "fwhm": fwhm,
+        "wavelength_source": source,
+        "minimum": minimum,
+        "maximum": maximum,
+        "divisor": divisor,
+        "invalid_pixels": num_invalid,
+        "areas": areas,
+    }
+
+
+def _mark_invalid(out: Path, mask: np.ndarray) -> tuple[float, float]:
+    """Set the masked pixels of a scene to NaN in all bands; return the smallest and the largest of the other values."""
+    scene = np.load(out, mmap_mode="r+", allow_pickle=False)
+    low, high = np.inf, -np.inf
+    for band in scene:
+        band[mask] = np.nan
+        valid = band[~mask]
+        low, high = min(low, float(valid.min())), max(high, float(valid.max()))
+        heartbeat()
+    return low, high
 
 
 def _mirror_and_pad(image: np.ndarray, mirror: Sequence[str], width: int) -> np.ndarray:

@@ -1,5 +1,8 @@
 """Readers of the formats of cubes: MATLAB v5 and v7.3, HDF5, ENVI, GeoTIFF, PCIDSK, .npy, rasters in zip archives.
 
+Each format has a reader of the stored values and of what the file says of itself (`CubeDescription`). `open_cube`
+returns a reader of the physical values.
+
 Files are untrusted. Readers check what they can before a library parses a file. Callers run them in a sandbox
 (lkca/data/sandbox.py) against crashes, hangs and excessive use of memory.
 """
@@ -13,34 +16,45 @@ from typing import Any
 
 import numpy as np
 
+from lkca.data.catalog import File, find_envi_headers
 from lkca.data.readers.archive import open_archive
-from lkca.data.readers.base import CubeReader, UnreadableError, make_array_reader
+from lkca.data.readers.base import StoredCube, UnreadableError, make_array_reader
+from lkca.data.readers.description import CubeDescription
 from lkca.data.readers.hdf5 import open_hdf5
 from lkca.data.readers.matlab import open_matlab5
 from lkca.data.readers.raster import MAX_HEADER_BYTES, open_pcidsk, open_raster
+from lkca.data.readers.values import CubeReader, make_reader
 from lkca.data.sandbox import set_current_file
 from lkca.errors import DataError
 
-__all__ = ["CubeReader", "open_cube"]
+__all__ = ["CubeDescription", "CubeReader", "open_cube"]
+
+# Files with these suffixes are recognised by their content even if an ENVI header stands beside them.
+CONTAINER_SUFFIXES = {".tif", ".tiff", ".mat", ".h5", ".hdf5", ".he5", ".nc", ".npy", ".pix", ".zip"}
+
+TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 @contextmanager
-def open_cube(path: Path, archive_member: str | None, variable: str | None, axes: str) -> Iterator[CubeReader]:
-    """Open a cube for the block. The format is recognised by the content of the file, not by its name.
+def open_cube(file: File) -> Iterator[CubeReader]:
+    """Open a cube for the block. The format is recognised by the content of the file or the ENVI header beside it.
 
     Args:
-        path: The file, or the archive that contains it.
-        archive_member: Path inside the archive.
-        variable: Name of the array in a MATLAB or HDF5 file; None for the only array with three axes.
-        axes: Names of the axes in the order of the file, as in `File.axes`.
+        file: The path of the file, how it is read, and what replaces its own declarations.
 
     Raises:
-        DataError: If the file cannot be read as these arguments describe it; the reader's `read` raises it, too.
+        DataError: If the file cannot be read as described; the reader's `read` raises it, too.
     """
+    path = file.local_path()
     set_current_file(path)
     with ExitStack() as stack:
         with _data_errors(path):
-            reader = _open_format(stack, path, archive_member, variable, axes.split())
+            axes = file.axes.split() if file.axes else None
+            stored = _open_format(stack, path, file.archive_member(), file.variable, axes)
+            mask = None
+            if file.mask:
+                mask = _open_format(stack, Path(file.mask).expanduser(), None, None, ["rows", "columns"])
+            reader = make_reader(stored, file, mask)
         yield replace(reader, read=partial(_read, path, reader.read))
 
 
@@ -66,16 +80,22 @@ def _data_errors(path: Path) -> Iterator[None]:
 
 
 def _open_format(
-    stack: ExitStack, path: Path, archive_member: str | None, variable: str | None, axes: list[str]
-) -> CubeReader:
+    stack: ExitStack, path: Path, archive_member: str | None, variable: str | None, axes: list[str] | None
+) -> StoredCube:
     """Open a cube with the reader of its format, until the stack closes.
+
+    If `axes` is None, the order of the axes is that of the format.
 
     Raises:
         UnreadableError: If no reader fits, or the reader refuses the file. Libraries may raise any other exception.
     """
     with path.open("rb") as file:
         start = file.read(520)
-    if start.lstrip()[:1] == b"<":
+    headers = find_envi_headers(path)
+    # The header decides, because the pixels of a raw file may look like another format.
+    if headers and not archive_member and path.suffix.lower() not in CONTAINER_SUFFIXES:
+        return _open_envi(stack, path, headers, axes)
+    if start.lstrip()[:1] == b"<" and not headers:
         raise UnreadableError("it is a web page, not data")
     if start[:4] == b"PK\x03\x04":
         if not archive_member:
@@ -87,18 +107,29 @@ def _open_format(
         return open_hdf5(stack, path, variable, axes)
     if start[:10] == b"MATLAB 5.0" or start[124:128] in (b"\x00\x01IM", b"\x01\x00MI"):
         return open_matlab5(path, variable, axes)
+    if headers and not start.startswith((*TIFF_STARTS, b"\x93NUMPY", b"PCIDSK  ")):
+        return _open_envi(stack, path, headers, axes)
+    return _open_array_or_raster(stack, path, start, axes)
+
+
+def _open_envi(stack: ExitStack, path: Path, headers: list[Path], axes: list[str] | None) -> StoredCube:
+    """Open a raw file with the ENVI headers next to it."""
+    if max(header.stat().st_size for header in headers) > MAX_HEADER_BYTES:
+        raise UnreadableError("its header is too large")
+    return open_raster(stack, "ENVI", str(path), path.stat().st_size, axes)
+
+
+def _open_array_or_raster(stack: ExitStack, path: Path, start: bytes, axes: list[str] | None) -> StoredCube:
+    """Open a .npy file, a PCIDSK raster or a TIFF, which its first bytes `start` show."""
     if start[:6] == b"\x93NUMPY":
+        if axes is None:
+            raise UnreadableError("a .npy file does not say the order of its axes: set axes, as in: rows columns bands")
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-        return make_array_reader(array, array.shape, array.dtype, axes)
+        return make_array_reader(lambda _: array, array.shape, array.dtype, axes, "NumPy")
     size = path.stat().st_size
     if start[:8] == b"PCIDSK  ":
         with path.open("rb") as file:
             return open_pcidsk(stack, file, str(path), size, axes)
-    if start[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+    if start.startswith(TIFF_STARTS):
         return open_raster(stack, "GTiff", str(path), size, axes)
-    candidates = (path.with_suffix(".hdr"), Path(f"{path}.hdr"), path.with_suffix(".HDR"))
-    if headers := [header for header in candidates if header.is_file()]:
-        if max(header.stat().st_size for header in headers) > MAX_HEADER_BYTES:
-            raise UnreadableError("its header is too large")
-        return open_raster(stack, "ENVI", str(path), size, axes)
     raise UnreadableError("it is not a MATLAB, HDF5, TIFF, PCIDSK or .npy file, and there is no ENVI header next to it")

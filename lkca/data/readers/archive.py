@@ -4,11 +4,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from zipfile import ZipFile, ZipInfo
 
-from lkca.data.readers.base import CubeReader, UnreadableError, check_claimed_size
+from lkca.data.readers.base import StoredCube, UnreadableError, check_claimed_size
 from lkca.data.readers.raster import MAX_HEADER_BYTES, open_pcidsk, open_raster
 
 
-def open_archive(stack: ExitStack, path: Path, archive_member: str, axes: list[str]) -> CubeReader:
+def open_archive(stack: ExitStack, path: Path, archive_member: str, axes: list[str] | None) -> StoredCube:
     """Open an ENVI or PCIDSK raster in a zip archive until the stack closes; GDAL reads it without unpacking.
 
     GDAL does not verify the checksums of the archive; therefore zipfile reads the raster and its headers once before.

@@ -5,11 +5,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from lkca.data.readers.base import (
-    NUMBER_KINDS,
-    CubeReader,
+    StoredCube,
     UnreadableError,
     check_claimed_size,
     make_array_reader,
@@ -19,7 +16,7 @@ from lkca.data.readers.base import (
 MAX_CHUNK_BYTES = 2**28  # the library holds a whole chunk in memory
 
 
-def open_hdf5(stack: ExitStack, path: Path, variable: str | None, axes: list[str]) -> CubeReader:
+def open_hdf5(stack: ExitStack, path: Path, variable: str | None, axes: list[str] | None) -> StoredCube:
     """Open an array of an HDF5 file until the stack closes, without following links or references to other files."""
     import h5py
 
@@ -31,10 +28,14 @@ def open_hdf5(stack: ExitStack, path: Path, variable: str | None, axes: list[str
             shapes[name] = item.shape
 
     file.visititems(note_shape)  # does not follow links
-    if file.userblock_size >= 512:  # the file starts with MATLAB's header
+    matlab = file.userblock_size >= 512  # the file starts with MATLAB's header
+    if axes is None and not matlab:
+        raise UnreadableError("an HDF5 file does not say the order of its axes: set axes, as in: rows columns bands")
+    axes = axes or ["rows", "columns", "bands"]
+    if matlab:
         axes = axes[::-1]
         shapes = {name: shape[::-1] for name, shape in shapes.items()}  # the order in which MATLAB shows axes
-    name = select_variable(variable, shapes)
+    name = select_variable(variable, shapes, len(axes))
     cube = file[name]
     if cube.is_virtual or cube.external:
         raise UnreadableError(f"{name} only refers to other files")
@@ -43,5 +44,7 @@ def open_hdf5(stack: ExitStack, path: Path, variable: str | None, axes: list[str
         raise UnreadableError(f"{name} has chunks of {chunk}, too large to be read one by one")
     check_claimed_size(name, math.prod(cube.shape) * cube.dtype.itemsize, path.stat().st_size)
     bands_per_chunk = chunk[axes.index("bands")] if len(chunk) == 3 else 1
-    array = cube.astype(np.float32) if cube.dtype.kind in NUMBER_KINDS else cube  # h5py converts in small parts
-    return make_array_reader(array, cube.shape, cube.dtype, axes, bands_per_chunk)
+    # h5py converts in small parts.
+    return make_array_reader(
+        cube.astype, cube.shape, cube.dtype, axes, "MATLAB 7.3" if matlab else "HDF5", bands_per_chunk
+    )

@@ -5,19 +5,20 @@ from pathlib import Path
 
 import numpy as np
 
-from lkca.data.readers.base import CubeReader, UnreadableError, check_claimed_size, make_array_reader, select_variable
+from lkca.data.readers.base import StoredCube, UnreadableError, check_claimed_size, make_array_reader, select_variable
 
 MAX_ARRAY_BYTES = 2**32  # scipy reads an array as a whole
 # MATLAB's classes of real numbers.
 CLASSES = {"double", "single", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))}
 
 
-def open_matlab5(path: Path, variable: str | None, axes: list[str]) -> CubeReader:
+def open_matlab5(path: Path, variable: str | None, axes: list[str] | None) -> StoredCube:
     """Read an array of a MATLAB v5 file into memory."""
     from scipy.io import loadmat, whosmat
 
+    axes = axes or ["rows", "columns", "bands"]
     variables = {name: (shape, kind) for name, shape, kind in whosmat(path)}
-    name = select_variable(variable, {key: shape for key, (shape, _) in variables.items()})
+    name = select_variable(variable, {key: shape for key, (shape, _) in variables.items()}, len(axes))
     shape, kind = variables[name]
     if kind not in CLASSES:
         raise UnreadableError(f"{name} is a {kind} instead of an array of numbers")
@@ -26,4 +27,4 @@ def open_matlab5(path: Path, variable: str | None, axes: list[str]) -> CubeReade
     if size > MAX_ARRAY_BYTES:
         raise UnreadableError(f"{name} has the shape {shape}, more than {MAX_ARRAY_BYTES // 2**30} GiB")
     cube = loadmat(path, variable_names=[name])[name]
-    return make_array_reader(cube, cube.shape, cube.dtype, axes)
+    return make_array_reader(lambda _: cube, cube.shape, cube.dtype, axes, "MATLAB 5")

@@ -3,12 +3,15 @@
 import math
 import os
 import warnings
+from collections.abc import Callable
 from contextlib import ExitStack
 from typing import IO, Any
 
 import numpy as np
 
-from lkca.data.readers.base import NUMBER_KINDS, CubeReader, UnreadableError, check_claimed_size
+from lkca.data.readers.base import NUMBER_KINDS, StoredCube, UnreadableError, check_claimed_size
+from lkca.data.readers.description import CubeDescription
+from lkca.data.readers.raster_facts import read_facts
 
 MAX_BLOCK_BYTES = 2**28  # GDAL holds a whole block in memory
 MAX_HEADER_BYTES = 2**22  # largest ENVI header; GDAL parses it as a whole
@@ -20,10 +23,10 @@ def open_raster(
     driver: str,
     name: str,
     size: int,
-    axes: list[str],
+    axes: list[str] | None,
     offset: int | None = None,
     line_multiple: int = 1,
-) -> CubeReader:
+) -> StoredCube:
     """Open a raster until the stack closes.
 
     Args:
@@ -31,7 +34,8 @@ def open_raster(
         driver: GDAL's name of the format.
         name: GDAL's name of the file.
         size: Bytes of the file.
-        axes: `bands rows columns`, or `bands columns rows` if the lines of the raster are columns of the cube.
+        axes: `bands rows columns`, the default; `bands columns rows` if the lines of the raster are columns of the
+            cube; or `rows columns` for a raster of one band.
         offset: Bytes before the pixels; None if it is unknown or in an ENVI header.
         line_multiple: Each line but the last is padded to a multiple of this number of bytes.
 
@@ -39,13 +43,15 @@ def open_raster(
         UnreadableError: If the axes are not supported, or the values, blocks or size of the file are wrong.
     """
     import rasterio
+    from rasterio.enums import MaskFlags
     from rasterio.errors import NotGeoreferencedWarning
 
     # Ignore .aux.xml files, which could change the values; GDAL must not print, its errors are exceptions.
     stack.enter_context(rasterio.Env(GDAL_PAM_ENABLED="NO", GDAL_CACHEMAX=CACHE_BYTES, CPL_LOG=os.devnull))
     stack.enter_context(warnings.catch_warnings())
     warnings.simplefilter("ignore", NotGeoreferencedWarning)
-    if axes[0] != "bands":
+    axes = axes or ["bands", "rows", "columns"]
+    if axes[0] != "bands" and len(axes) == 3:
         raise UnreadableError(
             f"a raster has the axes 'bands rows columns' or 'bands columns rows', not '{' '.join(axes)}'"
         )
@@ -61,17 +67,31 @@ def open_raster(
         check_claimed_size("its header", raster.height * line, size)
     elif size < (needed := offset + raster.height * line + (raster.height - 1) * (-line % line_multiple)):
         raise UnreadableError(f"it ends after {size} of {needed} bytes")  # GDAL would read zeros
-    transposed = axes[1] == "columns"
+    transposed = axes[1:] == ["columns", "rows"]
 
-    def read(first: int, last: int, rows: slice, columns: slice) -> np.ndarray:
+    def read_lines(read: Callable[..., np.ndarray], bands: Any, rows: slice, columns: slice, **more: Any) -> np.ndarray:
         lines, samples = (columns, rows) if transposed else (rows, columns)
         window = ((lines.start, lines.stop), (samples.start, samples.stop))
-        bands = raster.read(list(range(first + 1, last + 1)), window=window, out_dtype=np.float32)
-        return bands.transpose(0, 2, 1) if transposed else bands
+        values = read(bands, window=window, **more)
+        return values.swapaxes(-1, -2) if transposed else values
+
+    def read(first: int, last: int, rows: slice, columns: slice, out_dtype: Any) -> np.ndarray:
+        return read_lines(raster.read, list(range(first + 1, last + 1)), rows, columns, out_dtype=out_dtype)
+
+    def read_mask(rows: slice, columns: slice) -> np.ndarray:
+        return read_lines(raster.read_masks, 1, rows, columns) == 0
 
     lines, samples = raster.shape
-    shape = (samples, lines, raster.count) if transposed else (lines, samples, raster.count)
-    return CubeReader(shape, dtype, _read_wavelengths(tags, raster.count), raster.nodata, 1, read)
+    has_mask = any(MaskFlags.per_dataset in flags for flags in raster.mask_flag_enums)
+    description = CubeDescription(
+        format={"GTiff": "GeoTIFF"}.get(driver, driver),
+        shape=(samples, lines, raster.count) if transposed else (lines, samples, raster.count),
+        dtype=dtype,
+        axes=tuple(axes),
+        has_mask=has_mask,
+        **read_facts(raster, driver, tags, transposed),
+    )
+    return StoredCube(description, 1, read, read_mask if has_mask else None)
 
 
 def _check_dtype(raster: Any) -> np.dtype[Any]:
@@ -85,17 +105,7 @@ def _check_dtype(raster: Any) -> np.dtype[Any]:
     return dtype
 
 
-def _read_wavelengths(tags: dict[str, str], bands: int) -> list[float] | None:
-    """Return the wavelengths of an ENVI header in nanometres, None if it does not contain one for each band."""
-    unit = {"nanometers": 1, "micrometers": 1000}.get(tags.get("wavelength_units", "").lower())
-    try:
-        values = [float(value) for value in tags.get("wavelength", "").strip("{} ").split(",")]
-    except ValueError:
-        return None
-    return [value * unit for value in values] if unit and len(values) == bands else None
-
-
-def open_pcidsk(stack: ExitStack, file: IO[bytes], name: str, size: int, axes: list[str]) -> CubeReader:
+def open_pcidsk(stack: ExitStack, file: IO[bytes], name: str, size: int, axes: list[str] | None) -> StoredCube:
     """Open a PCIDSK raster until the stack closes; refuse one that refers to other files.
 
     Args:

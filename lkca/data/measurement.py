@@ -1,0 +1,159 @@
+"""Measure the bands of a file: range, neighbouring pixels, invalid pixels and suspicious values."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from lkca.data.readers import CubeDescription, CubeReader
+from lkca.errors import FileProblem
+
+SAMPLES = 100  # rows and columns of the sample of a band from which percentiles are computed
+# Values that often mark invalid pixels, besides the smallest and the largest value of an integer type.
+USUAL_MARKS = {-1e38, -1e34, -1e30, -99999, -32768, -32767, -9999, -999, -99, 1e20, 1e30, 1e36, 65535, 99999}
+MIN_GAP = 0.1  # a value is suspected to be such a mark if no other is as near as this fraction of the others' range
+MAX_OUTLIER = 100  # a value is suspected if it is further from all others than this multiple of their range
+
+Crop = tuple[int, int, int, int]  # first row, row after the last, first column, column after the last
+
+
+class BandStatistics(NamedTuple):
+    """The statistics of the valid pixels of one band.
+
+    Args:
+        minimum, maximum: The smallest and the largest value; NaN if no pixel is valid.
+        mean: The mean.
+        correlation: Correlation of neighbouring pixels: the smaller one of that between rows and that between columns.
+        low, high: The 1st and the 99th percentile of a regular sample.
+        positions: Row and column, in the image, of the first smallest and of the first largest value.
+        infinite: Number of infinite values.
+        invalid: Number of invalid pixels, which are NaN.
+    """
+
+    minimum: float
+    maximum: float
+    mean: float
+    correlation: float
+    low: float
+    high: float
+    positions: tuple[tuple[int, int], tuple[int, int]]
+    infinite: int
+    invalid: int
+
+
+class Measurement:
+    """The statistics of the bands of a file, collected band by band.
+
+    Args:
+        crop: The part of the file that is read.
+
+    Attributes:
+        bands: Numbers of the bands, from 1.
+        statistics: The statistics of these bands.
+        invalid: The pixels that are invalid in at least one of the bands, bool (rows, columns) of the crop.
+        zero: The pixels that are 0 in all of the bands.
+        first_invalid: Band, row and column of the file of the first invalid value; None if there is none.
+        suspected: What is suspicious about a value, None if nothing is.
+    """
+
+    def __init__(self, reader: CubeReader, crop: Crop) -> None:
+        shape = crop[1] - crop[0], crop[3] - crop[2]
+        self.crop = crop
+        self.reader = reader
+        self.bands: list[int] = []
+        self.statistics: list[BandStatistics] = []
+        self.invalid = np.zeros(shape, bool)
+        self.zero = np.ones(shape, bool)
+        self.first_invalid: tuple[int, int, int] | None = None
+        self.suspected: FileProblem | None = None
+
+    def add(self, band: int, image: np.ndarray) -> None:
+        """Measure a band (rows, columns)."""
+        statistics = measure_band(image)
+        self.bands.append(band)
+        self.statistics.append(statistics)
+        if statistics.invalid:
+            invalid = np.isnan(image)
+            if self.first_invalid is None:
+                row, column = np.unravel_index(int(invalid.argmax()), invalid.shape)
+                self.first_invalid = band, self.crop[0] + int(row), self.crop[2] + int(column)
+            if statistics.invalid < image.size:  # a band without valid pixels is a problem of its own
+                self.invalid |= invalid
+        if self.zero.any():
+            self.zero &= image == 0
+        if self.suspected is None:
+            self.suspected = self._suspect(band, image, statistics)
+
+    def _suspect(self, band: int, image: np.ndarray, statistics: BandStatistics) -> FileProblem | None:
+        """Return what is suspicious about the smallest or the largest value of a band, None if nothing is."""
+        description, spread = self.reader.description, statistics.high - statistics.low
+        gain, offset = 1.0, 0.0
+        if description.gains:
+            gain, offset = description.gains[band - 1], description.offsets[band - 1]
+        for value, beyond, position in (
+            (statistics.minimum, statistics.low - statistics.minimum, statistics.positions[0]),
+            (statistics.maximum, statistics.maximum - statistics.high, statistics.positions[1]),
+        ):
+            stored = (value - offset) / gain if gain else value
+            usual = _is_usual_mark(stored, description)
+            if not (usual and _is_apart(image, value)) and not 0 < MAX_OUTLIER * spread < beyond:
+                continue
+            row, column = self.crop[0] + position[0], self.crop[2] + position[1]
+            number = np.count_nonzero(image == np.float32(value))
+            reason = "is a usual mark of invalid pixels" if usual else "is far from all others"
+            return FileProblem(
+                f"its value {stored:g} in {number} pixels of band {band}, the first at row {row}, column {column}, "
+                f"{reason}, but the file does not declare it: set invalid: [{stored:g}] in its entry, or invalid: [] "
+                "if all values are valid"
+            )
+        return None
+
+
+def _is_usual_mark(stored: float, description: CubeDescription) -> bool:
+    """Return whether a stored value is one that often marks invalid pixels."""
+    dtype = description.dtype
+    limits = {np.iinfo(dtype).min, np.iinfo(dtype).max} if dtype.kind in "iu" else set()
+    return any(math.isclose(stored, mark, rel_tol=1e-6) for mark in (*USUAL_MARKS, *limits) if mark)
+
+
+def _is_apart(image: np.ndarray, value: float) -> bool:
+    """Return whether no other value of an image is near a value, compared with the range of the others."""
+    others = image[np.isfinite(image) & (image != np.float32(value))]
+    if not others.size:
+        return False
+    low, high = float(others.min()), float(others.max())
+    return min(abs(value - low), abs(value - high)) > MIN_GAP * (high - low)
+
+
+def measure_band(image: np.ndarray) -> BandStatistics:
+    """Return the statistics of an image (rows, columns); the correlation is 1 if it is not defined."""
+    first, last = int(image.argmin()), int(image.argmax())  # of NaN if the image contains NaN
+    minimum, maximum = float(image.flat[first]), float(image.flat[last])
+    invalid = infinite = 0
+    valid = image
+    if not (np.isfinite(minimum) and np.isfinite(maximum)):
+        finite = np.isfinite(image)
+        invalid = int(np.count_nonzero(np.isnan(image)))
+        infinite = image.size - invalid - int(np.count_nonzero(finite))
+        if not finite.any():
+            nan = float("nan")
+            return BandStatistics(nan, nan, nan, 1, nan, nan, ((0, 0), (0, 0)), infinite, invalid)
+        first, last = int(np.where(finite, image, np.inf).argmin()), int(np.where(finite, image, -np.inf).argmax())
+        minimum, maximum = float(image.flat[first]), float(image.flat[last])
+        valid = np.where(
+            finite, image, np.float32(image[finite].mean(dtype=np.float64))
+        )  # adds nothing to the products
+    mean = float(valid.mean(dtype=np.float64))
+    width = image.shape[1]
+    sample = valid[:: -(-image.shape[0] // SAMPLES), :: -(-width // SAMPLES)]
+    low, high = (float(value) for value in np.percentile(sample, (1, 99)))
+    correlation = 1.0
+    if minimum < maximum and min(image.shape) >= 2:
+        flat = np.subtract(valid, np.float32(mean), order="C").ravel()
+        flat /= np.float32(max(maximum, -minimum))
+        # `across` also multiplies the last pixel of each row with the first of the next row, which hardly matters.
+        down, across = flat[width:] @ flat[:-width], flat[1:] @ flat[:-1]
+        correlation = float(min(down, across) / (flat @ flat))
+    return BandStatistics(
+        minimum, maximum, mean, correlation, low, high, (divmod(first, width), divmod(last, width)), infinite, invalid
+    )

@@ -1,0 +1,85 @@
+"""What a cube says of itself, in the same form for all formats."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class CubeDescription:
+    """The description of an opened cube.
+
+    A fact that the file does not declare is None or empty. `FORMAT_FACTS` says which facts a format can declare.
+
+    Args:
+        format: Name of the format, a key of FORMAT_FACTS.
+        shape: Rows, columns, bands.
+        dtype: Type of the values in the file.
+        axes: Names of the axes in the order of the file.
+        nanometres: Wavelength of each band; None for a band that has none.
+        fwhm: Full width at half maximum of each band, nm; None for a band that has none.
+        gains, offsets: For each band, physical value = gain x stored value + offset. Both are empty if the values are
+            stored as they are.
+        invalid: The stored values that mark invalid pixels, as numbers or as the text of the header.
+        valid_range: The smallest and the largest valid stored value, -inf and inf for no limit.
+        has_mask: Whether the file contains a mask of invalid pixels.
+        bad_bands: The bands that the file declares as bad or empty, numbered from 1.
+        crs: Coordinate reference system, WKT.
+        geotransform: x of the top left corner, width of a pixel, row rotation, y of the top left corner, column
+            rotation, height of a pixel (negative for north up): GDAL's order.
+        units: Units of the physical values.
+        history: What the file says about its origin and processing.
+        sources: Name of a fact -> where the file declares it, for messages and the manifest.
+        unusable: Name of a fact that the file declares in a form that cannot be used -> what is wrong with it. The file
+            is refused unless its entry sets this fact.
+    """
+
+    format: str
+    shape: tuple[int, int, int]
+    dtype: np.dtype[Any]
+    axes: tuple[str, ...]
+    nanometres: tuple[float | None, ...] | None = None
+    fwhm: tuple[float | None, ...] | None = None
+    gains: tuple[float, ...] = ()
+    offsets: tuple[float, ...] = ()
+    invalid: tuple[float | str, ...] = ()
+    valid_range: tuple[float, float] | None = None
+    has_mask: bool = False
+    bad_bands: tuple[int, ...] = ()
+    crs: str | None = None
+    geotransform: tuple[float, float, float, float, float, float] | None = None
+    units: str | None = None
+    history: str | None = None
+    sources: Mapping[str, str] = field(default_factory=dict)
+    unusable: Mapping[str, str] = field(default_factory=dict)
+
+    def good_bands(self) -> list[int]:
+        """Return the numbers, from 1, of the bands that the file neither declares as bad nor leaves without wavelength.
+
+        A band without a wavelength counts as bad only if other bands have one.
+        """
+        known = self.nanometres or (0,) * self.shape[2]
+        return [i for i, nanometres in enumerate(known, 1) if nanometres is not None and i not in self.bad_bands]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the description as a JSON object for the manifest; infinite limits are null."""
+        values = {name: value for name, value in vars(self).items() if value not in (None, (), False, {})}
+        if self.valid_range:
+            values["valid_range"] = [limit if np.isfinite(limit) else None for limit in self.valid_range]
+        return {**values, "dtype": self.dtype.name, "sources": dict(self.sources), "unusable": dict(self.unusable)}
+
+
+# The facts that each format can declare, besides shape and type: the names are fields of CubeDescription.
+_RASTER = {"gains", "invalid", "has_mask", "nanometres", "fwhm", "crs", "geotransform", "units", "history"}
+_ATTRIBUTES = {"gains", "invalid", "valid_range", "nanometres", "fwhm", "bad_bands", "units", "history"}
+FORMAT_FACTS: dict[str, frozenset[str]] = {
+    "ENVI": frozenset(_RASTER - {"has_mask", "units"} | {"bad_bands"}),
+    "GeoTIFF": frozenset(_RASTER),
+    "PCIDSK": frozenset(_RASTER - {"gains", "units"}),
+    "HDF5": frozenset(_ATTRIBUTES),
+    "MATLAB 5": frozenset(),
+    "MATLAB 7.3": frozenset(),
+    "NumPy": frozenset(),
+}
