@@ -11,8 +11,9 @@ from lkca.config.messages import SettingError, fail, require_known, validate
 from lkca.config.schema import Experiment
 from lkca.config.validate import check_references
 from lkca.config.yaml_files import Map, deep_merge, find_place, parse_yaml, read_yaml
-from lkca.data.catalog import Cube
-from lkca.errors import ConfigError
+from lkca.data.bands import resolve_bands
+from lkca.data.catalog import ALL_BANDS, CUBES, Cube
+from lkca.errors import ConfigError, LkcaError
 
 BASE = Path("config.yaml")  # in the current folder
 REPOSITORY = Path(__file__).parents[2]
@@ -93,12 +94,25 @@ def _parse_inline_cubes(config: Mapping[str, Any]) -> dict[str, Any]:
     scenes = config.get("scenes")
     if not isinstance(scenes, Mapping):
         return {**config}
-    cubes = {
-        name: validate(Cube, scene["cube"], f"scenes.{name}.cube")
-        for name, scene in scenes.items()
-        if isinstance(scene, Mapping) and isinstance(scene.get("cube"), Mapping)
-    }
-    return {**config, "scenes": {**scenes, **{name: {**scenes[name], "cube": cube} for name, cube in cubes.items()}}}
+    parsed = {name: _parse_scene(name, scene) for name, scene in scenes.items() if isinstance(scene, Mapping)}
+    return {**config, "scenes": {**scenes, **parsed}}
+
+
+def _parse_scene(name: str, scene: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a scene with the cube that it describes as a `Cube`, and with the number of its bands instead of `all`."""
+    scene = {"title": name, "bands": ALL_BANDS, **scene}
+    cube = scene.get("cube")
+    if isinstance(cube, Mapping):
+        cube = validate(Cube, cube, f"scenes.{name}.cube")
+        try:
+            cube = scene["cube"] = resolve_bands(cube)
+        except LkcaError as error:
+            fail(f"scenes.{name}.cube.bands", str(error))
+    elif isinstance(cube, str):
+        cube = CUBES.get(cube)
+    if scene["bands"] == ALL_BANDS and isinstance(cube, Cube):
+        scene["bands"] = len(cube.band_numbers())
+    return scene
 
 
 def _parse_models(models: Mapping[str, Any], train: Any) -> Map:

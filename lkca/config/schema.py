@@ -1,7 +1,7 @@
 """The strict schema of config.yaml.
 
-No setting has a default here: config.yaml has all values. This module does not import torch, because every call of
-snakemake imports it.
+config.yaml has all values; only what a scene of one's own may leave out has a default here. This module does not import
+torch, because every call of snakemake imports it.
 """
 
 from typing import Annotated, Literal, Self, TypeVar
@@ -107,10 +107,10 @@ class Scene(Settings):
     """A scene: a crop of a cube, divided by its maximum.
 
     Args:
-        title: Name in tables and figures.
+        title: Name in tables and figures; the key of the scene by default.
         cube: Key of the catalog (`lkca.data.catalog.CUBES`), or a description of a cube.
-        bands: Number of the cube's bands that are used, evenly spaced.
-        mirror: Axes that are reversed.
+        bands: Number of the cube's bands that are used, evenly spaced; `all` or nothing for all of them.
+        mirror: Axes that are reversed; none by default.
         test: The area of the test images.
         composite: What pictures show.
     """
@@ -118,7 +118,7 @@ class Scene(Settings):
     title: str
     cube: str | Cube
     bands: Annotated[int, Field(ge=2)]
-    mirror: Annotated[list[Literal["rows", "columns"]], AfterValidator(_unique)]
+    mirror: Annotated[list[Literal["rows", "columns"]], AfterValidator(_unique)] = []
     test: TestArea
     composite: Composite
 

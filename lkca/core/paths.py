@@ -11,6 +11,7 @@ RESULTS = "results"
 HASH_CACHE = Path(RESULTS, ".hashes.json")
 WORKFLOW_CACHE = Path(".snakemake/lkca")
 CODE_CACHE = WORKFLOW_CACHE / "code.json"
+BANDS_CACHE = WORKFLOW_CACHE / "bands.json"
 FAILURES = WORKFLOW_CACHE / "failures"
 
 # Files in the folder of a run.

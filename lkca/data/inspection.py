@@ -285,17 +285,3 @@ def compare_files(files: Sequence[File], measurements: Sequence[Measurement]) ->
                         f"{ours[band - 1]} nm: use files of the same sensor, or correct bands."
                     )
     return None
-
-
-def find_good_bands(cube: Cube) -> str:
-    """Return the bands of a cube's first file that the file does not declare as bad, such as `1-103, 109-149`.
-
-    Raises:
-        DataError: If the file is missing or cannot be read, or fewer than two bands are good.
-    """
-    file = cube.resolve_files()[0]
-    with open_cube(file) as reader:
-        numbers = reader.description.good_bands()
-    if len(numbers) < 2:
-        raise DataError(f"{file.local_path()} declares fewer than two good bands: list the bands to use in its entry.")
-    return format_ranges(numbers)

@@ -1,0 +1,57 @@
+"""Resolve `bands: all` of a cube: the bands that its file does not declare as bad."""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from lkca.core.files import json_digest, read_json, write_json
+from lkca.core.paths import BANDS_CACHE
+from lkca.data.catalog import ALL_BANDS, Cube, File, format_ranges
+from lkca.data.sandbox import run_sandboxed
+from lkca.errors import DataError, LkcaError
+
+
+def resolve_bands(cube: Cube) -> Cube:
+    """Return the cube with the numbers of its bands instead of `all`.
+
+    The file is opened only if it has changed since the last call; the result is cached in `.snakemake`.
+
+    Raises:
+        DataError: If the file is missing or cannot be read, or declares fewer than two good bands.
+    """
+    if cube.bands != ALL_BANDS:
+        return cube
+    try:
+        file = cube.resolve_files()[0]
+    except DataError as error:
+        hint = f"bands: {ALL_BANDS} needs the file; list the bands instead to let lkca download it."
+        raise DataError(f"{error} {hint}" if any(file.sources for file in cube.files) else str(error)) from None
+    stamps = [(path, Path(path).stat().st_size, Path(path).stat().st_mtime_ns) for path in file.pixel_files().values()]
+    key = json_digest({"file": file.model_dump(mode="json"), "stamps": stamps})
+    bands = _read_cache().get(key)
+    if not isinstance(bands, str):
+        bands = run_sandboxed(_list_good_bands, file)
+        if BANDS_CACHE.parent.is_dir():
+            with suppress(LkcaError, OSError):  # the disk is full or read-only
+                write_json(BANDS_CACHE, {**_read_cache(), key: bands})
+    return Cube.model_validate({**cube.model_dump(), "bands": bands})
+
+
+def _read_cache() -> Mapping[str, Any]:
+    """Return the cached bands: digest of a file's entry, size and time -> bands."""
+    with suppress(LkcaError):
+        cached = read_json(BANDS_CACHE)
+        return cached if isinstance(cached, Mapping) else {}
+    return {}
+
+
+def _list_good_bands(file: File) -> str:
+    """Return the numbers of the bands that a file does not declare as bad, such as `1-103, 109-149`."""
+    from lkca.data.readers import open_cube  # not at the top: every call of snakemake imports this module, not numpy
+
+    with open_cube(file) as reader:
+        numbers = reader.description.good_bands()
+    if len(numbers) < 2:
+        raise DataError(f"{file.local_path()} declares fewer than two good bands: list the bands to use in its entry.")
+    return format_ranges(numbers)
