@@ -3,17 +3,19 @@
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from statistics import median
+from typing import Any
 
 import numpy as np
 
 from lkca.data.catalog import Cube, File, format_ranges
 from lkca.data.measurement import Crop, Measurement
 from lkca.data.readers import CubeDescription, CubeReader, open_cube
+from lkca.data.readers.values import FLOAT32
 from lkca.data.sandbox import heartbeat, set_current_file
 from lkca.data.summary import describe_file, describe_values
 from lkca.errors import DataError, FileProblem, LkcaError
 
-BLOCK_BYTES = 2**28  # size of the block of float32 values that is held in memory at a time
+BLOCK_BYTES = 2**28  # size of the block of values that is held in memory at a time
 MIN_CORRELATION = 0.3  # between neighbouring pixels; in images of the ground it is 0.6 or more
 WAVELENGTH_TOLERANCE = 15  # nm, between the header of a file and the published range of the sensor
 MAX_UNIT_RATIO = 20  # between the means of two files that are in the same units
@@ -114,8 +116,10 @@ def resolve_crop(cube: Cube, file: File, reader: CubeReader) -> Crop:
     return crop
 
 
-def read_bands(file: File, reader: CubeReader, crop: Crop, bands: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield the index in `bands` and the image, float32 (rows, columns), of each band.
+def read_bands(
+    file: File, reader: CubeReader, crop: Crop, bands: Sequence[int], dtype: np.dtype[Any] = FLOAT32
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield the index in `bands` and the image (rows, columns) of each band.
 
     The caller deletes each image before it asks for the next one, so that only one block of bands is in memory.
 
@@ -124,11 +128,12 @@ def read_bands(file: File, reader: CubeReader, crop: Crop, bands: Sequence[int])
         reader: The open file.
         crop: The part to read.
         bands: Numbers of the bands, from 1, in ascending order.
+        dtype: Type of the images, float32 or float64.
     """
     set_current_file(file.local_path())
     rows, columns = slice(*crop[:2]), slice(*crop[2:])
     per_chunk = reader.bands_per_chunk
-    per_read = max(1, BLOCK_BYTES // (4 * (crop[1] - crop[0]) * (crop[3] - crop[2])))
+    per_read = max(1, BLOCK_BYTES // (dtype.itemsize * (crop[1] - crop[0]) * (crop[3] - crop[2])))
     # Read whole chunks of bands, even if that takes up to four times the memory.
     per_read = max(per_read // per_chunk * per_chunk, min(per_chunk, 4 * per_read))
     done = 0  # number of bands that have been yielded
@@ -137,7 +142,7 @@ def read_bands(file: File, reader: CubeReader, crop: Crop, bands: Sequence[int])
         aligned = (first + per_read) // per_chunk * per_chunk
         end = aligned if aligned > first else first + per_read
         indices = [band - 1 for band in bands[done:] if band - 1 < end]
-        block = reader.read(first, indices[-1] + 1, rows, columns)
+        block = reader.read(first, indices[-1] + 1, rows, columns, dtype)
         heartbeat()
         for index in indices:
             yield done, block[index - first]

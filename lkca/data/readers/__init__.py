@@ -75,7 +75,7 @@ def _data_errors(path: Path) -> Iterator[None]:
         text = " ".join(str(error.__cause__ or error).split()).rstrip(".")  # rasterio explains errors in their cause
         reason = "".join(c if c.isprintable() else "?" for c in text or type(error).__name__)
         raise DataError(
-            f"{path} cannot be read ({reason[:300]}): it is damaged, the wrong file, or not as its entry describes it."
+            f"{path} cannot be read ({reason[:300]}): it is damaged, the wrong file, or not as described."
         ) from error
 
 

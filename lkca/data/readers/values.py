@@ -12,6 +12,7 @@ from lkca.data.catalog import File
 from lkca.data.readers.base import StoredCube, UnreadableError
 from lkca.data.readers.description import CubeDescription
 
+FLOAT32 = np.dtype(np.float32)
 SETTING = "its entry in the configuration"  # source of a fact that the user has set
 
 
@@ -23,12 +24,13 @@ class CubeReader:
         description: What the file says of itself; what its entry sets replaces it.
         bands_per_chunk: Number of bands that are stored together: reading one of them reads all.
         read: Function that reads a part of the cube. Its arguments are the first band, the last band + 1 (from 0), the
-            rows and the columns; it returns float32 (bands, rows, columns), in which invalid values are NaN.
+            rows and the columns, and the type of the result, float32 or float64, float32 by default. It returns
+            (bands, rows, columns), in which invalid values are NaN.
     """
 
     description: CubeDescription
     bands_per_chunk: int
-    read: Callable[[int, int, slice, slice], np.ndarray]
+    read: Callable[..., np.ndarray]
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -58,8 +60,8 @@ def make_reader(stored: StoredCube, file: File, mask: StoredCube | None) -> Cube
     def read_masks(top: int, bottom: int, left: int, right: int) -> np.ndarray:
         return np.logical_or.reduce([read(slice(top, bottom), slice(left, right)) for read in masks])
 
-    def read(first: int, last: int, rows: slice, columns: slice) -> np.ndarray:
-        values = _read_physical(stored, description, first, last, rows, columns)
+    def read(first: int, last: int, rows: slice, columns: slice, out_dtype: np.dtype[Any] = FLOAT32) -> np.ndarray:
+        values = _read_physical(stored, description, first, last, rows, columns, out_dtype)
         if masks:
             values[:, read_masks(rows.start, rows.stop, columns.start, columns.stop)] = np.nan
         return values
@@ -104,17 +106,23 @@ def _mask_reader(mask: StoredCube) -> Callable[[slice, slice], np.ndarray]:
 
 
 def _read_physical(
-    stored: StoredCube, description: CubeDescription, first: int, last: int, rows: slice, columns: slice
+    stored: StoredCube,
+    description: CubeDescription,
+    first: int,
+    last: int,
+    rows: slice,
+    columns: slice,
+    out_dtype: np.dtype[Any],
 ) -> np.ndarray:
-    """Return physical float32 values (bands, rows, columns); values that the file marks as invalid are NaN.
+    """Return physical values (bands, rows, columns); values that the file marks as invalid are NaN.
 
     Stored values are compared in their own type: a header's -9999.9 is not a float32 number, but the file's is.
     """
     dtype = description.dtype
     marks = in_file_type(description.invalid, dtype)
     changed = bool(marks or description.gains or description.valid_range)
-    if not changed or np.can_cast(dtype, np.float32):  # float32 has all values of the type: needs less memory
-        values = stored.read(first, last, rows, columns, np.float32)
+    if not changed or np.can_cast(dtype, out_dtype):  # out_dtype has all values of the type: needs less memory
+        values = stored.read(first, last, rows, columns, out_dtype)
         if not changed:
             return values
         if not values.flags.writeable:
@@ -122,7 +130,7 @@ def _read_physical(
         result = values
     else:
         values = stored.read(first, last, rows, columns, dtype)
-        result = np.empty(values.shape, np.float32)
+        result = np.empty(values.shape, out_dtype)
     for i in range(last - first):
         band = values[i]
         wrong = np.zeros(band.shape, bool)
