@@ -251,7 +251,7 @@ def write_emit(folder: Path, product: str = "L2A_RFL", *, wavelengths: bool = Tr
     values = reflectance(EMIT_BANDS).astype(np.float32)
     values[good == 0] = -0.01
     values[:, :3, :5] = -9999
-    fwhm = [8.4 + 0.05 * i for i in range(len(EMIT_BANDS))]
+    fwhm = [round(8.4 + 0.05 * i, 2) for i in range(len(EMIT_BANDS))]
     spatial = ("downtrack", "crosstrack")
     with netCDF4.Dataset(path, "w", format="NETCDF4") as file:
         file.title, file.summary = title, f"This file contains {title}."
@@ -285,8 +285,7 @@ def write_emit(folder: Path, product: str = "L2A_RFL", *, wavelengths: bool = Tr
             write(f"location/{field}", "i4", np.ones((60, 70), np.int32), ("ortho_y", "ortho_x"), "pixel location", 0)
         unit = "uW/cm^2/SR/nm" if product == "L1B_RAD" else "unitless"
         write(name, "f4", values.transpose(1, 2, 0), (*spatial, "bands"), unit)
-    nanometres, fwhm = (np.float32(numbers).tolist() for numbers in (EMIT_BANDS, fwhm))
-    return Product(path, np.where(values == -9999, np.nan, values), nanometres, fwhm, EMIT_BAD)
+    return Product(path, np.where(values == -9999, np.nan, values), [*EMIT_BANDS], fwhm, EMIT_BAD)
 
 
 DESIS_BANDS = [401.43, 450.24, 501.65, 550.12, 600.9, 650.31, 700.2, 751.67, 800.43, 850.2, 900.75, 999.5]
@@ -317,7 +316,7 @@ def write_desis(
     pixels = np.round(reflectance(DESIS_BANDS) * 10_000).astype(np.int16)
     pixels[:, outside_swath()] = EMPTY
     write_tiff(folder / f"{stem}{image}", pixels, "pixel")
-    fwhm = [2.8 + 0.06 * i for i in range(len(DESIS_BANDS))]
+    fwhm = [round(2.8 + 0.06 * i, 2) for i in range(len(DESIS_BANDS))]
     gain = [0.0001] * len(fwhm) if level == "L2A" else [0.001 * (1 + i / 9) for i in range(len(fwhm))]
     offset = [0.0] * len(fwhm) if level == "L2A" else [0.1 * i for i in range(len(fwhm))]
     if header:

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
+from lkca.data.sidecars import find_metadata
 from lkca.errors import DataError
 
 ALL_BANDS = "all"
@@ -130,7 +131,7 @@ class File(_Description):
     def pixel_files(self) -> dict[str, str]:
         """Return the existing files on which the pixels depend: label -> path.
 
-        They are the file or its archive, the ENVI headers next to it, and the mask.
+        They are the file or its archive, the ENVI headers and the metadata of a product next to it, and the mask.
         The label is the path, or `package:path` for a file of a Python package.
 
         Raises:
@@ -138,8 +139,8 @@ class File(_Description):
         """
         file = self.local_path()
         paths = {self.path if self.package() else str(file): str(file)} if file.is_file() else {}
-        others = [*find_envi_headers(file), *([Path(self.mask).expanduser()] if self.mask else [])]
-        return paths | {str(path): str(path) for path in others if path.is_file()}
+        others = [*find_envi_headers(file), find_metadata(file), self.mask and Path(self.mask).expanduser()]
+        return paths | {str(path): str(path) for path in others if path and path.is_file()}
 
     def _split_archive(self) -> tuple[Path, str | None]:
         """Return the path of the file or archive, and the path inside the archive."""

@@ -22,6 +22,7 @@ from lkca.data.readers.base import StoredCube, UnreadableError, make_array_reade
 from lkca.data.readers.description import CubeDescription
 from lkca.data.readers.hdf5 import open_hdf5
 from lkca.data.readers.matlab import open_matlab5
+from lkca.data.readers.products import describe_image, open_hdf5_product
 from lkca.data.readers.raster import MAX_HEADER_BYTES, open_pcidsk, open_raster
 from lkca.data.readers.values import CubeReader, make_reader
 from lkca.data.sandbox import set_current_file
@@ -104,7 +105,7 @@ def _open_format(
     if archive_member:
         raise UnreadableError("it is not a zip archive")
     if b"\x89HDF\r\n\x1a\n" in (start[:8], start[512:520]):
-        return open_hdf5(stack, path, variable, axes)
+        return open_hdf5_product(stack, path, variable, axes) or open_hdf5(stack, path, variable, axes)
     if start[:10] == b"MATLAB 5.0" or start[124:128] in (b"\x00\x01IM", b"\x01\x00MI"):
         return open_matlab5(path, variable, axes)
     if headers and not start.startswith((*TIFF_STARTS, b"\x93NUMPY", b"PCIDSK  ")):
@@ -116,7 +117,7 @@ def _open_envi(stack: ExitStack, path: Path, headers: list[Path], axes: list[str
     """Open a raw file with the ENVI headers next to it."""
     if max(header.stat().st_size for header in headers) > MAX_HEADER_BYTES:
         raise UnreadableError("its header is too large")
-    return open_raster(stack, "ENVI", str(path), path.stat().st_size, axes)
+    return describe_image(path, open_raster(stack, "ENVI", str(path), path.stat().st_size, axes))
 
 
 def _open_array_or_raster(stack: ExitStack, path: Path, start: bytes, axes: list[str] | None) -> StoredCube:
@@ -131,5 +132,5 @@ def _open_array_or_raster(stack: ExitStack, path: Path, start: bytes, axes: list
         with path.open("rb") as file:
             return open_pcidsk(stack, file, str(path), size, axes)
     if start.startswith(TIFF_STARTS):
-        return open_raster(stack, "GTiff", str(path), size, axes)
+        return describe_image(path, open_raster(stack, "GTiff", str(path), size, axes))
     raise UnreadableError("it is not a MATLAB, HDF5, TIFF, PCIDSK or .npy file, and there is no ENVI header next to it")

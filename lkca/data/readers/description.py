@@ -74,6 +74,7 @@ class CubeDescription:
 # The facts that each format can declare, besides shape and type: the names are fields of CubeDescription.
 _RASTER = {"gains", "invalid", "has_mask", "nanometres", "fwhm", "crs", "geotransform", "units", "history"}
 _ATTRIBUTES = {"gains", "invalid", "valid_range", "nanometres", "fwhm", "bad_bands", "units", "history"}
+_PRODUCT = {"gains", "invalid", "nanometres", "fwhm", "units"}
 FORMAT_FACTS: dict[str, frozenset[str]] = {
     "ENVI": frozenset(_RASTER - {"has_mask", "units"} | {"bad_bands"}),
     "GeoTIFF": frozenset(_RASTER),
@@ -82,4 +83,8 @@ FORMAT_FACTS: dict[str, frozenset[str]] = {
     "MATLAB 5": frozenset(),
     "MATLAB 7.3": frozenset(),
     "NumPy": frozenset(),
+    "EnMAP L2A": frozenset(_PRODUCT | {"bad_bands", "crs", "geotransform"}),
+    "DESIS L2A": frozenset(_PRODUCT | {"bad_bands", "crs", "geotransform"}),
+    "PRISMA L2D": frozenset(_PRODUCT | {"has_mask", "bad_bands", "crs", "geotransform", "history"}),
+    "EMIT L2A": frozenset(_PRODUCT | {"bad_bands", "history"}),
 }

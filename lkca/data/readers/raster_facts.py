@@ -26,14 +26,20 @@ def read_facts(raster: Any, driver: str, tags: Mapping[str, str], transposed: bo
             (x, *reversed(straight), y, *reversed(turned)) if transposed else (x, *straight, y, *turned)
         )
     if driver == "ENVI":
-        _read_envi(facts, tags, raster.count)
+        add_envi_facts(facts, tags, raster.count)
     else:
         _read_gdal(facts, raster)
     return facts
 
 
-def _read_envi(facts: dict[str, Any], tags: Mapping[str, str], bands: int) -> None:
-    """Add the facts of an ENVI header."""
+def add_envi_facts(facts: dict[str, Any], tags: Mapping[str, str], bands: int) -> None:
+    """Add the facts of an ENVI header, as fields of `CubeDescription`, to `facts`.
+
+    Args:
+        facts: The facts, with `sources` and `unusable`.
+        tags: The fields of the header, with underscores instead of spaces.
+        bands: Number of bands of the raster.
+    """
     _add_transform(facts, tags, bands)
     if "data_ignore_value" in tags:
         _add(facts, "invalid", "data ignore value", lambda: (str(float(tags["data_ignore_value"])),))

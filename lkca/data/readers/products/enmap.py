@@ -1,0 +1,80 @@
+"""EnMAP L2A: a GeoTIFF with all bands of both detectors, described by METADATA.XML."""
+
+from dataclasses import replace
+from pathlib import Path
+from xml.etree.ElementTree import Element
+
+from lkca.data.readers.base import UnreadableError
+from lkca.data.readers.description import CubeDescription
+from lkca.data.readers.products.metadata import read_numbers
+from lkca.data.sidecars import split_name
+
+EMPTY_PIXEL = -32768.0  # the backgroundValue of the metadata is wrong in some products
+EMPTY_MEAN = -1_000_000  # in the statistics of a band without data
+
+
+def describe_enmap(path: Path, root: Element | None, description: CubeDescription) -> CubeDescription:
+    """Return the description of an image with the facts of its metadata.
+
+    Args:
+        path: The image.
+        root: Its metadata, None if there are none.
+        description: What the image says of itself.
+
+    Raises:
+        UnreadableError: If it is not L2A, or does not fit its metadata.
+    """
+    if root is None:
+        return _miss_metadata(path, description)
+    level = root.findtext("base/level", "of an unknown level").strip()
+    if level != "L2A":
+        raise UnreadableError(
+            f"it is EnMAP {level}, not EnMAP L2A, which holds the reflectance of the surface: order the scene as L2A"
+        )
+    bands = root.findall("specific/bandCharacterisation/bandID")
+    count = description.shape[2]
+    if [band.get("number") for band in bands] != [str(number) for number in range(1, count + 1)]:
+        raise UnreadableError(
+            f"it has {count} bands, but its metadata describe {len(bands)}: get the image and the metadata of one "
+            "product"
+        )
+    statistics = root.findall("product/bandStatistics/bandID")
+    empty = []
+    if len(statistics) == count:
+        means, deviations = (read_numbers(statistics, tag) for tag in ("mean", "stdDeviation"))
+        empty = [i for i, pair in enumerate(zip(means, deviations, strict=True), 1) if pair == (EMPTY_MEAN, 0)]
+    sources = dict.fromkeys(("nanometres", "fwhm", "gains"), "bandCharacterisation in its METADATA.XML")
+    unusable = dict(description.unusable)
+    if description.dtype.kind == "f":
+        unusable["gains"] = (
+            f"its values are {description.dtype}, but those of EnMAP L2A are integers: set gain: 1 and offset: 0 in "
+            "its entry if they are reflectance"
+        )
+    return replace(
+        description,
+        format="EnMAP L2A",
+        nanometres=read_numbers(bands, "wavelengthCenterOfBand"),
+        fwhm=read_numbers(bands, "FWHMOfBand"),
+        gains=read_numbers(bands, "GainOfBand"),
+        offsets=read_numbers(bands, "OffsetOfBand"),
+        invalid=tuple(sorted({*map(float, description.invalid), EMPTY_PIXEL})),
+        bad_bands=tuple(empty),
+        units="surface reflectance",
+        sources={
+            **description.sources,
+            **sources,
+            "invalid": "that of all EnMAP L2A",
+            "bad_bands": "bandStatistics in its METADATA.XML: no pixel has data",
+        },
+        unusable=unusable,
+    )
+
+
+def _miss_metadata(path: Path, description: CubeDescription) -> CubeDescription:
+    """Return the description of an image without metadata, which can be used if its entry replaces them."""
+    problem = (
+        f"it is an image of EnMAP, but {split_name(path)[0]}-METADATA.XML, which has its gains and wavelengths, is not "
+        "next to it: put it there, or set gain and nanometres in its entry"
+    )
+    missing = {fact: problem for fact in ("gains", "nanometres") if not getattr(description, fact)}
+    return replace(description, unusable={**description.unusable, **missing})
