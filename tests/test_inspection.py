@@ -108,6 +108,70 @@ def test_pixels_without_data_are_marked_or_named(declared):
     assert manifest["invalid_pixels"] == 6 and manifest["maximum"] == PIXELS[2:38, 1:33][~invalid].max()
 
 
+def change_at(value: float, *pixels: tuple[int, ...]) -> np.ndarray:
+    """Return the cube as float32 reflectance up to 0.5, with a value at some (row, column) or (row, column, band)."""
+    cube = (PIXELS / 10_000).astype(np.float32)
+    for pixel in pixels:
+        cube[pixel] = value
+    return cube
+
+
+SUSPICIOUS = {  # name -> (cube, message)
+    "one huge value": (
+        change_at(1e30, (20, 20, 4)),
+        r"its value 1e\+30 in 1 pixel of band 5, the first at row 20, column 20, is a usual mark of invalid pixels",
+    ),
+    "one fill value": (change_at(-9999, (20, 20, 4)), "its value -9999 in 1 pixel of band 5"),
+    "frame": (change_at(-999, (slice(0, 9),)), "value -999 in 224 pixels of band 1, the first at row 2, column 1,"),
+    "outlier": (change_at(300, (20, 20, 4)), "is far from all others"),
+    "saturated row": (
+        np.where(np.arange(40)[:, None, None] == 30, 65535, PIXELS).astype(np.uint16),
+        "its value 65535 in 32 pixels of band 1, the first at row 30, column 1, is a usual",
+    ),
+    "negative": (
+        change_at(-0.4, (slice(5, 9), slice(5, 9))),
+        "its value -0.4 in band 1, row 5, column 5, is far below zero",
+    ),
+    "zero bands": (
+        change_at(0, (..., slice(3, 5)), (..., 9)),
+        "bands 4-5, 10 have one value everywhere; leave them out with bands: 1-3, 6-9, 11-12",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SUSPICIOUS)
+def test_suspicious_values_are_named(name):
+    pixels, message = SUSPICIOUS[name]
+    np.save("a.npy", pixels)
+    with pytest.raises(DataError, match=message):
+        cut_and_load(make_cube(array_file("a.npy")))
+
+
+def test_user_may_declare_suspicious_values():
+    np.save("a.npy", change_at(3, (20, 20, 4)))
+    _, manifest = cut_and_load(make_cube(array_file("a.npy", invalid=())))
+    assert manifest["maximum"] == 3 and manifest["invalid_pixels"] == 0
+    np.save("a.npy", change_at(-9999, (20, 20, 4)))
+    scene, manifest = cut_and_load(make_cube(array_file("a.npy", invalid=(-9999,))))
+    assert manifest["invalid_pixels"] == 1 and np.isnan(scene[:, 18, 19]).all()
+
+
+def test_files_in_different_units_are_refused():
+    np.save("train.npy", PIXELS)
+    np.save("test.npy", change_at(0))
+    files = array_file("train.npy", use="train"), array_file("test.npy", use="test")
+    with pytest.raises(DataError, match="test.npy and train.npy are in different units: their mean values are 0."):
+        cut_and_load(make_cube(*files))
+    scene, _ = cut_and_load(make_cube(files[0].model_copy(update={"gain": 1e-4}), files[1]))
+    np.testing.assert_allclose(scene[:, :36], scene[:, 36:], rtol=1e-6)
+
+
+def test_published_cube_holds_no_nan():
+    np.save("a.npy", change_at(np.nan, (20, 20, 4)))
+    with pytest.raises(DataError, match="it holds NaN, .*first in band 5, row 20, column 20; download it again"):
+        cut_and_load(make_cube(array_file("a.npy"), shape=(40, 36, 12)))
+
+
 @pytest.mark.parametrize(
     ("name", "shape", "message"),
     [

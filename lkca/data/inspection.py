@@ -17,6 +17,7 @@ from lkca.errors import DataError, FileProblem, LkcaError
 
 BLOCK_BYTES = 2**28  # size of the block of values that is held in memory at a time
 MIN_CORRELATION = 0.3  # between neighbouring pixels; in images of the ground it is 0.6 or more
+MAX_NEGATIVE = 0.5  # fraction of the largest value; reflectance is hardly negative
 WAVELENGTH_TOLERANCE = 15  # nm, between the header of a file and the published range of the sensor
 MAX_UNIT_RATIO = 20  # between the means of two files that are in the same units
 
@@ -176,6 +177,9 @@ def _find_value_problem(cube: Cube, file: File, measured: Measurement) -> FilePr
     for number, band in pairs:
         if band.infinite:
             return FileProblem(f"band {number} holds {band.infinite} infinite values; mark them as invalid by a mask")
+    if cube.shape and measured.first_invalid:
+        place = "band {}, row {}, column {}".format(*measured.first_invalid)
+        return FileProblem(f"it holds NaN, which the published file does not, first in {place}; {_next_step(cube)}")
     if useless := [number for number, band in pairs if not band.minimum < band.maximum]:
         return _describe_useless(useless, measured, cube)
     if measured.invalid.all():
@@ -188,8 +192,8 @@ def _find_value_problem(cube: Cube, file: File, measured: Measurement) -> FilePr
             f"its largest value is {maximum:g}, but that of the published file is at least {cube.least_maximum:g}: "
             "it was divided already; get the published file"
         )
-    if file.invalid is None and measured.suspected:
-        return measured.suspected
+    if file.invalid is None and (suspicion := measured.suspected or _find_negative(measured, maximum)):
+        return suspicion
     correlation = median(band.correlation for band in statistics)
     if correlation < MIN_CORRELATION:
         return FileProblem(
@@ -199,9 +203,22 @@ def _find_value_problem(cube: Cube, file: File, measured: Measurement) -> FilePr
     return None
 
 
+def _find_negative(measured: Measurement, maximum: float) -> FileProblem | None:
+    """Return that a value is far below zero, which no reflectance or radiance is; None if none is."""
+    i = min(range(len(measured.bands)), key=lambda i: measured.statistics[i].minimum)
+    lowest = measured.statistics[i]
+    if lowest.minimum >= -MAX_NEGATIVE * maximum:
+        return None
+    row, column = measured.crop[0] + lowest.positions[0][0], measured.crop[2] + lowest.positions[0][1]
+    return FileProblem(
+        f"its value {lowest.minimum:g} in band {measured.bands[i]}, row {row}, column {column}, is far below zero "
+        f"(the largest is {maximum:g}); set invalid: to the values that mark invalid pixels, or to [] if all are valid"
+    )
+
+
 def _next_step(cube: Cube) -> str:
     """Return what to do about a file with wrong values: only a published cube can be downloaded again."""
-    return "download it again" if cube.source else "correct its gain, offset or invalid, or use another file"
+    return "download it again" if cube.shape else "correct its gain, offset or invalid, or use another file"
 
 
 def _describe_useless(useless: Sequence[int], measured: Measurement, cube: Cube) -> FileProblem:
@@ -212,7 +229,9 @@ def _describe_useless(useless: Sequence[int], measured: Measurement, cube: Cube)
     text = f"band{'s' if plural else ''} {format_ranges(useless)} {'have' if plural else 'has'} one value everywhere"
     if dtype.kind in "iu" and dtype.itemsize > 2:
         text += f", or differences of {dtype.name} that float32 cannot hold"
-    return FileProblem(f"{text}; leave them out with bands: {format_ranges(remaining)}")
+    if cube.shape or len(remaining) < 2:
+        return FileProblem(f"{text}; {_next_step(cube)}")
+    return FileProblem(f"{text}; leave {'them' if plural else 'it'} out with bands: {format_ranges(remaining)}")
 
 
 def _find_wavelength_problem(cube: Cube, description: CubeDescription, bands: Sequence[int]) -> FileProblem | None:

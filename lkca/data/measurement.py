@@ -102,7 +102,7 @@ class Measurement:
             number = np.count_nonzero(image == np.float32(value))
             reason = "is a usual mark of invalid pixels" if usual else "is far from all others"
             return FileProblem(
-                f"its value {stored:g} in {number} pixels of band {band}, the first at row {row}, column {column}, "
+                f"its value {stored:g} in {number} pixel{'s' * (number > 1)} of band {band}, the first at row {row}, column {column}, "
                 f"{reason}, but the file does not declare it: set invalid: [{stored:g}] in its entry, or invalid: [] "
                 "if all values are valid"
             )
