@@ -346,7 +346,9 @@ def wrong_class() -> HostileFiles:
     yield HostileFile("hdf5", hdf5(lambda file: file.__setitem__("cube", np.dtype("i2"))), "no cube")
     for shape in ((), (9,), (9, 9), (1, 2, 3, 4)):
         yield HostileFile(
-            "hdf5", hdf5(lambda file, shape=shape: file.create_dataset("cube", shape)), "instead of three axes"
+            "hdf5",
+            hdf5(lambda file, shape=shape: file.create_dataset("cube", shape)),
+            "instead of bands x rows x columns",
         )
     yield HostileFile("hdf5", hdf5(lambda file: file.__setitem__("cube", h5py.Empty("i2"))), "cannot be read")
 
@@ -356,11 +358,11 @@ def wrong_values() -> HostileFiles:
     """Arrays that cannot be images."""
     numbers = pixels().astype(float)
     values = {
-        "NaN or infinite": [
-            np.where(numbers == LARGEST, np.nan, numbers),
+        None: [np.where(numbers == LARGEST, np.nan, numbers)],  # these pixels are invalid
+        "band 1 holds 480 infinite values": [
             np.where(numbers > 0, numbers, np.inf) * np.inf,
+            numbers * 1e300,  # beyond float32
         ],
-        "NaN or infinite values|cannot be read": [numbers * 1e300],  # beyond float32
         "one value": [numbers * 0, numbers * 0 + 7],
         "positive": [-1 - numbers],
     }
@@ -580,7 +582,8 @@ def files_elsewhere() -> HostileFiles:
     )
     vrt = f"<VRTDataset rasterXSize='{COLUMNS}' rasterYSize='{ROWS}'>{vrt}</VRTDataset>".encode()
     for name in ("tiff", "pcidsk", "envi", "npy", "mat5"):
-        yield HostileFile(name, vrt, "web page", neighbours=envi_neighbours(name))
+        message = "ends after 1187 of 5760 bytes" if name == "envi" else "web page"
+        yield HostileFile(name, vrt, message, neighbours=envi_neighbours(name))
     yield HostileFile("zip-envi", zip_envi(raster=vrt), "ends after|hardly correlated")
     for key in ("data file", "data filename", "file", "dem file"):
         yield make_envi(None, unchanged=True, **{key: raw})

@@ -81,7 +81,7 @@ def read_all(files: list[tuple[Cube, File]], log: Path) -> None:
             try:
                 properties, problems = inspection.inspect_file(cube, file, cube.band_numbers())
                 error = problems[0] if problems else None
-                assert error or re.search(r", -?\d\S* to -?\d", properties["values"])  # neither NaN nor infinite
+                assert error or re.match(r"-?\d\S* to -?\d", properties["values"])  # neither NaN nor infinite
             except LkcaError as refusal:
                 error = str(refusal)
             except Exception as bug:

@@ -338,8 +338,8 @@ CHANGES = {
     ),
     "another reader": in_file(
         "lkca/data/readers/raster.py",
-        "raster.read(list(range(first + 1, last + 1)),",
-        "raster.read(list(range(last, first, -1)),",
+        "list(range(first + 1, last + 1)), rows",
+        "list(range(last, first, -1)), rows",
     ),
     "another grid of patches": in_file("lkca/data/splits.py", "columns.stop - size + 1", "columns.stop - size"),
     "another template of tables": in_file("lkca/report/templates/table.html.j2", "<table", "<table lang=en"),
