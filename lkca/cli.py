@@ -175,11 +175,11 @@ def _add_jobs(add: AddCommand) -> None:
     )
 
     command = add("lkca.scoring.evaluate:evaluate", "score a run on its test images")
-    _add_paths(command, "--run", "--scene", "--split")
+    _add_paths(command, "--run", "--scene", "--split", "--manifest")
     command.add_argument("--weights", type=Path, nargs="?")  # without a file, the method needs no training
     command.add_argument("--history", type=Path, nargs="?")
     command.add_argument("--image", type=int, required=True)
-    command.add_argument("--composite", type=int, nargs=3, required=True)
+    command.add_argument("--composite", type=_read_colour, nargs=3, help="numbers of bands, or wavelengths as in 660nm")
     _add_paths(command, "--out", "--picture")
 
     command = add("lkca.scoring.singular_values:spectrum", "write the singular values of an upsampling layer")
@@ -200,7 +200,7 @@ def _add_jobs(add: AddCommand) -> None:
 
     command = add("lkca.report.figures:draw_figure", "draw a figure", "figure")
     _add_paths(command, "--settings")
-    _add_path_lists(command, "--scores", "--spectra", "--images", "--histories", "--efficiency")
+    _add_path_lists(command, "--scores", "--spectra", "--images", "--histories", "--efficiency", "--manifests")
     _add_paths(command, "--png", "--pdf")
 
     command = add(
@@ -216,6 +216,23 @@ def _add_jobs(add: AddCommand) -> None:
     _add_paths(command, "--settings")
     _add_path_lists(command, "--scenes", "--splits", "--runs", "--tables", "--figures", "--spectra", "--efficiency")
     _add_paths(command, "--claims", "--printed", "--out", "--provenance")
+
+
+def _read_colour(text: str) -> int | str:
+    """Return the number of a band, or a wavelength as it is.
+
+    Raises:
+        ArgumentTypeError: If it is neither.
+    """
+    from lkca.data.composite import parse_wavelength
+
+    if text.isdecimal():
+        return int(text)
+    try:
+        parse_wavelength(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r}: {error}") from None
+    return text
 
 
 def _add_scene(command: argparse.ArgumentParser) -> None:

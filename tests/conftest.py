@@ -68,10 +68,11 @@ RECIPE = {
 
 
 def manifest_of(shape: tuple[int, int, int], digest: str = "c0" * 32) -> dict:
-    """Return the fields of a manifest that a split reads, for a scene of one file."""
+    """Return the fields of a manifest that a split and an evaluation read, for a scene of one file."""
     bands, rows, columns = shape
     area = {"use": "both", "row": 0, "rows": rows, "columns": columns, "crop": [0, rows, 0, columns]}
-    return {"scene": "tiny", "shape": shape, "divisor": 1, "areas": [area], "sha256": digest}
+    facts = {"scene": "tiny", "shape": shape, "divisor": 1, "nanometres": None, "invalid_pixels": 0}
+    return {**facts, "areas": [area], "sha256": digest}
 
 
 def split_settings(**changes) -> SplitSettings:
@@ -123,10 +124,10 @@ def tiny(tmp_path, rng):
     cube = np.stack([0.5 + 0.3 * np.sin(rows + band / 2) * np.cos(columns - band / 3) for band in range(8)])
     cube = (cube + rng.normal(0, 0.01, cube.shape)).astype(np.float32)
     files = SimpleNamespace(folder=tmp_path, scene=tmp_path / "scene.npy", split=tmp_path / "split.json")
+    files.manifest = tmp_path / "scene.json"
     np.save(files.scene, cube)
-    manifest = tmp_path / "scene.json"
-    manifest.write_text(json.dumps(manifest_of(cube.shape, sha256(files.scene))))
-    write_split(split_settings(), manifest, files.split)
+    files.manifest.write_text(json.dumps(manifest_of(cube.shape, sha256(files.scene))))
+    write_split(split_settings(), files.manifest, files.split)
 
     def run(name: str, teacher: Path | None = None, **changes) -> Path:
         """Write a run.json with `changes`."""
@@ -144,7 +145,7 @@ def tiny(tmp_path, rng):
         }
         path = tmp_path / name / "run.json"
         seed = changes.pop("seed", 0)
-        write_run(RunSettings.model_validate(usual | changes), seed, manifest, files.split, teacher, path)
+        write_run(RunSettings.model_validate(usual | changes), seed, files.manifest, files.split, teacher, path)
         return path
 
     files.run = run

@@ -20,25 +20,31 @@ SPREAD = {"MPSNR": 1.0, "MSSIM": 0.01, "SAM": 0.25, "CC": 0.01, "RMSE": 0.001, "
 SPREAD = dict.fromkeys(SCORES, 0.1) | SPREAD
 SPREAD |= {"mae": 0.001, "mae_edges": 0.002}  # deviations of images, blocks and bands from their mean
 BANDS, BLOCKS = 128, 16
+COMPOSITE = [31, 98, 61]
 TABLE_FILES = ("csv", "md", "tex", "html", "verdicts.csv", "comparisons.csv")
 PRINTED = Path(__file__).parents[1] / "lkca/paper/paper_tables.csv"
 STAND_IN = "Stand-in data: 5 % of <the> real scene & nothing more."
+WAVELENGTH_SOURCE = "evenly spaced between the first and the last one"
 HOSTILE = "<script>alert(1)</script>"
 
 
-def write_scene(root: Path, name: str = "chikusei") -> Path:
-    """Write the manifest of a scene of 128 bands, 2304 x 2048 pixels."""
+def write_scene(root: Path, name: str = "chikusei", **changes: Any) -> Path:
+    """Write the manifest of a scene of 2304 x 2048 pixels; its bands are evenly spaced from 363 to 1018 nm."""
     path = root / "scenes" / f"{name}.json".replace("/", "_")
     _write_json(
         path,
         {
             "scene": name,
             "cube": "chikusei",
-            "shape": [128, 2304, 2048],
+            "shape": [BANDS, 2304, 2048],
             "minimum": 0.0,
             "maximum": 15133.0,
             "divisor": 15133.0,
-            "bands": list(range(1, 129)),
+            "bands": list(range(1, BANDS + 1)),
+            "nanometres": np.linspace(363, 1018, BANDS).tolist(),
+            "fwhm": None,
+            "wavelength_source": WAVELENGTH_SOURCE,
+            "invalid_pixels": 0,
             "mirror": [],
             "areas": [
                 {
@@ -52,6 +58,7 @@ def write_scene(root: Path, name: str = "chikusei") -> Path:
                 }
             ],
             "sha256": "c0" * 32,
+            **changes,
         },
     )
     return path
@@ -162,10 +169,16 @@ def write_table(root: Path, scores: list[Path], **changes: Any) -> dict[str, str
 
 
 def figure_settings(
-    kind: str, *, scenes: dict[str, str] | None = None, zoom: list[int] | None = None, image: int = 0, **changes: Any
+    kind: str,
+    *,
+    scenes: dict[str, str] | None = None,
+    bands: list[int | str] | None = None,
+    zoom: list[int] | None = None,
+    image: int = 0,
+    **changes: Any,
 ) -> FigureSettings:
     """Return the settings of a small figure; `scenes`: name -> title, by default Chikusei only."""
-    pictures = {"nanometres": (363, 1018), "image": image, "bands": [31, 98, 61], "zoom": zoom}
+    pictures = {"image": image, "bands": bands or COMPOSITE, "zoom": zoom}
     settings = {
         "name": "6",
         "kind": kind,
@@ -244,6 +257,7 @@ def _write_image(path: Path, blur: int) -> None:
         path,
         hr=np.float32(hr),
         sr=np.float32(hr + error[..., None]),
+        bands=COMPOSITE,
         error=np.float32(error),
         rows=grid,
         columns=grid,
@@ -326,7 +340,15 @@ REPORT_RUNS = {
 REPORT_MACS = {"bicubic": 0, "lkca_lr": 338_000_000, "lkca": 867_000_000, "sspsr": 43_484_000_000}
 
 
-def write_report(root: Path, *, stand_in: str | None = None, word: str | None = None, measured: bool = True) -> Path:
+def write_report(
+    root: Path,
+    *,
+    stand_in: str | None = None,
+    word: str | None = None,
+    measured: bool = True,
+    manifest: dict[str, Any] | None = None,
+    facts: dict[str, Any] | None = None,
+) -> Path:
     """Write a report of two tables and three kinds of figures, and all its source files.
 
     It has the runs of REPORT_RUNS and a teacher that is in no table.
@@ -334,6 +356,8 @@ def write_report(root: Path, *, stand_in: str | None = None, word: str | None = 
     Args:
         word: Replaces every text and name that a user may choose: scene, model, titles, device, words of claims.
         measured: Whether time and memory were measured.
+        manifest: Entries of the manifest that differ from those of `write_scene`.
+        facts: Facts about the scene in the settings that differ.
 
     Returns:
         The path of the page.
@@ -345,6 +369,7 @@ def write_report(root: Path, *, stand_in: str | None = None, word: str | None = 
     rows = {"Bicubic": "bicubic", "LKCA-LR": "lkca_lr", word or "LKCA-Net": model, "SSPSR": "sspsr", "VDSR": None}
     rows["3DFCNN"] = "not possible: its groups do not divide"
     table_rows = {"V": rows, "own": {"Bicubic": "bicubic", "16": model, "32": "twin"}}
+    scene_manifest = write_scene(root, scene, **(manifest or {}))
     report_tables, report_figures = [], []
     for name, rows_of_table in table_rows.items():
         title = f"Table of {word or 'methods'}"
@@ -358,7 +383,7 @@ def write_report(root: Path, *, stand_in: str | None = None, word: str | None = 
         settings = figure_settings(kind, scenes={scene: scene}, stand_in=stand_in, **changes)
         images = [path.with_name("image.npz") for path in scores]
         files = [root / f"figures/{name}.{suffix}" for suffix in ("png", "pdf")]
-        draw_figure(settings, scores, spectra, images, [], [], *files)
+        draw_figure(settings, scores, spectra, images, [], [], [scene_manifest], *files)
         report_figures.append({"name": name, "kind": kind, "scenes": [scene], "scale": 4, **changes})
     macs = {model if name == "lkca" else name: number for name, number in REPORT_MACS.items()}
     settings = ReportSettings(
@@ -373,10 +398,10 @@ def write_report(root: Path, *, stand_in: str | None = None, word: str | None = 
                 "image": 0,
                 "sensor": "Headwall Hyperspec-VNIR-C",
                 "gsd_m": 2.5,
-                "nanometres": (363, 1018),
                 "source": f"https://example.org/{scene}",
                 "citation": f"N. Yokoya and A. Iwasaki, {scene}",
                 "terms": "CC BY 3.0",
+                **(facts or {}),
             }
         },
         tables=report_tables,
@@ -384,7 +409,7 @@ def write_report(root: Path, *, stand_in: str | None = None, word: str | None = 
     )
     page.write_report(
         settings,
-        scenes=[write_scene(root, scene)],
+        scenes=[scene_manifest],
         splits=[write_split(root, scene)],
         runs=[path.with_name("run.json") for path in (*scores, teacher)],
         tables=[root / f"tables/{table['name']}.html" for table in report_tables],

@@ -139,6 +139,18 @@ WRONG = [
     ({"scenes": {"chikusei": {"bands": 129}}}, "scenes.chikusei.bands: 129 is more than the cube's 128"),
     ({"scenes": {"chikusei": {"cube": "chikusai"}}}, "did you mean chikusei?"),
     ({"scenes": {"chikusei": {"composite": {"image": 4}}}}, "there are 4 test images: choose from 0 to 3"),
+    (
+        {"scenes": {"chikusei": {"composite": {"bands": [660, 2, 1]}}}},
+        "scenes.chikusei.composite.bands: 660 is more than the number of bands: choose from 1 to 128, or write a wave",
+    ),
+    (
+        {"scenes": {"chikusei": {"composite": {"bands": ["660", "550 nm", 1]}}}},
+        "scenes.chikusei.composite.bands.0 is '660': write the number of a band without quotes, or a wavelength such as",
+    ),
+    ({"scenes": {"chikusei": {"composite": {"bands": ["6 feet", 2, 1]}}}}, "or a wavelength such as 660 nm or 0.66 um"),
+    ({"scenes": {"chikusei": {"composite": {"bands": [3, 0, 1]}}}}, "bands.1 is 0: bands are numbered from 1"),
+    ({"scenes": {"chikusei": {"composite": {"bands": [3.5, 2, 1]}}}}, "scenes.chikusei.composite.bands.0 is 3.5: "),
+    ({"scenes": {"chikusei": {"composite": {"bands": [True, 2, 1]}}}}, "scenes.chikusei.composite.bands.0 is True: "),
     ({"scenes": {"chikusei": {"test": {"tile": 100}}}}, "tile 100 must divide"),
     ({"patches": {"x4": {"size": 63}}}, "patches.x4.size: 63 is not a multiple of the scale 4: choose 60"),
     ({"overrides": [{"scene": "pavia", "scale": 4, "models": [], "train": {}}]}, "did you mean pavia_centre?"),

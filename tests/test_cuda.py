@@ -42,7 +42,8 @@ def test_training_and_evaluation_on_gpu(arch, tiny):
     train(run, tiny.scene, tiny.split, None, *files)
     losses = [float(line["loss"]) for line in csv.DictReader(files[1].open())]
     assert losses[-1] < losses[0]
-    evaluate(run, tiny.scene, tiny.split, *files, 0, [1, 2, 3], run.with_name("scores.json"), run.with_name("i.npz"))
+    inputs = run, tiny.scene, tiny.split, tiny.manifest, *files
+    evaluate(*inputs, 0, [1, 2, 3], run.with_name("scores.json"), run.with_name("i.npz"))
     assert torch.cuda.get_device_name() in run.with_name("scores.json").read_text()
 
 

@@ -21,11 +21,12 @@ from lkca.training.checkpoint import save_weights
 from lkca.training.networks import build_network
 
 
-def run_evaluate(tiny, run, weights=False, image=1):
+def run_evaluate(tiny, run, weights=False, image=1, composite=(8, 4, 1)):
     """Evaluate a run; return its scores.json."""
     files = (run.with_name("weights.safetensors"), run.with_name("history.csv")) if weights else (None, None)
     out, picture = run.with_name("scores.json"), run.with_name("image.npz")
-    evaluate(run, tiny.scene, tiny.split, *files, image=image, composite=[8, 4, 1], out=out, picture=picture)
+    inputs = run, tiny.scene, tiny.split, tiny.manifest, *files
+    evaluate(*inputs, image=image, composite=composite and [*composite], out=out, picture=picture)
     return json.loads(out.read_text())
 
 
@@ -63,7 +64,29 @@ def test_picture_holds_chosen_image_and_bands(tiny, bicubic):
         assert picture["rows"].tolist() == picture["columns"].tolist() == middle
         assert np.array_equal(picture["spectra_hr"], hr[:, middle][:, :, middle])
         assert picture["spectra_sr"] == pytest.approx(sr[:, middle][:, :, middle], abs=1e-6)
+        assert picture["bands"].tolist() == [8, 4, 1]
         assert {picture[name].dtype for name in ("hr", "sr", "error", "spectra_hr", "spectra_sr")} == {np.dtype("f4")}
+
+
+def test_picture_shows_bands_by_wavelength(tiny, bicubic):
+    """The scene's bands are not in the order of their wavelengths; its default composite is 660, 550 and 480 nm."""
+    manifest = json.loads(tiny.manifest.read_text())
+    wavelengths = [2200, 900, 660.5, 640, 551, 470, 1600, 440]
+    tiny.manifest.write_text(json.dumps(manifest | {"nanometres": wavelengths}))
+    cube = np.load(tiny.scene)[:, :32, 32:]
+    for composite, shown in ((None, [3, 5, 6]), (["0.66 um", 1, "440nm"], [3, 1, 8])):
+        run_evaluate(tiny, bicubic, composite=composite)
+        with np.load(bicubic.with_name("image.npz")) as picture:
+            assert picture["bands"].tolist() == shown
+            assert np.array_equal(picture["hr"], np.stack([cube[band - 1] for band in shown], -1))
+
+
+def test_wavelength_needs_wavelengths_of_the_scene(tiny, bicubic):
+    with pytest.raises(
+        ConfigError, match=r"scenes\.tiny\.composite\.bands: 660 nm .* not known: choose numbers from 1"
+    ):
+        run_evaluate(tiny, bicubic, composite=["660 nm", 2, 1])
+    assert not bicubic.with_name("scores.json").exists()
 
 
 def test_short_side_has_fewer_cells():
@@ -140,7 +163,8 @@ def test_weights_need_their_history(tiny):
     write_training(run)
     files = run.with_name("weights.safetensors"), None
     with pytest.raises(ConfigError, match="--weights and --history"):
-        evaluate(run, tiny.scene, tiny.split, *files, 0, [1, 2, 3], run.with_name("s.json"), run.with_name("i.npz"))
+        inputs = run, tiny.scene, tiny.split, tiny.manifest, *files
+        evaluate(*inputs, 0, [1, 2, 3], run.with_name("s.json"), run.with_name("i.npz"))
 
 
 def test_changed_split_is_refused(tiny, bicubic):

@@ -42,8 +42,20 @@ def scores(tmp_path) -> list[Path]:
     ]
 
 
-def draw(root: Path, kind: str, scores: list[Path], measured: list[Path] | None = None, **changes) -> tuple[Path, Path]:
-    """Draw a figure from all files next to the scores; return PNG and PDF. By default bicubic took 1 ms, lkca 2 ms."""
+def draw(
+    root: Path,
+    kind: str,
+    scores: list[Path],
+    measured: list[Path] | None = None,
+    manifest: dict | None = None,
+    **changes,
+) -> tuple[Path, Path]:
+    """Draw a figure from all files next to the scores; return PNG and PDF. By default bicubic took 1 ms, lkca 2 ms.
+
+    Args:
+        manifest: Entries of the manifests that differ from those of `fake_results.write_scene`.
+        changes: Arguments of `fake_results.figure_settings`.
+    """
     png, pdf = root / "figure.png", root / "figure.pdf"
     run_files = [
         [path.with_name(name) for path in scores if path.with_name(name).exists()]
@@ -51,7 +63,9 @@ def draw(root: Path, kind: str, scores: list[Path], measured: list[Path] | None 
     ]
     if measured is None:
         measured = [fake_results.write_efficiency(root, {"bicubic": 0, "lkca": 867_000_000})]
-    draw_figure(fake_results.figure_settings(kind, **changes), scores, *run_files, measured, png, pdf)
+    settings = fake_results.figure_settings(kind, **changes)
+    manifests = [fake_results.write_scene(root, scene, **(manifest or {})) for scene in settings.scenes]
+    draw_figure(settings, scores, *run_files, measured, manifests, png, pdf)
     return png, pdf
 
 
@@ -186,7 +200,8 @@ def test_zoom_is_given_or_the_worst_window(tmp_path, scores, figures, zoom, box)
 def test_runs_without_image_are_left_out(tmp_path, scores, figures, kind):
     settings = fake_results.figure_settings(kind)
     images = [path.with_name("image.npz") for path in scores if "bicubic" in str(path)]
-    draw_figure(settings, scores, [], images, [], [], tmp_path / "a.png", tmp_path / "a.pdf")
+    manifests = [fake_results.write_scene(tmp_path)]
+    draw_figure(settings, scores, [], images, [], [], manifests, tmp_path / "a.png", tmp_path / "a.pdf")
     assert has_sentence(figures[0], "Not run: VDSR, SSPSR, LKCA-Net.")
 
 
@@ -265,6 +280,84 @@ def test_bands_are_means_over_test_images(tmp_path, scores, figures):
     assert not lines(values, "VDSR") and "VDSR" not in texts(figures[0])
 
 
+# Wavelengths of a multispectral camera, in the order of the file; the usual step is 50 nm
+IRREGULAR = [450, 550, 560, 570, 660, 700, 720, 750, 800, 1600, 2200, 2400]
+
+
+@pytest.fixture
+def twelve_bands(monkeypatch):
+    """Let `fake_results` write runs and manifests of 12 bands."""
+    monkeypatch.setattr(fake_results, "BANDS", 12)
+
+
+@pytest.mark.parametrize("kind", ["bands", "pixels"])
+def test_bands_are_drawn_at_their_wavelengths(tmp_path, twelve_bands, figures, kind):
+    """PSNR rises from band to band, true spectra fall; lines do not cross 800 to 1600 nm, where no band is."""
+    scores = [fake_results.write_run(tmp_path, "lkca", MPSNR=40.0)]
+    draw(tmp_path, kind, scores, manifest={"nanometres": IRREGULAR}, rows={"Net": "lkca"})
+    panels = [axes for axes in figures[0].axes if axes.get_xlabel() or lines(axes, "Ground truth")]
+    label = "Net" if kind == "bands" else "Ground truth"
+    (line,) = lines(panels[0], label)
+    x, y = line.get_xdata(), line.get_ydata()
+    gap = float("nan")
+    np.testing.assert_array_equal(x, [*IRREGULAR[:9], gap, 1600, gap, 2200, gap, 2400])
+    heights = {nanometres: height for nanometres, height in zip(x, y, strict=True) if nanometres == nanometres}
+    expected = np.linspace(38, 40, 12) if kind == "bands" else np.linspace(1, 0.5, 12) * y[0]
+    assert [heights[nanometres] for nanometres in IRREGULAR] == pytest.approx(expected)
+    assert line.get_marker() != "None" and {10, 12, 14} <= set(line.get_markevery())  # points without lines
+    assert all(axes.get_xlim()[0] < 450 and axes.get_xlim()[1] > 2400 for axes in panels)
+    assert {"wavelength (nm)"} == {axes.get_xlabel() for axes in panels} - {""}
+    assert has_sentence(figures[0], f"Wavelengths: {fake_results.WAVELENGTH_SOURCE}. Lines have gaps where bands are")
+
+
+@pytest.mark.parametrize("kind", ["bands", "pixels"])
+def test_curves_are_in_the_order_of_wavelengths(tmp_path, twelve_bands, figures, kind):
+    """As those of PRISMA, which descend."""
+    scores = [fake_results.write_run(tmp_path, "lkca")]
+    for wavelengths in (np.arange(400, 520, 10.0), np.arange(510, 390, -10.0)):
+        draw(tmp_path, kind, scores, manifest={"nanometres": wavelengths.tolist()}, rows={"Net": "lkca"})
+    first, second = (figure.axes[-2].lines[-1].get_xydata() for figure in figures)
+    np.testing.assert_array_equal(first[:, 0], np.arange(400, 520, 10))
+    np.testing.assert_array_equal(second[:, 0], np.arange(400, 520, 10))
+    assert kind == "pixels" or second[:, 1] == pytest.approx(first[::-1, 1])
+    assert not has_sentence(figures[0], "Lines have gaps")
+
+
+@pytest.mark.parametrize("kind", ["bands", "pixels"])
+def test_unknown_wavelengths_are_band_numbers(tmp_path, twelve_bands, figures, kind):
+    """One scene has wavelengths, the other has none: each has its own label."""
+    titles = {"chikusei": "Chikusei", "mine": "Mine"}
+    scores = [fake_results.write_run(tmp_path, "lkca", scene=scene) for scene in titles]
+    numbers = [*range(1, 9), 10, 14, 15, 16]
+    manifests = [
+        fake_results.write_scene(tmp_path),
+        fake_results.write_scene(tmp_path, "mine", bands=numbers, nanometres=None, wavelength_source=None),
+    ]
+    settings = fake_results.figure_settings(kind, scenes=titles, rows={"Net": "lkca"})
+    images = [path.with_name("image.npz") for path in scores]
+    draw_figure(settings, scores, [], images, [], [], manifests, tmp_path / "a.png", tmp_path / "a.pdf")
+    labelled = [axes for axes in figures[0].axes if axes.get_xlabel()]
+    columns = {"bands": 2, "pixels": 3}[kind]
+    assert [axes.get_xlabel() for axes in labelled] == ["wavelength (nm)"] * columns + ["band"] * columns
+    (line,) = lines(labelled[-1], "Net")
+    np.testing.assert_array_equal(line.get_xdata(), [*range(1, 9), 10, float("nan"), 14, 15, 16])
+    assert has_sentence(figures[0], f"Wavelengths of Chikusei: {fake_results.WAVELENGTH_SOURCE}.")
+    renderer = FigureCanvasAgg(figures[0]).get_renderer()
+    names = [text for axes in figures[0].axes for text in (axes.xaxis.label, axes.title) if text.get_text()]
+    boxes = [name.get_window_extent(renderer) for name in names]
+    assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
+
+
+def test_composite_names_chosen_wavelengths(tmp_path, scores, figures):
+    """Of bands that are evenly spaced from 363 to 1018 nm, 655 / 127 nm apart."""
+    draw(tmp_path, "composite", scores)
+    assert has_sentence(figures[0], "pixels from (0, 0); bands 31, 98, 61 as red, green and blue.")
+    draw(tmp_path, "composite", scores, bands=["517 nm", 98, 61])
+    assert has_sentence(figures[1], "bands 31, 98, 61 (517.724, 863.276, 672.449 nm) as red, green and blue.")
+    draw(tmp_path, "composite", scores, manifest={"nanometres": None}, bands=None)
+    assert has_sentence(figures[2], "bands 31, 98, 61 as red, green and blue.")
+
+
 def test_pixels_are_brightest_edge_and_median_error(tmp_path, figures):
     """On 24 x 24 pixels the grid has the odd rows and columns."""
     path = fake_results.write_run(tmp_path, "lkca", steps=0)
@@ -275,7 +368,8 @@ def test_pixels_are_brightest_edge_and_median_error(tmp_path, figures):
     truth[:, 1, 2] = 0.9  # at (3, 5)
     spectra = {"spectra_hr": truth, "spectra_sr": truth + np.arange(5.0)[:, None, None] / 10}
     np.savez(path.with_name("image.npz"), hr=hr, sr=hr, error=error, rows=grid, columns=grid, **spectra)
-    draw(tmp_path, "pixels", [path], rows={"Net": "lkca"})
+    manifest = {"bands": [1, 2, 3, 4, 5], "nanometres": [400, 410, 420, 430, 440]}
+    draw(tmp_path, "pixels", [path], manifest=manifest, rows={"Net": "lkca"})
     _, whole, *panels = figures[0].axes
     marked = [tuple(float(line.get_data()[i][0]) for i in (0, 1)) for line in whole.lines]
     assert marked == [(5, 3), (9, 7), (23, 11)]  # the 72nd of the 144 errors in their order is row 5's last
@@ -289,7 +383,7 @@ def test_pixels_are_brightest_edge_and_median_error(tmp_path, figures):
         )
         assert difference_line.get_ydata() == pytest.approx([0, 0.1, 0.2, 0.3, 0.4])
         assert ours.get_ydata() - expected.get_ydata() == pytest.approx(difference_line.get_ydata())
-        assert expected.get_xdata() == pytest.approx(np.linspace(363, 1018, 5))
+        assert expected.get_xdata() == pytest.approx([400, 410, 420, 430, 440])
         assert difference.get_ylim() == panels[1].get_ylim()
     assert lines(panels[0], "Ground truth")[0].get_ydata() == pytest.approx(np.full(5, 0.9))
 

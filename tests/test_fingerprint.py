@@ -273,7 +273,7 @@ def test_code_that_a_run_executes_is_covered(tiny, executed):
     assert uncovered(executed, STEPS["train"], network("lkca"), STEPS["split"], STEPS["settings"]) == set()
     executed.clear()
     scores = folder / "s/scores.json", folder / "s/image.npz"
-    evaluate(runs[1], tiny.scene, tiny.split, *files(folder / "s"), 0, [1, 2, 3], *scores)
+    evaluate(runs[1], tiny.scene, tiny.split, tiny.manifest, *files(folder / "s"), 0, [1, 2, 3], *scores)
     assert uncovered(executed, STEPS["evaluate"], network("lkca")) == set()
     executed.clear()
     spectrum(runs[1], folder / "s/weights.safetensors", folder / "s/spectrum.json")

@@ -71,6 +71,17 @@ def fake_report(tmp_path_factory):
     return make
 
 
+@pytest.fixture
+def fake_report_of(tmp_path_factory):
+    """Return a function that does the same for arguments that are maps, which cannot be cached."""
+
+    def make(**changes) -> SimpleNamespace:
+        text = fake_results.write_report(tmp_path_factory.mktemp("report"), **changes).read_text(encoding="utf-8")
+        return SimpleNamespace(text=text, page=Page(text))
+
+    return make
+
+
 def script_content(text: str, name: str) -> str:
     """Return the content of a script element."""
     return re.search(rf'<script [^>]*id="{name}">(.*?)</script>', text, re.DOTALL)[1]
@@ -91,7 +102,8 @@ def test_software_data_and_source_are_named(fake_report):
         "abc1234 with uncommitted changes",
         "cpu, 2 threads",
         "2.9.0",
-        "2304 × 2048 pixels, 128 bands, 2.5 m a pixel, 363 to 1018 nm, Headwall Hyperspec-VNIR-C",
+        "2304 × 2048 pixels, 128 bands, 2.5 m a pixel, Headwall Hyperspec-VNIR-C",
+        f"363 to 1018 nm; source: {fake_results.WAVELENGTH_SOURCE}",
         "0 to 15133, divided by 15133",
         "7 training and 3 validation patches of 64 × 64 pixels every 32, 2 test images",
         "c0" * 32,
@@ -100,6 +112,35 @@ def test_software_data_and_source_are_named(fake_report):
         assert fact in words
     assert any("Yokoya and A. Iwasaki" in word for word in words)
     assert any("rows 107 to 2410, columns 144 to 2191, SHA-256 " + "5a" * 32 in word for word in words)
+
+
+UNKNOWN_FACTS = dict.fromkeys(("sensor", "gsd_m", "source", "citation", "terms"))
+
+
+def test_unknown_facts_about_a_scene_are_left_out(fake_report_of):
+    page = fake_report_of(facts=UNKNOWN_FACTS, manifest={"nanometres": None, "wavelength_source": None}).page
+    assert "2304 × 2048 pixels, 128 bands" in page.words
+    assert "not known: neither the file nor config.yaml gives them" in page.words
+    assert not {"Source", "Citation", "Terms", "None"} & {*page.words}
+    assert not any("None" in word for word in page.words)
+
+
+def test_widths_and_invalid_pixels_are_named(fake_report_of, fake_report):
+    wavelengths = [418.24, *np.linspace(430, 2445.53, 127).round(2).tolist()]
+    widths = [6.5, None, *[10.25] * 126]
+    page = fake_report_of(
+        manifest={
+            "nanometres": wavelengths[::-1],
+            "fwhm": widths,
+            "wavelength_source": "the <file>",
+            "invalid_pixels": 70_000,
+        }
+    ).page
+    assert "418.24 to 2445.53 nm, FWHM 6.5 to 10.25 nm; source: the <file>" in page.words
+    assert "70,000 of 4,718,592" in page.words
+    assert page.words[page.words.index("Invalid pixels") + 1] == "70,000 of 4,718,592"
+    words = fake_report().page.words
+    assert words[words.index("Invalid pixels") + 1] == "none"
 
 
 def test_page_is_self_contained_and_links_resolve(fake_report):
@@ -222,8 +263,9 @@ def test_viewer_has_composites_and_error_maps_of_the_runs(fake_report):
 
 def test_viewer_has_spectra_of_the_runs(fake_report):
     (view,) = json.loads(script_content(fake_report().text, "viewer-data"))
-    assert (view["nanometres"][0], view["nanometres"][-1], len(view["nanometres"])) == (363, 1018, 128)
-    assert np.ptp(np.diff(view["nanometres"])) < 0.2  # rounded to 0.1 nm
+    assert view["bands"]["nanometres"] == pytest.approx(np.linspace(363, 1018, 128))
+    assert view["bands"]["segments"] == [[*range(128)]]
+    assert view["rgb"] == [31, 98, 61]
     for model, entry in (("bicubic", view["methods"][0]), ("lkca", view["methods"][2]), ("lkca", view["truth"])):
         image = np.load(fake_report().root / f"runs/chikusei_x4/{model}/seed3000/image.npz")
         packed = entry["spectra"]
@@ -231,6 +273,23 @@ def test_viewer_has_spectra_of_the_runs(fake_report):
         spectra = packed["low"] + (packed["high"] - packed["low"]) / 65535 * steps
         expected = image["spectra_hr" if entry is view["truth"] else "spectra_sr"].transpose(1, 2, 0)
         np.testing.assert_allclose(spectra, expected, atol=1e-5)
+
+
+def test_viewer_has_each_bands_own_wavelength(fake_report_of):
+    """`bands: 1-8, 10-129` of wavelengths that rise by 50 nm up to 750 nm, and then by 5 nm from 1500 nm on."""
+    wavelengths = [*range(400, 800, 50), *range(1500, 2100, 5)]
+    facts = {"bands": [*range(1, 9), *range(10, 130)], "nanometres": wavelengths, "fwhm": [5.5] * 128}
+    (view,) = json.loads(script_content(fake_report_of(manifest=facts).text, "viewer-data"))
+    assert (view["bands"]["nanometres"][7], view["bands"]["numbers"][7]) == (750, 8)
+    assert view["bands"]["segments"] == [*([i] for i in range(8)), [*range(8, 128)]]
+    assert view["bands"]["fwhm"] == [5.5] * 128
+    facts = {"nanometres": wavelengths[::-1]}
+    (view,) = json.loads(script_content(fake_report_of(manifest=facts).text, "viewer-data"))
+    assert view["bands"]["segments"][:2] == [[127], [126]] and view["bands"]["segments"][-1] == [*range(119, -1, -1)]
+    facts = {"nanometres": None, "fwhm": None, "bands": [*range(1, 65), *range(70, 134)]}
+    (view,) = json.loads(script_content(fake_report_of(manifest=facts).text, "viewer-data"))
+    assert (view["bands"]["nanometres"], view["bands"]["fwhm"]) == (None, None)
+    assert view["bands"]["segments"] == [[*range(64)], [*range(64, 128)]]
 
 
 def test_run_windows_have_settings_scores_and_history(fake_report):

@@ -27,6 +27,7 @@ class FigureKind(NamedTuple):
     Args:
         reads: The files of each run that it reads; these are also the parameters of `lkca.report.figures.draw_figure`.
         reads_efficiency: Whether it reads the measured time and memory of its scenes.
+        reads_manifests: Whether it reads the manifests of its scenes, which have the wavelengths of the bands.
         all_seeds: Whether it shows every seed of a run, not only the first one.
         one_scene: Whether it shows one scene only.
         compares_rows: Whether it compares the other rows with the first one.
@@ -35,6 +36,7 @@ class FigureKind(NamedTuple):
 
     reads: tuple[RunFile, ...] = ("scores",)
     reads_efficiency: bool = False
+    reads_manifests: bool = False
     all_seeds: bool = False
     one_scene: bool = False
     compares_rows: bool = False
@@ -44,10 +46,10 @@ class FigureKind(NamedTuple):
 FIGURE_KINDS = {
     "share": FigureKind(),
     "spectrum": FigureKind(reads=("spectra",), untrained_lacks="no trained upsampling layer"),
-    "composite": FigureKind(reads=("scores", "images"), one_scene=True),
+    "composite": FigureKind(reads=("scores", "images"), reads_manifests=True, one_scene=True),
     "speed": FigureKind(reads_efficiency=True, all_seeds=True),
-    "bands": FigureKind(),
-    "pixels": FigureKind(reads=("scores", "images")),
+    "bands": FigureKind(reads_manifests=True),
+    "pixels": FigureKind(reads=("scores", "images"), reads_manifests=True),
     "curves": FigureKind(reads=("scores", "histories"), all_seeds=True, untrained_lacks="no training"),
     "differences": FigureKind(all_seeds=True, compares_rows=True),
 }

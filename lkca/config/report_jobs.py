@@ -59,8 +59,10 @@ def figure(experiment: Experiment, figure: str) -> Job:
         argument: _run_files(experiment, runs, file) if argument in kind.reads else []
         for argument, file in RUN_FILES.items()
     }
-    scenes = config.scenes if kind.reads_efficiency else []
-    inputs["efficiency"] = [experiment.paths.efficiency(scene, config.scale) for scene in scenes]
+    measured_scenes = config.scenes if kind.reads_efficiency else []
+    inputs["efficiency"] = [experiment.paths.efficiency(scene, config.scale) for scene in measured_scenes]
+    run_scenes = dict.fromkeys(run.scene for run in runs) if kind.reads_manifests else {}
+    inputs["manifests"] = [experiment.paths.manifest(scene) for scene in run_scenes]
     return Job(
         step="figure",
         name=f"figures/{figure}",

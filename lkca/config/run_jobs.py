@@ -111,6 +111,7 @@ def evaluate(experiment: Experiment, run: RunKey) -> Job:
         arguments={"image": composite.image, "composite": composite.bands},
         inputs={
             **_run_inputs(paths, run),
+            "manifest": paths.manifest(run.scene),
             "weights": paths.run_file(run, WEIGHTS_FILE) if trained else None,
             "history": paths.run_file(run, HISTORY_FILE) if trained else None,
         },

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 from lkca.config.figure_kinds import FIGURE_KINDS
 from lkca.core.paths import ExperimentPaths, RunGroup, RunKey
 from lkca.data.catalog import CUBES, Cube
+from lkca.data.composite import parse_wavelength
 
 Count = Annotated[int, Field(ge=1)]
 Index = Annotated[int, Field(ge=0)]
@@ -88,19 +89,37 @@ class TestArea(Settings):
         return self
 
 
+def _check_colour(band: int | str) -> int | str:
+    """Return the number of a band, or its wavelength as text.
+
+    Raises:
+        ValueError: If it is neither.
+    """
+    if isinstance(band, str):
+        parse_wavelength(band)
+    elif band < 1:
+        raise ValueError("bands are numbered from 1")
+    return band
+
+
+Colour = Annotated[int | str, AfterValidator(_check_colour)]
+
+
 class Composite(Settings):
     """What the pictures of a scene show.
 
     Args:
         image: Number of the test image, from 0.
-        bands: Bands shown as red, green and blue, numbered from 1.
+        bands: Bands of the scene shown as red, green and blue: a number from 1, or a wavelength such as 660 nm or
+            0.66 um, for which the nearest band is shown. None for 660, 550 and 480 nm, or for bands spread over the
+            scene if it does not show all of these.
         zoom: Row, column and side of a detail, pixels; None for the place with the largest error of the
             first method.
     """
 
-    image: Index
-    bands: Annotated[list[Count], Field(min_length=3, max_length=3)]
-    zoom: Annotated[list[Index], Field(min_length=3, max_length=3)] | None
+    image: Index = 0
+    bands: Annotated[list[Colour], Field(min_length=3, max_length=3)] | None = None
+    zoom: Annotated[list[Index], Field(min_length=3, max_length=3)] | None = None
 
 
 class Scene(Settings):
@@ -120,7 +139,7 @@ class Scene(Settings):
     bands: Annotated[int, Field(ge=2)]
     mirror: Annotated[list[Literal["rows", "columns"]], AfterValidator(_unique)] = []
     test: TestArea
-    composite: Composite
+    composite: Composite = Composite()
 
     def resolve_cube(self) -> Cube:
         """Return the cube, from the catalog or as described."""

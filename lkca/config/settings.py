@@ -170,16 +170,14 @@ class FigureScene(Settings):
 
     Args:
         title: Title of the scene.
-        nanometres: Wavelengths of the first and the last band, nm.
         image: Number of the test image that pictures show, from 0.
-        bands: Bands that a composite shows as red, green and blue, from 1.
+        bands: Bands that a composite shows as red, green and blue, as in `lkca.config.schema.Composite`.
         zoom: Row, column and side of a detail, pixels; None for the place with the largest error of the first method.
     """
 
     title: str
-    nanometres: tuple[float, float]
     image: int
-    bands: list[int]
+    bands: list[int | str] | None
     zoom: list[int] | None
 
 
@@ -220,10 +218,7 @@ class FigureSettings(Settings):
             scale=config.scale,
             rows=config.rows,
             scenes={
-                name: FigureScene(
-                    title=scene.title, nanometres=scene.resolve_cube().nanometres, **scene.composite.model_dump()
-                )
-                for name, scene in scenes.items()
+                name: FigureScene(title=scene.title, **scene.composite.model_dump()) for name, scene in scenes.items()
             },
             seeds=config.shown_seeds(experiment.seeds),
             looks={label: models.index(model) for label, model in config.rows.items() if model in models},
@@ -249,16 +244,25 @@ class ClaimsSettings(Settings):
 
 
 class ReportScene(Settings):
-    """The facts about a scene that the report shows; `gsd_m` is the ground sampling distance, metres."""
+    """The facts about a scene that the report shows.
+
+    Args:
+        title: Title of the scene.
+        image: Number of the test image that pictures show, from 0.
+        sensor: Name of the sensor; None if it is not known, as for the following.
+        gsd_m: Ground sampling distance, metres.
+        source: Where the files come from.
+        citation: The publication to cite.
+        terms: Terms of use.
+    """
 
     title: str
     image: int
-    sensor: str
-    gsd_m: float
-    nanometres: tuple[float, float]
-    source: str
-    citation: str
-    terms: str
+    sensor: str | None
+    gsd_m: float | None
+    source: str | None
+    citation: str | None
+    terms: str | None
 
     @classmethod
     def of(cls, experiment: Experiment, scene: str) -> Self:

@@ -73,9 +73,10 @@ def _check_composite(key: str, scene: Scene) -> None:
         row, column, side = scene.composite.zoom
         if side < 1 or row + side > height or column + side > width:
             fail(f"{key}.zoom", f"the box is not inside the image: stay within {height} x {width}.")
-    last = max(scene.composite.bands)
+    last = max((band for band in scene.composite.bands or [] if isinstance(band, int)), default=0)
     if last > scene.bands:
-        fail(f"{key}.bands", f"{last} is more than the number of bands: choose from 1 to {scene.bands}.")
+        choices = f"choose from 1 to {scene.bands}, or write a wavelength such as 660 nm"
+        fail(f"{key}.bands", f"{last} is more than the number of bands: {choices}.")
     tiles = scene.test.rows * scene.test.columns // (height * width)
     images = tiles * sum(file.use != "train" for file in scene.resolve_cube().files)
     if scene.composite.image >= images:

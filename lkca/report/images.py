@@ -50,10 +50,10 @@ def encode_test_image(images: Mapping[str, Path], untrained: Collection[str]) ->
         untrained: Methods whose training did not see all patches once, as in `error_limit`.
 
     Returns:
-        {"shape": [rows, columns], "rows", "columns": the pixels that have spectra, from 0, "limit": the error at the
-        end of the colour scale, "truth" and "methods" by name: {"picture", "error" (grey): WebP as a data URL,
-        "spectra": {"low", "high", "values": (rows, columns, bands) as 16-bit integers from low to high, little-endian,
-        base64}}}.
+        {"shape": [rows, columns], "rows", "columns": the pixels that have spectra, from 0, "rgb": the bands shown as
+        red, green and blue, from 1, "limit": the error at the end of the colour scale, "truth" and "methods" by name:
+        {"picture", "error" (grey): WebP as a data URL, "spectra": {"low", "high", "values": (rows, columns, bands) as
+        16-bit integers from low to high, little-endian, base64}}}.
     """
     arrays = {name: np.load(path) for name, path in images.items()}
     first = next(iter(arrays.values()))
@@ -77,6 +77,7 @@ def encode_test_image(images: Mapping[str, Path], untrained: Collection[str]) ->
         "shape": hr.shape[:2],
         "rows": first["rows"].tolist(),
         "columns": first["columns"].tolist(),
+        "rgb": first["bands"].tolist(),
         "limit": max_error,
         "truth": encode(hr, np.zeros_like(hr[..., 0]), first["spectra_hr"]),
         "methods": methods,

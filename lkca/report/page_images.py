@@ -3,10 +3,9 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-import numpy as np
-
 from lkca.config.settings import ReportSettings
 from lkca.core.paths import IMAGE_FILE
+from lkca.report.band_axis import BandAxis
 from lkca.report.images import encode_test_image
 from lkca.report.page_runs import ReportRun, RowLabels
 
@@ -32,14 +31,19 @@ def encode_images(
         }
         if not shown:
             continue
-        facts, bands = settings.scenes[scene], manifests[scene]["bands"]
+        facts, bands = settings.scenes[scene], BandAxis.of(manifests[scene])
         untrained = {model for model, run in shown.items() if run.scores["untrained"]}
         image = encode_test_image({model: run.path.with_name(IMAGE_FILE) for model, run in shown.items()}, untrained)
         yield {
             **image,
             "title": f"{facts.title} ×{scale}",
             "image": facts.image + 1,
-            "nanometres": np.interp(bands, (bands[0], bands[-1]), facts.nanometres).round(1).tolist(),
+            "bands": {
+                "numbers": bands.numbers,
+                "nanometres": bands.nanometres,
+                "fwhm": bands.fwhm,
+                "segments": bands.segments(),
+            },
             "methods": [
                 {
                     **image["methods"][model],

@@ -14,6 +14,7 @@ from lkca.core.environment import default_device, git_commit, package_versions
 from lkca.core.files import atomic_write, json_digest, read_csv, read_json, sha256, write_json
 from lkca.core.gpus import acquire_gpus
 from lkca.data import patches
+from lkca.data.composite import choose_bands
 from lkca.data.resize import resize
 from lkca.errors import ConfigError, StaleInput
 from lkca.models.cost import count_macs, count_parameters
@@ -32,10 +33,11 @@ def evaluate(
     run: Path,
     scene: Path,
     split: Path,
+    manifest: Path,
     weights: Path | None,
     history: Path | None,
     image: int,
-    composite: list[int],
+    composite: list[int | str] | None,
     out: Path,
     picture: Path,
 ) -> None:
@@ -45,17 +47,18 @@ def evaluate(
         run: The run.json.
         scene: The scene, (bands, rows, columns), .npy.
         split: The split of the scene, with the windows of the test images.
+        manifest: The manifest of the scene, with the wavelengths of its bands.
         weights: The trained weights; None for a method without training.
         history: The history.csv of the training; None for a method without training.
         image: Number of the test image that the figures show, from 0.
-        composite: Its bands for red, green and blue, from 1.
+        composite: Its bands for red, green and blue, as in `lkca.data.composite.choose_bands`.
         out: The scores.json to write: the run, its sizes, times and hashes; `mean`, the mean of each score over the
             images; `images`, for each image its `window` and the result of `score_image`; and `digest`, a hash of all
             this, which reveals edits.
         picture: The image.npz to write, as in `write_picture`.
 
     Raises:
-        ConfigError: If the options do not suit the run, or there is no such image.
+        ConfigError: If the options do not suit the run, or there is no such image or band.
         StaleInput: If the split is not that of the run.
     """
     settings, split_content, start = read_run(run), read_json(split), monotonic()
@@ -67,6 +70,7 @@ def evaluate(
         raise ConfigError(
             f"--image {image}: {split} has no such test image: use 0 to {len(split_content['test']) - 1}."
         )
+    rgb = choose_bands(settings.scene, composite, read_json(manifest)["nanometres"], settings.bands)
     device = default_device()
     net, epoch = build_network(settings).to(device).eval(), None
     if weights:
@@ -79,7 +83,7 @@ def evaluate(
         sr, hr = reconstruct(net, cube, window, settings.scale, device)
         images.append({"window": list(window), **score_image(sr, hr, settings.scale)})
         if i == image:
-            write_picture(picture, sr, hr, composite)
+            write_picture(picture, sr, hr, rgb)
     content: dict[str, Any] = {
         "experiment": settings.experiment,
         "scene": settings.scene,
@@ -142,25 +146,26 @@ def score_image(sr: np.ndarray, hr: np.ndarray, scale: int) -> dict[str, Any]:
     return {**scores(sr, hr, scale), **mean_errors}
 
 
-def write_picture(path: Path, sr: np.ndarray, hr: np.ndarray, composite: list[int]) -> None:
+def write_picture(path: Path, sr: np.ndarray, hr: np.ndarray, rgb: list[int]) -> None:
     """Write what the figures show of an image as .npz.
 
     Args:
-        path: The .npz to write: `hr` and `sr` (rows, columns, 3), the composites; `error` (rows, columns), the mean
-            over bands of the absolute error; `rows` and `columns` (12,), the rows and columns of a grid of pixels, from
-            0; `spectra_hr` and `spectra_sr` (bands, 12, 12), the spectra of these pixels. `rows` and `columns` are
-            integers, the others are float32.
+        path: The .npz to write: `hr` and `sr` (rows, columns, 3), the composites, and `bands` (3,), which bands they
+            show, from 1; `error` (rows, columns), the mean over bands of the absolute error; `rows` and `columns`
+            (12,), the rows and columns of a grid of pixels, from 0; `spectra_hr` and `spectra_sr` (bands, 12, 12), the
+            spectra of these pixels. `bands`, `rows` and `columns` are integers, the others are float32.
         sr: (bands, rows, columns), the reconstruction.
         hr: (bands, rows, columns), the ground truth.
-        composite: The bands for red, green and blue, from 1.
+        rgb: The bands for red, green and blue, from 1.
     """
-    rgb = [band - 1 for band in composite]
+    indices = [band - 1 for band in rgb]
     rows, columns = cell_centres(hr.shape[1]), cell_centres(hr.shape[2])
     with atomic_write(path) as part:
         np.savez(
             part,
-            hr=hr[rgb].transpose(1, 2, 0),
-            sr=sr[rgb].transpose(1, 2, 0),
+            hr=hr[indices].transpose(1, 2, 0),
+            sr=sr[indices].transpose(1, 2, 0),
+            bands=rgb,
             error=np.float32(absolute_error(sr, hr)),
             rows=rows,
             columns=columns,

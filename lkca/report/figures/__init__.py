@@ -46,6 +46,7 @@ def draw_figure(
     images: list[Path],
     histories: list[Path],
     efficiency: list[Path],
+    manifests: list[Path],
     png: Path,
     pdf: Path,
 ) -> None:
@@ -58,6 +59,8 @@ def draw_figure(
         images: image.npz of the runs, each next to its scores.json, for the kinds "composite" and "pixels".
         histories: history.csv of the runs, each next to its scores.json, for the kind "curves".
         efficiency: Measured time and memory of each scene, for the kind "speed".
+        manifests: Manifests of the scenes, with the wavelengths of their bands, for the kinds "bands", "pixels" and
+            "composite".
         png: The PNG to write.
         pdf: The PDF to write.
 
@@ -69,7 +72,7 @@ def draw_figure(
     existing = {*images, *histories}
     paths = spectra if "spectra" in reads else scores
     paths = [path for path in paths if all(path.with_name(name) in existing for name in required)]
-    data = FigureData.read(settings, paths, efficiency)
+    data = FigureData.read(settings, paths, efficiency, manifests)
     with rc_context(RC_PARAMS):
         draw: Callable[[FigureData], Figure | None] = DRAWING_FUNCTIONS[settings.kind]
         drawing = draw(data) if data.runs else Page(data, 0).figure

@@ -1,10 +1,20 @@
 """PSNR band by band, mean over the test images, and its difference from the first method's."""
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lkca.report.figures.data import FigureData, find_outliers
-from lkca.report.figures.layout import Page, key_height, method_handles, pad_limits, set_ylabel
+from lkca.report.figures.layout import (
+    Page,
+    band_label_height,
+    key_height,
+    label_band_axes,
+    method_handles,
+    pad_limits,
+    plot_over_bands,
+    set_ylabel,
+)
 from lkca.report.figures.style import curve_style
 
 PANEL_WIDTH, ROW_HEIGHT = 2.83, 1.85  # inches
@@ -19,24 +29,26 @@ def draw_bands(data: FigureData) -> Figure:
     outliers = find_outliers({row: float(values.mean()) for row, values in psnr.items()})
     labels = data.all_labels(without=outliers)
     key = key_height(labels)
-    notes = [data.outlier_note(outliers), "Wavelengths are those of bands evenly spaced over the cube's range."]
-    page = Page(data, key + len(data.scenes) * ROW_HEIGHT + 0.15, *notes, data.untrained_note())
+    notes = [data.outlier_note(outliers), data.wavelengths_note()]
+    row_height = ROW_HEIGHT + band_label_height(data)
+    page = Page(data, key + len(data.scenes) * row_height + 0.15, *notes, data.untrained_note())
     page.add_key(method_handles(data, labels))
+    panels: dict[str, list[Axes]] = {scene: [] for scene in data.scenes}
     for i, scene in enumerate(data.scenes):
         first_label, *_ = scene_labels = data.labels(scene)
         reference = psnr[scene, first_label]
         curves = {label: psnr[scene, label] for label in scene_labels if (scene, label) not in outliers}
-        nanometres = np.linspace(*data.settings.scenes[scene].nanometres, len(reference))
         for j, (name, subtrahend) in enumerate((("PSNR (dB)", 0), (f"above {first_label} (dB)", reference))):
-            axes = page.add_axes(0.63 + j * 3.6, key + i * ROW_HEIGHT + 0.2, PANEL_WIDTH, ROW_HEIGHT - 0.45)
+            axes = page.add_axes(0.63 + j * 3.6, key + i * row_height + 0.2, PANEL_WIDTH, ROW_HEIGHT - 0.45)
             shown = {label: values - subtrahend for label, values in curves.items()}
             for label, values in shown.items():
-                axes.plot(nanometres, values, **curve_style(data.settings.looks[label], len(values)), label=label)
+                style = curve_style(data.settings.looks[label], len(values))
+                plot_over_bands(axes, data.bands[scene], values, **style, label=label)
             low, high = min(map(np.min, shown.values())), max(map(np.max, shown.values()))
-            axes.set(xlim=nanometres[[0, -1]], ylim=pad_limits(low, high, 0.05, 0.05))
+            axes.set_ylim(pad_limits(low, high, 0.05, 0.05))
             axes.grid(True)
             set_ylabel(axes, name, PANEL_WIDTH)
             axes.set_title("" if j else data.title(scene), loc="left", weight="bold")
-            if i + 1 == len(data.scenes):
-                axes.set_xlabel("wavelength (nm)")
+            panels[scene].append(axes)
+    label_band_axes(data, panels)
     return page.figure

@@ -21,7 +21,8 @@ def draw_composite(data: FigureData) -> Figure:
     """Draw the figure: a column for each method with composite, zoom, error map and zoom below each other."""
     ((scene, shown),) = data.settings.scenes.items()
     images = {label: data.load_arrays(scene, label) for label in data.labels(scene)}
-    hr = next(iter(images.values()))["hr"]  # (rows, columns, 3)
+    first = next(iter(images.values()))
+    hr = first["hr"]  # (rows, columns, 3)
     errors = {label: arrays["error"] for label, arrays in images.items()}  # each (rows, columns)
     zoom = shown.zoom or _find_worst_window(next(iter(errors.values())), min(hr.shape[:2]) // 5)
     limits, max_error = stretch_limits(hr), error_limit(errors, data.untrained(scene))
@@ -31,8 +32,7 @@ def draw_composite(data: FigureData) -> Figure:
     names = {label: "\n".join(wrap_words(label, int(width / 0.07))) for label in (TRUTH, *images)}
     title_height = 0.2 + 0.13 * max(name.count("\n") + 1 for name in names.values())
     tops = np.cumsum([title_height, height + GAP, width + GAP, height + GAP, width])
-    bands = ", ".join(map(str, shown.bands))
-    image_note = f"{data.image_note(scene)}; bands {bands} as red, green and blue."
+    image_note = f"{data.image_note(scene)}; {_name_bands(data, scene, first['bands'])} as red, green and blue."
     page = Page(data, tops[-1] + 0.2, image_note, data.untrained_note())
 
     def add_column(number: int, title: str, composite: np.ndarray) -> list[Axes]:
@@ -59,6 +59,14 @@ def draw_composite(data: FigureData) -> Figure:
     bar.set_ticks([0, max_error], labels=["0", f"{max_error:.3f}"], size=7)
     bar.ax.set_title("mean |error|\nover all bands", size=7, pad=3)
     return page.figure
+
+
+def _name_bands(data: FigureData, scene: str, bands: np.ndarray) -> str:
+    """Return the numbers of the bands (3,) of a composite, and their wavelengths if these have decided the choice."""
+    text, nanometres = f"bands {', '.join(map(str, bands))}", data.bands[scene].nanometres
+    if nanometres is None or data.settings.scenes[scene].bands == bands.tolist():
+        return text
+    return f"{text} ({', '.join(f'{nanometres[band - 1]:g}' for band in bands)} nm)"
 
 
 def _show_with_zoom(axes: list[Axes], image: np.ndarray, zoom: list[int], **options: Any) -> AxesImage:

@@ -10,6 +10,7 @@ import numpy as np
 from lkca.config.settings import FigureSettings
 from lkca.core.files import read_json
 from lkca.core.paths import IMAGE_FILE
+from lkca.report.band_axis import BandAxis
 
 OUTLIER_GAP_DB = 6.0  # a method further below the best one of its scene would hide the differences of the others
 RowKey = tuple[str, str]  # scene, label
@@ -30,14 +31,18 @@ class FigureData:
         settings: The figure's settings.
         runs: Row -> its runs, one for each seed; rows that were run, in the order of the settings.
         efficiency: Scene -> content of its efficiency file at the scale of the figure.
+        bands: Scene -> its bands, for the kinds of figures that read manifests.
     """
 
     settings: FigureSettings
     runs: dict[RowKey, list[LoadedRun]]
     efficiency: dict[str, dict[str, Any]]
+    bands: dict[str, BandAxis]
 
     @classmethod
-    def read(cls, settings: FigureSettings, paths: Iterable[Path], efficiency: Iterable[Path]) -> "FigureData":
+    def read(
+        cls, settings: FigureSettings, paths: Iterable[Path], efficiency: Iterable[Path], manifests: Iterable[Path]
+    ) -> "FigureData":
         """Read the files of this figure's rows, scale and seeds; others are ignored."""
         by_run = {}
         for path in paths:
@@ -54,6 +59,7 @@ class FigureData:
             settings,
             {row: files for row, files in runs.items() if files},
             {content["scene"]: content for content in measured},
+            {manifest["scene"]: BandAxis.of(manifest) for manifest in map(read_json, manifests)},
         )
 
     @property
@@ -119,6 +125,18 @@ class FigureData:
             if outliers
             else ""
         )
+
+    def wavelengths_note(self) -> str:
+        """Return the sentences that say where wavelengths come from and why lines have gaps; empty if none is due."""
+        scenes: dict[str, list[str]] = {}  # source of the wavelengths -> titles
+        for scene in self.scenes:
+            if source := self.bands[scene].source:
+                scenes.setdefault(source, []).append(self.title(scene))
+        whose = {source: f" of {', '.join(titles)}" * (len(self.scenes) > 1) for source, titles in scenes.items()}
+        notes = [f"Wavelengths{whose[source]}: {source}." for source in scenes]
+        if any(len(self.bands[scene].segments()) > 1 for scene in self.scenes):
+            notes.append("Lines have gaps where bands are missing.")
+        return " ".join(notes)
 
     def image_note(self, scene: str) -> str:
         """Return the part of a sentence that says which test image of a scene is shown."""

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter
 
+from lkca.report.band_axis import BandAxis
 from lkca.report.figures.data import FigureData
 from lkca.report.figures.style import MUTED, PAGE_WIDTH, method_style
 
@@ -108,6 +109,45 @@ def set_ylabel(axes: Axes, text: str, width: float) -> None:
     """Set the label of the y axis at a fixed distance from axes of this width, so that labels of several axes align."""
     axes.set_ylabel(text)
     axes.yaxis.set_label_coords(-0.47 / width, 0.5)
+
+
+def plot_over_bands(axes: Axes, bands: BandAxis, values: np.ndarray, **style: Any) -> None:
+    """Draw a curve over the bands of a scene with gaps where bands are missing; a band between two gaps is a marker.
+
+    Args:
+        axes: The axes.
+        bands: The bands.
+        values: The value of each band, (bands,).
+        style: The style of the curve, such as `curve_style` returns.
+    """
+    segments = bands.segments()
+    order, lengths = np.concatenate(segments), np.array([len(segment) for segment in segments])
+    starts = np.cumsum(lengths) - lengths  # of each segment in `order`
+    x, y = (np.insert(each[order].astype(float), starts[1:], np.nan) for each in (bands.positions, values))
+    places = np.flatnonzero(~np.isnan(x))  # of each band of `order` in x and y
+    first, step = style.pop("markevery", (len(order), 1))
+    marked = {*places[first::step].tolist(), *places[starts[lengths == 1]].tolist()}
+    axes.plot(x, y, **{"marker": ".", **style}, markevery=sorted(marked))
+
+
+def band_label_height(data: FigureData) -> float:
+    """Return the additional height of a row of axes over bands, if the x axes of several scenes have different labels."""
+    return 0.17 * (len({data.bands[scene].label for scene in data.scenes}) > 1)
+
+
+def label_band_axes(data: FigureData, axes_by_scene: dict[str, list[Axes]]) -> None:
+    """Label the x axes below the last of all scenes whose axes show the same, and set their limits.
+
+    Args:
+        data: The figure's data.
+        axes_by_scene: Scene -> its axes, in the order of the page.
+    """
+    labels = [data.bands[scene].label for scene in axes_by_scene]
+    for i, (scene, row) in enumerate(axes_by_scene.items()):
+        for axes in row:
+            axes.set_xlim(data.bands[scene].limits())
+            if labels[i + 1 : i + 2] != labels[i : i + 1]:
+                axes.set_xlabel(labels[i])
 
 
 def format_log_axis(axes: Axes) -> None:

@@ -6,7 +6,16 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from lkca.report.figures.data import FigureData, find_outliers
-from lkca.report.figures.layout import Page, hide_frame, key_height, method_handles, set_ylabel
+from lkca.report.figures.layout import (
+    Page,
+    band_label_height,
+    hide_frame,
+    key_height,
+    label_band_axes,
+    method_handles,
+    plot_over_bands,
+    set_ylabel,
+)
 from lkca.report.figures.style import DARK_OUTLINE, curve_style
 from lkca.report.images import stretch, stretch_limits
 
@@ -25,11 +34,14 @@ def draw_pixels(data: FigureData) -> Figure:
     truth = Line2D([], [], color="black", linewidth=2, label=TRUTH)
     key = key_height([TRUTH, *labels])
     notes = [f"{data.title(scene)}: {data.image_note(scene)}." for scene in data.scenes]
-    notes += ["C has the median of the first method's errors.", data.outlier_note(outliers), data.untrained_note()]
-    page = Page(data, key + len(data.scenes) * ROW_HEIGHT + 0.1, *notes)
+    notes += ["C has the median of the first method's errors.", data.wavelengths_note()]
+    notes += [data.outlier_note(outliers), data.untrained_note()]
+    row_height = ROW_HEIGHT + band_label_height(data)
+    page = Page(data, key + len(data.scenes) * row_height + 0.1, *notes)
     page.add_key([truth, *method_handles(data, labels)])
+    lower_by_scene: dict[str, list[Axes]] = {}
     for i, scene in enumerate(data.scenes):
-        top = key + i * ROW_HEIGHT + 0.2
+        top = key + i * row_height + 0.2
         shown = [label for label in data.labels(scene) if (scene, label) not in outliers]
         arrays = {label: data.load_arrays(scene, label) for label in shown}
         first = next(iter(arrays.values()))
@@ -40,23 +52,19 @@ def draw_pixels(data: FigureData) -> Figure:
             _mark_pixel(image_axes, first, row, column, letter)
             upper, lower = (page.add_axes(2.05 + j * 1.78, top + down, PANEL_WIDTH, PANEL_HEIGHT) for down in (0, 1.08))
             true_spectrum = first["spectra_hr"][:, row, column]
-            nanometres = np.linspace(*data.settings.scenes[scene].nanometres, len(true_spectrum))
             spectra = {label: image["spectra_sr"][:, row, column] for label, image in arrays.items()}
-            upper.plot(nanometres, true_spectrum, color="black", linewidth=2, label=TRUTH)
+            plot_over_bands(upper, data.bands[scene], true_spectrum, color="black", linewidth=2, label=TRUTH)
             lower.axhline(0, color="black", linewidth=0.8)
             for label, spectrum in spectra.items():
                 style = curve_style(data.settings.looks[label], len(spectrum)) | {"label": label}
-                upper.plot(nanometres, spectrum, **style)
-                lower.plot(nanometres, spectrum - true_spectrum, **style)
-            upper.set(xlim=nanometres[[0, -1]], title=f"{letter}: {reason}")
+                plot_over_bands(upper, data.bands[scene], spectrum, **style)
+                plot_over_bands(lower, data.bands[scene], spectrum - true_spectrum, **style)
+            upper.set(xlim=data.bands[scene].limits(), title=f"{letter}: {reason}")
             upper.tick_params(labelbottom=False)
             lower.tick_params(labelleft=j == 0)
-            lower.set(xlim=nanometres[[0, -1]])
             if j == 0:
                 set_ylabel(upper, "spectrum", PANEL_WIDTH)
                 set_ylabel(lower, "less the truth", PANEL_WIDTH)
-            if i + 1 == len(data.scenes):
-                lower.set_xlabel("wavelength (nm)")
             upper.grid(True)
             lower.grid(True)
             max_differences.append(max(np.abs(spectrum - true_spectrum).max() for spectrum in spectra.values()))
@@ -64,6 +72,8 @@ def draw_pixels(data: FigureData) -> Figure:
         limit = 1.05 * max(max_differences) or 1
         for panel in lower_panels:
             panel.set_ylim(-limit, limit)
+        lower_by_scene[scene] = lower_panels
+    label_band_axes(data, lower_by_scene)
     return page.figure
 
 

@@ -5,7 +5,7 @@ const findAll = (selector, within = document) => [...within.querySelectorAll(sel
 
 /** Create an element with properties (attributes where it has no such property) and children: elements or texts. */
 function create(tag, properties = {}, ...children) {
-  const svg = ["svg", "path", "line", "text", "g"].includes(tag);
+  const svg = ["svg", "path", "line", "circle", "text", "g"].includes(tag);
   const element = svg ? document.createElementNS("http://www.w3.org/2000/svg", tag) : document.createElement(tag);
   for (const [name, value] of Object.entries(properties)) {
     if (!svg && name in element) element[name] = value;
@@ -134,7 +134,13 @@ function ticks(low, high, count) {
   return Array.from({ length: last - first + 1 }, (_, i) => Number(((first + i) * step).toPrecision(12)));
 }
 
-/** Draw lines, each {x, y, style}, with both axes into a box; the description is for screen readers. */
+/**
+ * Draw lines with both axes into a box.
+ *
+ * A line is {x, y, style, segments}: each segment is a list of indices of x and y that the line connects; without
+ * segments it connects all. The description is for screen readers. Return the picture, the function that maps x to its
+ * coordinate, and the top and bottom of the axes.
+ */
 function drawChart(box, lines, xLabel, yLabel, description) {
   const [width, height] = [Math.max(box.clientWidth, 280), 260];
   const [left, right, top, bottom] = [56, 26, 22, 42];
@@ -157,11 +163,17 @@ function drawChart(box, lines, xLabel, yLabel, description) {
   svg.append(create("line", { class: "tick", x1: left, x2: width - right, y1: height - bottom, y2: height - bottom }));
   svg.append(create("text", { x: width - right, y: height - 6, "text-anchor": "end" }, xLabel));
   svg.append(create("text", { x: 0, y: 12 }, yLabel));
-  for (const { x, y, style } of lines) {
-    const d = x.map((each, i) => `${i ? "L" : "M"}${px(each).toFixed(1)} ${py(y[i]).toFixed(1)}`).join("");
+  for (const { x, y, style, segments = [[...x.keys()]] } of lines) {
+    const point = (i, j) => `${j ? "L" : "M"}${px(x[i]).toFixed(1)} ${py(y[i]).toFixed(1)}`;
+    const d = segments.map((segment) => segment.map(point).join("")).join("");
     svg.append(create("path", { d, fill: "none", "stroke-linejoin": "round", ...style }));
+    for (const [i] of segments.filter((segment) => segment.length === 1)) {
+      const r = 1.5 + style["stroke-width"] / 2; // of the point between two gaps, where no line is
+      svg.append(create("circle", { cx: px(x[i]).toFixed(1), cy: py(y[i]).toFixed(1), r, fill: style.stroke }));
+    }
   }
   box.replaceChildren(svg);
+  return { svg, px, top, bottom: height - bottom };
 }
 
 // Image viewer ------------------------------------------------------------------------------------------------------
@@ -190,13 +202,14 @@ function spectralAngle(a, b) {
 
 function startViewer(testImages) {
   find(".no-script").remove();
-  const [imageChoice, left, right, kind, divider] = ["view", "left", "right", "kind", "divider"].map((name) =>
-    find(`#viewer-${name}`),
-  );
-  const [box, grid, legend] = ["#compare", "#picker", "#legend tbody"].map((name) => find(name));
-  // The state: the test image, the spectra of its pixels (the ground truth's first), the methods that are drawn, and
-  // the row and column of the chosen pixel in the grid.
-  let shown, spectra, drawn, row, column;
+  const names = ["view", "left", "right", "kind", "divider", "band"];
+  const [imageChoice, left, right, kind, divider, bandChoice] = names.map((name) => find(`#viewer-${name}`));
+  const [box, grid, legend, chartBox] = ["#compare", "#picker", "#legend tbody", "#spectra"].map((name) => find(name));
+  // The state: the test image, the spectra of its pixels (the ground truth's first), the methods that are drawn, the
+  // row and column of the chosen pixel in the grid, its spectra, and their chart.
+  let shown, spectra, drawn, row, column, pixelSpectra, chart;
+  const positions = () => shown.bands.nanometres ?? shown.bands.numbers; // of the bands on the axis
+  const order = () => shown.bands.segments.flat(); // the bands in the order of their positions
 
   const label = (i) => {
     if (i < 0) return "Ground truth";
@@ -216,6 +229,8 @@ function startViewer(testImages) {
     drawn = new Set(trained);
     spectra = [shown.truth, ...shown.methods].map((each) => unpackSpectra(each.spectra));
     [row, column] = [shown.rows, shown.columns].map((all) => Math.floor(all.length / 2));
+    bandChoice.max = order().length - 1;
+    bandChoice.value = Math.floor(order().length / 2);
     const [rows, columns] = shown.shape;
     box.style.width = `${columns * Math.max(1, Math.floor(512 / columns))}px`;
     for (const each of findAll(".compare, .picker")) each.style.aspectRatio = `${columns} / ${rows}`;
@@ -249,13 +264,22 @@ function startViewer(testImages) {
     }
     find("#viewer-colours").hidden = !errors;
     box.classList.toggle("errors", errors);
+    const colours = shown.rgb.map((number) => nameBand(number - 1));
     find("#viewer-caption").textContent =
-      `${shown.title}, test image ${shown.image}. ` +
+      `${shown.title}, test image ${shown.image}. Red, green and blue are the file's bands ${colours.join(", ")}. ` +
       (errors
         ? "All error maps have one scale."
         : "All pictures have one stretch, from 2 to 98 % of the ground truth.") +
       " The pictures are compressed for this page; no number comes from them.";
     slide();
+  }
+
+  /** Return the number of a band in the file, and its wavelength and width as far as they are known. */
+  function nameBand(i) {
+    const { numbers, nanometres, fwhm } = shown.bands;
+    const widths = [nanometres?.[i], fwhm?.[i]].map((value) => value && `${Number(value.toFixed(2))} nm`);
+    const facts = [widths[0], widths[1] && `FWHM ${widths[1]}`].filter(Boolean).join(", ");
+    return numbers[i] + (facts && ` (${facts})`);
   }
 
   function slide() {
@@ -290,7 +314,7 @@ function startViewer(testImages) {
   }
 
   function showPixel() {
-    const bands = shown.nanometres.length;
+    const bands = shown.bands.numbers.length;
     const start = (row * shown.columns.length + column) * bands;
     const [truth, ...own] = spectra.map((all) => all.slice(start, start + bands));
     const angles = own.map((spectrum) => spectralAngle(spectrum, truth));
@@ -311,15 +335,36 @@ function startViewer(testImages) {
           `${angles[byAngle].toFixed(2)} degrees; ${label(byError)} has the smallest mean absolute error, ` +
           `${errors[byError].toPrecision(3)}.`
         : "No method is drawn.");
-    const line = (y, i) => ({ x: shown.nanometres, y, style: styleOf(i) });
+    const line = (y, i) => ({ x: positions(), y, style: styleOf(i), segments: shown.bands.segments });
     const lines = [line(truth, -1), ...visible.map((i) => line(own[i], i))];
-    drawChart(find("#spectra"), lines, "nm", "value", `Spectra of the pixel in ${where}`);
+    const xLabel = shown.bands.nanometres ? "nm" : "band";
+    chart = drawChart(chartBox, lines, xLabel, "value", `Spectra of the pixel in ${where}`);
+    chart.svg.append(create("line", { class: "band", y1: chart.top, y2: chart.bottom }));
+    pixelSpectra = new Map([[-1, truth], ...visible.map((i) => [i, own[i]])]);
+    showBand();
+  }
+
+  function showBand() {
+    const i = order()[bandChoice.value];
+    const x = chart.px(positions()[i]).toFixed(1);
+    for (const end of ["x1", "x2"]) find(".band", chart.svg).setAttribute(end, x);
+    const values = [...pixelSpectra].map(([method, values]) => `${label(method)} ${values[i].toPrecision(3)}`);
+    bandChoice.ariaValueText = `Band ${nameBand(i)}`;
+    find("#band-values").textContent = `The file's band ${nameBand(i)}: ${values.join(", ")}.`;
   }
 
   imageChoice.append(...testImages.map((each, i) => create("option", { value: i }, each.title)));
   imageChoice.addEventListener("input", chooseImage);
   for (const select of [left, right, kind]) select.addEventListener("input", showPictures);
   divider.addEventListener("input", slide);
+  bandChoice.addEventListener("input", showBand);
+  chartBox.addEventListener("pointermove", (event) => {
+    const { left: start, width } = chart.svg.getBoundingClientRect();
+    const x = ((event.clientX - start) * chart.svg.viewBox.baseVal.width) / width;
+    const distances = order().map((i) => Math.abs(chart.px(positions()[i]) - x));
+    bandChoice.value = distances.indexOf(Math.min(...distances));
+    showBand();
+  });
   for (const type of ["pointerdown", "pointermove"]) {
     box.addEventListener(type, (event) => {
       if (!event.buttons) return;
