@@ -145,7 +145,7 @@ WRONG = [
     ),
     (
         {"scenes": {"chikusei": {"composite": {"bands": ["660", "550 nm", 1]}}}},
-        "scenes.chikusei.composite.bands.0 is '660': write the number of a band without quotes, or a wavelength such as",
+        "scenes.chikusei.composite.bands.0 is '660': write the number of a band without quotes, or a wavelength",
     ),
     ({"scenes": {"chikusei": {"composite": {"bands": ["6 feet", 2, 1]}}}}, "or a wavelength such as 660 nm or 0.66 um"),
     ({"scenes": {"chikusei": {"composite": {"bands": [3, 0, 1]}}}}, "bands.1 is 0: bands are numbered from 1"),

@@ -131,7 +131,7 @@ def plot_over_bands(axes: Axes, bands: BandAxis, values: np.ndarray, **style: An
 
 
 def band_label_height(data: FigureData) -> float:
-    """Return the additional height of a row of axes over bands, if the x axes of several scenes have different labels."""
+    """Return the additional height of a row of axes over bands, for labels if those of several scenes differ."""
     return 0.17 * (len({data.bands[scene].label for scene in data.scenes}) > 1)
 
 
