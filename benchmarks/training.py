@@ -280,9 +280,10 @@ def write_inputs(folder: Path, experiment: Experiment) -> None:
     area = {"use": "both", "row": 0, "rows": 288, "columns": 256, "crop": [0, 288, 0, 256]}
     scene = {"scene": "synthetic", "divisor": 1, "areas": [area], "sha256": sha256(folder / "scene.npy")}
     write_json(folder / "scene.json", scene | {"shape": cube.shape})
-    test = TestTiles(rows=PATCH_SIZE, columns=PATCH_SIZE, tile=[PATCH_SIZE, PATCH_SIZE])
+    side = PATCH_SIZE
+    test = TestTiles(row=0, column=0, rows=side, columns=side, tile=[side, side], invalid="refuse")
     grid = SplitSettings(scale=SCALE, size=PATCH_SIZE, stride=4, sampling="grid", validation=0.01, test=test)
-    splits.write_split(grid, folder / "scene.json", folder / "split.json")
+    splits.write_split(grid, 0, folder / "scene.npy", folder / "scene.json", folder / "split.json")
     (folder / "patches").mkdir()
     for i, (row, column) in enumerate(read_json(folder / "split.json")["train"][:NUM_FILES]):
         gt = cube[:, row : row + PATCH_SIZE, column : column + PATCH_SIZE]

@@ -156,7 +156,9 @@ def _add_jobs(add: AddCommand) -> None:
     command = add(
         "lkca.data.splits:write_split", "divide a scene into test images, training and validation patches", "split"
     )
-    _add_paths(command, "--settings", "--manifest", "--out")
+    _add_paths(command, "--settings")
+    command.add_argument("--image", type=int, required=True)
+    _add_paths(command, "--scene", "--manifest", "--out")
 
     command = add("lkca.config.run:write_run", "write the run.json of a run", "settings")
     _add_paths(command, "--settings")

@@ -77,7 +77,8 @@ def manifest_of(shape: tuple[int, int, int], digest: str = "c0" * 32) -> dict:
 
 def split_settings(**changes) -> SplitSettings:
     """Return the settings of a small split, with `changes`."""
-    test = {"rows": 32, "columns": 64, "tile": [32, 32]}
+    test = {"row": 0, "column": 0, "rows": 32, "columns": 64, "tile": [32, 32], "invalid": "refuse"}
+    test |= changes.pop("test", {})
     usual = {"scale": 4, "size": 16, "stride": 8, "sampling": "grid", "validation": 0.2, "test": test}
     return SplitSettings(**usual | changes)
 
@@ -127,7 +128,7 @@ def tiny(tmp_path, rng):
     files.manifest = tmp_path / "scene.json"
     np.save(files.scene, cube)
     files.manifest.write_text(json.dumps(manifest_of(cube.shape, sha256(files.scene))))
-    write_split(split_settings(), files.manifest, files.split)
+    write_split(split_settings(), 0, files.scene, files.manifest, files.split)
 
     def run(name: str, teacher: Path | None = None, **changes) -> Path:
         """Write a run.json with `changes`."""

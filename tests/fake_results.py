@@ -68,10 +68,11 @@ def write_split(root: Path, name: str = "chikusei", scale: int = 4) -> Path:
     """Write a split with 7 training patches, 3 validation patches and 2 test images."""
     path = root / "splits" / f"{name}_x{scale}.json".replace("/", "_")
     windows = {"train": [[512, 32 * i] for i in range(7)], "validation": [[2240, 32 * i] for i in range(3)]}
-    test = [[0, 0, 512, 512], [0, 512, 512, 512]]
-    _write_json(
-        path, {"scene": name, "scale": scale, "size": 64, "stride": 32, **windows, "test": test, "sha256": "ab" * 32}
-    )
+    windows["test"] = [[0, 0, 512, 512], [0, 512, 512, 512]]
+    numbers = {part: len(corners) for part, corners in windows.items()}
+    numbers |= {"grid": 11, "overlapping": 1, "invalid": 0, "invalid_test": 0}
+    facts = {"scene": name, "scale": scale, "size": 64, "stride": 32, "numbers": numbers, "valid_share": 1.0}
+    _write_json(path, {**facts, **windows, "sha256": "ab" * 32})
     return path
 
 

@@ -35,7 +35,7 @@ FLAGS = {
     "adopt": "--config --because JOB",
     "check": "FOLDER",
     "scene": "--settings --out --manifest",
-    "split": "--settings --manifest --out",
+    "split": "--settings --image --scene --manifest --out",
     "settings": "--settings --seed --scene --split --teacher --out",
     "train": "--run --scene --split --teacher --out --history --gpus --adopted",
     "evaluate": "--run --scene --split --manifest --weights --history --image --composite --out --picture",
@@ -120,8 +120,13 @@ def run_split(folder: Path, settings: str) -> list[str]:
     """Write the files that `lkca split` reads; return its arguments."""
     (folder / "settings.json").write_text(settings)
     (folder / "scene.json").write_text(json.dumps(manifest_of((2, 80, 64))))
-    files = {"settings": "settings.json", "manifest": "scene.json", "out": "split.json"}
-    return ["split", *(word for name, file in files.items() for word in (f"--{name}", str(folder / file)))]
+    files = {"settings": "settings.json", "scene": "scene.npy", "manifest": "scene.json", "out": "split.json"}
+    return [
+        "split",
+        "--image",
+        "0",
+        *(word for name, file in files.items() for word in (f"--{name}", str(folder / file))),
+    ]
 
 
 def test_settings_are_read_from_a_file(tmp_path):

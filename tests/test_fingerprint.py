@@ -335,7 +335,7 @@ def test_cache_is_for_the_same_files_only(tmp_path):
     for text in ("", "{", "[]", '{"sources": 1}', cached.read_text().replace('"split"', '"splits"')):
         cached.write_text(text)
         assert compute() == [first, "1"]
-    patches = tmp_path / "lkca/data/splits.py"
+    patches = tmp_path / "lkca/data/windows.py"
     patches.write_text(patches.read_text().replace("columns.stop - size + 1", "columns.stop - size"))
     other = compute()
     assert other[0] != first and other[1] == "1" and compute() == [other[0], "0"]

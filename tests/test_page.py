@@ -105,7 +105,8 @@ def test_software_data_and_source_are_named(fake_report):
         "2304 × 2048 pixels, 128 bands, 2.5 m a pixel, Headwall Hyperspec-VNIR-C",
         f"363 to 1018 nm; source: {fake_results.WAVELENGTH_SOURCE}",
         "0 to 15133, divided by 15133",
-        "7 training and 3 validation patches of 64 × 64 pixels every 32, 2 test images",
+        "64 × 64 pixels every 32, 11 patches: 7 (64 %) for training, 3 (27 %) for validation, "
+        "1 (9 %) unused (overlap with validation); 2 test images",
         "c0" * 32,
         "CC BY 3.0",
     ):

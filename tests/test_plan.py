@@ -23,11 +23,13 @@ def test_plan_fits_100_columns_and_imports_no_torch(tmp_path):
     lines = done.stdout.splitlines()
     assert len(re.findall(r" x[48] ", done.stdout)) == 75
     end = next(i for i, line in enumerate(lines) if line.startswith("trainings"))
-    table, totals, jobs = lines[:end], lines[end : end + 6], lines[end + 6 :]
+    table, totals, splits, jobs = lines[:end], lines[end : end + 6], lines[end + 6 : end + 12], lines[end + 12 :]
     assert max(map(len, table)) <= 100
     assert totals[0].startswith("trainings  75: ")
     assert [line.split()[0] for line in totals[1:]] == ["steps", totals[2].split()[0], "here", "measured", "disk"]
     assert "9,874,760" in totals[1]
+    assert "chikusei x4: 3465 patches: 3024 (87 %) for training, 378 (11 %) for validation, 63 (2 %)" in splits[0]
+    assert all(line.startswith("split") for line in splits)
     count = re.fullmatch(r"jobs +(\d+): (\d+) up to date, (\d+) to run", jobs[0])
     assert int(count[1]) == int(count[2]) + int(count[3])
     assert all(re.fullmatch(r"  \S.*: \S.*", line) for line in jobs[1:])

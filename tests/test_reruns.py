@@ -341,7 +341,7 @@ CHANGES = {
         "list(range(first + 1, last + 1)), rows",
         "list(range(last, first, -1)), rows",
     ),
-    "another grid of patches": in_file("lkca/data/splits.py", "columns.stop - size + 1", "columns.stop - size"),
+    "another grid of patches": in_file("lkca/data/windows.py", "columns.stop - size + 1", "columns.stop - size"),
     "another template of tables": in_file("lkca/report/templates/table.html.j2", "<table", "<table lang=en"),
     "another printed number": in_file(
         "lkca/paper/paper_tables.csv", "V,chikusei,4,Bicubic,,", "V,chikusei,4,Bicubic,1,"

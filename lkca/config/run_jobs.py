@@ -60,11 +60,13 @@ def scene(experiment: Experiment, scene: str) -> Job:
 
 def split(experiment: Experiment, scene: str, scale: int) -> Job:
     """Return the job that divides a scene into test images, training patches and validation patches."""
+    settings = make_split_settings(experiment, scene, scale)
     return Job(
         step="split",
         name=f"splits/{scene}_x{scale}",
-        arguments={"settings": make_split_settings(experiment, scene, scale)},
-        inputs={"manifest": experiment.paths.manifest(scene)},
+        arguments={"settings": settings, "image": experiment.scenes[scene].composite.image},
+        settings={"settings": settings},  # the image is only checked
+        inputs={"scene": experiment.paths.scene(scene), "manifest": experiment.paths.manifest(scene)},
         outputs={"out": experiment.paths.split(scene, scale)},
     )
 

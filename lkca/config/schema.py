@@ -12,6 +12,7 @@ from lkca.config.figure_kinds import FIGURE_KINDS
 from lkca.core.paths import ExperimentPaths, RunGroup, RunKey
 from lkca.data.catalog import CUBES, Cube
 from lkca.data.composite import parse_wavelength
+from lkca.data.settings import MIN_TILE
 
 Count = Annotated[int, Field(ge=1)]
 Index = Annotated[int, Field(ge=0)]
@@ -62,21 +63,27 @@ class Report(Settings):
     figures: Names
 
 
-Side = Annotated[int, Field(ge=7)]  # the window of SSIM must fit into a test image
+Side = Annotated[int, Field(ge=MIN_TILE)]
 
 
 class TestArea(Settings):
-    """The area at the top left of a scene that is cut into test images.
+    """The area of a scene that is cut into test images.
 
     Args:
+        row: Row of its top left pixel in each file, from 0. Patches are above and below the rows of the area.
+        column: Column of its top left pixel, from 0.
         rows: Height, pixels; a multiple of the tile's height.
         columns: Width, pixels; a multiple of the tile's width.
         tile: Side of a square test image, pixels, or its [rows, columns].
+        invalid: What happens to test images with invalid pixels: `refuse` stops with a message, `drop` leaves them out.
     """
 
+    row: Index = 0
+    column: Index = 0
     rows: Count
     columns: Count
     tile: Side | Annotated[list[Side], Field(min_length=2, max_length=2)]
+    invalid: Literal["refuse", "drop"] = "refuse"
 
     def tile_shape(self) -> list[int]:
         """Return the height and the width of a tile, pixels."""

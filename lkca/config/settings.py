@@ -46,7 +46,7 @@ def make_split_settings(experiment: Experiment, scene: str, scale: int) -> Split
         stride=patches.stride,
         sampling=experiment.sampling,
         validation=experiment.validation,
-        test=TestTiles(rows=test.rows, columns=test.columns, tile=test.tile_shape()),
+        test=TestTiles(**dict(test) | {"tile": test.tile_shape()}),
     )
 
 

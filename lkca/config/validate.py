@@ -62,8 +62,10 @@ def _check_test_area(key: str, scene: Scene) -> None:
         return
     rows, columns = crop[1] - crop[0], crop[3] - crop[2]
     shared = any(file.use == "both" for file in cube.files)  # training needs at least one row of these files
-    if scene.test.rows > rows - shared or scene.test.columns > columns:
-        size = f"{scene.test.rows} x {scene.test.columns}"
+    test = scene.test
+    too_low = test.row + test.rows > rows or test.rows > rows - shared
+    if too_low or test.column + test.columns > columns:
+        size = f"{test.rows} x {test.columns}" + (f" at {test.row}, {test.column}" if test.row or test.column else "")
         fail(f"{key}.test", f"{size} leaves no room for training in {rows} x {columns} pixels: choose less.")
 
 

@@ -29,18 +29,26 @@ class SceneSettings(BaseModel, extra="forbid", strict=True, frozen=True):
     mirror: list[str]
 
 
+MIN_TILE = 7  # pixels, of a side of a test image: the window of SSIM must fit
+
+
 class TestTiles(BaseModel, extra="forbid", strict=True, frozen=True):
-    """The test area at the top left of a file.
+    """The test area of a file.
 
     Args:
+        row, column: Position of its top left pixel in the file.
         rows: Height of the area, HR pixels.
         columns: Width of the area, HR pixels.
         tile: Height and width of a test image, HR pixels.
+        invalid: What happens to test images with invalid pixels: "refuse" makes them an error, "drop" leaves them out.
     """
 
+    row: int
+    column: int
     rows: int
     columns: int
     tile: list[int]
+    invalid: Literal["refuse", "drop"]
 
 
 class SplitSettings(BaseModel, extra="forbid", strict=True, frozen=True):

@@ -1,184 +1,306 @@
-"""Divide a scene into test images, training patches and validation patches."""
+"""Write the split of a scene, say how much of the scene it uses, and propose settings that fit or use more."""
 
 import hashlib
 import json
-from collections.abc import Sequence
-from itertools import groupby, product
-from math import ceil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import product
 from pathlib import Path
-from typing import Any, NamedTuple, TypedDict
+from typing import Any
 
 import numpy as np
 
 from lkca.core.files import read_json, write_json
-from lkca.data.settings import SplitSettings
-from lkca.errors import ConfigError
+from lkca.data.settings import MIN_TILE, SplitSettings, TestTiles
+from lkca.data.windows import Area, InvalidPixels, Split, SplitProblem, divide
+from lkca.errors import ConfigError, StaleInput
 
-Corner = tuple[int, int]  # row and column of the top left pixel
-Window = tuple[int, int, int, int]  # row and column of the top left pixel, number of rows, number of columns
-
-
-class Area(TypedDict):
-    """The rectangle of a scene that one file fills, in pixels; it starts at column 0."""
-
-    use: str  # "train", "test" or "both"
-    row: int  # the row of the scene at which the area starts
-    rows: int
-    columns: int
+MIN_USED = 0.75  # a split that uses less of the patches gets a proposal
+MIN_LR_SIDE = 4  # pixels, of proposed LR patches
+MAX_AREAS = 50  # that are tried for a smaller test area
+NUM_POSITIONS = 20  # that are tried for a test area on valid pixels
+NUM_SIZES = 8  # of patches that are tried for a proposal
 
 
-class GridRow(NamedTuple):
-    """One row of the grid of patches.
-
-    Args:
-        area: The area that contains the patches.
-        corners: The corners of the patches, at least one, from left to right.
-    """
-
-    area: Area
-    corners: list[Corner]
-
-    @property
-    def top(self) -> int:
-        """The first pixel row of the patches."""
-        return self.corners[0][0]
-
-
-class Split(NamedTuple):
-    """The parts of a scene.
-
-    Args:
-        num_grid_patches: Number of patches of the whole grid, including those that are in no part.
-        train: Corners of the training patches.
-        validation: Corners of the validation patches.
-        test: Windows of the test images.
-    """
-
-    num_grid_patches: int
-    train: list[Corner]
-    validation: list[Corner]
-    test: list[Window]
-
-
-def write_split(settings: SplitSettings, manifest: Path, out: Path) -> None:
+def write_split(settings: SplitSettings, image: int, scene: Path, manifest: Path, out: Path) -> None:
     """Divide a scene and write its split: the job `split` of the workflow.
 
     Args:
         settings: How the scene is divided.
+        image: Number of the test image that figures will show, from 0.
+        scene: The scene, .npy; it is only read if it has invalid pixels.
         manifest: The manifest of the scene.
         out: JSON file to write. It contains the corners of the patches, the windows of the test images, the number of
-            each, crops and divisor of the scene, and hashes.
+            each and of those that are left out, crops and divisor of the scene, and hashes.
 
     Raises:
-        ConfigError: If the scene is too small for these settings.
+        ConfigError: If the scene is too small for these settings or has too many invalid pixels, or if there is no such
+            test image.
+        StaleInput: If the scene is not that of the manifest.
     """
-    scene = read_json(manifest)
-    num_grid_patches, train, validation, test = make_split(settings, scene["areas"], str(manifest))
-    parts: dict[str, Sequence[Any]] = {"train": train, "validation": validation, "test": test}
+    facts = read_json(manifest)
+    areas, invalid = facts["areas"], read_invalid_pixels(scene, facts)
+    split = make_split(settings, areas, str(manifest), invalid)
+    if image >= len(split.test):
+        raise ConfigError(
+            f"scenes.{facts['scene']}.composite.image is {image}, but {split.num_invalid_tests} test images with "
+            f"invalid pixels are left out: choose from 0 to {len(split.test) - 1}."
+        )
+    parts: dict[str, Sequence[Any]] = {"train": split.train, "validation": split.validation, "test": split.test}
     write_json(
         out,
         {
-            "scene": scene["scene"],
+            "scene": facts["scene"],
             "scale": settings.scale,
             "size": settings.size,
             "stride": settings.stride,
             "sampling": settings.sampling,
-            "crops": [area["crop"] for area in scene["areas"]],
-            "divisor": scene["divisor"],
-            "numbers": {"grid": num_grid_patches, **{name: len(part) for name, part in parts.items()}},
-            "scene_sha256": scene["sha256"],
+            "crops": [area["crop"] for area in areas],
+            "divisor": facts["divisor"],
+            "numbers": split.numbers,
+            "valid_share": split.valid_share,
+            "scene_sha256": facts["sha256"],
             "windows_sha256": hashlib.sha256(json.dumps(parts).encode()).hexdigest(),
             **parts,
         },
     )
+    print(f"{facts['scene']} x{settings.scale}: {describe_split(settings, areas, split, invalid)}")
 
 
-def make_split(settings: SplitSettings, areas: Sequence[Area], name: str) -> Split:
-    """Divide the areas of a scene into test images, training patches and validation patches.
+def read_invalid_pixels(scene: Path, manifest: Mapping[str, Any]) -> InvalidPixels | None:
+    """Return the invalid pixels of a scene, which are NaN in all bands; None if it has none.
 
-    In an area for both uses, the test images are at the top left and the patches below the rows of the test images. Of
-    all rows of the grid of patches, the last ones are for validation. No pixel is in two parts: training patches that
-    share pixels with validation patches are left out.
+    Args:
+        scene: The scene, .npy.
+        manifest: The content of its manifest.
+
+    Raises:
+        StaleInput: If the scene has another number of invalid pixels than its manifest says.
+    """
+    if not manifest.get("invalid_pixels"):
+        return None
+    mask = np.isnan(np.load(scene, mmap_mode="r", allow_pickle=False)[0])
+    if np.count_nonzero(mask) != manifest["invalid_pixels"]:
+        raise StaleInput(f"{scene} is not the scene that its manifest describes: delete both and run snakemake again.")
+    return InvalidPixels(mask)
+
+
+def make_split(
+    settings: SplitSettings, areas: Sequence[Area], name: str, invalid: InvalidPixels | None = None
+) -> Split:
+    """Divide the areas of a scene into test images, training patches and validation patches, as `divide` does.
 
     Args:
         settings: How the scene is divided.
         areas: The areas of the scene, from top to bottom.
         name: What error messages call the scene.
+        invalid: The invalid pixels of the scene; None if it has none.
 
     Raises:
-        ConfigError: If the scene is too small for these settings.
+        ConfigError: If the scene is too small for these settings or has too many invalid pixels. The message has
+            settings that fit.
     """
-    size = settings.size
-    rows = [row for area in areas if area["use"] != "test" for row in _grid_rows(settings, area)]
-    num_train = len(rows) - ceil(settings.validation * len(rows))
-    validation = rows[num_train:]
-    train = [
-        row
-        for row in rows[:num_train]
-        if row.area is not validation[0].area or row.top + size <= validation[0].top  # shares no pixel with validation
-    ]
-    test = [window for area in areas if area["use"] != "train" for window in _test_windows(settings, area, name)]
-    if not train:
-        raise ConfigError(
-            f"{name}: the scene has no room for training and validation patches of {size} pixels below its test rows: "
-            "choose smaller patches or a smaller test area."
-        )
-    num_grid_patches = sum(len(row.corners) for row in rows)
-    return Split(num_grid_patches, _sample_corners(settings, train), _sample_corners(settings, validation), test)
+    try:
+        return divide(settings, areas, invalid)
+    except SplitProblem as problem:
+        remedies = _find_fitting_settings(settings, areas, invalid)
+        raise ConfigError(f"{name}: {problem}: {', or '.join(remedies) or 'use a larger scene'}.") from None
 
 
-def grid(rows: range, columns: range, size: int, stride: int) -> list[list[Corner]]:
-    """Return the corners of a regular grid of patches, one list for each row of the grid.
+# What a split uses ----------------------------------------------------------------------------------------------------
+
+
+def describe_split(
+    settings: SplitSettings, areas: Sequence[Area], split: Split, invalid: InvalidPixels | None = None
+) -> str:
+    """Return how many patches a split uses and why it leaves others out, and settings that use more if it uses few."""
+    text = describe_numbers(split.numbers)
+    if not uses_few(split.numbers, split.valid_share):
+        return text
+    proposal = propose_patches(settings, areas, split, invalid)
+    if proposal is None:
+        return f"{text}; no smaller patches of {MIN_LR_SIDE * settings.scale} pixels or more use more of it"
+    patches, better = proposal
+    train, used = better.numbers["train"], better.numbers["train"] + better.numbers["validation"]
+    return (
+        f"{text}; {_write_patches(patches)} would use {_percent(used, better.num_grid_patches)} of its "
+        f"{better.num_grid_patches} patches, {train} of them for training"
+    )
+
+
+def describe_numbers(numbers: Mapping[str, int]) -> str:
+    """Return how many patches a split uses, and how many it leaves out for which reason.
 
     Args:
-        rows, columns: The pixels to cover; no patch goes beyond them.
-        size: Height and width of a patch, pixels.
-        stride: Step from one patch to the next, pixels.
+        numbers: The entry `numbers` of the split.
+
+    Example:
+        >>> numbers = {"grid": 9, "train": 6, "validation": 2, "overlapping": 0, "invalid": 1}
+        >>> describe_numbers(numbers | {"test": 3, "invalid_test": 0})
+        '9 patches: 6 (67 %) for training, 2 (22 %) for validation, 1 (11 %) unused (invalid pixels); 3 test images'
     """
-    return [
-        [(row, column) for column in range(columns.start, columns.stop - size + 1, stride)]
-        for row in range(rows.start, rows.stop - size + 1, stride)
-    ]
+    parts = {
+        "for training": numbers["train"],
+        "for validation": numbers["validation"],
+        "unused (overlap with validation)": numbers["overlapping"],
+        "unused (invalid pixels)": numbers["invalid"],
+    }
+    shown = [f"{number} ({_percent(number, numbers['grid'])}) {what}" for what, number in parts.items() if number]
+    tests, unused = numbers["test"], numbers["invalid_test"]
+    more = f", {unused} unused (invalid pixels)" if unused else ""
+    return f"{numbers['grid']} patches: {', '.join(shown)}; {tests} test image{'s' * (tests != 1)}{more}"
 
 
-def _grid_rows(settings: SplitSettings, area: Area) -> list[GridRow]:
-    """Return the rows of the grid of patches in an area, below its test images if it has any."""
-    top = area["row"] + (settings.test.rows if area["use"] == "both" else 0)
-    rows = grid(range(top, area["row"] + area["rows"]), range(area["columns"]), settings.size, settings.stride)
-    return [GridRow(area, corners) for corners in rows if corners]
+def uses_few(numbers: Mapping[str, int], valid_share: float) -> bool:
+    """Return whether a split uses few of the patches, compared with the share of valid pixels.
 
-
-def _test_windows(settings: SplitSettings, area: Area, name: str) -> list[Window]:
-    """Return the windows of the test images of an area, row by row.
-
-    Raises:
-        ConfigError: If the area is smaller than the test area.
+    Args:
+        numbers: The entry `numbers` of the split.
+        valid_share: Its entry `valid_share`.
     """
-    test = settings.test
-    if test.rows > area["rows"] or test.columns > area["columns"]:
-        raise ConfigError(
-            f"{name}: a test area of {test.rows} x {test.columns} does not fit into {area['rows']} x "
-            f"{area['columns']} pixels: make the test area smaller."
-        )
+    return numbers["train"] + numbers["validation"] < MIN_USED * valid_share * numbers["grid"]
+
+
+def propose_patches(
+    settings: SplitSettings, areas: Sequence[Area], split: Split, invalid: InvalidPixels | None = None
+) -> tuple[SplitSettings, Split] | None:
+    """Return settings of smaller patches that use more of a scene, and their split; None if none are found.
+
+    They are the largest patches, and of these the ones with the smallest stride, that use enough of the patches and
+    give more training patches than the given settings.
+
+    Args:
+        settings: How the scene is divided.
+        areas: The areas of the scene.
+        split: The split with these settings.
+        invalid: The invalid pixels of the scene.
+    """
+    unit, smallest = settings.scale, MIN_LR_SIDE * settings.scale
+    sizes = {settings.size * i // NUM_SIZES // unit * unit for i in range(1, NUM_SIZES + 1)}
+    for size in sorted((size for size in sizes if size >= smallest), reverse=True):
+        for stride in (size // 4, size // 2, size):
+            changed = settings.model_copy(update={"size": size, "stride": stride})
+            better = _try_to_divide(changed, areas, invalid)
+            if better and len(better.train) > len(split.train) and not uses_few(better.numbers, better.valid_share):
+                return changed, better
+    return None
+
+
+def _percent(number: int, total: int) -> str:
+    return f"{100 * number / total:.0f} %" if number > total / 200 else "less than 1 %"
+
+
+# Settings that fit ----------------------------------------------------------------------------------------------------
+
+
+def _find_fitting_settings(settings: SplitSettings, areas: Sequence[Area], invalid: InvalidPixels | None) -> list[str]:
+    """Return changes of settings with which a scene can be divided, each in words; an empty list if none is found."""
+    remedies = []
+    test_areas = {
+        "move the test area": [settings.test],
+        "choose a smaller test area": _smaller_areas(settings.test),
+        "choose smaller test images": _smaller_tiles(settings),
+    }
+    for change, tests in test_areas.items():
+        if placed := _place_first(settings, tests, areas, invalid):
+            remedies.append(f"{change}, such as {_write_test(placed)}")
+            break
+    if _try_to_divide(_with_test(settings, invalid="drop"), areas, invalid):
+        remedies.append("leave these test images out with test: {invalid: drop}")
+    for patches in _smaller_patches(settings):
+        if _try_to_divide(patches, areas, invalid):
+            remedies.append(f"choose smaller patches or strides, at most {_write_patches(patches)}")
+            break
+    if not remedies:
+        for tile in _smaller_tiles(settings):
+            size = min(settings.size, tile.rows)
+            patches = settings.model_copy(update={"size": size, "stride": max(1, size // 2)})
+            if placed := _place_first(patches, [tile], areas, invalid):
+                both = f"{_write_test(placed)} and {_write_patches(placed)}"
+                return [f"choose smaller test images and patches, such as {both}"]
+    return remedies
+
+
+def _try_to_divide(settings: SplitSettings, areas: Sequence[Area], invalid: InvalidPixels | None) -> Split | None:
+    """Return the split of a scene, None if it cannot be divided with these settings."""
+    try:
+        return divide(settings, areas, invalid)
+    except SplitProblem:
+        return None
+
+
+def _with_test(settings: SplitSettings, **changes: Any) -> SplitSettings:
+    return settings.model_copy(update={"test": settings.test.model_copy(update=changes)})
+
+
+def _smaller_areas(test: TestTiles) -> Iterator[TestTiles]:
+    """Yield some test areas with fewer of the same tiles, the largest first."""
     height, width = test.tile
-    rows = range(area["row"], area["row"] + test.rows, height)
-    return [(row, column, height, width) for row, column in product(rows, range(0, test.columns, width))]
+    sides = product(range(height, test.rows + 1, height), range(width, test.columns + 1, width))
+    smaller = sorted(sides, key=lambda side: -side[0] * side[1])[1:]
+    for rows, columns in smaller[:: 1 + len(smaller) // MAX_AREAS]:
+        yield test.model_copy(update={"rows": rows, "columns": columns})
 
 
-def _sample_corners(settings: SplitSettings, rows: list[GridRow]) -> list[Corner]:
-    """Return the corners of rows of the grid, or the same number of random corners if the settings say so.
+def _smaller_tiles(settings: SplitSettings) -> Iterator[TestTiles]:
+    """Yield test areas of one smaller square tile, the largest first."""
+    smallest = -(-MIN_TILE // settings.scale) * settings.scale
+    for side in range((min(settings.test.tile) - 1) // settings.scale * settings.scale, smallest - 1, -settings.scale):
+        yield settings.test.model_copy(update={"rows": side, "columns": side, "tile": [side, side]})
 
-    The random corners of an area are in the pixel rows that the given rows cover in it.
+
+def _smaller_patches(settings: SplitSettings) -> Iterator[SplitSettings]:
+    """Yield patches with a smaller stride, then smaller patches, that overlap by up to a half, the largest first."""
+    for stride in range(settings.stride - 1, settings.size // 2 - 1, -1):
+        yield settings.model_copy(update={"stride": stride})
+    unit = settings.scale
+    for size in range((settings.size - 1) // unit * unit, MIN_LR_SIDE * unit - 1, -unit):
+        yield settings.model_copy(update={"size": size, "stride": max(1, min(settings.stride, size // 2))})
+
+
+def _place_first(
+    settings: SplitSettings, tests: Iterable[TestTiles], areas: Sequence[Area], invalid: InvalidPixels | None
+) -> SplitSettings | None:
+    """Return the settings with the first test area that can be placed on valid pixels, None if none can be placed.
+
+    Of some of the possible positions, the one with the most training patches is chosen.
     """
-    if settings.sampling == "grid":
-        return [corner for row in rows for corner in row.corners]
-    corners: list[Corner] = []
-    generator = np.random.default_rng([settings.size, settings.stride, rows[0].top])
-    for _, group in groupby(rows, key=lambda row: row.area["row"]):
-        covered = list(group)
-        first = covered[0].corners[0]
-        last = covered[-1].top, covered[0].area["columns"] - settings.size
-        number = sum(len(row.corners) for row in covered)
-        sampled = generator.integers(first, last, (number, 2), endpoint=True)
-        corners += [(int(row), int(column)) for row, column in sampled]
-    return corners
+    for test in tests:
+        positions = [(test.row, test.column), *_valid_positions(settings.scale, test, areas, invalid)]
+        moved = [_with_test(settings, **dict(test) | {"row": row, "column": column}) for row, column in positions]
+        splits = [(split, each) for each in moved if (split := _try_to_divide(each, areas, invalid))]
+        if splits:
+            return max(splits, key=lambda pair: len(pair[0].train))[1]
+    return None
+
+
+def _valid_positions(
+    unit: int, test: TestTiles, areas: Sequence[Area], invalid: InvalidPixels | None
+) -> list[tuple[int, int]]:
+    """Return some positions of a test area at which no test image contains an invalid pixel: row and column.
+
+    There is at most one in a row, the leftmost one. Rows and columns are multiples of `unit`.
+    """
+    if invalid is None:
+        return [(0, 0)]
+    tested = [area for area in areas if area["use"] != "train"]
+    rows = range(0, min(area["rows"] for area in tested) - test.rows + 1, unit)
+    columns = range(0, min(area["columns"] for area in tested) - test.columns + 1, unit)
+    positions = np.stack(np.meshgrid(rows, columns, indexing="ij"), 2).astype(int).reshape(-1, 2)
+    counts = sum(invalid.count(np.add(positions, (area["row"], 0)), test.rows, test.columns) for area in tested)
+    _, first = np.unique(positions[counts == 0, 0], return_index=True)
+    leftmost = positions[counts == 0][first]
+    step = 1 + len(leftmost) // NUM_POSITIONS
+    return [(int(row), int(column)) for row, column in leftmost[step // 2 :: step]]
+
+
+def _write_test(settings: SplitSettings) -> str:
+    """Return the place of the test area as config.yaml has it."""
+    values = settings.test.model_dump(exclude={"invalid"})
+    height, width = settings.test.tile
+    values["tile"] = height if height == width else [height, width]
+    return f"test: {{{', '.join(f'{name}: {value}' for name, value in values.items())}}}"
+
+
+def _write_patches(settings: SplitSettings) -> str:
+    """Return size and stride of the patches as config.yaml has them."""
+    return f"patches: {{x{settings.scale}: {{size: {settings.size}, stride: {settings.stride}}}}}"

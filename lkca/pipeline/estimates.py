@@ -19,6 +19,7 @@ from lkca.core import gpus
 from lkca.core.files import read_json
 from lkca.core.paths import RunGroup
 from lkca.data import patches, splits
+from lkca.data.windows import Area, InvalidPixels
 from lkca.errors import LkcaError
 from lkca.models.registry import MODELS, CostEstimate, estimate_cost
 from lkca.pipeline.phrases import join_parts
@@ -86,24 +87,36 @@ def _patch_pixels(experiment: Experiment, scale: int) -> int:
     return (experiment.patches[f"x{scale}"].size // scale) ** 2
 
 
+def find_areas(experiment: Experiment, scene: str) -> tuple[list[Area], InvalidPixels | None] | None:
+    """Return the areas and the invalid pixels of a scene; None if they are unknown until it is cut from its files."""
+    cube, paths = experiment.scenes[scene].resolve_cube(), experiment.paths
+    manifest, array = Path(paths.manifest(scene)), Path(paths.scene(scene))
+    cut = read_json(manifest) if manifest.exists() else None
+    if cut and cut.get("invalid_pixels") and not array.exists():
+        cut = None
+    if crop := cube.crop or (cube.shape and (0, cube.shape[0], 0, cube.shape[1])):
+        rows, columns = crop[1] - crop[0], crop[3] - crop[2]
+        areas: list[Area] = [
+            {"use": file.use, "row": i * rows, "rows": rows, "columns": columns} for i, file in enumerate(cube.files)
+        ]
+        if not cut or [{name: area[name] for name in areas[0]} for area in cut["areas"]] != areas:
+            return areas, None
+    if not cut:
+        return None
+    return cut["areas"], splits.read_invalid_pixels(array, cut)
+
+
 def count_split(experiment: Experiment, scene: str, scale: int) -> SplitCounts | None:
     """Return the size of a scene and of its split; None if they are unknown until the scene is cut from its files.
 
     Raises:
         ConfigError: If the scene is too small for the split.
     """
-    cube, manifest = experiment.scenes[scene].resolve_cube(), Path(experiment.paths.manifest(scene))
-    areas: list[splits.Area]
-    if crop := cube.crop or (cube.shape and (0, cube.shape[0], 0, cube.shape[1])):
-        rows, columns = crop[1] - crop[0], crop[3] - crop[2]
-        areas = [
-            {"use": file.use, "row": i * rows, "rows": rows, "columns": columns} for i, file in enumerate(cube.files)
-        ]
-    elif manifest.exists():
-        areas = read_json(manifest)["areas"]
-    else:
+    found = find_areas(experiment, scene)
+    if found is None:
         return None
-    split = splits.make_split(make_split_settings(experiment, scene, scale), areas, f"scenes.{scene}")
+    areas, invalid = found
+    split = splits.make_split(make_split_settings(experiment, scene, scale), areas, f"scenes.{scene}", invalid)
     pixels = sum(area["rows"] for area in areas) * max(area["columns"] for area in areas)
     return SplitCounts(len(split.train), len(split.validation), len(split.test), pixels)
 

@@ -12,10 +12,12 @@ from rich.filesize import decimal
 
 from lkca.config.load import find_config_files, read_config
 from lkca.config.schema import Experiment
+from lkca.config.settings import make_split_settings
 from lkca.core import gpus
 from lkca.core.paths import RESULTS, SCORES_FILE, RunGroup, RunKey
+from lkca.data.splits import describe_split, make_split
 from lkca.errors import LkcaError
-from lkca.pipeline.estimates import Estimates, count_split, network_cost
+from lkca.pipeline.estimates import Estimates, find_areas, network_cost
 from lkca.pipeline.results import Results
 from lkca.pipeline.status import STATES, Training, list_trainings
 
@@ -39,20 +41,38 @@ def plan(config: list[Path]) -> None:
 
     results, num_gpus = Results(read_config(find_config_files(config))), len(gpus.visible_gpus())
     experiment = results.experiment
-    for scene, scale in sorted({(run.scene, run.scale) for run in experiment.runs()}):
-        count_split(experiment, scene, scale)
+    use = _describe_splits(experiment)
     estimates = Estimates(experiment, gpu=num_gpus > 0)
     trainings = list_trainings(results, estimates)
     console = Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
     console.print(_make_table(trainings, estimates))
     for name, text in _summarize(estimates, trainings, num_gpus).items():
         console.print(f"{name:11}{text}", soft_wrap=True)
+    for line in use:
+        console.print(line, soft_wrap=True)
     pending = results.pending()
     results.hashes.save()
     total = len(results.jobs.all)
     console.print(f"{'jobs':11}{total}: {total - len(pending)} up to date, {len(pending)} to run", soft_wrap=True)
     for line in _group_by_reason(pending):
         console.print(f"  {line}", soft_wrap=True, markup=False)
+
+
+def _describe_splits(experiment: Experiment) -> list[str]:
+    """Return a line for each split of the experiment: which patches it uses.
+
+    Raises:
+        ConfigError: If a scene is too small for its split.
+    """
+    lines = []
+    for scene, scale in sorted({(run.scene, run.scale) for run in experiment.runs()}):
+        text = f"unknown until the scene is cut; lkca verify {scene} reads the files"
+        if found := find_areas(experiment, scene):
+            settings, (areas, invalid) = make_split_settings(experiment, scene, scale), found
+            split = make_split(settings, areas, f"scenes.{scene}", invalid)
+            text = describe_split(settings, areas, split, invalid)
+        lines.append(f"split      {scene} x{scale}: {text}")
+    return lines
 
 
 def _make_table(trainings: list[Training], estimates: Estimates) -> "Table":

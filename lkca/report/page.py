@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from lkca.config.settings import ReportSettings, ReportTable
 from lkca.core.files import atomic_write, read_csv, read_json, sha256, write_json
+from lkca.data.splits import describe_numbers, uses_few
 from lkca.paper.verdicts import RULES
 from lkca.report.images import ERROR_COLOURS, encode_png
 from lkca.report.page_comparisons import read_differences
@@ -106,7 +107,7 @@ def write_report(
         reference=reference_label(labels),
         software=_describe_software(settings, [run.scores for run in report_runs]),
         manifests=manifests,
-        splits=[{**read_json(path), "digest": sha256(path)} for path in splits],
+        splits=[_describe_split(path) for path in splits],
         runs=[run.table_line() for run in report_runs],
         run_windows=pack_run_windows(settings, labels, report_runs, verdicts),
         jobs=_read_job_durations(out.parent),
@@ -124,6 +125,14 @@ def write_report(
     names = {path.relative_to(out.parent).as_posix(): hashes[path] for path in sorted(hashes)}
     write_json(provenance, {"files": names})
     print(f"Report: {out.resolve()}")
+
+
+def _describe_split(path: Path) -> dict[str, Any]:
+    """Return the content of a split, its hash, the use of its patches in words, and whether it uses few of them."""
+    split = read_json(path)
+    numbers = split["numbers"]
+    words = {"use": describe_numbers(numbers), "uses_few": uses_few(numbers, split["valid_share"])}
+    return {**split, **words, "digest": sha256(path)}
 
 
 def _describe_table(table: ReportTable, path: Path) -> dict[str, Any]:
