@@ -99,12 +99,13 @@ class Measurement:
             if not (usual and _is_apart(image, value)) and not 0 < MAX_OUTLIER * spread < beyond:
                 continue
             row, column = self.crop[0] + position[0], self.crop[2] + position[1]
-            number = np.count_nonzero(image == np.float32(value))
+            number = int(np.count_nonzero(image == np.float32(value)))
+            pixels = f"{number} pixel{'s' if number > 1 else ''}"
             reason = "is a usual mark of invalid pixels" if usual else "is far from all others"
             return FileProblem(
-                f"its value {stored:g} in {number} pixel{'s' * (number > 1)} of band {band}, the first at row {row}, column {column}, "
-                f"{reason}, but the file does not declare it: set invalid: [{stored:g}] in its entry, or invalid: [] "
-                "if all values are valid"
+                f"its value {stored:g} in {pixels} of band {band}, the first at row {row}, column {column}, {reason}, "
+                f"but the file does not declare it: set invalid: [{stored:g}] in its entry, or invalid: [] if all "
+                "values are valid"
             )
         return None
 
