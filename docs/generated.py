@@ -103,6 +103,8 @@ def write_settings(model: type[BaseModel], paths: list[str]) -> Iterator[str]:
 
 def write_yaml(value: Any) -> str:
     """Return a default as config.yaml would write it."""
+    if isinstance(value, BaseModel):
+        return f"{{{', '.join(f'{name}: {write_yaml(inner)}' for name, inner in value)}}}"
     return {None: "null", (): "[]", True: "true", False: "false"}.get(value, str(value))
 
 

@@ -35,9 +35,11 @@ def save_cube(**changes: Any) -> Cube:
     return make_cube(array_file("a.npy"), **changes)
 
 
-def cut_and_load(cube: Cube, bands: int = BANDS, mirror: tuple[str, ...] = ()) -> tuple[np.ndarray, dict[str, Any]]:
+def cut_and_load(
+    cube: Cube, bands: int = BANDS, mirror: tuple[str, ...] = (), composite: list[int | str] | None = None
+) -> tuple[np.ndarray, dict[str, Any]]:
     """Cut a scene as the workflow does; return the array and the manifest."""
-    settings = SceneSettings(name="x", cube_name=None, cube=cube, bands=bands, mirror=[*mirror])
+    settings = SceneSettings(name="x", cube_name=None, cube=cube, bands=bands, mirror=[*mirror], composite=composite)
     out, manifest = Path("out/scene.npy"), Path("out/scene.json")
     scenes.cut_scene(settings, out, manifest)
     return np.load(out), json.loads(manifest.read_text())

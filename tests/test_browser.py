@@ -360,6 +360,52 @@ def test_spectrum_of_pixel_is_that_in_the_files(visit, report):
     assert float(angle) == pytest.approx(SCORES["SAM"](*spectra), abs=0.006) and error == "0.500"
 
 
+def test_bands_have_their_wavelengths_and_gaps(visit, tmp_path):
+    """Bands 1 to 8 are 50 nm apart up to 750 nm, 9 is missing, and 10 to 129 are 5 nm apart from 1500 nm on.
+
+    The bands of the file are in the opposite order. The usual step is 5 nm, so that the first eight are points.
+    """
+    wavelengths = [*range(400, 800, 50), *range(1500, 2100, 5)]
+    bands = {"nanometres": wavelengths[::-1], "bands": [*range(1, 121), *range(122, 130)], "fwhm": [5.25] * 128}
+    page = visit(fake_results.write_report(tmp_path, manifest=bands))
+    image = np.load(tmp_path / "runs/chikusei_x4/lkca/seed3000/image.npz")
+    truth = image["spectra_hr"][::-1, 6, 6]  # of the pixel that is chosen at first
+    x, y = spectrum_of(page, "#1f2328")
+    np.testing.assert_allclose(x, wavelengths, atol=2)
+    np.testing.assert_allclose(y, truth, atol=2e-3)
+    line = page.locator("#spectra path[stroke='#1f2328']").get_attribute("d")
+    assert (line.count("M"), line.count("L")) == (9, 119)
+    assert page.locator("#spectra circle[fill='#1f2328']").count() == 8
+
+    slider, values = page.get_by_label("Band", exact=True), page.locator("#band-values")
+    slider.focus()
+    for key, expected in (("Home", "129 (400 nm, FWHM 5.25 nm)"), ("ArrowRight", "128 (450 nm, FWHM 5.25 nm)")):
+        page.keyboard.press(key)
+        assert values.inner_text().startswith(f"The file's band {expected}: Ground truth ")
+        assert slider.get_attribute("aria-valuetext") == f"Band {expected}"
+    shown = dict(re.findall(r"(Ground truth|[\w-]+) (0\.\d+)", values.inner_text().partition(": ")[2]))
+    assert float(shown["Ground truth"]) == pytest.approx(truth[1], abs=1e-3)
+    assert float(shown[LKCA]) == pytest.approx(image["spectra_sr"][-2, 6, 6], abs=1e-3)
+    box = page.locator("#spectra svg").bounding_box()
+    point = page.locator("#spectra circle[fill='#1f2328']").nth(7).bounding_box()  # 750 nm
+    page.mouse.move(point["x"] + point["width"] / 2, box["y"] + 20)
+    assert values.inner_text().startswith("The file's band 122 (750 nm, FWHM 5.25 nm): ")
+    page.mouse.move(box["x"] + box["width"] - 1, box["y"] + 20)
+    assert values.inner_text().startswith("The file's band 1 (2095 nm, FWHM 5.25 nm): ")
+    assert page.locator("#spectra line.band").count() == 1
+    assert "Red, green and blue are the file's bands 31 (1945 nm" in page.locator("#viewer-caption").inner_text()
+
+
+def test_bands_without_wavelengths_have_numbers(visit, tmp_path):
+    unknown = {"nanometres": None, "fwhm": None, "wavelength_source": None}
+    page = visit(fake_results.write_report(tmp_path, manifest=unknown), width=400)
+    numbers, _ = spectrum_of(page, "#1f2328")
+    np.testing.assert_allclose(numbers, np.arange(1, 129), atol=0.3)
+    assert page.locator("#spectra text", has_text="band").count() == 1
+    assert page.locator("#band-values").inner_text().startswith("The file's band 65: Ground truth ")
+    assert page.evaluate("document.documentElement.scrollWidth") == 400
+
+
 def test_pixels_and_methods_are_chosen_by_keyboard(visit):
     page = visit()
     said, grid = page.locator("#pixel-summary"), page.get_by_role("grid")

@@ -302,7 +302,7 @@ def test_code_that_a_scene_executes_is_covered(tmp_path, monkeypatch, executed):
         scenes, "run_sandboxed", lambda function, *args: function(*args)
     )  # else it runs in another process
     cube = CUBES["indian_pines"]
-    settings = SceneSettings(name="x", cube_name="indian_pines", cube=cube, bands=12, mirror=[])
+    settings = SceneSettings(name="x", cube_name="indian_pines", cube=cube, bands=12, mirror=[], composite=None)
     scenes.cut_scene(settings, tmp_path / "x.npy", tmp_path / "x.json")
     assert uncovered(executed, STEPS["scene"]) == set()
 

@@ -98,6 +98,17 @@ def test_large_cubes_are_read_in_blocks(write, bands_per_block, monkeypatch):
     assert (scene == crop.astype(np.float32) / np.float32(manifest["divisor"])).all()
 
 
+def test_composite_is_checked_before_the_scene_is_cut():
+    """The synthetic cube reaches from 380 to 1050 nm."""
+    cut_and_load(save_cube(), composite=["0.66 um", 5, 1])
+    Path("out/scene.npy").unlink()
+    with pytest.raises(ConfigError, match=r"scenes\.x\.composite\.bands: no band is near 2 um; the nearest is band 12"):
+        cut_and_load(save_cube(), composite=["2 um", 5, 1])
+    assert not Path("out/scene.npy").exists()
+    with pytest.raises(ConfigError, match=r"composite\.bands: 660 nm stands for no band, because the wavelengths"):
+        cut_and_load(save_cube(nanometres=None), composite=["660 nm", 5, 1])
+
+
 def test_alternative_file_is_used_if_the_first_is_missing():
     generated_cubes.write_matlab73(Path("second.mat"), "chikusei", PIXELS)
     missing = File(path="first.bsq", axes="bands rows columns")

@@ -34,6 +34,7 @@ def make_scene_settings(experiment: Experiment, scene: str) -> SceneSettings:
         cube=config.resolve_cube(),
         bands=config.bands,
         mirror=[*config.mirror],
+        composite=config.composite.bands,
     )
 
 

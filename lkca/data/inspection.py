@@ -10,7 +10,7 @@ import numpy as np
 from lkca.data.catalog import Cube, File, format_ranges
 from lkca.data.measurement import Crop, Measurement
 from lkca.data.readers import CubeDescription, CubeReader, open_cube
-from lkca.data.readers.values import FLOAT32
+from lkca.data.readers.values import FLOAT32, SETTING
 from lkca.data.sandbox import heartbeat, set_current_file
 from lkca.data.summary import describe_file, describe_values
 from lkca.errors import DataError, FileProblem, LkcaError
@@ -277,7 +277,7 @@ def resolve_wavelengths(
     nanometres, fwhm = choose(cube.nanometres, description.nanometres), choose(cube.fwhm, description.fwhm)
     if nanometres is not None:
         own = cube.nanometres and len(cube.nanometres) == len(numbers)
-        return nanometres, fwhm, "its entry" if own else f"the file, {description.sources['nanometres']}"
+        return nanometres, fwhm, SETTING if own else f"the file, {description.sources['nanometres']}"
     if description.nanometres and any(description.nanometres):
         lacking = [band for band in bands if description.nanometres[band - 1] is None]
         raise DataError(

@@ -13,6 +13,7 @@ from lkca.core.files import atomic_write, sha256, write_json
 from lkca.core.locks import exclusive_lock
 from lkca.data.catalog import Cube, File
 from lkca.data.checksums import verify_file
+from lkca.data.composite import choose_bands
 from lkca.data.download import download_cube
 from lkca.data.inspection import (
     BLOCK_BYTES,
@@ -47,7 +48,8 @@ def cut_scene(settings: SceneSettings, out: Path, manifest: Path) -> None:
             file, and the hashes of the files and of `out`.
 
     Raises:
-        ConfigError: If two files are the same, or `divide_by` does not fit the values.
+        ConfigError: If two files are the same, `divide_by` does not fit the values, or pictures cannot show the bands
+            of `composite`.
         DataError: If a file is missing, damaged or not the right one, or does not contain an image.
         ResourceError: If the disk is full.
     """
@@ -55,7 +57,7 @@ def cut_scene(settings: SceneSettings, out: Path, manifest: Path) -> None:
     files = cube.resolve_files()
     bands = spread_bands(cube, settings.bands)
     with exclusive_lock(out), atomic_write(out) as part:
-        written = run_sandboxed(_cut, part, cube, files, bands, settings.mirror)
+        written = run_sandboxed(_cut, part, settings, files, bands)
         digests = [verify_file(file, cube.source) for file in files]
         contents = {(digest, file.archive_member(), file.variable) for digest, file in zip(digests, files, strict=True)}
         if len(contents) < len(files):
@@ -77,22 +79,24 @@ def _header_digests(file: File) -> dict[str, str]:
     return {path: sha256(Path(path)) for path in headers}
 
 
-def _cut(out: Path, cube: Cube, files: Sequence[File], bands: Sequence[int], mirror: Sequence[str]) -> dict[str, Any]:
+def _cut(out: Path, settings: SceneSettings, files: Sequence[File], bands: Sequence[int]) -> dict[str, Any]:
     """Write the array of a scene.
 
     Args:
         out: .npy file to write, float32 (bands, rows, columns).
-        cube: The cube.
+        settings: How the scene is cut.
         files: The files to read, from top to bottom.
         bands: Numbers of the bands to read, from 1, in ascending order.
-        mirror: The axes that are reversed.
 
     Returns:
         The entries of the manifest that describe the array: shape, wavelengths and FWHM of the bands, minimum and
         maximum before the division, divisor, number of invalid pixels, and the area that each file fills.
     """
+    cube, mirror = settings.cube, settings.mirror
     with ExitStack() as stack:
         readers = [open_file(stack, cube, file) for file in files]
+        nanometres, fwhm, source = resolve_wavelengths(cube, readers[0].description, bands)
+        choose_bands(settings.name, settings.composite, nanometres, len(bands))  # fails now rather than after training
         crops = [resolve_crop(cube, file, reader) for file, reader in zip(files, readers, strict=True)]
         heights = [crop[1] - crop[0] for crop in crops]
         tops = [sum(heights[:i]) for i in range(len(files))]
@@ -113,7 +117,6 @@ def _cut(out: Path, cube: Cube, files: Sequence[File], bands: Sequence[int], mir
                 measurements.append(measured)
         if problem := compare_files(files, measurements):
             raise DataError(problem)
-        nanometres, fwhm, source = resolve_wavelengths(cube, readers[0].description, bands)
     statistics = [band for measured in measurements for band in measured.statistics]
     minimum, maximum = min(band.minimum for band in statistics), max(band.maximum for band in statistics)
     masks = [_mirror_and_pad(measured.invalid, mirror, width) for measured in measurements]

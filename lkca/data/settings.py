@@ -20,6 +20,7 @@ class SceneSettings(BaseModel, extra="forbid", strict=True, frozen=True):
         cube: The cube.
         bands: Number of bands of the scene, which are evenly spaced bands of the cube.
         mirror: The axes that are reversed: none, "rows", "columns", or both.
+        composite: The bands that pictures show, as in `lkca.data.composite.choose_bands`; they are only checked.
     """
 
     name: str
@@ -27,6 +28,7 @@ class SceneSettings(BaseModel, extra="forbid", strict=True, frozen=True):
     cube: Cube
     bands: int
     mirror: list[str]
+    composite: list[int | str] | None
 
 
 MIN_TILE = 7  # pixels, of a side of a test image: the window of SSIM must fit
