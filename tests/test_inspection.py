@@ -67,7 +67,7 @@ def test_lookalike_is_recognised_by_an_array_of_another_name():
 
 def test_right_file_has_no_problems():
     cube = save_cube()
-    properties, problems = inspect_file(cube, cube.files[0], cube.band_numbers())
+    properties, problems, _ = inspect_file(cube, cube.files[0], cube.band_numbers())
     assert problems == []
     crop = PIXELS[2:38, 1:33]
     assert properties["shape"] == "40 rows, 36 columns, 12 bands"
@@ -204,7 +204,7 @@ def test_wavelengths_are_compared(published, problem):
         path=f"x.zip/{generated_cubes.CHIKUSEI_FOLDER}/{generated_cubes.CHIKUSEI}.bsq", axes="bands rows columns"
     )
     cube = make_cube(file, nanometres=published)
-    properties, problems = inspect_file(cube, file, cube.band_numbers())
+    properties, problems, _ = inspect_file(cube, file, cube.band_numbers())
     assert properties["wavelengths"] == "362.59 to 1018.02 nm (wavelength in its header)"
     assert bool(problems) == problem and all("362.59 to 1018.02 nm instead of" in text for text in problems)
 

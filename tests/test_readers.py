@@ -79,7 +79,7 @@ def read_all(files: list[tuple[Cube, File]], log: Path) -> None:
             start = time.monotonic()
             seen.update(crc=0, secret=False)
             try:
-                properties, problems = inspection.inspect_file(cube, file, cube.band_numbers())
+                properties, problems, _ = inspection.inspect_file(cube, file, cube.band_numbers())
                 error = problems[0] if problems else None
                 assert error or re.match(r"-?\d\S* to -?\d", properties["values"])  # neither NaN nor infinite
             except LkcaError as refusal:

@@ -22,7 +22,7 @@ WAVELENGTH_TOLERANCE = 15  # nm, between the header of a file and the published 
 MAX_UNIT_RATIO = 20  # between the means of two files that are in the same units
 
 
-def inspect_file(cube: Cube, file: File, bands: Sequence[int]) -> tuple[dict[str, str], list[str]]:
+def inspect_file(cube: Cube, file: File, bands: Sequence[int]) -> tuple[dict[str, str], list[str], Measurement]:
     """Read bands of a file and describe what they contain.
 
     Args:
@@ -31,20 +31,21 @@ def inspect_file(cube: Cube, file: File, bands: Sequence[int]) -> tuple[dict[str
         bands: Numbers of the bands to read, from 1, in ascending order.
 
     Returns:
-        The properties of the file, label -> text, and a list of its problems, one sentence each.
+        The properties of the file, label -> text; a list of its problems, one sentence each; and its statistics.
 
     Raises:
         DataError: If the file has the wrong shape or cannot be read.
     """
     with ExitStack() as stack:
         reader = open_file(stack, cube, file)
-        measured = Measurement(reader, resolve_crop(cube, file, reader))
+        measured = Measurement(reader.description, resolve_crop(cube, file, reader))
         for i, image in read_bands(file, reader, measured.crop, bands):
             measured.add(bands[i], image)
             del image  # frees its memory before the next one is read
     problems = find_problems(cube, file, measured)
     properties = {**describe_file(reader.description, bands), **describe_values(measured)}
-    return properties, [f"{file.local_path()} is not what it should be: {problem}." for problem in problems]
+    sentences = [f"{file.local_path()} is not what it should be: {problem}." for problem in problems]
+    return properties, sentences, measured
 
 
 def spread_bands(cube: Cube, number: int) -> list[int]:
@@ -159,7 +160,7 @@ def find_problems(cube: Cube, file: File, measured: Measurement) -> list[FilePro
         file: The file.
         measured: The statistics of the bands that were read.
     """
-    description = measured.reader.description
+    description = measured.description
     settings = {"nanometres": cube.nanometres, "fwhm": cube.fwhm, "gains": file.gain, "invalid": file.invalid}
     unusable = [FileProblem(text) for fact, text in description.unusable.items() if settings.get(fact) is None]
     problems = (
@@ -223,7 +224,7 @@ def _next_step(cube: Cube) -> str:
 
 def _describe_useless(useless: Sequence[int], measured: Measurement, cube: Cube) -> FileProblem:
     """Return the problem that bands have one value everywhere or no valid pixel, with the bands that remain."""
-    dtype = measured.reader.description.dtype
+    dtype = measured.description.dtype
     remaining = [number for number in cube.band_numbers() if number not in useless]
     plural = len(useless) > 1
     text = f"band{'s' if plural else ''} {format_ranges(useless)} {'have' if plural else 'has'} one value everywhere"
@@ -300,7 +301,7 @@ def compare_files(files: Sequence[File], measurements: Sequence[Measurement]) ->
                 f"{names} are in different units: their mean values are {means[1]:g} and {means[0]:g}: set gain of one "
                 "of them so that both have the same unit."
             )
-        ours, theirs = (each.reader.description.nanometres for each in (first, other))
+        ours, theirs = (each.description.nanometres for each in (first, other))
         if ours and theirs:
             for band in first.bands:
                 if abs((ours[band - 1] or 0) - (theirs[band - 1] or 0)) > WAVELENGTH_TOLERANCE:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lkca.data.readers import CubeDescription, CubeReader
+from lkca.data.readers import CubeDescription
 from lkca.errors import FileProblem
 
 SAMPLES = 100  # rows and columns of the sample of a band from which percentiles are computed
@@ -45,6 +45,7 @@ class Measurement:
     """The statistics of the bands of a file, collected band by band.
 
     Args:
+        description: What the file says of itself.
         crop: The part of the file that is read.
 
     Attributes:
@@ -56,10 +57,10 @@ class Measurement:
         suspected: What is suspicious about a value, None if nothing is.
     """
 
-    def __init__(self, reader: CubeReader, crop: Crop) -> None:
+    def __init__(self, description: CubeDescription, crop: Crop) -> None:
         shape = crop[1] - crop[0], crop[3] - crop[2]
+        self.description = description
         self.crop = crop
-        self.reader = reader
         self.bands: list[int] = []
         self.statistics: list[BandStatistics] = []
         self.invalid = np.zeros(shape, bool)
@@ -86,7 +87,7 @@ class Measurement:
 
     def _suspect(self, band: int, image: np.ndarray, statistics: BandStatistics) -> FileProblem | None:
         """Return what is suspicious about the smallest or the largest value of a band, None if nothing is."""
-        description, spread = self.reader.description, statistics.high - statistics.low
+        description, spread = self.description, statistics.high - statistics.low
         gain, offset = 1.0, 0.0
         if description.gains:
             gain, offset = description.gains[band - 1], description.offsets[band - 1]

@@ -26,7 +26,7 @@ from lkca.data.inspection import (
     resolve_wavelengths,
     spread_bands,
 )
-from lkca.data.measurement import Measurement
+from lkca.data.measurement import Crop, Measurement
 from lkca.data.sandbox import heartbeat, run_sandboxed
 from lkca.data.settings import SceneSettings
 from lkca.errors import ConfigError, DataError, ResourceError
@@ -59,11 +59,7 @@ def cut_scene(settings: SceneSettings, out: Path, manifest: Path) -> None:
     with exclusive_lock(out), atomic_write(out) as part:
         written = run_sandboxed(_cut, part, settings, files, bands)
         digests = [verify_file(file, cube.source) for file in files]
-        contents = {(digest, file.archive_member(), file.variable) for digest, file in zip(digests, files, strict=True)}
-        if len(contents) < len(files):
-            raise ConfigError(
-                f"scenes.{settings.name}: two files are the same: remove one, and write use: both if it is for both."
-            )
+        check_distinct(settings.name, files, digests)
         headers = [_header_digests(file) for file in files]
     areas = [
         {**area, "sha256": digest, "headers": headers_of_file}
@@ -97,19 +93,17 @@ def _cut(out: Path, settings: SceneSettings, files: Sequence[File], bands: Seque
         readers = [open_file(stack, cube, file) for file in files]
         nanometres, fwhm, source = resolve_wavelengths(cube, readers[0].description, bands)
         choose_bands(settings.name, settings.composite, nanometres, len(bands))  # fails now rather than after training
-        crops = [resolve_crop(cube, file, reader) for file, reader in zip(files, readers, strict=True)]
-        heights = [crop[1] - crop[0] for crop in crops]
-        tops = [sum(heights[:i]) for i in range(len(files))]
-        width = max(crop[3] - crop[2] for crop in crops)
-        shape = (len(bands), sum(heights), width)
+        areas = lay_out(files, [resolve_crop(cube, file, reader) for file, reader in zip(files, readers, strict=True)])
+        width = max(area["columns"] for area in areas)
+        shape = (len(bands), sum(area["rows"] for area in areas), width)
         start = _allocate(out, shape)
         measurements = []
         with out.open("r+b") as array:
-            for file, reader, crop, top in zip(files, readers, crops, tops, strict=True):
-                measured = Measurement(reader, crop)
-                for i, image in read_bands(file, reader, crop, bands):
+            for file, reader, area in zip(files, readers, areas, strict=True):
+                measured = Measurement(reader.description, area["crop"])
+                for i, image in read_bands(file, reader, area["crop"], bands):
                     measured.add(bands[i], image)
-                    array.seek(start + 4 * (i * shape[1] + top) * width)
+                    array.seek(start + 4 * (i * shape[1] + area["row"]) * width)
                     array.write(_mirror_and_pad(image, mirror, width).tobytes())
                     del image  # frees its memory before the next one is read
                 if problems := find_problems(cube, file, measured):
@@ -119,23 +113,11 @@ def _cut(out: Path, settings: SceneSettings, files: Sequence[File], bands: Seque
             raise DataError(problem)
     statistics = [band for measured in measurements for band in measured.statistics]
     minimum, maximum = min(band.minimum for band in statistics), max(band.maximum for band in statistics)
-    masks = [_mirror_and_pad(measured.invalid, mirror, width) for measured in measurements]
-    if num_invalid := int(sum(np.count_nonzero(mask) for mask in masks)):
-        minimum, maximum = _mark_invalid(out, np.concatenate(masks))
-    divisor = _choose_divisor(cube, files[0], maximum)
+    mask = stack_masks(measurements, mirror)
+    if num_invalid := int(np.count_nonzero(mask)):
+        minimum, maximum = _mark_invalid(out, mask)
+    divisor = choose_divisor(cube, files[0], maximum)
     _divide(out, start, divisor)
-    areas = [
-        {
-            "file": file.path,
-            "use": file.use,
-            "row": top,
-            "rows": height,
-            "columns": crop[3] - crop[2],
-            "crop": crop,
-            "description": reader.description.to_json(),
-        }
-        for file, reader, top, height, crop in zip(files, readers, tops, heights, crops, strict=True)
-    ]
     return {
         "shape": shape,
         "nanometres": nanometres,
@@ -145,8 +127,48 @@ def _cut(out: Path, settings: SceneSettings, files: Sequence[File], bands: Seque
         "maximum": maximum,
         "divisor": divisor,
         "invalid_pixels": num_invalid,
-        "areas": areas,
+        "areas": [
+            {**area, "description": reader.description.to_json()} for area, reader in zip(areas, readers, strict=True)
+        ],
     }
+
+
+def check_distinct(scene: str, files: Sequence[File], digests: Sequence[str]) -> None:
+    """Check that no two files of a scene have the same content.
+
+    Args:
+        scene: Key of the scene in config.yaml.
+        files: The files.
+        digests: Their SHA-256.
+
+    Raises:
+        ConfigError: If two files are the same.
+    """
+    contents = {(digest, file.archive_member(), file.variable) for digest, file in zip(digests, files, strict=True)}
+    if len(contents) < len(files):
+        raise ConfigError(f"scenes.{scene}: two files are the same: remove one, and write use: both if it is for both.")
+
+
+def lay_out(files: Sequence[File], crops: Sequence[Crop]) -> list[dict[str, Any]]:
+    """Return the area of the scene that each file fills, one below the other, as in the manifest."""
+    heights = [crop[1] - crop[0] for crop in crops]
+    return [
+        {
+            "file": file.path,
+            "use": file.use,
+            "row": sum(heights[:i]),
+            "rows": heights[i],
+            "columns": crop[3] - crop[2],
+            "crop": crop,
+        }
+        for i, (file, crop) in enumerate(zip(files, crops, strict=True))
+    ]
+
+
+def stack_masks(measurements: Sequence[Measurement], mirror: Sequence[str]) -> np.ndarray:
+    """Return the invalid pixels of a scene, bool (rows, columns), from those of its files."""
+    width = max(measured.invalid.shape[1] for measured in measurements)
+    return np.concatenate([_mirror_and_pad(measured.invalid, mirror, width) for measured in measurements])
 
 
 def _mark_invalid(out: Path, mask: np.ndarray) -> tuple[float, float]:
@@ -167,7 +189,7 @@ def _mirror_and_pad(image: np.ndarray, mirror: Sequence[str], width: int) -> np.
     return np.pad(mirrored, ((0, 0), (0, width - image.shape[1])))
 
 
-def _choose_divisor(cube: Cube, file: File, maximum: float) -> float:
+def choose_divisor(cube: Cube, file: File, maximum: float) -> float:
     """Return the number by which the whole scene is divided.
 
     As in the published scripts, all bands and all files of the scene have the same divisor, no minimum is subtracted,
@@ -240,7 +262,7 @@ def fetch_cube(scene: str, cube: Cube, accept_terms: bool, receipt: Path | None)
     def examine(file: File) -> None:
         """Read a few bands, which suffice to find most problems; raise DataError if there is one."""
         bands = spread_bands(cube, min(EXAMINED_BANDS, len(cube.band_numbers())))
-        _, problems = run_sandboxed(inspect_file, cube, file, bands)
+        _, problems, _ = run_sandboxed(inspect_file, cube, file, bands)
         if problems:
             raise DataError(problems[0])
 

@@ -6,6 +6,7 @@ from typing import NamedTuple, TypedDict
 
 import numpy as np
 
+from lkca.data.catalog import format_ranges
 from lkca.data.settings import SplitSettings, TestTiles
 
 Corner = tuple[int, int]  # row and column of the top left pixel
@@ -250,20 +251,6 @@ def _test_windows(test: TestTiles, area: Area) -> list[Window]:
     first = area["row"] + test.row
     rows, columns = range(first, first + test.rows, height), range(test.column, test.column + test.columns, width)
     return [(row, column, height, width) for row, column in product(rows, columns)]
-
-
-def format_ranges(numbers: Iterable[int]) -> str:
-    """Return ascending numbers as text, with ranges of three or more.
-
-    Example:
-        >>> format_ranges([0, 1, 2, 3, 5, 7, 8])
-        '0-3, 5, 7, 8'
-    """
-    runs = []
-    for _, pairs in groupby(enumerate(numbers), key=lambda pair: pair[1] - pair[0]):
-        run = [number for _, number in pairs]
-        runs.append([f"{run[0]}-{run[-1]}"] if len(run) > 2 else map(str, run))
-    return ", ".join(text for run in runs for text in run)
 
 
 def _sample_corners(settings: SplitSettings, rows: list[GridRow], invalid: InvalidPixels | None) -> list[Corner]:
