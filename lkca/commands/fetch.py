@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+from lkca.commands.scene_check import check_scene
 from lkca.config.load import find_config_files, read_config
+from lkca.config.schema import Experiment
 from lkca.core.files import sha256
 from lkca.data.catalog import CUBES, Cube, File
 from lkca.data.checksums import verify_file
-from lkca.data.inspection import inspect_file
+from lkca.data.inspection import inspect_file, spread_bands
 from lkca.data.sandbox import run_sandboxed
 from lkca.data.scenes import fetch_cube
 from lkca.errors import ConfigError, DataError
@@ -30,32 +32,41 @@ def fetch(scene: str, accept_terms: bool, config: list[Path]) -> None:
 
 
 def verify(scene: str, file: Path | None, config: list[Path]) -> None:
-    """Print the hash, shape, type, values and wavelengths of a scene's files, and check that they are the right ones.
+    """Print what a scene's files hold, check that they are the right ones, and check all that a run will check.
 
     Args:
         scene: Key of the scene in config.yaml.
-        file: The file, if it is not at the path in config.yaml or the catalog.
+        file: The file, if it is not at the path in config.yaml or the catalog. Only this file is checked.
         config: Overlays of config.yaml, or other files: see `find_config_files`.
 
     Raises:
-        ConfigError: If there is no such scene.
+        ConfigError: If there is no such scene, or its settings do not fit its files.
         DataError: If a file is missing or not the right one; if it is another known file, the message names it.
     """
-    cube = find_cube(scene, config)
-    descriptions = cube.resolve_files() if file is None else (_describe_file(cube, file),)
-    for description in descriptions:
+    experiment = _find_experiment(scene, config)
+    cube = experiment.scenes[scene].resolve_cube() if experiment else CUBES[scene]
+    files = cube.resolve_files() if file is None else (_describe_file(cube, file),)
+    bands = cube.band_numbers()
+    if experiment and file is None:
+        bands = spread_bands(cube, experiment.scenes[scene].bands)
+    digests, measurements = [], []
+    for description in files:
         digest = sha256(description.local_path())
         remark = "none is published"
         if description.sha256:
             remark = "as published" if digest == description.sha256 else "not the published one"
         print(f"{description.path}\n  {'SHA-256':<12} {digest} ({remark})", flush=True)
-        properties, problems = run_sandboxed(inspect_file, cube, description, cube.band_numbers())
+        properties, problems, measured = run_sandboxed(inspect_file, cube, description, bands)
         for name, value in properties.items():
             print(f"  {name:<12} {value}")
         if problems:
             raise DataError(" ".join(problems))
         verify_file(description, cube.source)
-    if all(description.sha256 for description in descriptions):
+        digests.append(digest)
+        measurements.append(measured)
+    if experiment and file is None:
+        check_scene(experiment, scene, files, digests, measurements)
+    if all(description.sha256 for description in files):
         print(f"{scene}: the published content, unchanged.")
     else:
         print(f"{scene}: no problem found, but no published hash proves that the content is unchanged.")
@@ -67,12 +78,22 @@ def find_cube(scene: str, config: list[Path]) -> Cube:
     Raises:
         ConfigError: If there is no such scene.
     """
+    experiment = _find_experiment(scene, config)
+    return experiment.scenes[scene].resolve_cube() if experiment else CUBES[scene]
+
+
+def _find_experiment(scene: str, config: list[Path]) -> Experiment | None:
+    """Return the experiment that has a scene; None in a folder without config.yaml if the catalog has the scene.
+
+    Raises:
+        ConfigError: If there is no such scene.
+    """
     if scene in CUBES and config == [Path("config.yaml")] and not config[0].exists():
-        return CUBES[scene]
-    scenes = read_config(find_config_files(config)).scenes
-    if scene not in scenes:
-        raise ConfigError(f"there is no scene {scene}: choose one of {', '.join(sorted(scenes))}.")
-    return scenes[scene].resolve_cube()
+        return None
+    experiment = read_config(find_config_files(config))
+    if scene not in experiment.scenes:
+        raise ConfigError(f"there is no scene {scene}: choose one of {', '.join(sorted(experiment.scenes))}.")
+    return experiment
 
 
 def _describe_file(cube: Cube, path: Path) -> File:

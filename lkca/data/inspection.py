@@ -290,14 +290,18 @@ def resolve_wavelengths(
     return None, fwhm, None
 
 
-def compare_files(files: Sequence[File], measurements: Sequence[Measurement]) -> str | None:
-    """Return what does not fit between the files of a cube, as a sentence; None if all fit."""
+def compare_files(files: Sequence[File], measurements: Sequence[Measurement]) -> None:
+    """Check that the files of a cube have the same units and wavelengths.
+
+    Raises:
+        DataError: If they differ.
+    """
     first = measurements[0]
     for file, other in zip(files[1:], measurements[1:], strict=True):
         names = f"{file.local_path()} and {files[0].local_path()}"
         means = [abs(float(np.mean([band.mean for band in each.statistics]))) for each in (first, other)]
         if max(means) > MAX_UNIT_RATIO * min(means):
-            return (
+            raise DataError(
                 f"{names} are in different units: their mean values are {means[1]:g} and {means[0]:g}: set gain of one "
                 "of them so that both have the same unit."
             )
@@ -305,8 +309,7 @@ def compare_files(files: Sequence[File], measurements: Sequence[Measurement]) ->
         if ours and theirs:
             for band in first.bands:
                 if abs((ours[band - 1] or 0) - (theirs[band - 1] or 0)) > WAVELENGTH_TOLERANCE:
-                    return (
+                    raise DataError(
                         f"{names} have different wavelengths in band {band}, {theirs[band - 1]} and "
                         f"{ours[band - 1]} nm: use files of the same sensor, or correct bands."
                     )
-    return None

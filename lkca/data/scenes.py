@@ -109,8 +109,7 @@ def _cut(out: Path, settings: SceneSettings, files: Sequence[File], bands: Seque
                 if problems := find_problems(cube, file, measured):
                     raise DataError(f"{file.local_path()} is not what it should be: {problems[0]}.")
                 measurements.append(measured)
-        if problem := compare_files(files, measurements):
-            raise DataError(problem)
+        compare_files(files, measurements)
     statistics = [band for measured in measurements for band in measured.statistics]
     minimum, maximum = min(band.minimum for band in statistics), max(band.maximum for band in statistics)
     mask = stack_masks(measurements, mirror)

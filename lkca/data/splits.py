@@ -40,11 +40,7 @@ def write_split(settings: SplitSettings, image: int, scene: Path, manifest: Path
     facts = read_json(manifest)
     areas, invalid = facts["areas"], read_invalid_pixels(scene, facts)
     split = make_split(settings, areas, str(manifest), invalid)
-    if image >= len(split.test):
-        raise ConfigError(
-            f"scenes.{facts['scene']}.composite.image is {image}, but {split.num_invalid_tests} test images with "
-            f"invalid pixels are left out: choose from 0 to {len(split.test) - 1}."
-        )
+    check_image(facts["scene"], image, split)
     parts: dict[str, Sequence[Any]] = {"train": split.train, "validation": split.validation, "test": split.test}
     write_json(
         out,
@@ -82,6 +78,19 @@ def read_invalid_pixels(scene: Path, manifest: Mapping[str, Any]) -> InvalidPixe
     if np.count_nonzero(mask) != manifest["invalid_pixels"]:
         raise StaleInput(f"{scene} is not the scene that its manifest describes: delete both and run snakemake again.")
     return InvalidPixels(mask)
+
+
+def check_image(scene: str, image: int, split: Split) -> None:
+    """Check that a split has the test image that figures show.
+
+    Raises:
+        ConfigError: If it does not.
+    """
+    if image >= len(split.test):
+        raise ConfigError(
+            f"scenes.{scene}.composite.image is {image}, but {split.num_invalid_tests} test images with invalid pixels "
+            f"are left out: choose from 0 to {len(split.test) - 1}."
+        )
 
 
 def make_split(
