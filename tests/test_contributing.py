@@ -92,7 +92,7 @@ files = fake_results.write_table(root, scores, seeds=[1, 2], rows=rows)
     follow(checkout, "Add a score")
     run(checkout, "-m", "pytest", "-q", "--doctest-modules", "lkca/scoring/metrics.py")
     run(checkout, "-c", script, "after", "MAE")
-    before, after = (pd.read_csv(checkout / name / "table.csv", comment="#") for name in ("before", "after"))
+    before, after = (pd.read_csv(checkout / name / "table.csv", header=1) for name in ("before", "after"))
     assert set(after) - set(before) == {"MAE", "MAE_std", "MAE_low", "MAE_high"}
     pd.testing.assert_frame_equal(after[before.columns], before)
     files = [(checkout / name / "table.verdicts.csv").read_text() for name in ("before", "after")]

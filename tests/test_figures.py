@@ -15,6 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.text import Annotation, Text
 
 from lkca.config.figure_kinds import FIGURE_KINDS, check_kind
+from lkca.config.schema import MAX_LABEL
 from lkca.core.files import read_json
 from lkca.errors import ConfigError
 from lkca.paper.statistics import block_intervals, pseudovalues
@@ -490,3 +491,14 @@ def test_drawing_function_without_figure_is_named(tmp_path, scores, monkeypatch)
     with pytest.raises(ConfigError, match="figures.6: draw_nothing returned None, not a Figure"):
         draw(tmp_path, "share", scores)
     assert not (tmp_path / "figure.png").exists()
+
+
+@pytest.mark.parametrize("kind", FIGURE_KINDS)
+def test_long_names_stay_inside_the_page(tmp_path, scores, figures, kind):
+    """Labels and titles of scenes of the longest length that config.yaml may have, with and without spaces."""
+    first, second = "a method with a very long name, trained by us on three scenes"[:MAX_LABEL], "x" * MAX_LABEL
+    scores.append(fake_results.write_run(tmp_path, "sspsr", MPSNR=40.6))
+    rows = {first: "bicubic", second: "lkca", "SSPSR": "sspsr"}
+    draw(tmp_path, kind, scores, rows=rows, scenes={"chikusei": first}, title="long words " * 30)
+    box = figures[0].get_tightbbox(FigureCanvasAgg(figures[0]).get_renderer())
+    assert box.x0 >= 0 and box.x1 <= figures[0].get_size_inches()[0]

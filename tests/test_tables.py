@@ -263,7 +263,7 @@ def test_names_are_escaped(tmp_path):
     row = next(line for line in text["md"].splitlines() if "a\\_b" in line)
     assert "a\\_b\\|c &amp; 5 %" in row
     assert (
-        r"a\_b|c \& 5 \% \#1 \$x\$ \{y\} \textasciicircum{}\textasciitilde{}\textbackslash{}z & \multicolumn"
+        r"a\_b\textbar{}c \& 5 \% \#1 \$x\$ \{y\} \textasciicircum{}\textasciitilde{}\textbackslash{}z & \multicolumn"
         in text["tex"]
     )
     assert ("4", fake_results.HOSTILE) in lines(text["csv"])

@@ -27,7 +27,8 @@ class SettingError(ConfigError):
     """
 
     def __init__(self, key: str, message: str) -> None:
-        super().__init__(f"{key}{message}")
+        text = f"{key}{message}"  # with texts of the user, which may have line breaks
+        super().__init__("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text))
         self.key = key
 
 

@@ -4,6 +4,7 @@ config.yaml has all values; only what a scene of one's own may leave out has a d
 torch, because every call of snakemake imports it.
 """
 
+import re
 from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
@@ -21,6 +22,7 @@ Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 T = TypeVar("T")
 Key = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]+$")]  # keys are names of folders
 MAX_SCALE = 16
+MAX_LABEL = 60  # characters
 Scale = Annotated[int, Field(ge=2, le=MAX_SCALE)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
@@ -37,10 +39,22 @@ def _unique(values: list[T]) -> list[T]:
     return values
 
 
+def _check_label(label: str) -> str:
+    """Return a label, which the code of a figure must be able to place.
+
+    Raises:
+        ValueError: If it is empty, too long, or has line breaks or other control characters.
+    """
+    if not 1 <= len(label) <= MAX_LABEL or re.search(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", label):
+        raise ValueError(f"a label has from 1 to {MAX_LABEL} characters in one line: change it")
+    return label
+
+
+Label = Annotated[str, AfterValidator(_check_label)]
 Names = Annotated[list[str], AfterValidator(_unique)]
 Scales = Annotated[list[Scale], Field(min_length=1), AfterValidator(_unique)]
 Rows = Annotated[
-    dict[str, str | None], Field(min_length=1)
+    dict[Label, str | None], Field(min_length=1)
 ]  # label -> model, "not possible: " and why, or None: not run
 NOT_POSSIBLE = "not possible: "
 
@@ -133,7 +147,7 @@ class Scene(Settings):
     """A scene: a crop of a cube, divided by its maximum.
 
     Args:
-        title: Name in tables and figures; the key of the scene by default.
+        title: Name in tables and figures, at most 60 characters; the key of the scene by default.
         cube: Key of the catalog (`lkca.data.catalog.CUBES`), or a description of a cube.
         bands: Number of the cube's bands that are used, evenly spaced; `all` or nothing for all of them.
         mirror: Axes that are reversed; none by default.
@@ -141,7 +155,7 @@ class Scene(Settings):
         composite: What pictures show.
     """
 
-    title: str
+    title: Label
     cube: str | Cube
     bands: Annotated[int, Field(ge=2)]
     mirror: Annotated[list[Literal["rows", "columns"]], AfterValidator(_unique)] = []
@@ -288,8 +302,8 @@ class Table(Settings):
         header: Heading of the first column.
         scene: Key of `scenes`.
         scales: Upsampling factors; each has patches.
-        rows: Label -> key of `models`, "not possible: " and why, or None: not run. Rows whose labels the paper prints
-            are compared with the paper's rows.
+        rows: Label, at most 60 characters -> key of `models`, "not possible: " and why, or None: not run. Rows whose
+            labels the paper prints are compared with the paper's rows.
     """
 
     title: str

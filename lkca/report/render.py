@@ -13,6 +13,8 @@ LATEX_ESCAPES: dict[str, str | int | None] = {
     "\\": "\\textbackslash{}",
     "^": "\\textasciicircum{}",
     "~": "\\textasciitilde{}",
+    "|": "\\textbar{}",
+    "`": "\\textasciigrave{}",
     "<": "\\textless{}",
     ">": "\\textgreater{}",
     "×": "$\\times$",
@@ -56,23 +58,25 @@ def render(template: str, **variables: Any) -> str:
 
 
 def escape_markdown(text: str) -> str:
-    r"""Return text that Markdown, with the HTML that it may contain, shows unchanged, on one line.
+    r"""Return text that Markdown, with the HTML and the formulas that it may contain, shows unchanged, on one line.
 
     Example:
-        >>> escape_markdown("a_b <c>")
-        'a\\_b &lt;c&gt;'
+        >>> escape_markdown("a_b <c> $x$")
+        'a\\_b &lt;c&gt; \\$x\\$'
     """
-    return re.sub(r"([\\`*_\[\]|~])", r"\\\1", escape(_join_lines(text), quote=False))
+    escaped = re.sub(r"([\\`*_\[\]|~$#])", r"\\\1", escape(_join_lines(text), quote=False))
+    return re.sub(r"^([-+=])|^(\d+)(?=[.)])", lambda mark: f"\\{mark[1]}" if mark[1] else f"{mark[2]}\\", escaped)
 
 
 def escape_latex(text: str) -> str:
     r"""Return text that LaTeX typesets unchanged, on one line.
 
     Example:
-        >>> escape_latex("5 % of x_1")
-        '5 \\% of x\\_1'
+        >>> escape_latex("5 % of x_1, a--b")
+        '5 \\% of x\\_1, a-{}-b'
     """
-    return _join_lines(text).translate(str.maketrans(LATEX_ESCAPES))
+    escapes = str.maketrans(LATEX_ESCAPES)
+    return "-{}".join(part.translate(escapes) for part in re.split("-(?=-)", _join_lines(text)))  # no dash
 
 
 def _join_lines(text: str) -> str:

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from lkca.report.figures.data import FigureData, RowKey
-from lkca.report.figures.layout import Page, format_log_axis, names_width
+from lkca.report.figures.layout import Page, format_log_axis, names_width, wrap_name, wrap_words
 from lkca.report.figures.style import BLUE, INK, PAGE_WIDTH
 
 LINEAR_LIMIT = 0.1  # an axis with large differences is linear up to this and logarithmic beyond
@@ -37,7 +37,10 @@ def draw_differences(data: FigureData) -> Figure:
         for scene in data.scenes
         if (scene_labels := data.labels(scene))[0] == reference and len(scene_labels) > 1
     }
-    tops = np.cumsum([0.25, *(ABOVE + len(scene_labels) * LINE_HEIGHT + BELOW for scene_labels in labels.values())])
+    headings = {scene: wrap_words(f"{data.title(scene)}, differences from {reference}", 100) for scene in labels}
+    above = {scene: ABOVE + 0.13 * (len(lines) - 1) for scene, lines in headings.items()}
+    heights = (above[scene] + len(labels[scene]) * LINE_HEIGHT + BELOW for scene in labels)
+    tops = np.cumsum([0.25, *heights])
     differences = {scene: _compare(data, scene, reference, scene_labels) for scene, scene_labels in labels.items()}
     page = Page(data, tops[-1], *_compose_notes(data, reference, differences), data.untrained_note())
     if labels:
@@ -47,15 +50,17 @@ def draw_differences(data: FigureData) -> Figure:
     for (scene, scene_labels), top in zip(labels.items(), tops, strict=False):
         for j, (score, title) in enumerate(SCORE_TITLES.items()):
             height = len(scene_labels) * LINE_HEIGHT
-            axes = page.add_axes(left + j * (width + 1.45), top + ABOVE - 0.05, width, height)
+            axes = page.add_axes(left + j * (width + 1.45), top + above[scene] - 0.05, width, height)
             _draw_panel(axes, [differences[scene][label, score] for label in scene_labels])
-            axes.set(yticks=range(len(scene_labels)), yticklabels=scene_labels if j == 0 else [])
+            axes.set(yticks=range(len(scene_labels)), yticklabels=map(wrap_name, scene_labels) if j == 0 else [])
+            for name in axes.get_yticklabels():
+                name.set_linespacing(0.9)  # two lines fit into a row
             axes.tick_params(axis="y", length=0)
             axes.yaxis.grid(False)
             axes.set_title(title, loc="left")
             if j == 0:
                 axes.annotate(
-                    f"{data.title(scene)}, differences from {reference}",
+                    "\n".join(headings[scene]),
                     (0, 1),
                     (72 * (0.1 - left), 18),
                     xycoords="axes fraction",

@@ -19,6 +19,7 @@ from lkca.report.band_axis import BandAxis
 from lkca.report.figures.data import FigureData
 from lkca.report.figures.style import MUTED, PAGE_WIDTH, method_style
 
+MAX_NAME_LENGTH = 28  # characters of a line
 wrap_words = partial(wrap, break_on_hyphens=False)  # names such as LKCA-Net stay whole
 
 
@@ -94,9 +95,14 @@ def add_legend(axes: Axes, handles: list[Line2D], **options: Any) -> None:
         text.set_text(handle.get_label())
 
 
+def wrap_name(name: str) -> str:
+    """Return the name of a method in lines that leave room for the rest of the figure."""
+    return "\n".join(wrap_words(name, MAX_NAME_LENGTH))
+
+
 def names_width(names: list[str]) -> float:
-    """Return the width that names at the left of axes need."""
-    return max([0.95, *(0.15 + 0.065 * len(name) for name in names)])
+    """Return the width that names at the left of axes need, as `wrap_name` returns them."""
+    return max([0.95, *(0.15 + 0.07 * len(line) for name in names for line in wrap_name(name).split("\n"))])
 
 
 def pad_limits(low: float, high: float, fraction: float, min_margin: float = 1e-6) -> tuple[float, float]:

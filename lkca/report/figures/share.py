@@ -4,7 +4,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lkca.report.figures.data import FigureData
-from lkca.report.figures.layout import Page, hide_frame, names_width
+from lkca.report.figures.layout import Page, hide_frame, names_width, wrap_name
 from lkca.report.figures.style import BLUE, GREY, INK, MUTED, PAGE_WIDTH
 
 LINE_HEIGHT = 0.24  # inches
@@ -34,7 +34,7 @@ def draw_share(data: FigureData) -> Figure:
         for label in data.labels(scene):
             y += 1
             run = data.first(scene, label).content
-            axes.text(-0.02, y, label, va="center", ha="right")
+            axes.text(-0.02, y, wrap_name(label), va="center", ha="right", linespacing=0.9)
             _draw_bar(axes, y, run["upsampler_params"], run["params"])
         y += 1
     return page.figure

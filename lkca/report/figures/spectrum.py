@@ -5,7 +5,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lkca.report.figures.data import FigureData
-from lkca.report.figures.layout import Page, add_legend
+from lkca.report.figures.layout import Page, add_legend, wrap_name
 from lkca.report.figures.style import MUTED, WHITE_OUTLINE, method_style, text_colour
 
 MAX_INDEX = 600  # number of singular values that the paper shows
@@ -32,7 +32,7 @@ def draw_spectrum(data: FigureData) -> Figure:
             if len(run.content["layers"]) > 1:
                 title += f", layer {i + 1} of {len(run.content['layers'])}"
             ranks, count = layer["rank90"], len(layer["trained"])
-            legend = f"{title}:\n90 % at {ranks['trained']} of {count}, at the start {ranks['start']}"
+            legend = f"{wrap_name(title)}:\n90 % at {ranks['trained']} of {count}, at the start {ranks['start']}"
             for weights, dashes in (("trained", "-"), ("start", "--")):
                 rank = ranks[weights]
                 sums = np.cumsum(layer[weights]) / np.sum(layer[weights])

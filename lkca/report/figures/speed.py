@@ -10,7 +10,7 @@ from matplotlib.ticker import LogLocator
 
 from lkca.report.figures.data import FigureData, RowKey, find_outliers
 from lkca.report.figures.labels import label_points
-from lkca.report.figures.layout import Page, format_log_axis, pad_limits, set_ylabel, wrap_words
+from lkca.report.figures.layout import Page, format_log_axis, pad_limits, set_ylabel, wrap_name, wrap_words
 from lkca.report.figures.style import MUTED, PAGE_WIDTH, method_style
 
 LEFT, GAP, ROW_HEIGHT = 0.63, 0.28, 2.0  # inches
@@ -143,7 +143,7 @@ def _draw_methods(
             name.append(f"{cost:g} {unit}")
         if mean < bottom:
             name.append(f"{mean:.1f} dB")
-        points.append((x, y, ", ".join(name), style["color"]))
+        points.append((x, y, wrap_name(", ".join(name)), style["color"]))
     label_points(axes, points)
 
 
