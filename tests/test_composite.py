@@ -34,7 +34,15 @@ def test_default_of_sentinel_2_is_its_true_colour_composite():
     assert choose_bands("x", None, SENTINEL_2[::-1], 13) == [10, 11, 12]
 
 
-@pytest.mark.parametrize("nanometres", [None, np.linspace(1000, 2500, 12).tolist(), np.linspace(600, 900, 12).tolist()])
+@pytest.mark.parametrize(
+    "nanometres",
+    [
+        None,
+        np.linspace(1000, 2500, 12).tolist(),
+        np.linspace(600, 900, 12).tolist(),
+        np.linspace(520, 2400, 12).tolist(),
+    ],
+)
 def test_default_without_visible_bands_is_spread(nanometres):
     assert choose_bands("x", None, nanometres, 12) == [11, 7, 3]
     if nanometres:
@@ -59,8 +67,10 @@ def test_nearest_band_is_shown_in_any_order(wavelength, order):
     [
         ("2220 nm", [2190, 2195, 2200], 3),  # 20 nm away
         ("2220.1 nm", [2190, 2195, 2200], None),
-        ("1000 nm", [500, 600, 700], 3),  # three steps of 100 nm away
-        ("1000.1 nm", [500, 600, 700], None),
+        ("740 nm", [680, 690, 710], 3),  # 30 nm: within three steps of 15 nm
+        ("755.1 nm", [680, 695, 710], None),
+        ("750 nm", [500, 600, 700], 3),  # 50 nm
+        ("750.1 nm", [500, 600, 700], None),
     ],
 )
 def test_band_must_be_near(wavelength, nanometres, band):

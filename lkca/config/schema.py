@@ -133,7 +133,7 @@ class Composite(Settings):
         image: Number of the test image, from 0.
         bands: Bands of the scene shown as red, green and blue: a number from 1, or a wavelength such as 660 nm or
             0.66 um, for which the nearest band is shown. None for 660, 550 and 480 nm, or for bands spread over the
-            scene if it does not show all of these.
+            scene if it does not have three such bands.
         zoom: Row, column and side of a detail, pixels; None for the place with the largest error of the
             first method.
     """

@@ -12,7 +12,7 @@ from lkca.errors import ConfigError
 
 DEFAULT_COLOURS = "660 nm", "550 nm", "480 nm"
 SPREAD_COLOURS = 5 / 6, 3 / 6, 1 / 6  # fractions of the bands, for scenes that do not show these wavelengths
-NEAR_NM, NEAR_STEPS = 20, 3  # a band is near a wavelength within the larger of 20 nm and 3 usual steps between bands
+NEAR_STEPS, NEAR_NM = 3, (20, 50)  # a band is near a wavelength within 3 usual steps, at least 20 nm and at most 50 nm
 UNITS = {"nm": 1, "um": 1000, "µm": 1000, "μm": 1000}  # the micro sign and the Greek letter
 
 
@@ -46,8 +46,8 @@ def choose_bands(
     Args:
         scene: Key of the scene, for messages.
         composite: For each colour the number of a band, or a wavelength as text, which stands for the nearest band;
-            None for the bands nearest to DEFAULT_COLOURS, or bands spread over the scene if it does not show all of
-            these.
+            None for the bands nearest to DEFAULT_COLOURS, or bands spread over the scene if it does not have three
+            such bands.
         nanometres: Wavelength of each band; None if they are not known.
         num_bands: Number of bands of the scene.
 
@@ -56,7 +56,7 @@ def choose_bands(
     """
     if composite is None:
         nearest = [_nearest_band(parse_wavelength(colour), nanometres) for colour in DEFAULT_COLOURS]
-        found = [band for band in nearest if band is not None]
+        found = [band for band in dict.fromkeys(nearest) if band is not None]
         return found if len(found) == len(nearest) else _spread(nanometres, num_bands)
     return [_choose_band(f"scenes.{scene}.composite.bands", band, nanometres, num_bands) for band in composite]
 
@@ -89,7 +89,7 @@ def _nearest_band(wavelength: float, nanometres: Sequence[float] | None) -> int 
     if nanometres is None:
         return None
     band = _closest(wavelength, nanometres)
-    reach = max(NEAR_NM, NEAR_STEPS * usual_step(nanometres))
+    reach = min(max(NEAR_STEPS * usual_step(nanometres), NEAR_NM[0]), NEAR_NM[1])
     return band if abs(nanometres[band - 1] - wavelength) <= reach else None
 
 
