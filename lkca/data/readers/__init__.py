@@ -18,7 +18,7 @@ import numpy as np
 
 from lkca.data.catalog import File, find_envi_headers
 from lkca.data.readers.archive import open_archive
-from lkca.data.readers.base import StoredCube, UnreadableError, make_array_reader
+from lkca.data.readers.base import StoredCube, UnreadableError, WrongProductError, make_array_reader
 from lkca.data.readers.description import CubeDescription
 from lkca.data.readers.hdf5 import open_hdf5
 from lkca.data.readers.matlab import open_matlab5
@@ -75,6 +75,8 @@ def _data_errors(path: Path) -> Iterator[None]:
     except Exception as error:
         text = " ".join(str(error.__cause__ or error).split()).rstrip(".")  # rasterio explains errors in their cause
         reason = "".join(c if c.isprintable() else "?" for c in text or type(error).__name__)
+        if isinstance(error, WrongProductError):
+            raise DataError(f"{path} cannot be read: {reason[:600]}.") from error
         raise DataError(
             f"{path} cannot be read ({reason[:300]}): it is damaged, the wrong file, or not as described."
         ) from error
@@ -97,6 +99,8 @@ def _open_format(
     if headers and not archive_member and path.suffix.lower() not in CONTAINER_SUFFIXES:
         return _open_envi(stack, path, headers, axes)
     if start.lstrip()[:1] == b"<" and not headers:
+        if path.suffix.lower() == ".xml":
+            raise WrongProductError("it is XML: name the image that it describes, such as ...-SPECTRAL_IMAGE.TIF")
         raise UnreadableError("it is a web page, not data")
     if start[:4] == b"PK\x03\x04":
         if not archive_member:

@@ -34,6 +34,10 @@ class UnreadableError(Exception):
     """A file cannot be read; the message says why, and `open_cube` adds the name of the file."""
 
 
+class WrongProductError(UnreadableError):
+    """A file is not the right one of a product, or not complete; the message also says what to do."""
+
+
 def make_array_reader(
     as_type: Callable[[Any], Any],
     shape: tuple[int, ...],

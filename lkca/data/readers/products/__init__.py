@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from lkca.data.readers.base import StoredCube, UnreadableError
+from lkca.data.readers.base import StoredCube, WrongProductError
 from lkca.data.readers.hdf5 import list_arrays
 from lkca.data.readers.products.desis import describe_desis
 from lkca.data.readers.products.emit import open_emit
@@ -22,7 +22,7 @@ def describe_image(path: Path, stored: StoredCube) -> StoredCube:
     """Return a raster with the facts that the metadata next to it declare if it is the image of a product.
 
     Raises:
-        UnreadableError: If it is another product, or another file of the product, or does not fit its metadata.
+        WrongProductError: If it is another product, or another file of the product, or does not fit its metadata.
     """
     name, part = split_name(path)
     if not part or "bands" not in stored.description.axes:  # any layer of a product can be a mask
@@ -36,7 +36,8 @@ def describe_image(path: Path, stored: StoredCube) -> StoredCube:
     else:
         return stored
     if not part.upper().startswith("SPECTRAL_IMAGE"):
-        raise UnreadableError(f"it is the layer {part} of a product, whose image is {name}-SPECTRAL_IMAGE{path.suffix}")
+        image = f"{name}-SPECTRAL_IMAGE{path.suffix}".removeprefix("-")
+        raise WrongProductError(f"it is the layer {part} of a product: use its image, {image}")
     return replace(stored, description=describe(path, root, stored.description))
 
 
@@ -44,7 +45,7 @@ def open_hdf5_product(stack: ExitStack, path: Path, variable: str | None, axes: 
     """Open an HDF5 file until the stack closes if it is a product, from which no other array is wanted.
 
     Raises:
-        UnreadableError: If it is a product of another level.
+        WrongProductError: If it is a product of another level.
     """
     import h5py
 

@@ -7,15 +7,15 @@ from typing import Any
 from xml.etree.ElementTree import Element
 
 from lkca.data.catalog import find_envi_headers
-from lkca.data.readers.base import UnreadableError
+from lkca.data.readers.base import WrongProductError
 from lkca.data.readers.description import CubeDescription
 from lkca.data.readers.raster import MAX_HEADER_BYTES
 from lkca.data.readers.raster_facts import add_envi_facts
 from lkca.data.sidecars import split_name
 
-FIELD = re.compile(r"^\s*([^={}\n]+?)\s*=\s*(\{[^}]*\}|[^\n]*)", re.MULTILINE)
-FORMAT = "DESIS L2A"
 EMPTY_PIXEL = -32768.0
+FIELD = re.compile(r"^\s*([^={}\n]+?)\s*=\s*(\{[^}]*\}|[^\n]*)", re.MULTILINE)
+NEEDED = {"gains": ("data gain values", "gain"), "nanometres": ("wavelength", "nanometres")}
 
 
 def describe_desis(path: Path, root: Element | None, description: CubeDescription) -> CubeDescription:
@@ -27,47 +27,49 @@ def describe_desis(path: Path, root: Element | None, description: CubeDescriptio
         description: What the image says of itself.
 
     Raises:
-        UnreadableError: If it is not L2A, or does not fit its header.
+        WrongProductError: If it is not L2A, or does not fit its header.
     """
     name = split_name(path)[0]
     level = next((kind.text or "" for kind in root.iter("productType")), name) if root is not None else name
-    if not re.search("L2A", level):
-        raise UnreadableError(
+    if "L2A" not in level:
+        raise WrongProductError(
             f"it is DESIS {level[:40]}, not DESIS L2A, which has the reflectance of the surface: order the scene as L2A"
         )
-    headers = find_envi_headers(path)
-    if not headers:
-        problem = (
-            f"it is an image of DESIS, but {path.stem}.hdr, which has its gains and wavelengths, is not next to it: "
-            "put it there, or set gain and nanometres in its entry"
-        )
-        unusable = dict.fromkeys(("gains", "nanometres"), problem)
-        return replace(description, format=FORMAT, unusable={**description.unusable, **unusable})
-    header = headers[0]
-    if header.stat().st_size > MAX_HEADER_BYTES:
-        raise UnreadableError(f"its header, {header.name}, is too large")
-    fields = FIELD.findall(header.read_text("utf-8", errors="replace"))
-    tags = {key.lower().replace(" ", "_"): value.strip() for key, value in fields}
-    shape = [tags.get(key) for key in ("lines", "samples", "bands")]
-    if shape != [str(size) for size in description.shape]:
-        raise UnreadableError(
-            f"it has {' x '.join(map(str, description.shape))} rows, columns and bands, but its header, {header.name}, "
-            f"describes {' x '.join(map(str, shape))}: get the image and the header of one product"
-        )
+    header = next(iter(find_envi_headers(path)), None)
     facts: dict[str, Any] = {"sources": {}, "unusable": {}}
-    add_envi_facts(facts, tags, description.shape[2])
-    sources = {fact: f"{source}, {header.name}" for fact, source in facts.pop("sources").items()}
-    unusable = {**description.unusable, **facts.pop("unusable")}
-    for fact, key in (("gains", "data gain values"), ("nanometres", "wavelength")):
-        if fact not in facts and fact not in unusable:
-            unusable[fact] = f"its header, {header.name}, has no {key}: set {fact.rstrip('s')} in its entry"
+    if header:
+        add_envi_facts(facts, _read_header(header, description.shape), description.shape[2])
+    for fact, (key, setting) in NEEDED.items():
+        if fact not in facts and not getattr(description, fact):
+            lack = f"{header.name} has no {key}" if header else f"{path.stem}.hdr, which has its {key}, is missing"
+            remedy = "get the original one" if header else "put it next to it"
+            facts["unusable"].setdefault(fact, f"it is DESIS, but {lack}: {remedy}, or set {setting} in its entry")
     invalid = {float(value) for value in (*description.invalid, *facts.pop("invalid", ()), EMPTY_PIXEL)}
     return replace(
         description,
-        format=FORMAT,
+        format="DESIS L2A",
         invalid=tuple(sorted(invalid)),
         units="surface reflectance",
+        unusable={**description.unusable, **facts.pop("unusable")},
+        sources={**description.sources, **facts.pop("sources"), "invalid": "that of all DESIS L2A"},
         **facts,
-        sources={**description.sources, "invalid": "that of all DESIS L2A", **sources},
-        unusable=unusable,
     )
+
+
+def _read_header(header: Path, shape: tuple[int, int, int]) -> dict[str, str]:
+    """Return the fields of an ENVI header, with underscores instead of spaces.
+
+    Raises:
+        WrongProductError: If it is too large, or is not that of a raster of this shape (rows, columns, bands).
+    """
+    if header.stat().st_size > MAX_HEADER_BYTES:
+        raise WrongProductError(f"its header, {header.name}, is too large: get the original one")
+    fields = FIELD.findall(header.read_text("utf-8", errors="replace"))
+    tags = {key.lower().replace(" ", "_"): value.strip() for key, value in fields}
+    described = [tags.get(key, "?") for key in ("lines", "samples", "bands")]
+    if described != [str(size) for size in shape]:
+        raise WrongProductError(
+            f"it has {' x '.join(map(str, shape))} rows, columns and bands, but its header, {header.name}, describes "
+            f"{' x '.join(described)}: get the image and the header of one product"
+        )
+    return tags

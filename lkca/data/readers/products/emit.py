@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lkca.data.readers.base import StoredCube, UnreadableError, make_array_reader
+from lkca.data.readers.base import StoredCube, WrongProductError, make_array_reader
 from lkca.data.readers.hdf5 import check_array, read_text, to_floats
 
 VARIABLE = "reflectance"
@@ -28,18 +28,18 @@ def open_emit(
         axes: The axes that the entry names, if it does.
 
     Raises:
-        UnreadableError: If the file is another product of EMIT, or incomplete.
+        WrongProductError: If the file is another product of EMIT, or incomplete.
     """
     if read_text(file.attrs.get("instrument")) != "EMIT" or variable not in (None, VARIABLE):
         return None
     if VARIABLE not in arrays:
         held = ", ".join(name for name, array in arrays.items() if len(array.shape) == 3) or "no image"
-        raise UnreadableError(
+        raise WrongProductError(
             f"it is EMIT, but holds {held} instead of {VARIABLE}: get EMIT_L2A_RFL of the scene, which has the "
             "reflectance of the surface"
         )
     if axes not in (None, AXES):
-        raise UnreadableError(f"the axes of EMIT L2A are {' '.join(AXES)}: leave axes out of its entry")
+        raise WrongProductError(f"the axes of EMIT L2A are {' '.join(AXES)}: leave axes out of its entry")
     cube = arrays[VARIABLE]
     check_array(path, cube)
     chunk = (cube.chunks or (1,))[-1]
@@ -51,12 +51,12 @@ def open_emit(
             return None
         check_array(path, array)
         if array.shape != (count,):
-            raise UnreadableError(f"its {GROUP}/{name} has the shape {array.shape} for {count} bands")
+            raise WrongProductError(f"its {GROUP}/{name} has the shape {array.shape} for {count} bands")
         return to_floats(array[()])
 
     centres, widths, good = (read(name) for name in ("wavelengths", "fwhm", "good_wavelengths"))
     if centres is None:
-        raise UnreadableError(f"it is EMIT, but has no {GROUP}/wavelengths: download it again")
+        raise WrongProductError(f"it is EMIT, but has no {GROUP}/wavelengths: download it again")
     facts: dict[str, Any] = {"nanometres": _keep_positive(centres), "units": "surface reflectance"}
     sources = {"nanometres": f"{GROUP}/wavelengths"}
     if widths:

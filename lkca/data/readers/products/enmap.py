@@ -1,10 +1,11 @@
 """EnMAP L2A: a GeoTIFF with all bands of both detectors, described by METADATA.XML."""
 
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
-from lkca.data.readers.base import UnreadableError
+from lkca.data.readers.base import WrongProductError
 from lkca.data.readers.description import CubeDescription
 from lkca.data.readers.products.metadata import read_numbers
 from lkca.data.sidecars import split_name
@@ -22,27 +23,32 @@ def describe_enmap(path: Path, root: Element | None, description: CubeDescriptio
         description: What the image says of itself.
 
     Raises:
-        UnreadableError: If it is not L2A, or does not fit its metadata.
+        WrongProductError: If it is not L2A, or does not fit its metadata.
     """
+    history = root.findtext("metadata/name") if root is not None else None
+    description = replace(
+        description,
+        format="EnMAP L2A",
+        invalid=tuple(sorted({*map(float, description.invalid), EMPTY_PIXEL})),
+        units="surface reflectance",
+        history=history or description.history,
+        sources={**description.sources, "invalid": "that of all EnMAP L2A"},
+    )
     if root is None:
         return _miss_metadata(path, description)
     level = root.findtext("base/level", "of an unknown level").strip()
     if level != "L2A":
-        raise UnreadableError(
+        raise WrongProductError(
             f"it is EnMAP {level}, not EnMAP L2A, which holds the reflectance of the surface: order the scene as L2A"
         )
     bands = root.findall("specific/bandCharacterisation/bandID")
     count = description.shape[2]
     if [band.get("number") for band in bands] != [str(number) for number in range(1, count + 1)]:
-        raise UnreadableError(
+        raise WrongProductError(
             f"it has {count} bands, but its metadata describe {len(bands)}: get the image and the metadata of one "
             "product"
         )
-    statistics = root.findall("product/bandStatistics/bandID")
-    empty = []
-    if len(statistics) == count:
-        means, deviations = (read_numbers(statistics, tag) for tag in ("mean", "stdDeviation"))
-        empty = [i for i, pair in enumerate(zip(means, deviations, strict=True), 1) if pair == (EMPTY_MEAN, 0)]
+    wavelengths = read_numbers(bands, "wavelengthCenterOfBand")
     sources = dict.fromkeys(("nanometres", "fwhm", "gains"), "bandCharacterisation in its METADATA.XML")
     unusable = dict(description.unusable)
     if description.dtype.kind == "f":
@@ -52,22 +58,29 @@ def describe_enmap(path: Path, root: Element | None, description: CubeDescriptio
         )
     return replace(
         description,
-        format="EnMAP L2A",
-        nanometres=read_numbers(bands, "wavelengthCenterOfBand"),
+        nanometres=tuple(value if value > 0 else None for value in wavelengths),
         fwhm=read_numbers(bands, "FWHMOfBand"),
         gains=read_numbers(bands, "GainOfBand"),
         offsets=read_numbers(bands, "OffsetOfBand"),
-        invalid=tuple(sorted({*map(float, description.invalid), EMPTY_PIXEL})),
-        bad_bands=tuple(empty),
-        units="surface reflectance",
+        bad_bands=_find_empty_bands(root),
         sources={
             **description.sources,
             **sources,
-            "invalid": "that of all EnMAP L2A",
             "bad_bands": "bandStatistics in its METADATA.XML: no pixel has data",
         },
         unusable=unusable,
     )
+
+
+def _find_empty_bands(root: Element) -> tuple[int, ...]:
+    """Return the numbers of the bands without data: they have the same mean and no deviation."""
+    empty = []
+    for band in root.findall("product/bandStatistics/bandID"):
+        with suppress(ValueError):
+            mean, deviation = (float(band.findtext(tag, "")) for tag in ("mean", "stdDeviation"))
+            if (mean, deviation) == (EMPTY_MEAN, 0):
+                empty.append(int(band.get("number", "")))
+    return tuple(sorted(empty))
 
 
 def _miss_metadata(path: Path, description: CubeDescription) -> CubeDescription:

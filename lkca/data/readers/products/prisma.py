@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lkca.data.readers.base import StoredCube, UnreadableError
+from lkca.data.readers.base import StoredCube, WrongProductError
 from lkca.data.readers.description import CubeDescription
 from lkca.data.readers.hdf5 import check_array, read_text, to_floats
 from lkca.data.sandbox import heartbeat
@@ -46,43 +46,41 @@ def open_prisma(
         axes: The axes that the entry names, if it does.
 
     Raises:
-        UnreadableError: If the file is PRISMA of another level, or incomplete.
+        WrongProductError: If the file is PRISMA of another level, or incomplete.
     """
     if not any(name.startswith(f"{SWATHS}/PRS_") for name in arrays):
         return None
     level = read_text(file.attrs.get("Processing_Level"))
     if level != "2D" and variable is None:
-        raise UnreadableError(
+        raise WrongProductError(
             f"it is PRISMA L{level or ' of an unknown level'}, not PRISMA L2D, which has the reflectance of the "
             "surface on a map: get the scene as L2D"
         )
-    names = {f"{FIELDS}/{detector.upper()}_Cube": detector for detector in DETECTORS}
-    if level != "2D" or variable not in {None, *names}:
+    names = [f"{FIELDS}/{detector.upper()}_Cube" for detector in DETECTORS]
+    if level != "2D" or variable not in (None, *names):
         return None
     if axes not in (None, AXES):
-        raise UnreadableError(f"the axes of PRISMA L2D are {' '.join(AXES)}: leave axes out of its entry")
-    names = {name: detector for name, detector in names.items() if variable in (None, name)}
-    if missing := names.keys() - arrays.keys():
-        raise UnreadableError(f"it has no {' and no '.join(sorted(missing))}: download it again")
+        raise WrongProductError(f"the axes of PRISMA L2D are {' '.join(AXES)}: leave axes out of its entry")
+    if missing := [name for name in names if name not in arrays]:
+        raise WrongProductError(f"it has no {' and no '.join(missing)}: download it again")
     cubes = [arrays[name] for name in names]
     for name, cube in zip(names, cubes, strict=True):
         check_array(path, cube)
-        if len(cube.shape) != 3 or cube.dtype != np.uint16 or cube.shape[::2] != cubes[0].shape[::2]:
-            raise UnreadableError(f"{name} is {cube.dtype} {cube.shape}, not uint16 as large as {cubes[0].shape}")
-    bands = [
-        band
-        for i, (cube, detector) in enumerate(zip(cubes, names.values(), strict=True))
-        for band in _list_bands(file.attrs, detector, i, cube.shape[1])
-    ]
-    if len(cubes) > 1:
-        bands.sort(key=lambda band: (band.nanometres is None, band.nanometres))
+        cubic = len(cube.shape) == 3 and all(cube.shape) and cube.shape[::2] == cubes[0].shape[::2]
+        if not cubic or cube.dtype != np.uint16:
+            raise WrongProductError(f"{name} is {cube.dtype} {cube.shape}, unlike that of PRISMA: download it again")
+    all_bands = [band for i, cube in enumerate(cubes) for band in _list_bands(file.attrs, i, cube.shape[1])]
+    if variable:
+        bands = [band for band in all_bands if names[band.detector] == variable]
+    else:
+        bands = sorted(all_bands, key=lambda band: (band.nanometres is None, band.nanometres))
     rows, _, columns = cubes[0].shape
     sources = {
         "gains": "L2Scale...Min and L2Scale...Max of its attributes",
         "nanometres": "List_Cw_Vnir and List_Cw_Swir of its attributes",
         "fwhm": "List_Fwhm_Vnir and List_Fwhm_Swir of its attributes",
         "bad_bands": "wavelength 0: not acquired",
-        "invalid": "0 in all bands",
+        "invalid": "pixels that are 0 in all bands",
         "crs": "Epsg_Code and Product_...corner of its attributes",
     }
     description = CubeDescription(
@@ -102,28 +100,33 @@ def open_prisma(
         **_read_position(file.attrs, rows, columns),
     )
     chunk = max((cube.chunks or (1, 1, 1))[1] for cube in cubes)
-    return StoredCube(description, chunk, _make_read(cubes, bands), _make_read_mask(cubes, bands))
+    return StoredCube(description, chunk, _make_read(cubes, bands), _make_read_mask(cubes, all_bands))
 
 
-def _list_bands(attributes: Any, detector: str, number: int, count: int) -> list[_Band]:
-    """Return the bands of the cube of a detector in their order in the file.
+def _list_bands(attributes: Any, number: int, count: int) -> list[_Band]:
+    """Return the bands of the cube of a detector, DETECTORS[number], in their order in the file.
 
     Raises:
-        UnreadableError: If an attribute is missing, or has another number of values than the cube has bands.
+        WrongProductError: If an attribute is missing, or has another number of values than the cube has bands.
     """
+    detector = DETECTORS[number]
 
     def read(name: str, size: int) -> list[float]:
         try:
             values = to_floats(attributes[name])
         except (KeyError, TypeError, ValueError):
-            raise UnreadableError(f"its attribute {name} is missing or not numbers: download it again") from None
+            raise WrongProductError(f"its attribute {name} is missing or not numbers: download it again") from None
         if len(values) != size:
-            raise UnreadableError(f"its attribute {name} has {len(values)} values instead of {size}")
+            raise WrongProductError(
+                f"its attribute {name} has {len(values)} values instead of {size}: download it again"
+            )
         return values
 
     (low,), (high,) = read(f"L2Scale{detector}Min", 1), read(f"L2Scale{detector}Max", 1)
     if not low < high < np.inf:
-        raise UnreadableError(f"its attributes L2Scale{detector}Min and Max are {low:g} and {high:g}")
+        raise WrongProductError(
+            f"its attributes L2Scale{detector}Min and Max are {low:g} and {high:g}: download it again"
+        )
     centres, widths = read(f"List_Cw_{detector}", count), read(f"List_Fwhm_{detector}", count)
     flags = f"List_Cw_{detector}_Flags"
     acquired = read(flags, count) if flags in attributes else [1.0] * count
