@@ -1,7 +1,9 @@
 """Estimates of memory and time, compared with printed, counted and measured values."""
 
 import csv
+from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
@@ -89,6 +91,28 @@ def test_unknown_shape_is_known_when_the_scene_is_cut(monkeypatch, tmp_path):
     areas = [{"use": "both", "row": 0, "rows": 2304, "columns": 2048}]
     write_json(tmp_path / "results/paper/scenes/chikusei.json", {"areas": areas})
     assert Estimates(experiment, gpu=False, folder=tmp_path).steps_per_epoch(RunGroup("chikusei", 4, "lkca")) == 756
+
+
+def test_invalid_pixels_reduce_the_counts(paper, monkeypatch, tmp_path):
+    """A scene that is cut: one pixel in the middle of a row of patches takes four patches of 128 every 64."""
+    monkeypatch.chdir(tmp_path)
+    scene = np.zeros((1, 4172, 1202), np.float32)
+    scene[0, 512 + 64 * 20 + 100, 64 * 8 + 100] = np.nan
+    manifest, array = (Path(path("houston2018")) for path in (paper.paths.manifest, paper.paths.scene))
+    areas = [{"use": "both", "row": 0, "rows": 4172, "columns": 1202, "crop": [0, 4172, 0, 1202]}]
+    write_json(manifest, {"areas": areas, "invalid_pixels": 1})
+    assert count_split(paper, "houston2018", 8).train == 833  # the array is not there
+    np.save(array, scene)
+    assert count_split(paper, "houston2018", 8) == SplitCounts(train=829, validation=102, test=8, pixels=4172 * 1202)
+    areas[0]["rows"] = 4000  # of other settings
+    write_json(manifest, {"areas": areas, "invalid_pixels": 1})
+    assert count_split(paper, "houston2018", 8).train == 833
+
+
+def test_scene_that_cannot_be_divided_is_unknown(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    experiment = with_overlay(patches={"x4": {"size": 1024, "stride": 64}})
+    assert count_split(experiment, "chikusei", 4) is None
 
 
 @pytest.mark.parametrize("gpu", [False, True])

@@ -35,6 +35,25 @@ def test_plan_fits_100_columns_and_imports_no_torch(tmp_path):
     assert all(re.fullmatch(r"  \S.*: \S.*", line) for line in jobs[1:])
 
 
+def test_plan_tells_what_a_split_leaves_out(monkeypatch, tmp_path, capsys):
+    """Patches of 256 every 16 overlap so much that most of Pavia's rows touch the validation rows."""
+    (tmp_path / "large.yaml").write_text(json.dumps({"patches": {"x4": {"size": 256, "stride": 16}}}))
+    cube = {"cube": {"files": [{"path": str(tmp_path / "a.npy"), "axes": "rows columns bands"}], "bands": "1-128"}}
+    (tmp_path / "own.yaml").write_text(json.dumps({"scenes": {"chikusei": cube}}))
+    monkeypatch.chdir(tmp_path)
+    plan([REPOSITORY / "config.yaml", tmp_path / "large.yaml", tmp_path / "own.yaml"])
+    lines = {
+        line.split(":")[0].split(maxsplit=1)[1]: line
+        for line in capsys.readouterr().out.splitlines()
+        if "split  " in line
+    }
+    grid = ((1096 - 224 - 256) // 16 + 1) * ((715 - 256) // 16 + 1)
+    assert f"{grid} patches: " in lines["pavia_centre x4"] and "(overlap with validation)" in lines["pavia_centre x4"]
+    assert re.search(r"; patches: {x4: {size: \d+, stride: \d+}} would use", lines["pavia_centre x4"])
+    assert "would use" not in lines["pavia_centre x8"]
+    assert "unknown until the scene is cut; lkca verify chikusei reads the files" in lines["chikusei x4"]
+
+
 def test_wrong_setting_is_one_sentence(tmp_path):
     (tmp_path / "wrong.yaml").write_text("modles: {}\n")
     command = [sys.executable, "-m", "lkca", "plan", "--config", "config.yaml", str(tmp_path / "wrong.yaml")]

@@ -262,7 +262,7 @@ def _smaller_patches(settings: SplitSettings) -> Iterator[SplitSettings]:
     for stride in range(settings.stride - 1, settings.size // 2 - 1, -1):
         yield settings.model_copy(update={"stride": stride})
     unit = settings.scale
-    for size in range((settings.size - 1) // unit * unit, MIN_LR_SIDE * unit - 1, -unit):
+    for size in range((settings.size - 1) // unit * unit, 0, -unit):
         yield settings.model_copy(update={"size": size, "stride": max(1, min(settings.stride, size // 2))})
 
 

@@ -19,7 +19,7 @@ from lkca.core import gpus
 from lkca.core.files import read_json
 from lkca.core.paths import RunGroup
 from lkca.data import patches, splits
-from lkca.data.windows import Area, InvalidPixels
+from lkca.data.windows import Area, InvalidPixels, SplitProblem, divide
 from lkca.errors import LkcaError
 from lkca.models.registry import MODELS, CostEstimate, estimate_cost
 from lkca.pipeline.phrases import join_parts
@@ -88,7 +88,11 @@ def _patch_pixels(experiment: Experiment, scale: int) -> int:
 
 
 def find_areas(experiment: Experiment, scene: str) -> tuple[list[Area], InvalidPixels | None] | None:
-    """Return the areas and the invalid pixels of a scene; None if they are unknown until it is cut from its files."""
+    """Return the areas and the invalid pixels of a scene; None if they are unknown until it is cut from its files.
+
+    Raises:
+        StaleInput: If the scene is not that of its manifest.
+    """
     cube, paths = experiment.scenes[scene].resolve_cube(), experiment.paths
     manifest, array = Path(paths.manifest(scene)), Path(paths.scene(scene))
     cut = read_json(manifest) if manifest.exists() else None
@@ -107,16 +111,19 @@ def find_areas(experiment: Experiment, scene: str) -> tuple[list[Area], InvalidP
 
 
 def count_split(experiment: Experiment, scene: str, scale: int) -> SplitCounts | None:
-    """Return the size of a scene and of its split; None if they are unknown until the scene is cut from its files.
+    """Return the size of a scene and of its split.
 
-    Raises:
-        ConfigError: If the scene is too small for the split.
+    Return None if they are unknown until the scene is cut from its files, or if it cannot be divided, which the job
+    that divides it reports.
     """
     found = find_areas(experiment, scene)
     if found is None:
         return None
     areas, invalid = found
-    split = splits.make_split(make_split_settings(experiment, scene, scale), areas, f"scenes.{scene}", invalid)
+    try:
+        split = divide(make_split_settings(experiment, scene, scale), areas, invalid)
+    except SplitProblem:
+        return None
     pixels = sum(area["rows"] for area in areas) * max(area["columns"] for area in areas)
     return SplitCounts(len(split.train), len(split.validation), len(split.test), pixels)
 
