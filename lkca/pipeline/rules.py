@@ -7,6 +7,7 @@ in a string for a wildcard.
 
 import hashlib
 import os
+import re
 import shlex
 import shutil
 import sys
@@ -34,8 +35,10 @@ def check_folder(checkout: str) -> None:
     """Check that Snakemake works in the folder of the checkout, because the paths of all files are relative to it.
 
     Raises:
-        ConfigError: If it works in another folder.
+        ConfigError: If it works in another folder, or if Snakemake would take the name of the folder for a pattern.
     """
+    if re.search("[{}]", checkout):
+        raise ConfigError(f"{checkout} has braces in its name, and Snakemake takes them for a pattern: move the folder.")
     if not os.path.samefile(checkout, os.curdir):
         raise ConfigError(
             f"snakemake works in {Path.cwd()}, not in the folder of its Snakefile: change to {checkout} and call it "

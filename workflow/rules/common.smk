@@ -16,19 +16,19 @@ from lkca.pipeline.estimates import Estimates
 from lkca.pipeline.failures import forget_failures
 from lkca.pipeline.results import Results
 
-# Every job runs the package of this checkout, both in a venv and in the conda environment. The prefix replaces that of
-# Snakemake, so it repeats bash's strict mode: without it a command that fails before `| tee` counts as successful.
-shell.prefix(f"set -euo pipefail; export PYTHONPATH={shlex.quote(str(workflow.basedir))}; ")
-
 CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
 try:
-    lkca_rules.check_folder(workflow.basedir)
+    lkca_rules.check_folder(str(workflow.basedir))
     EXPERIMENT = lkca_rules.read_workflow_config(workflow.config_settings)
     RESULTS = Results(EXPERIMENT)
     PYTHON = lkca_rules.python_command(CONDA)
     SNAPSHOT = lkca_rules.write_snapshot(EXPERIMENT)
 except LkcaError as error:
     sys.exit(f"lkca: {error}")
+# Every job runs the package of this checkout, both in a venv and in the conda environment. The prefix replaces that of
+# Snakemake, so it repeats bash's strict mode: without it a command that fails before `| tee` counts as successful.
+shell.prefix(f"set -euo pipefail; export PYTHONPATH={shlex.quote(str(workflow.basedir))}; ")
+
 JOBS = RESULTS.jobs
 if workflow.is_main_process:
     atexit.register(RESULTS.hashes.save)
