@@ -74,7 +74,7 @@ class File(_Description):
     Args:
         path: A path relative to the checkout; `archive.zip/path/inside` for a file in an archive, which is read without
             unpacking; `package:path` for a file of an installed Python package.
-        use: What its pixels are used for. With `both`, test images are at the top and training patches below.
+        use: What its pixels are used for. With `both`, training patches are above and below the test images.
         variable: Name of the array in a MATLAB or HDF5 file.
         axes: Names of the axes in order. For an array, the order in which MATLAB or numpy shows them; for a raster,
             `bands rows columns`, or `bands columns rows` to transpose it. None for the usual order of the format:
