@@ -105,7 +105,9 @@ def write_yaml(value: Any) -> str:
     """Return a default as config.yaml would write it."""
     if isinstance(value, BaseModel):
         return f"{{{', '.join(f'{name}: {write_yaml(inner)}' for name, inner in value)}}}"
-    return {None: "null", (): "[]", True: "true", False: "false"}.get(value, str(value))
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(write_yaml, value))}]"
+    return str(value).lower() if isinstance(value, bool) else "null" if value is None else str(value)
 
 
 def write_all_settings() -> Iterator[str]:

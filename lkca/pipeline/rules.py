@@ -38,7 +38,9 @@ def check_folder(checkout: str) -> None:
         ConfigError: If it works in another folder, or if Snakemake would take the name of the folder for a pattern.
     """
     if re.search("[{}]", checkout):
-        raise ConfigError(f"{checkout} has braces in its name, and Snakemake takes them for a pattern: move the folder.")
+        raise ConfigError(
+            f"{checkout} has braces in its name, and Snakemake takes them for a pattern: move the folder."
+        )
     if not os.path.samefile(checkout, os.curdir):
         raise ConfigError(
             f"snakemake works in {Path.cwd()}, not in the folder of its Snakefile: change to {checkout} and call it "
