@@ -33,7 +33,8 @@ def describe_type(annotation: Any, metadata: tuple[Any, ...] = ()) -> str:
     if origin is Annotated:
         return describe_type(arguments[0], (*arguments[1:], *metadata))
     if origin in (Union, UnionType):
-        return " or ".join(describe_type(argument) for argument in arguments)
+        kinds = [describe_type(argument) for argument in arguments]
+        return " or ".join(sorted(kinds, key=lambda kind: kind.startswith("list")))  # last, so that `each` ends there
     if origin is Literal:
         return " or ".join(f"`{argument}`" for argument in arguments)
     if origin is dict:

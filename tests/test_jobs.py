@@ -56,6 +56,17 @@ def test_renamed_rows_have_the_same_claims_and_figures():
     assert spectra and renamed.by_name("claims").inputs["spectra"] == spectra
 
 
+def test_figures_read_wavelengths_of_the_scenes_that_they_show():
+    scenes = ["chikusei", "pavia_centre"]
+    jobs = Jobs(with_overlay(figures={"S4": {"scenes": scenes}}))
+    manifests = {name: jobs.by_name(f"figures/{name}").inputs["manifests"] for name in ("S4", "6", "1")}
+    assert manifests["S4"] == [f"results/paper/scenes/{scene}.json" for scene in scenes]  # PSNR of each band
+    assert manifests["6"] == ["results/paper/scenes/chikusei.json"]  # composites
+    assert manifests["1"] == []  # parameters
+    evaluate = jobs.get("evaluate", RUN._asdict())
+    assert evaluate.inputs["manifest"] == "results/paper/scenes/chikusei.json"
+
+
 def test_settings_that_decide_a_result(jobs):
     names = ("tables/V", "scenes/chikusei", "report")
     table, scene, report = (jobs.by_name(name).canonical_settings() for name in names)
