@@ -476,7 +476,9 @@ def wrong_compression() -> HostileFiles:
     deflate = valid("mat73").index(b"deflate\0") - 8  # the filter's number, eight bytes before its name
     for number in (0, 2, 4, 6, 32001, 32015, 65535):
         yield HostileFile(
-            "mat73", patch(valid("mat73"), (deflate, struct.pack("<H", number))), "cannot be read|hardly correlated"
+            "mat73",
+            patch(valid("mat73"), (deflate, struct.pack("<H", number))),
+            "cannot be read|hardly correlated|far below zero",
         )
     for number in (2, 5, 7, 8, 32773, 32946, 34712, 34887, 50000, 50001, 65000):  # of TIFF
         yield tiff("cannot be read|hardly correlated", compression=number)
@@ -534,7 +536,7 @@ def zip_names() -> HostileFiles:
     yield HostileFile("zip-envi", make_zip([*ours, (CHIKUSEI, valid("envi")[::-1])]), "twice")
     yield HostileFile("zip-envi", make_zip([*ours, (f"{CHIKUSEI[:-3]}hdr", envi_header(bands=1))]), "twice")
     yield HostileFile("zip-envi", make_zip([*ours, (f"{CHIKUSEI[:-3]}HDR", envi_header(bands=1))]), "twice")
-    yield HostileFile("zip-envi", make_zip([*ours, (f"{CHIKUSEI}.hdr", envi_header(bands=9))]), "ends after")
+    yield HostileFile("zip-envi", make_zip([*ours, (f"{CHIKUSEI}.hdr", envi_header(bands=9))]), "differ")
     yield HostileFile("zip-envi", zip_envi(), "and no \\.\\./outside", member="../outside/secret.bsq")
 
 
@@ -591,16 +593,28 @@ def files_elsewhere() -> HostileFiles:
     yield HostileFile("envi", b"ENVI MOSAIC TEMPLATE (G)\n" + valid("envi")[25:], neighbours=envi_neighbours("envi"))
 
 
-@hostile_class(13)
+@hostile_class(34)
 def sidecars() -> HostileFiles:
     """Valid files next to files that could change the pixels that are read."""
-    scaled = "".join(
-        f"<PAMRasterBand band='{i + 1}'><Scale>9</Scale><Offset>{SECRET}</Offset></PAMRasterBand>" for i in range(6)
-    )
-    aux = f"<PAMDataset><Metadata domain='x'/>{scaled}</PAMDataset>".encode()
+    band = "<Scale>9</Scale><Offset>7</Offset><Source>../../outside/secret.bsq</Source>"
+    bands = "".join(f"<PAMRasterBand band='{i + 1}'>{band}</PAMRasterBand>" for i in range(BANDS))
+    aux = f"<PAMDataset><Metadata domain='x'/>{bands}</PAMDataset>".encode()
+    entity = b"<!DOCTYPE x [<!ENTITY a 'b'>]>" + aux
     for name in ("tiff", "envi", "pcidsk"):
         file = FORMATS[name].name
-        yield HostileFile(name, valid(name), None, True, envi_neighbours(name) | {f"{file}.aux.xml": aux})
+        for data, message in (
+            (aux, None),  # applied: the pixels are others
+            (entity, "DOCTYPE"),
+            (aux[:-5], "are not XML"),
+            (aux.replace(b"'6'", b"'7'"), "describes band '7' of 6"),
+            (aux.replace(b">9<", b">x<"), "has the Scale 'x'"),
+            (b"<x>" * 99 + b"<Scale>", "nested too deeply"),
+            (b"<Scale>" + b"x" * 2**24, "more than 16 MiB"),
+        ):
+            neighbours = envi_neighbours(name) | {f"{file}.aux.xml": data}
+            yield HostileFile(name, valid(name), message, False, neighbours)
+        vrt = b"<VRTDataset/>"
+        yield HostileFile(name, valid(name), "not a TIFF", neighbours=envi_neighbours(name) | {f"{file}.msk": vrt})
         yield HostileFile(
             name,
             valid(name),
@@ -620,7 +634,11 @@ def sidecars() -> HostileFiles:
         "envi", valid("envi"), None, False, {"a.hdr": envi_header(file_type="ENVI Classification", classes=2**31)}
     )
     yield HostileFile(
-        "envi", valid("envi"), "ends after", False, {"a.hdr": envi_header(), "a.bsq.hdr": envi_header(lines=10**9)}
+        "envi",
+        valid("envi"),
+        "headers a.bsq.hdr and a.hdr differ",
+        False,
+        {"a.hdr": envi_header(), "a.bsq.hdr": envi_header(lines=9)},
     )
     yield HostileFile("envi", valid("envi"), None, True, {"a.hdr": envi_header(), "a.bsq.aux.xml": b"<" * 9999})
 

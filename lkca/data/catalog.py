@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
-from lkca.data.sidecars import find_metadata
+from lkca.data.sidecars import find_aux_xml, find_mask_file, find_metadata
 from lkca.errors import DataError
 
 ALL_BANDS = "all"
@@ -131,7 +131,7 @@ class File(_Description):
     def pixel_files(self) -> dict[str, str]:
         """Return the existing files on which the pixels depend: label -> path.
 
-        They are the file or its archive, the ENVI headers and the metadata of a product next to it, and the mask.
+        They are the file or its archive, the files next to it that say how to read it, and the same for the mask.
         The label is the path, or `package:path` for a file of a Python package.
 
         Raises:
@@ -139,8 +139,11 @@ class File(_Description):
         """
         file = self.local_path()
         paths = {self.path if self.package() else str(file): str(file)} if file.is_file() else {}
-        others = [*find_envi_headers(file), find_metadata(file), self.mask and Path(self.mask).expanduser()]
-        return paths | {str(path): str(path) for path in others if path and path.is_file()}
+        others = _find_sidecars(file)
+        if self.mask:
+            mask = Path(self.mask).expanduser()
+            others += [mask, *_find_sidecars(mask)]
+        return paths | {str(path): str(path) for path in others if path.is_file()}
 
     def _split_archive(self) -> tuple[Path, str | None]:
         """Return the path of the file or archive, and the path inside the archive."""
@@ -150,6 +153,12 @@ class File(_Description):
             if not archive.is_dir():
                 return archive, path[suffix.end() :]
         return Path(path), None
+
+
+def _find_sidecars(file: Path) -> list[Path]:
+    """Return the files next to a file that say how to read it."""
+    others = (find_metadata(file), find_aux_xml(file), find_mask_file(file))
+    return [*find_envi_headers(file), *(path for path in others if path)]
 
 
 def find_envi_headers(file: Path) -> list[Path]:

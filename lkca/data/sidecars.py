@@ -1,9 +1,16 @@
-"""Find the metadata that stand next to the image of a product of EnMAP or DESIS."""
+"""Find the files next to an image that say how to read it: metadata of a product, GDAL's .aux.xml and .msk."""
 
 import re
 from contextlib import suppress
 from pathlib import Path
 
+MAX_AUX_BYTES = 2**24  # largest .aux.xml file
+# What an .aux.xml file must contain to matter. Programs that only show an image write one with statistics.
+AUX_FACTS = re.compile(
+    rb"<(Scale|Offset|NoDataValue|UnitType|Description|GeoTransform|SRS)\b|wavelength|fwhm|bbl|bad_band|scale_factor"
+    rb"|add_offset|data_(gain|offset|ignore)|_FillValue|missing_value",
+    re.IGNORECASE,
+)
 PART = re.compile(r"(?:^|-)((?:SPECTRAL_IMAGE|QL_)[^./]*)\.[^./]+$", re.IGNORECASE)
 
 
@@ -28,3 +35,18 @@ def find_metadata(image: Path) -> Path | None:
         found = sorted(file for file in image.parent.iterdir() if file.name.lower() in names and file.is_file())
         return found[0] if found else None
     return None
+
+
+def find_aux_xml(image: Path) -> Path | None:
+    """Return the file .aux.xml of an image if it declares something about its values, None otherwise."""
+    path = image.with_name(f"{image.name}.aux.xml")
+    with suppress(OSError):
+        if path.stat().st_size > MAX_AUX_BYTES or AUX_FACTS.search(path.read_bytes()):
+            return path
+    return None
+
+
+def find_mask_file(image: Path) -> Path | None:
+    """Return the file .msk of an image, GDAL's mask of its pixels; None if there is none."""
+    path = image.with_name(f"{image.name}.msk")
+    return path if path.is_file() else None

@@ -7,7 +7,7 @@ Files are untrusted. Readers check what they can before a library parses a file.
 (lkca/data/sandbox.py) against crashes, hangs and excessive use of memory.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
@@ -23,7 +23,7 @@ from lkca.data.readers.description import CubeDescription
 from lkca.data.readers.hdf5 import open_hdf5
 from lkca.data.readers.matlab import open_matlab5
 from lkca.data.readers.products import describe_image, open_hdf5_product
-from lkca.data.readers.raster import MAX_HEADER_BYTES, open_pcidsk, open_raster
+from lkca.data.readers.raster import TIFF_STARTS, find_raster_file, open_pcidsk, open_raster, read_only_header
 from lkca.data.readers.values import CubeReader, make_reader
 from lkca.data.sandbox import set_current_file
 from lkca.errors import DataError
@@ -32,8 +32,6 @@ __all__ = ["CubeDescription", "CubeReader", "open_cube"]
 
 # Files with these suffixes are recognised by their content even if an ENVI header stands beside them.
 CONTAINER_SUFFIXES = {".tif", ".tiff", ".mat", ".h5", ".hdf5", ".he5", ".nc", ".npy", ".pix", ".zip"}
-
-TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 @contextmanager
@@ -96,8 +94,8 @@ def _open_format(
         start = file.read(520)
     headers = find_envi_headers(path)
     # The header decides, because the pixels of a raw file may look like another format.
-    if headers and not archive_member and path.suffix.lower() not in CONTAINER_SUFFIXES:
-        return _open_envi(stack, path, headers, axes)
+    if headers and not archive_member and _is_raw(path, start, headers):
+        return _open_envi(stack, path, axes)
     if start.lstrip()[:1] == b"<" and not headers:
         if path.suffix.lower() == ".xml":
             raise WrongProductError("it is XML: name the image that it describes, such as ...-SPECTRAL_IMAGE.TIF")
@@ -113,15 +111,21 @@ def _open_format(
     if start[:10] == b"MATLAB 5.0" or start[124:128] in (b"\x00\x01IM", b"\x01\x00MI"):
         return open_matlab5(path, variable, axes)
     if headers and not start.startswith((*TIFF_STARTS, b"\x93NUMPY", b"PCIDSK  ")):
-        return _open_envi(stack, path, headers, axes)
+        return _open_envi(stack, path, axes)
     return _open_array_or_raster(stack, path, start, axes)
 
 
-def _open_envi(stack: ExitStack, path: Path, headers: list[Path], axes: list[str] | None) -> StoredCube:
-    """Open a raw file with the ENVI headers next to it."""
-    if max(header.stat().st_size for header in headers) > MAX_HEADER_BYTES:
-        raise UnreadableError("its header is too large")
-    return describe_image(path, open_raster(stack, "ENVI", str(path), path.stat().st_size, axes))
+def _is_raw(path: Path, start: bytes, headers: Sequence[Path]) -> bool:
+    """Return whether a file with an ENVI header is raw; ENVI also writes headers for files of other formats."""
+    if path.suffix.lower() in CONTAINER_SUFFIXES:
+        return False
+    kind = read_only_header(headers).get("file_type", "").lower()
+    return not kind or kind.startswith("envi") or not start.startswith((*TIFF_STARTS, b"\x89HDF", b"PCIDSK  "))
+
+
+def _open_envi(stack: ExitStack, path: Path, axes: list[str] | None) -> StoredCube:
+    """Open a raw file with the ENVI header next to it."""
+    return describe_image(path, open_raster(stack, find_raster_file("ENVI", path), axes))
 
 
 def _open_array_or_raster(stack: ExitStack, path: Path, start: bytes, axes: list[str] | None) -> StoredCube:
@@ -131,10 +135,9 @@ def _open_array_or_raster(stack: ExitStack, path: Path, start: bytes, axes: list
             raise UnreadableError("a .npy file does not say the order of its axes: set axes, as in: rows columns bands")
         array = np.load(path, mmap_mode="r", allow_pickle=False)
         return make_array_reader(lambda _: array, array.shape, array.dtype, axes, "NumPy")
-    size = path.stat().st_size
     if start[:8] == b"PCIDSK  ":
         with path.open("rb") as file:
-            return open_pcidsk(stack, file, str(path), size, axes)
+            return open_pcidsk(stack, file, find_raster_file("PCIDSK", path), axes)
     if start.startswith(TIFF_STARTS):
-        return describe_image(path, open_raster(stack, "GTiff", str(path), size, axes))
+        return describe_image(path, open_raster(stack, find_raster_file("GTiff", path), axes))
     raise UnreadableError("it is not a MATLAB, HDF5, TIFF, PCIDSK or .npy file, and there is no ENVI header next to it")

@@ -2,38 +2,131 @@
 
 import math
 import os
+import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from itertools import groupby
+from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
+from lkca.data.catalog import find_envi_headers
 from lkca.data.readers.base import NUMBER_KINDS, StoredCube, UnreadableError, check_claimed_size
 from lkca.data.readers.description import CubeDescription
+from lkca.data.readers.envi_header import check_header, read_header
 from lkca.data.readers.raster_facts import read_facts
+from lkca.data.readers.raster_items import BandItems, RasterItems, parse_aux_xml, read_gdal_items
+from lkca.data.sidecars import MAX_AUX_BYTES, find_aux_xml, find_mask_file
 
 MAX_BLOCK_BYTES = 2**28  # GDAL holds a whole block in memory
-MAX_HEADER_BYTES = 2**22  # largest ENVI header; GDAL parses it as a whole
+MAX_PAGES = 2**12
 CACHE_BYTES = 2**25  # size of GDAL's cache of blocks
+# Data type of an ENVI header -> name of numpy's type.
+ENVI_TYPES = {
+    "1": "uint8",
+    "2": "int16",
+    "3": "int32",
+    "4": "float32",
+    "5": "float64",
+    "12": "uint16",
+    "13": "uint32",
+    "14": "int64",
+    "15": "uint64",
+}
+TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+
+@dataclass(frozen=True)
+class RasterFile:
+    """A raster as GDAL names it, and what stands next to it.
+
+    Args:
+        driver: GDAL's name of the format.
+        name: GDAL's name of the file.
+        size: Bytes of the file.
+        fields: The fields of the ENVI header of the file, None if it has none.
+        place: What messages call the header.
+        aux: Content of its .aux.xml file, None if there is none or it declares nothing.
+        aux_name: Name of this file.
+        mask: Its .msk file, None if there is none.
+    """
+
+    driver: str
+    name: str
+    size: int
+    fields: Mapping[str, str] | None = None
+    place: str = "its header"
+    aux: bytes | None = None
+    aux_name: str = ""
+    mask: Path | None = None
+
+
+def find_raster_file(driver: str, path: Path) -> RasterFile:
+    """Return a raster on the disk with what stands next to it.
+
+    Raises:
+        UnreadableError: If its header, .aux.xml file or mask cannot be used.
+    """
+    fields, place = None, "its header"
+    if driver == "ENVI":
+        fields = read_only_header(find_envi_headers(path))
+    elif driver == "GTiff":
+        headers = [header for header in find_envi_headers(path) if header.read_bytes()[:4] == b"ENVI"]
+        if headers and not _find_raw_file(path, headers):
+            fields, place = read_only_header(headers), f"its header {headers[0].name}"
+    aux = find_aux_xml(path)
+    if aux and aux.stat().st_size > MAX_AUX_BYTES:
+        raise UnreadableError(
+            f"its metadata, {aux.name}, have more than {MAX_AUX_BYTES // 2**20} MiB: delete this file"
+        )
+    raster = RasterFile(driver, str(path), path.stat().st_size, fields, place, mask=find_mask_file(path))
+    return replace(raster, aux=aux.read_bytes(), aux_name=aux.name) if aux else raster
+
+
+def read_only_header(headers: Sequence[Path]) -> dict[str, str]:
+    """Return the fields of the ENVI header of a file.
+
+    Raises:
+        UnreadableError: If there are two headers with different content, or the header is damaged.
+    """
+    fields = read_header(headers[0])
+    if any(header.read_bytes() != headers[0].read_bytes() for header in headers[1:]):
+        names = " and ".join(header.name for header in headers)
+        raise UnreadableError(f"its headers {names} differ: delete or rename the wrong one")
+    return fields
+
+
+def _find_raw_file(tiff: Path, headers: Sequence[Path]) -> Path | None:
+    """Return the raw file next to a TIFF to which the ENVI header next to it belongs, None if there is none."""
+    fields = read_only_header(headers)
+    shape = _read_shape(fields)
+    if not shape or fields.get("data_type") not in ENVI_TYPES:
+        return None
+    itemsize = np.dtype(ENVI_TYPES[fields["data_type"]]).itemsize
+    size = math.prod(shape) * itemsize + int(
+        fields["header_offset"] if fields.get("header_offset", "").isdigit() else 0
+    )
+    others = (path for path in tiff.parent.iterdir() if path.stem == tiff.stem and path not in (tiff, *headers))
+    return next((path for path in others if path.is_file() and path.stat().st_size == size), None)
+
+
+def _read_shape(fields: Mapping[str, str]) -> tuple[int, int, int] | None:
+    """Return the lines, samples and bands of an ENVI header, None if they are not numbers."""
+    lines, samples, bands = (fields.get(name, "") for name in ("lines", "samples", "bands"))
+    return (int(lines), int(samples), int(bands)) if (lines + samples + bands).isdigit() else None
 
 
 def open_raster(
-    stack: ExitStack,
-    driver: str,
-    name: str,
-    size: int,
-    axes: list[str] | None,
-    offset: int | None = None,
-    line_multiple: int = 1,
+    stack: ExitStack, file: RasterFile, axes: list[str] | None, offset: int | None = None, line_multiple: int = 1
 ) -> StoredCube:
     """Open a raster until the stack closes.
 
     Args:
         stack: The stack that closes the raster.
-        driver: GDAL's name of the format.
-        name: GDAL's name of the file.
-        size: Bytes of the file.
+        file: The raster.
         axes: `bands rows columns`, the default; `bands columns rows` if the lines of the raster are columns of the
             cube; or `rows columns` for a raster of one band.
         offset: Bytes before the pixels; None if it is unknown or in an ENVI header.
@@ -43,11 +136,12 @@ def open_raster(
         UnreadableError: If the axes are not supported, or the values, blocks or size of the file are wrong.
     """
     import rasterio
-    from rasterio.enums import MaskFlags
+    from rasterio.enums import ColorInterp
     from rasterio.errors import NotGeoreferencedWarning
 
-    # Ignore .aux.xml files, which could change the values; GDAL must not print, its errors are exceptions.
-    stack.enter_context(rasterio.Env(GDAL_PAM_ENABLED="NO", GDAL_CACHEMAX=CACHE_BYTES, CPL_LOG=os.devnull))
+    # GDAL must not read files next to the raster but ENVI headers, and must not print: its errors are exceptions.
+    alone = {} if file.driver == "ENVI" else {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}
+    stack.enter_context(rasterio.Env(GDAL_PAM_ENABLED="NO", GDAL_CACHEMAX=CACHE_BYTES, CPL_LOG=os.devnull, **alone))
     stack.enter_context(warnings.catch_warnings())
     warnings.simplefilter("ignore", NotGeoreferencedWarning)
     axes = axes or ["bands", "rows", "columns"]
@@ -55,18 +149,20 @@ def open_raster(
         raise UnreadableError(
             f"a raster has the axes 'bands rows columns' or 'bands columns rows', not '{' '.join(axes)}'"
         )
-    raster = stack.enter_context(rasterio.open(name, driver=driver))
+    raster = stack.enter_context(rasterio.open(file.name, driver=file.driver))
     dtype = _check_dtype(raster)
-    tags = raster.tags(ns="ENVI")
-    if driver == "ENVI":
-        offset = int(tags.get("header_offset", 0))
-        if tags.get("file_compression", "0") != "0":
-            raise UnreadableError("it is compressed")
-    line = raster.count * raster.width * dtype.itemsize
-    if offset is None:
-        check_claimed_size("its header", raster.height * line, size)
-    elif size < (needed := offset + raster.height * line + (raster.height - 1) * (-line % line_multiple)):
-        raise UnreadableError(f"it ends after {size} of {needed} bytes")  # GDAL would read zeros
+    pages, items = _read_pages(raster, file.driver)
+    bands = len(pages) or raster.count
+    fields = _select_header(file, raster, dtype)
+    if file.driver == "ENVI":
+        check_header(fields or {})
+        offset = int((fields or {}).get("header_offset", 0))
+        names = (fields or {}).get("band_names", "").strip("{} \n").split(",")
+        named = len(names) == bands
+        items = RasterItems(
+            [BandItems(name=names[i].strip() if named else None) for i in range(bands)], place=file.place
+        )
+    _check_size(file, raster, bands * dtype.itemsize, offset, line_multiple)
     transposed = axes[1:] == ["columns", "rows"]
 
     def read_lines(read: Callable[..., np.ndarray], bands: Any, rows: slice, columns: slice, **more: Any) -> np.ndarray:
@@ -75,23 +171,138 @@ def open_raster(
         values = read(bands, window=window, **more)
         return values.swapaxes(-1, -2) if transposed else values
 
+    def read_image(numbers: list[int], **window: Any) -> np.ndarray:
+        if not pages:
+            return raster.read(numbers, **window)
+        images = []
+        for number in numbers:
+            with rasterio.open(pages[number - 1], driver=file.driver) as page:
+                images.append(page.read(1, **window))
+        return np.stack(images)
+
     def read(first: int, last: int, rows: slice, columns: slice, out_dtype: Any) -> np.ndarray:
-        return read_lines(raster.read, list(range(first + 1, last + 1)), rows, columns, out_dtype=out_dtype)
+        return read_lines(read_image, list(range(first + 1, last + 1)), rows, columns, out_dtype=out_dtype)
+
+    masks = _open_masks(stack, file, raster)
 
     def read_mask(rows: slice, columns: slice) -> np.ndarray:
-        return read_lines(raster.read_masks, 1, rows, columns) == 0
+        return np.logical_or.reduce([read_lines(read, 1, rows, columns) == 0 for read in masks])
 
+    declared = [items, *([parse_aux_xml(file.aux, file.aux_name, bands)] if file.aux is not None else [])]
+    alpha = [i for i, color in enumerate(raster.colorinterp, 1) if color == ColorInterp.alpha]
     lines, samples = raster.shape
-    has_mask = any(MaskFlags.per_dataset in flags for flags in raster.mask_flag_enums)
     description = CubeDescription(
-        format={"GTiff": "GeoTIFF"}.get(driver, driver),
-        shape=(samples, lines, raster.count) if transposed else (lines, samples, raster.count),
+        format={"GTiff": "GeoTIFF"}.get(file.driver, file.driver),
+        shape=(samples, lines, bands) if transposed else (lines, samples, bands),
         dtype=dtype,
         axes=tuple(axes),
-        has_mask=has_mask,
-        **read_facts(raster, driver, tags, transposed),
+        has_mask=bool(masks),
+        **read_facts(declared, fields, file.place, alpha),
+        **_read_position(raster, declared, transposed),
     )
-    return StoredCube(description, 1, read, read_mask if has_mask else None)
+    return StoredCube(description, 1, read, read_mask if masks else None)
+
+
+def _check_size(file: RasterFile, raster: Any, bytes_per_pixel: int, offset: int | None, line_multiple: int) -> None:
+    """Refuse a file that ends before its pixels, for which GDAL would read zeros; arguments as in `open_raster`."""
+    line = raster.width * bytes_per_pixel
+    if offset is None:
+        check_claimed_size("its header", raster.height * line, file.size)
+    elif file.size < (needed := offset + raster.height * line + (raster.height - 1) * (-line % line_multiple)):
+        raise UnreadableError(f"it ends after {file.size} of {needed} bytes")
+
+
+def _open_masks(stack: ExitStack, file: RasterFile, raster: Any) -> list[Callable[..., np.ndarray]]:
+    """Return functions that read the masks of a raster, which have 0 for invalid pixels."""
+    from rasterio.enums import MaskFlags
+
+    internal = any(MaskFlags.per_dataset in flags for flags in raster.mask_flag_enums) and file.driver != "ENVI"
+    mask = _open_mask_file(stack, file.mask, raster.shape) if file.mask else None
+    return [*([raster.read_masks] if internal else []), *([mask.read] if mask else [])]
+
+
+def _select_header(file: RasterFile, raster: Any, dtype: np.dtype[Any]) -> Mapping[str, str] | None:
+    """Return the fields of the ENVI header of a raster; None for one next to a TIFF that describes another file."""
+    if file.driver == "ENVI" or file.fields is None:
+        return file.fields
+    same_type = ENVI_TYPES.get(file.fields.get("data_type", "")) == dtype.name
+    return file.fields if same_type and _read_shape(file.fields) == (*raster.shape, raster.count) else None
+
+
+def _read_pages(raster: Any, driver: str) -> tuple[list[str], RasterItems]:
+    """Return GDAL's names of the pages of a TIFF that are its bands, none if it has one page, and what it says.
+
+    Raises:
+        UnreadableError: If its pages are not the bands of one image.
+    """
+    import rasterio
+
+    pages = raster.subdatasets if driver == "GTiff" else []
+    items = read_gdal_items(raster)
+    if len(pages) < 2:
+        return [], items
+    if len(pages) > MAX_PAGES:
+        raise UnreadableError(f"it has {len(pages)} pages, more than {MAX_PAGES}")
+    bands: list[BandItems] = []
+    kinds = []
+    for name in pages:
+        with rasterio.open(name, driver=driver) as page:
+            kinds.append((page.height, page.width, page.count, *{*page.dtypes}))
+            bands += read_gdal_items(page).bands
+    if raster.count > 1 and kinds.count(kinds[0]) == 1:  # the others are previews
+        return [], items
+    if raster.count > 1 or len({*kinds}) > 1:
+        text = ", ".join("{} x {} x {} of {}".format(*kind) for kind, _ in groupby(kinds))
+        raise UnreadableError(
+            f"its {len(pages)} pages are not the bands of one image (rows x columns x bands: {text}): write a TIFF "
+            "that has one page with all bands"
+        )
+    images = re.match(r"ImageJ=[^\n]*\nimages=(\d+)", items.items.get("tifftag_imagedescription", ""))
+    if images and int(images[1]) != len(pages):
+        raise UnreadableError(f"it holds {images[1]} images of ImageJ in {len(pages)} pages: save it as another TIFF")
+    return pages, RasterItems(bands, items.items, items.envi)
+
+
+def _open_mask_file(stack: ExitStack, path: Path, shape: tuple[int, int]) -> Any:
+    """Open a .msk file, which has 0 for invalid pixels, until the stack closes; return None if GDAL ignores it.
+
+    Raises:
+        UnreadableError: If it is no TIFF of this shape, or has another mask for each band.
+    """
+    import rasterio
+
+    with path.open("rb") as file:
+        if not file.read(4).startswith(TIFF_STARTS):
+            raise UnreadableError(f"its mask, {path.name}, is not a TIFF: delete or rename it")
+    mask = stack.enter_context(rasterio.open(path, driver="GTiff"))
+    _check_dtype(mask)
+    flags = mask.tags().get("INTERNAL_MASK_FLAGS_1", "")
+    if not flags:
+        return None
+    if not (flags.isdigit() and int(flags) & 2):
+        raise UnreadableError(f"its mask, {path.name}, has another mask for each band, which is not supported")
+    if mask.shape != shape:
+        sizes = " x ".join(map(str, mask.shape)), " x ".join(map(str, shape))
+        raise UnreadableError(f"its mask, {path.name}, has {sizes[0]} pixels instead of {sizes[1]}: delete it")
+    return mask
+
+
+def _read_position(raster: Any, items: Sequence[RasterItems], transposed: bool) -> dict[str, Any]:
+    """Return the coordinate reference system and the transform of a raster, as fields of `CubeDescription`."""
+    position: dict[str, Any] = {}
+    crs = raster.crs.to_wkt() if raster.crs else next((each.crs for each in items if each.crs), None)
+    if crs:
+        position["crs"] = crs
+    transform = raster.transform.to_gdal()
+    if raster.transform.is_identity:
+        transform = next((each.geotransform for each in items if each.geotransform), None)
+    if transform:
+        x, width, row_turn, y, column_turn, height = transform
+        straight, turned = (width, row_turn), (column_turn, height)
+        position["geotransform"] = (
+            (x, *reversed(straight), y, *reversed(turned)) if transposed else (x, *straight, y, *turned)
+        )
+    return position
 
 
 def _check_dtype(raster: Any) -> np.dtype[Any]:
@@ -105,14 +316,13 @@ def _check_dtype(raster: Any) -> np.dtype[Any]:
     return dtype
 
 
-def open_pcidsk(stack: ExitStack, file: IO[bytes], name: str, size: int, axes: list[str] | None) -> StoredCube:
+def open_pcidsk(stack: ExitStack, file: IO[bytes], raster: RasterFile, axes: list[str] | None) -> StoredCube:
     """Open a PCIDSK raster until the stack closes; refuse one that refers to other files.
 
     Args:
         stack: The stack that closes the raster.
         file: The file, positioned at its start, from which the header is read.
-        name: GDAL's name of the file.
-        size: Bytes of the file.
+        raster: The raster.
         axes: As in `open_raster`.
 
     Raises:
@@ -129,7 +339,7 @@ def open_pcidsk(stack: ExitStack, file: IO[bytes], name: str, size: int, axes: l
     interleaving = header[360:368]
     offset = None if interleaving == b"FILE    " else 512 * (number(304, 320) - 1)
     if interleaving == b"PIXEL   ":  # then GDAL ignores the names in the headers of the channels
-        return open_raster(stack, "PCIDSK", name, size, axes, offset, line_multiple=512)
+        return open_raster(stack, raster, axes, offset, line_multiple=512)
     file.seek(512 * (number(336, 352) - 1))
     for _ in range(number(376, 384)):
         channel_file = file.read(1024)[64:128]
@@ -138,4 +348,4 @@ def open_pcidsk(stack: ExitStack, file: IO[bytes], name: str, size: int, axes: l
         # A tiled channel names a part of this file ("/SIS=..."); any other channel in this file has no name.
         if not channel_file.startswith(b"/SIS=") if offset is None else channel_file.strip(b" \0"):
             raise UnreadableError("it refers to other files")
-    return open_raster(stack, "PCIDSK", name, size, axes, offset)
+    return open_raster(stack, raster, axes, offset)

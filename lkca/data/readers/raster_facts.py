@@ -1,128 +1,265 @@
-"""What rasters say of themselves: calibration, invalid values, wavelengths, bad bands, position and history."""
+"""What rasters say of themselves: calibration, invalid values, wavelengths, bad bands, position and history.
 
-from collections.abc import Mapping, Sequence
+A fact can stand in several places. For wavelengths, the first of these places counts: an ENVI header or the domain
+ENVI, items of the bands, the domain IMAGERY (which GDAL rounds to 1 nm), the names of the bands. Gains that contradict
+each other cannot be used; all values that are declared as invalid are.
+"""
+
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from lkca.data.readers.base import UnreadableError
-from lkca.data.readers.wavelengths import to_nanometres
+from lkca.data.readers.envi_header import add_envi_facts, add_fact, add_wavelengths, list_zeros, parse_number
+from lkca.data.readers.raster_items import BandItems, Items, RasterItems
+from lkca.data.readers.wavelengths import find_unit, is_band_index
+
+# Names of an item of a band, in lower case -> the unit that the name contains.
+WAVELENGTH_ITEMS = {
+    f"{name}{suffix}": unit
+    for name in ("wavelength", "wavelengths", "center_wavelength", "centre_wavelength", "central_wavelength", "wvl")
+    for suffix, unit in (("", None), ("_nm", "nm"), ("_um", "um"), ("(nm)", "nm"), ("(um)", "um"))
+}
+FWHM_ITEMS = {
+    f"{name}{suffix}": unit
+    for name in ("fwhm", "bandwidth")
+    for suffix, unit in (("", None), ("_nm", "nm"), ("_um", "um"), ("(nm)", "nm"), ("(um)", "um"))
+}
+UNIT_ITEMS = ("wavelength_units", "wavelength_unit", "units_of_wavelength")
+INVALID_ITEMS = ("no_data_value", "_fillvalue", "missing_value", "nodata", "nodata_value", "data_ignore_value")
+SCALE_ITEMS, OFFSET_ITEMS = ("scale_factor", "scale", "gain"), ("add_offset", "offset")
+BBL_ITEMS = ("bbl", "bad_band_multiplier")
+# Items of a whole raster that are lists as in an ENVI header.
+LIST_ITEMS = ("wavelength", "wavelengths", "fwhm", "bbl", "data_gain_values", "data_offset_values")
+HISTORY_ITEMS = (
+    "tifftag_imagedescription",
+    "description",
+    "history",
+    "tifftag_software",
+    "tifftag_datetime",
+    "tifftag_artist",
+    "tifftag_copyright",
+)
+NUMBER_WITH_UNIT = re.compile(r"([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*([^\W\d_]+)?")
+# The name of a band that ends with its wavelength: "450 nm", "Band 1 (0.45 um)", "Band 1 (0.4500)".
+NAMED_WAVELENGTH = re.compile(r"(?:.*[\s(\[=])?(\d+(?:\.\d+)?|\.\d+)\s*([^\W\d_]+)?[)\]]?\s*")
 
 
-def read_facts(raster: Any, driver: str, tags: Mapping[str, str], transposed: bool) -> dict[str, Any]:
-    """Return the facts that a raster declares, as fields of `CubeDescription`.
+def read_facts(
+    items: Sequence[RasterItems], fields: Mapping[str, str] | None, place: str, alpha: Sequence[int] = ()
+) -> dict[str, Any]:
+    """Return the facts that a raster declares, as fields of `CubeDescription`, without its position.
 
     Args:
-        raster: The open raster, a rasterio dataset.
-        driver: GDAL's name of the format.
-        tags: The fields of its ENVI header, with underscores instead of spaces; empty for another format.
-        transposed: Whether the lines of the raster are columns of the cube.
+        items: What GDAL and the files of metadata next to it say; the first that declares a fact counts.
+        fields: The fields of its ENVI header, None if it has none.
+        place: Where the header is, for messages.
+        alpha: Numbers of the bands, from 1, that are a mask.
     """
     facts: dict[str, Any] = {"sources": {}, "unusable": {}}
-    x, width, row_turn, y, column_turn, height = raster.transform.to_gdal()
-    if raster.crs:
-        facts["crs"] = raster.crs.to_wkt()
-    if not raster.transform.is_identity:
-        straight, turned = (width, row_turn), (column_turn, height)
-        facts["geotransform"] = (
-            (x, *reversed(straight), y, *reversed(turned)) if transposed else (x, *straight, y, *turned)
-        )
-    if driver == "ENVI":
-        add_envi_facts(facts, tags, raster.count)
-    else:
-        _read_gdal(facts, raster)
+    bands = len(items[0].bands)
+    if fields is not None:
+        add_envi_facts(facts, fields, bands, place)
+    for each in items:
+        for add in (_add_lists, _add_scales, _add_invalid, _add_band_wavelengths, _add_bad_bands, _add_texts):
+            add(facts, each)
+    if alpha:
+        facts["bad_bands"] = tuple(sorted({*facts.get("bad_bands", ()), *alpha}))
+        facts["sources"]["bad_bands"] = "; ".join(filter(None, (facts["sources"].get("bad_bands"), "its alpha band")))
     return facts
 
 
-def add_envi_facts(facts: dict[str, Any], tags: Mapping[str, str], bands: int) -> None:
-    """Add the facts of an ENVI header, as fields of `CubeDescription`, to `facts`.
+def _add_lists(facts: dict[str, Any], items: RasterItems) -> None:
+    """Add the facts of lists for the whole raster, as in an ENVI header."""
+    lists = {
+        name.replace("wavelengths", "wavelength"): text
+        for name, text in items.items.items()
+        if name in LIST_ITEMS and len(re.split(r"[,;\s]+", text.strip("{}[]() \n"))) > 1
+    }
+    more = {name: text for name, text in items.items.items() if name in (*UNIT_ITEMS[:1], "reflectance_scale_factor")}
+    fields = {**more, **lists, **items.envi}
+    if not fields:
+        return
+    found: dict[str, Any] = {"sources": {}, "unusable": {}}
+    add_envi_facts(found, fields, len(items.bands), f"the metadata of {items.place}")
+    if "gains" in found:
+        _merge_gains(facts, found["sources"]["gains"], found["gains"], found["offsets"])
+    for fact in ("nanometres", "fwhm", "bad_bands", "invalid", "units", "history"):
+        if fact in found and fact not in facts:
+            facts[fact], facts["sources"][fact] = found[fact], found["sources"][fact]
+    for fact, problem in found["unusable"].items():
+        if fact not in facts:
+            facts["unusable"].setdefault(fact, problem)
 
-    Args:
-        facts: The facts, with `sources` and `unusable`.
-        tags: The fields of the header, with underscores instead of spaces.
-        bands: Number of bands of the raster.
-    """
-    _add_transform(facts, tags, bands)
-    if "data_ignore_value" in tags:
-        _add(facts, "invalid", "data ignore value", lambda: (str(float(tags["data_ignore_value"])),))
-    if "wavelength" in tags:
-        _add_wavelengths(
-            facts,
-            lambda: (
-                _parse_list(tags["wavelength"], bands),
-                _parse_list(tags["fwhm"], bands) if "fwhm" in tags else [],
-            ),
-            tags.get("wavelength_units"),
-            "wavelength",
+
+def _merge_gains(facts: dict[str, Any], source: str, gains: Sequence[float], offsets: Sequence[float]) -> None:
+    """Add gains and offsets, unless they are those that are known already."""
+    if {*gains} == {1} and {*offsets} == {0}:
+        return
+    if "gains" not in facts:
+        facts["gains"], facts["offsets"], facts["sources"]["gains"] = tuple(gains), tuple(offsets), source
+        return
+    pairs = zip((*facts["gains"], *facts["offsets"]), (*gains, *offsets), strict=True)
+    if not all(math.isclose(known, other, rel_tol=1e-6, abs_tol=1e-12) for known, other in pairs):
+        facts["unusable"]["gains"] = (
+            f"{facts['sources']['gains']} and {source} contradict each other: set gain and offset in its entry"
         )
-    if "bbl" in tags:
-        _add(facts, "bad_bands", "bbl", lambda: _list_zeros(_parse_list(tags["bbl"], bands)))
-    if description := tags.get("description", "").strip("{} \n"):
-        facts["history"] = description
 
 
-def _read_gdal(facts: dict[str, Any], raster: Any) -> None:
-    """Add the facts of a raster that GDAL describes band by band."""
-    if {*raster.scales} != {1} or {*raster.offsets} != {0}:
-        facts |= {"gains": tuple(raster.scales), "offsets": tuple(raster.offsets)}
-        facts["sources"]["gains"] = "scale and offset of its bands"
-    if values := tuple(dict.fromkeys(value for value in raster.nodatavals if value is not None)):
-        facts["invalid"] = values
-        facts["sources"]["invalid"] = "nodata of its bands"
-
-
-def _add_transform(facts: dict[str, Any], tags: Mapping[str, str], bands: int) -> None:
-    """Add the gains and offsets of an ENVI header."""
+def _add_scales(facts: dict[str, Any], items: RasterItems) -> None:
+    """Add the scale and the offset of each band."""
+    scales = [1.0 if band.scale is None else band.scale for band in items.bands]
+    offsets = [0.0 if band.offset is None else band.offset for band in items.bands]
+    _merge_gains(facts, f"scale and offset of the bands in {items.place}", scales, offsets)
+    pairs = [(_find(band.items, SCALE_ITEMS), _find(band.items, OFFSET_ITEMS)) for band in items.bands]
+    if not any(text for pair in pairs for text in pair):
+        return
 
     def parse() -> tuple[float, ...]:
-        gains = _parse_list(tags["data_gain_values"], bands) if "data_gain_values" in tags else [1.0] * bands
-        offsets = _parse_list(tags["data_offset_values"], bands) if "data_offset_values" in tags else [0.0] * bands
-        if "reflectance_scale_factor" in tags:
-            if {*gains} != {1} or {*offsets} != {0}:
-                raise UnreadableError("its header has data gain values and a reflectance scale factor")
-            gains = [1 / float(tags["reflectance_scale_factor"])] * bands
-        facts["offsets"] = tuple(offsets)
-        return tuple(gains)
+        gains = [1.0 if scale is None else parse_number(scale) for scale, _ in pairs]
+        shifts = [0.0 if offset is None else parse_number(offset) for _, offset in pairs]
+        _merge_gains(facts, f"scale_factor and add_offset of the bands in {items.place}", gains, shifts)
+        return ()
 
-    present = [name for name in ("data_gain_values", "data_offset_values", "reflectance_scale_factor") if name in tags]
-    if present:
-        _add(facts, "gains", " and ".join(present).replace("_", " "), parse)
-    if {*facts.get("gains", ())} == {1} and {*facts["offsets"]} == {0}:
-        del facts["gains"], facts["offsets"], facts["sources"]["gains"]
+    with suppress(ValueError):  # an item "scale" can be a text
+        parse()
 
 
-def _add_wavelengths(facts: dict[str, Any], parse: Any, unit: str | None, source: str) -> None:
-    """Add wavelengths and FWHM."""
+def _add_invalid(facts: dict[str, Any], items: RasterItems) -> None:
+    """Add the values that mark invalid pixels."""
+    texts = [_find(band.items, INVALID_ITEMS) for band in items.bands]
+    general = _find(items.items, INVALID_ITEMS)
+    for name, marks in (
+        ("nodata of the bands", [band.nodata for band in items.bands]),
+        ("the item of the bands for no data", [text and text.strip("{} ") for text in texts]),
+        ("its item for no data", [general] * len(items.bands)),
+    ):
+        if not any(mark is not None for mark in marks):
+            continue
+        if len({*marks}) > 1:
+            facts["unusable"]["invalid"] = (
+                f"{name} in {items.place} differ ({', '.join(str(mark) for mark in dict.fromkeys(marks))}): set "
+                "invalid in its entry, or a mask"
+            )
+            continue
+        with suppress(ValueError):  # an item can be a text such as "none"
+            number = parse_number(str(marks[0]))
+            if not any(number == float(known) for known in facts.get("invalid", ())):
+                mark = str(int(number)) if number.is_integer() and abs(number) < 2**53 else str(marks[0])
+                facts["invalid"] = (*facts.get("invalid", ()), mark)
+                source = f"{name} in {items.place}"
+                facts["sources"]["invalid"] = "; ".join(filter(None, (facts["sources"].get("invalid"), source)))
 
-    def convert() -> tuple[float | None, ...]:
-        wavelengths, widths = parse()
-        nanometres, facts["fwhm"], remark = to_nanometres(wavelengths, widths, unit)
-        facts["sources"]["nanometres"] += remark
-        return nanometres
 
-    _add(facts, "nanometres", source, convert)
+def _add_band_wavelengths(facts: dict[str, Any], items: RasterItems) -> None:
+    """Add the wavelengths and the FWHM that are declared band by band."""
+    general = _find(items.items, UNIT_ITEMS)
+    places: list[tuple[str, Callable[[BandItems], tuple[str | None, str | None, str | None]]]] = [
+        ("item wavelength of the bands", lambda band: _find_wavelength(band.items, general)),
+        (
+            "domain IMAGERY of the bands",
+            lambda band: (band.imagery.get("central_wavelength_um"), band.imagery.get("fwhm_um"), "um"),
+        ),
+        ("names of the bands", lambda band: _parse_name(band.name)),
+    ]
+    for name, find in places:
+        if "nanometres" in facts or "nanometres" in facts["unusable"]:
+            return
+        found = [find(band) for band in items.bands]
+        if name.startswith("names") and (len(found) < 2 or None in {centre for centre, _, _ in found}):
+            continue
+        if any(centre is not None for centre, _, _ in found):
+            _add_found(facts, found, f"{name} in {items.place}")
 
 
-def _add(facts: dict[str, Any], name: str, source: str, parse: Any) -> None:
-    """Add a fact and its source; if it cannot be parsed, add what is wrong with it to `unusable`."""
-    facts["sources"][name] = f"{source} in its header"
-    try:
-        facts[name] = parse()
-    except (ValueError, ZeroDivisionError, UnreadableError) as error:
-        del facts["sources"][name]
-        facts["unusable"][name] = f"{source} in its header cannot be used ({error})"
+def _add_found(facts: dict[str, Any], found: Sequence[tuple[str | None, str | None, str | None]], source: str) -> None:
+    """Add wavelengths and FWHM.
 
-
-def _parse_list(text: str, bands: int) -> list[float]:
-    """Return the numbers of a list in an ENVI header.
-
-    Raises:
-        UnreadableError: If there is not one number for each band.
+    Args:
+        facts: The facts.
+        found: Text of the wavelength, of the FWHM, and the unit of each band.
+        source: Where they are.
     """
-    values = [float(value) for value in text.strip("{} \n").split(",") if value.strip()]
-    if len(values) != bands:
-        raise UnreadableError(f"it has {len(values)} numbers for {bands} bands")
-    return values
+    units = {unit and unit.lower() for centre, _, unit in found if centre is not None}
+    named = units - {None}
+
+    def parse() -> tuple[list[float], list[float], str | None]:
+        if len({find_unit(unit) or unit for unit in named}) > 1:
+            raise UnreadableError(f"its bands have different units: {', '.join(sorted(map(str, named)))}")
+        centres, widths = ([parse_number(pair[i] or "nan") for pair in found] for i in (0, 1))
+        return centres, widths if any(map(math.isfinite, widths)) else [], next(iter(named), None)
+
+    with suppress(ValueError, UnreadableError):
+        centres, _, unit = parse()
+        if is_band_index(centres, unit):
+            return
+    add_wavelengths(facts, parse, source)
 
 
-def _list_zeros(flags: Sequence[float]) -> tuple[int, ...]:
-    """Return the positions, from 1, of the zeros."""
-    return tuple(i for i, flag in enumerate(flags, 1) if flag == 0)
+def _find_wavelength(items: Items, general: str | None) -> tuple[str | None, str | None, str | None]:
+    """Return the text of the wavelength and of the FWHM of a band, and their unit.
+
+    Args:
+        items: The items of the band.
+        general: The unit that is declared for all bands.
+    """
+    unit = _find(items, UNIT_ITEMS) or general
+    name = next((name for name in WAVELENGTH_ITEMS if items.get(name)), None)
+    if name is None:
+        return None, None, None
+    match = NUMBER_WITH_UNIT.fullmatch(items[name])
+    centre, own = (match[1], match[2]) if match else (items[name], None)
+    unit = own or WAVELENGTH_ITEMS[name] or unit
+    width_name = next((name for name in FWHM_ITEMS if items.get(name)), None)
+    if width_name is None:
+        return centre, None, unit
+    match = NUMBER_WITH_UNIT.fullmatch(items[width_name])
+    width, own = (match[1], match[2]) if match else (items[width_name], None)
+    if (own or FWHM_ITEMS[width_name]) and find_unit(own or FWHM_ITEMS[width_name]) != find_unit(unit):
+        return centre, None, unit
+    return centre, width, unit
+
+
+def _parse_name(name: str | None) -> tuple[str | None, str | None, str | None]:
+    """Return the wavelength with which the name of a band ends, and its unit."""
+    match = NAMED_WAVELENGTH.fullmatch(name or "")
+    if not match or not (find_unit(match[2]) if match[2] else "." in match[1]):
+        return None, None, None
+    return match[1], None, match[2]
+
+
+def _add_bad_bands(facts: dict[str, Any], items: RasterItems) -> None:
+    """Add the bands whose item says that they are bad."""
+    flags = [_find(band.items, BBL_ITEMS) for band in items.bands]
+    if any(flags) and "bad_bands" not in facts:
+        add_fact(
+            facts,
+            "bad_bands",
+            f"item bbl of the bands in {items.place}",
+            lambda: list_zeros([1.0 if flag is None else _parse_flag(flag) for flag in flags]),
+        )
+
+
+def _parse_flag(text: str) -> float:
+    words = {"true": 1.0, "false": 0.0}
+    return words[text.lower()] if text.lower() in words else parse_number(text)
+
+
+def _add_texts(facts: dict[str, Any], items: RasterItems) -> None:
+    """Add units and history."""
+    units = [band.unit for band in items.bands if band.unit] or [
+        text for band in items.bands if (text := band.items.get("units"))
+    ]
+    if units and "units" not in facts:
+        facts["units"] = ", ".join(dict.fromkeys(units))[:200]
+        facts["sources"]["units"] = f"units of the bands in {items.place}"
+    history = [items.items[name] for name in HISTORY_ITEMS if items.items.get(name)]
+    if history and "history" not in facts:
+        facts["history"], facts["sources"]["history"] = "; ".join(history), f"metadata of {items.place}"
+
+
+def _find(items: Items, names: Sequence[str]) -> str | None:
+    """Return the first of these items that is there."""
+    return next((items[name] for name in names if items.get(name)), None)

@@ -1,20 +1,17 @@
 """DESIS L2A: a GeoTIFF, described by an ENVI header next to it, and METADATA.xml."""
 
-import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element
 
 from lkca.data.catalog import find_envi_headers
-from lkca.data.readers.base import WrongProductError
+from lkca.data.readers.base import UnreadableError, WrongProductError
 from lkca.data.readers.description import CubeDescription
-from lkca.data.readers.raster import MAX_HEADER_BYTES
-from lkca.data.readers.raster_facts import add_envi_facts
+from lkca.data.readers.envi_header import add_envi_facts, read_header
 from lkca.data.sidecars import split_name
 
 EMPTY_PIXEL = -32768.0
-FIELD = re.compile(r"^\s*([^={}\n]+?)\s*=\s*(\{[^}]*\}|[^\n]*)", re.MULTILINE)
 NEEDED = {"gains": ("data gain values", "gain"), "nanometres": ("wavelength", "nanometres")}
 
 
@@ -60,12 +57,12 @@ def _read_header(header: Path, shape: tuple[int, int, int]) -> dict[str, str]:
     """Return the fields of an ENVI header, with underscores instead of spaces.
 
     Raises:
-        WrongProductError: If it is too large, or is not that of a raster of this shape (rows, columns, bands).
+        WrongProductError: If it is damaged, or is not that of a raster of this shape (rows, columns, bands).
     """
-    if header.stat().st_size > MAX_HEADER_BYTES:
-        raise WrongProductError(f"its header, {header.name}, is too large: get the original one")
-    fields = FIELD.findall(header.read_text("utf-8", errors="replace"))
-    tags = {key.lower().replace(" ", "_"): value.strip() for key, value in fields}
+    try:
+        tags = read_header(header)
+    except UnreadableError as error:
+        raise WrongProductError(f"{error}: get the original one") from None
     described = [tags.get(key, "?") for key in ("lines", "samples", "bands")]
     if described != [str(size) for size in shape]:
         raise WrongProductError(

@@ -3,13 +3,12 @@
 import math
 from collections.abc import Iterable
 from pathlib import Path
-from xml.etree.ElementTree import Element, TreeBuilder
-from xml.parsers import expat
+from xml.etree.ElementTree import Element
 
-from lkca.data.readers.base import WrongProductError
+from lkca.data.readers.base import UnreadableError, WrongProductError
+from lkca.data.readers.safe_xml import parse_xml
 
 MAX_BYTES = 2**25  # those of EnMAP have 4 MB
-MAX_DEPTH = 50
 
 
 def parse_metadata(path: Path) -> Element:
@@ -22,30 +21,10 @@ def parse_metadata(path: Path) -> Element:
     name = f"its metadata, {path.name},"
     if path.stat().st_size > MAX_BYTES:
         raise WrongProductError(f"{name} have more than {MAX_BYTES // 2**20} MiB: get the original ones")
-    builder, parser, depth = TreeBuilder(), expat.ParserCreate(), 0
-
-    def start(tag: str, attributes: dict[str, str]) -> None:
-        nonlocal depth
-        depth += 1
-        if depth > MAX_DEPTH:
-            raise WrongProductError(f"{name} are nested too deeply: get the original ones")
-        builder.start(tag, attributes)
-
-    def end(tag: str) -> None:
-        nonlocal depth
-        depth -= 1
-        builder.end(tag)
-
-    def refuse(*_: object) -> None:
-        raise WrongProductError(f"{name} have a DOCTYPE, which those of a product do not have: get the original ones")
-
-    parser.StartElementHandler, parser.EndElementHandler = start, end
-    parser.CharacterDataHandler, parser.StartDoctypeDeclHandler = builder.data, refuse
     try:
-        parser.Parse(path.read_bytes(), True)
-    except expat.ExpatError as error:
-        raise WrongProductError(f"{name} are not XML ({error}): get the original ones") from None
-    return builder.close()
+        return parse_xml(path.read_bytes(), name)
+    except UnreadableError as error:
+        raise WrongProductError(f"{error}: get the original ones") from None
 
 
 def read_numbers(bands: Iterable[Element], tag: str) -> tuple[float, ...]:

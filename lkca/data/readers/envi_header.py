@@ -1,0 +1,215 @@
+"""Headers of ENVI: their fields, and the facts about a cube that they declare."""
+
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from lkca.data.readers.base import UnreadableError
+from lkca.data.readers.wavelengths import is_band_index, to_nanometres
+
+MAX_HEADER_BYTES = 2**22  # largest header; GDAL parses it as a whole
+FIELD = re.compile(r"^[ \t]*([^={}\n;]+?)[ \t]*=[ \t]*(\{[^}]*\}?|[^\n]*)", re.MULTILINE)
+# Fields that make the stored bytes something else than pixels in rows, columns and bands.
+UNSUPPORTED = {
+    "file_compression": "it is compressed: decompress it and set file compression = 0",
+    "major_frame_offsets": "it has bytes between its frames (major frame offsets)",
+    "minor_frame_offsets": "it has bytes between its lines (minor frame offsets)",
+    "read_procedures": "its values are made by programs that its header names (read procedures)",
+}
+LINEAR_FIELDS = ("data_gain_values", "data_offset_values")
+REFLECTANCE_FIELDS = ("data_reflectance_gain_values", "data_reflectance_offset_values")
+
+
+def read_header(path: Path) -> dict[str, str]:
+    """Return the fields of a header, as `parse_header`.
+
+    Raises:
+        UnreadableError: If the header is too large, or `parse_header` raises it.
+    """
+    if path.stat().st_size > MAX_HEADER_BYTES:
+        raise UnreadableError(f"its header, {path.name}, is too large")
+    return parse_header(path.read_bytes(), path.name)
+
+
+def parse_header(data: bytes, name: str) -> dict[str, str]:
+    """Return the fields of a header: name in lower case, with underscores instead of spaces -> text.
+
+    Args:
+        data: The bytes of the header.
+        name: What messages call it.
+
+    Raises:
+        UnreadableError: If it is not a header of ENVI, or has a field twice with different texts.
+    """
+    text = data.decode("utf-8", "replace").replace("\r\n", "\n").replace("\r", "\n")
+    if not text.startswith("ENVI"):
+        raise UnreadableError(f"its header, {name[:80]}, does not start with the line ENVI")
+    fields: dict[str, str] = {}
+    for key, value in FIELD.findall(text):
+        field = re.sub(r"\s+", "_", key.strip().lower())
+        if fields.setdefault(field, value.strip()) != value.strip():
+            raise UnreadableError(f"its header, {name[:80]}, has the field {key[:40]!r} twice: remove the wrong one")
+    return fields
+
+
+def check_header(fields: Mapping[str, str]) -> None:
+    """Refuse a header that describes something else than an image whose pixels are stored one after the other.
+
+    Raises:
+        UnreadableError: If it does; the message names the field.
+    """
+    for field, problem in UNSUPPORTED.items():
+        if fields.get(field, "").strip("{} \n").lower().replace(" ", "") not in ("", "0", "0,0", "none", "none,none"):
+            raise UnreadableError(problem)
+    if "spectral library" in fields.get("file_type", "").lower():
+        raise UnreadableError("it is a spectral library, a table of spectra, not an image")
+
+
+def add_envi_facts(facts: dict[str, Any], fields: Mapping[str, str], bands: int, place: str = "its header") -> None:
+    """Add the facts of an ENVI header, as fields of `CubeDescription`, to `facts`.
+
+    Args:
+        facts: The facts, with `sources` and `unusable`.
+        fields: The fields of the header, as `parse_header` returns them.
+        bands: Number of bands of the raster.
+        place: Where the fields are.
+    """
+    fields = {re.sub(r"\s+", "_", name.strip().lower()): text for name, text in fields.items()}
+    _add_transform(facts, fields, bands, place)
+    if "data_ignore_value" in fields:
+        add_fact(facts, "invalid", f"data ignore value in {place}", lambda: (_parse_mark(fields["data_ignore_value"]),))
+    _add_wavelengths(facts, fields, bands, place)
+    if "bbl" in fields:
+        add_fact(facts, "bad_bands", f"bbl in {place}", lambda: list_zeros(parse_list(fields["bbl"], bands)))
+    titles = fields.get("z_plot_titles", "").strip("{} \n").split(",")
+    if len(titles) == 2 and titles[1].strip():
+        facts["units"], facts["sources"]["units"] = titles[1].strip(), f"z plot titles in {place}"
+    history = [fields.get(name, "").strip("{} \n") for name in ("description", "sensor_type", "acquisition_time")]
+    if any(history):
+        facts["history"], facts["sources"]["history"] = "; ".join(filter(None, history)), f"description in {place}"
+
+
+def _add_transform(facts: dict[str, Any], fields: Mapping[str, str], bands: int, place: str) -> None:
+    """Add the gains and offsets of a header."""
+    present = [
+        name for name in (*LINEAR_FIELDS, *REFLECTANCE_FIELDS, "reflectance_scale_factor") if fields.get(name, "")
+    ]
+
+    def pair(names: tuple[str, str]) -> tuple[list[float], list[float]] | None:
+        lists = [
+            _spread(fields[name], bands) if name in present else [neutral] * bands
+            for name, neutral in zip(names, (1.0, 0.0), strict=True)
+        ]
+        return None if {*lists[0]} == {1} and {*lists[1]} == {0} else (lists[0], lists[1])
+
+    def parse() -> tuple[float, ...]:
+        pairs = [pair(LINEAR_FIELDS), pair(REFLECTANCE_FIELDS)]
+        if "reflectance_scale_factor" in present and (factor := _spread(fields["reflectance_scale_factor"], 1)[0]) != 1:
+            pairs.append(([1 / factor] * bands, [0.0] * bands))
+        declared = [each for each in pairs if each]
+        if any(each != declared[0] for each in declared):
+            raise UnreadableError("they contradict each other, set gain and offset in the entry of the file")
+        gains, offsets = declared[0] if declared else ([1.0] * bands, [0.0] * bands)
+        facts["offsets"] = tuple(offsets)
+        return tuple(gains)
+
+    if present:
+        add_fact(facts, "gains", f"{' and '.join(present)} in {place}".replace("_", " "), parse)
+    if {*facts.get("gains", ())} == {1} and {*facts["offsets"]} == {0}:
+        del facts["gains"], facts["offsets"], facts["sources"]["gains"]
+
+
+def _add_wavelengths(facts: dict[str, Any], fields: Mapping[str, str], bands: int, place: str) -> None:
+    """Add the wavelengths and the FWHM of a header."""
+    unit = fields.get("wavelength_units")
+    if text := fields.get("wavelength", ""):
+        with suppress(ValueError, UnreadableError):
+            if is_band_index(parse_list(text, bands), unit):
+                return
+        add_wavelengths(
+            facts,
+            lambda: (parse_list(text, bands), parse_list(fields["fwhm"], bands) if fields.get("fwhm") else [], unit),
+            f"wavelength in {place}",
+        )
+
+
+def add_wavelengths(facts: dict[str, Any], parse: Callable[[], tuple[Any, Any, str | None]], source: str) -> None:
+    """Add wavelengths and FWHM.
+
+    Args:
+        facts: The facts.
+        parse: Function that returns the wavelengths, the FWHM, which may be empty, and the unit that is declared.
+        source: Where they are.
+    """
+
+    def convert() -> tuple[float | None, ...]:
+        nanometres, fwhm, remark = to_nanometres(*parse())
+        facts["sources"]["nanometres"] += remark
+        if fwhm:
+            facts["fwhm"], facts["sources"]["fwhm"] = fwhm, source.replace("wavelength", "fwhm")
+        return nanometres
+
+    add_fact(facts, "nanometres", source, convert)
+
+
+def add_fact(facts: dict[str, Any], name: str, source: str, parse: Callable[[], Any]) -> None:
+    """Add a fact and its source; if it cannot be parsed, add what is wrong with it to `unusable`."""
+    facts["sources"][name] = source
+    try:
+        facts[name] = parse()
+    except (ArithmeticError, ValueError, UnreadableError) as error:
+        del facts["sources"][name]
+        facts["unusable"][name] = f"{source} cannot be used ({error})"
+
+
+def parse_list(text: str, bands: int) -> list[float]:
+    """Return the numbers of a list.
+
+    Raises:
+        UnreadableError: If there is not one number for each band.
+        ValueError: If it contains something else than numbers.
+    """
+    parts = [part for part in re.split(r"[,;\s]+", text.strip("{}[]() \n")) if part]
+    if len(parts) != bands:
+        raise UnreadableError(f"it has {len(parts)} numbers for {bands} bands")
+    return [parse_number(part) for part in parts]
+
+
+def parse_number(text: str) -> float:
+    """Return a number, also one in IDL's notation of double precision, 1d-4.
+
+    Raises:
+        ValueError: If it is not a number.
+    """
+    try:
+        return float(re.sub(r"(?<=[\d.])[dD](?=[+-]?\d)", "e", text.strip()))
+    except ValueError:
+        raise ValueError(f"{text.strip()[:40]!r} is not a number") from None
+
+
+def _spread(text: str, bands: int) -> list[float]:
+    """Return the numbers of a list, or one number for all bands; refuse what is not finite."""
+    parts = text.strip("{} \n").strip(",")
+    values = [parse_number(parts)] * bands if not re.search(r"[,\s]", parts) else parse_list(text, bands)
+    if not all(map(math.isfinite, values)):
+        raise UnreadableError("it has numbers that are not finite")
+    return values
+
+
+def _parse_mark(text: str) -> str:
+    """Return the text of a value that marks invalid pixels."""
+    mark = text.strip("{}, \n")
+    number = parse_number(mark)
+    try:
+        float(mark)
+    except ValueError:
+        return str(number)
+    return mark
+
+
+def list_zeros(flags: Sequence[float]) -> tuple[int, ...]:
+    """Return the positions, from 1, of the zeros."""
+    return tuple(i for i, flag in enumerate(flags, 1) if flag == 0)
