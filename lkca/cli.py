@@ -62,17 +62,24 @@ def make_parser() -> argparse.ArgumentParser:
 
 def _add_user_commands(add: AddCommand) -> None:
     """Add the commands that users call."""
+    formats = "(bands, rows, columns) in .npy, or any format of a cube"
     command = add("lkca.commands.arrays:score", "print the scores of one array against another")
-    command.add_argument(
-        "--reference", type=Path, required=True, help="ground truth, .npy, float (bands, rows, columns), peak 1"
-    )
-    command.add_argument("--estimate", type=Path, required=True, help="reconstruction, .npy, of the same shape")
+    command.add_argument("--reference", type=Path, required=True, help=f"ground truth {formats}")
+    command.add_argument("--estimate", type=Path, required=True, help="reconstruction with the same shape")
     command.add_argument("--scale", type=int, required=True, help="upsampling factor, which only ERGAS needs")
+    command.add_argument(
+        "--peak",
+        type=float,
+        nargs="+",
+        help="value that stands for a reflectance of 1 in both files, or in each file; default: 1",
+    )
+    _add_array(command, "both files, or in each file", nargs="+")
 
     command = add("lkca.commands.arrays:resize", "resize an array as MATLAB's imresize does (bicubic, antialiased)")
-    command.add_argument("--input", type=Path, required=True, help=".npy, float (bands, rows, columns)")
+    command.add_argument("--input", type=Path, required=True, help=f"array {formats}")
     command.add_argument("--factor", type=float, required=True, help="above 1 enlarges, below 1 shrinks")
     command.add_argument("--output", type=Path, required=True, help=".npy to write")
+    _add_array(command, "the file")
 
     command = add(
         "lkca.commands.cost:print_costs", "print parameters and multiply-accumulates of the models as CSV", "cost"
@@ -235,6 +242,18 @@ def _read_colour(text: str) -> int | str:
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text!r}: {error}") from None
     return text
+
+
+def _add_array(command: argparse.ArgumentParser, files: str, nargs: str | None = None) -> None:
+    command.add_argument(
+        "--axes",
+        nargs="+",
+        metavar="AXIS",
+        help=f"order of the axes in {files}, such as: rows columns bands; default: the usual order of the format",
+    )
+    command.add_argument(
+        "--variable", nargs=nargs, help=f"name of the array in {files}; default: the only array with three axes"
+    )
 
 
 def _add_scene(command: argparse.ArgumentParser) -> None:

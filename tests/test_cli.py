@@ -24,8 +24,8 @@ COMMANDS = next(a for a in make_parser()._actions if isinstance(a, argparse._Sub
 
 # Users and scripts depend on these. Change them on purpose only, with a line in CHANGELOG.md.
 FLAGS = {
-    "score": "--reference --estimate --scale",
-    "resize": "--input --factor --output",
+    "score": "--reference --estimate --scale --peak --axes --variable",
+    "resize": "--input --factor --output --axes --variable",
     "cost": "--config --model --bands --scale",
     "plan": "--config",
     "fetch": "SCENE --accept-terms --config",

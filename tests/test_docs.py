@@ -8,9 +8,11 @@ import subprocess
 from collections import Counter
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.io import savemat
 
 from lkca.cli import make_parser
 from lkca.config.load import read_config
@@ -168,6 +170,11 @@ def checkout(tmp_path_factory) -> Path:
     rng = np.random.default_rng(0)
     for name in ("truth", "mine", "x"):
         np.save(folder / f"{name}.npy", rng.random((4, 16, 16), np.float32))
+    whole = rng.integers(0, 10000, (16, 16, 4), np.int16)
+    for name, variable in (("truth", "gt"), ("mine", "sr")):
+        savemat(folder / f"{name}.mat", {variable: whole})
+    with h5py.File(folder / "truth.h5", "w") as file:
+        file["gt"] = whole.transpose(2, 0, 1)
     (folder / "mine.csv").write_text((REPOSITORY / "lkca/paper/paper_tables.csv").read_text())
     (folder / "results/indian_pines").mkdir(parents=True)
     (folder / "results/indian_pines/tables").symlink_to(REPOSITORY / "results/indian_pines/tables")
