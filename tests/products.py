@@ -195,13 +195,14 @@ def write_prisma(folder: Path, level: str = "2D", *, wavelengths: bool = True, s
         for corner, x, y in (("UL", 0, 0), ("UR", 1, 0), ("LL", 0, 1), ("LR", 1, 1)):
             file.attrs[f"Product_{corner}corner_easting"] = np.float64(east + 30 * (COLUMNS - 1) * x)
             file.attrs[f"Product_{corner}corner_northing"] = np.float64(north - 30 * (ROWS - 1) * y)
-        for detector, (nanometres, fwhm) in PRISMA_BANDS.items():
+        for i, (detector, (nanometres, fwhm)) in enumerate(PRISMA_BANDS.items()):
             low, high = PRISMA_SCALES[detector]
             pixels = np.round((reflectance(nanometres) - low) / (high - low) * 65535).astype(np.uint16)
             acquired = np.array(nanometres) > 0
             pixels[~acquired] = 0
             pixels[:, outside] = 0
             pixels[2, 20, 20] = 0  # black in one band, but not without data
+            pixels[:, 25, 25 + i] = 0  # black in all bands of one detector, as clear water is in those of the SWIR
             if wavelengths:
                 file.attrs[f"List_Cw_{detector}"] = np.array(nanometres, np.float32)
                 file.attrs[f"List_Cw_{detector}_Flags"] = acquired.astype(np.int32)
