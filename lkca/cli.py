@@ -297,15 +297,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
         call = getattr(import_module(module), function)
         if "settings" in options:
             options["settings"] = _read_settings(options["settings"], get_type_hints(call)["settings"])
-        return call(**options) or 0
-    except LkcaError as error:
-        print(f"lkca: {error}", file=sys.stderr)
-        return error.exit_code
+        code: int = call(**options) or 0
+        sys.stdout.flush()  # here, so that a full disk is an error of the command
+        return code
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # the reader has closed the pipe, as in: lkca ... | head
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_output()
         return 141
+    except OSError as error:
+        from lkca.core.files import system_error
+
+        if not error.filename:  # it may be standard output, which Python would write again at its end
+            _discard_output()
+        return _report(system_error(error))
+    except LkcaError as error:
+        return _report(error)
+
+
+def _report(error: LkcaError) -> int:
+    """Print an error; return its exit code."""
+    print(f"lkca: {error}", file=sys.stderr)
+    return error.exit_code
+
+
+def _discard_output() -> None:
+    """Discard what is written to standard output from now on, and what was written but has not left the process."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _read_settings(path: Path, model: type[Settings]) -> Settings:

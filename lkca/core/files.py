@@ -12,8 +12,24 @@ from typing import Any
 
 from lkca.errors import DataError, LkcaError, ResourceError
 
-# Errors of a disk that a later try may not meet, unlike a missing permission, for example.
-TEMPORARY_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.ETIMEDOUT}
+# Errors of the system that a later try may not meet, unlike a missing permission, for example.
+TEMPORARY_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOMEM, errno.EMFILE}
+REMEDIES = {
+    errno.EACCES: "give yourself the permission to read and write it and to enter its folders",
+    errno.EISDIR: "a file is needed there: move the folder away or correct the path",
+    errno.ENOTDIR: "a part of its path is a file: correct the path",
+    errno.ENOENT: "create it or correct the path",
+    errno.ENAMETOOLONG: "choose a shorter path",
+    errno.ELOOP: "its links lead to each other: correct them",
+    errno.ENOSPC: "free disk space or choose another folder",
+    errno.EDQUOT: "free disk space or choose another folder",
+    errno.EROFS: "choose a folder on a disk that can be written",
+    errno.EIO: "try again, and check the disk if this comes again",
+    errno.ESTALE: "try again, and check the network disk if this comes again",
+    errno.ENOMEM: "free memory and try again",
+    errno.EMFILE: "raise the limit of open files (ulimit -n) and try again",
+}
+REMEDIES[errno.EPERM] = REMEDIES[errno.EACCES]
 
 
 @contextmanager
@@ -47,8 +63,20 @@ def atomic_write(path: Path, fsync: bool = False) -> Iterator[Path]:
 
 def write_error(path: Path, error: OSError) -> LkcaError:
     """Return the exception to raise when `path` cannot be written."""
+    return _make_error(f"{path} cannot be written", error, "free disk space or choose a writable folder")
+
+
+def system_error(error: OSError) -> LkcaError:
+    """Return the exception for an error of the system that nothing else has handled: a sentence with the file."""
+    files = [str(file) for file in (error.filename, error.filename2) if file is not None]
+    subject = f"{' and '.join(files)} cannot be used" if files else "the system has refused a call"
+    return _make_error(subject, error, "correct the cause and try again")
+
+
+def _make_error(subject: str, error: OSError, otherwise: str) -> LkcaError:
+    """Return a ResourceError if a later try may succeed, else a DataError; both name a remedy."""
     kind = ResourceError if error.errno in TEMPORARY_ERRORS else DataError
-    return kind(f"{path} cannot be written ({error.strerror or error}): free disk space or choose a writable folder.")
+    return kind(f"{subject} ({error.strerror or error}): {REMEDIES.get(error.errno or 0, otherwise)}.")
 
 
 def write_json(path: Path, value: Any) -> None:

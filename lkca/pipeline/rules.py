@@ -11,7 +11,8 @@ import re
 import shlex
 import shutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +20,25 @@ from lkca.config.job import Job
 from lkca.config.load import find_config_files, read_config
 from lkca.config.schema import Experiment
 from lkca.core.environment import total_memory
-from lkca.core.files import atomic_write
+from lkca.core.files import atomic_write, system_error
 from lkca.core.gpus import visible_gpus
 from lkca.core.paths import WORKFLOW_CACHE, RunGroup
-from lkca.errors import ConfigError, ResourceError
+from lkca.errors import ConfigError, LkcaError, ResourceError
 from lkca.pipeline.estimates import MAX_MINUTES, Estimate, Estimates
 from lkca.pipeline.results import Results
 
 Wildcards = Mapping[str, Any]
 Param = Callable[[Wildcards, Any], str]
 Resource = Callable[[Wildcards, int], int]
+
+
+@contextmanager
+def exit_on_error() -> Iterator[None]:
+    """End Snakemake with one sentence if the block fails because of the configuration, the data or the system."""
+    try:
+        yield
+    except (LkcaError, OSError) as error:
+        sys.exit(f"lkca: {system_error(error) if isinstance(error, OSError) else error}")
 
 
 def check_folder(checkout: str) -> None:

@@ -10,21 +10,18 @@ import sys
 from snakemake.settings.types import DeploymentMethod
 
 sys.path.insert(0, workflow.basedir)
-from lkca.errors import LkcaError
 from lkca.pipeline import rules as lkca_rules
 from lkca.pipeline.estimates import Estimates
 from lkca.pipeline.failures import forget_failures
 from lkca.pipeline.results import Results
 
 CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
-try:
+with lkca_rules.exit_on_error():
     lkca_rules.check_folder(str(workflow.basedir))
     EXPERIMENT = lkca_rules.read_workflow_config(workflow.config_settings)
     RESULTS = Results(EXPERIMENT)
     PYTHON = lkca_rules.python_command(CONDA)
     SNAPSHOT = lkca_rules.write_snapshot(EXPERIMENT)
-except LkcaError as error:
-    sys.exit(f"lkca: {error}")
 # Every job runs the package of this checkout, both in a venv and in the conda environment. The prefix replaces that of
 # Snakemake, so it repeats bash's strict mode: without it a command that fails before `| tee` counts as successful.
 shell.prefix(f"set -euo pipefail; export PYTHONPATH={shlex.quote(str(workflow.basedir))}; ")
@@ -75,10 +72,8 @@ def inputs(step):
         job, changed = JOBS.get(step, wildcards), True
         if workflow.is_main_process:
             RESULTS.forced |= {*workflow.dag_settings.forcerun}  # Snakemake sets it after it has read this file
-            try:
+            with lkca_rules.exit_on_error():
                 changed = RESULTS.changed(job)
-            except LkcaError as error:
-                sys.exit(f"lkca: {error}")
             if changed:
                 stored = workflow.modifier.path_modifier.apply_default_storage  # if a profile names a storage
                 workflow.dag.forcefiles.update(map(stored, job.outputs.values()))
