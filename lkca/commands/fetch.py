@@ -5,7 +5,7 @@ from pathlib import Path
 from lkca.commands.scene_check import check_scene
 from lkca.config.load import find_config_files, read_config
 from lkca.config.schema import Experiment
-from lkca.core.files import sha256
+from lkca.core.files import is_file, sha256
 from lkca.data.catalog import CUBES, Cube, File
 from lkca.data.checksums import verify_file
 from lkca.data.inspection import inspect_file, spread_bands
@@ -105,7 +105,7 @@ def _describe_file(cube: Cube, path: Path) -> File:
         DataError: If the file does not exist.
     """
     suffix = ".zip" if ".zip/" in str(path) else path.suffix.lower()
-    if not File(path=str(path), axes=cube.files[0].axes).local_path().is_file():
+    if not is_file(File(path=str(path), axes=cube.files[0].axes).local_path()):
         raise DataError(f"{path} does not exist: name the file to verify.")
     for known in (*cube.files, *cube.forms):
         if known.local_path().suffix == suffix:

@@ -5,6 +5,7 @@ import errno
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -77,6 +78,25 @@ def _make_error(subject: str, error: OSError, otherwise: str) -> LkcaError:
     """Return a ResourceError if a later try may succeed, else a DataError; both name a remedy."""
     kind = ResourceError if error.errno in TEMPORARY_ERRORS else DataError
     return kind(f"{subject} ({error.strerror or error}): {REMEDIES.get(error.errno or 0, otherwise)}.")
+
+
+def is_file(path: Path) -> bool:
+    """Return whether there is a file at a path.
+
+    Raises:
+        DataError: If there is something else, such as a folder, or if one may not find out.
+        ResourceError: If the disk fails.
+    """
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: no file has such a name
+        return False
+    except OSError as error:
+        raise system_error(error) from error
+    if not stat.S_ISREG(mode):
+        kind = "a folder" if stat.S_ISDIR(mode) else "a device or a pipe"
+        raise DataError(f"{path} is {kind}, but a file is needed there: name the file itself, or move it away.")
+    return True
 
 
 def write_json(path: Path, value: Any) -> None:

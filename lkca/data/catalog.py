@@ -4,6 +4,7 @@ A cube is a published data set in one file or several. A scene is the part of a 
 says how it is cut (scenes.py). config.yaml may also describe a cube that is not in this catalog, with the same keys.
 """
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -13,6 +14,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
+from lkca.core.files import is_file
 from lkca.data.sidecars import find_aux_xml, find_mask_file, find_metadata
 from lkca.errors import DataError
 
@@ -126,7 +128,7 @@ class File(_Description):
     def package(self) -> str | None:
         """Return the Python package that contains the file, None for any other file."""
         package = re.match(r"([A-Za-z_]\w*(\.\w+)*):", self.path)
-        return package[1] if package and not Path(self.path).exists() else None
+        return package[1] if package and not os.path.exists(self.path) else None
 
     def pixel_files(self) -> dict[str, str]:
         """Return the existing files on which the pixels depend: label -> path.
@@ -138,19 +140,19 @@ class File(_Description):
             DataError: If the Python package that contains the file is not installed.
         """
         file = self.local_path()
-        paths = {self.path if self.package() else str(file): str(file)} if file.is_file() else {}
+        paths = {self.path if self.package() else str(file): str(file)} if is_file(file) else {}
         others = _find_sidecars(file)
         if self.mask:
             mask = Path(self.mask).expanduser()
             others += [mask, *_find_sidecars(mask)]
-        return paths | {str(path): str(path) for path in others if path.is_file()}
+        return paths | {str(path): str(path) for path in others if is_file(path)}
 
     def _split_archive(self) -> tuple[Path, str | None]:
         """Return the path of the file or archive, and the path inside the archive."""
         path = str(Path(self.path).expanduser())
         for suffix in re.finditer(r"\.zip/", path, re.IGNORECASE):
             archive = Path(path[: suffix.end() - 1])
-            if not archive.is_dir():
+            if not os.path.isdir(archive):
                 return archive, path[suffix.end() :]
         return Path(path), None
 
@@ -257,9 +259,9 @@ class Cube(_Description):
             DataError: If neither exists; the message says where to get the missing file.
         """
         for files in (self.files, *((form,) for form in self.forms)):
-            if all(file.local_path().is_file() for file in files):
+            if all(is_file(file.local_path()) for file in files):
                 return files
-        missing = next(file.local_path() for file in self.files if not file.local_path().is_file())
+        missing = next(file.local_path() for file in self.files if not is_file(file.local_path()))
         alternatives = "".join(f" or {form.local_path().name}" for form in self.forms)
         terms = f" Terms: {self.terms}." if self.terms else ""
         raise DataError(f"{missing}{alternatives} is missing: {self.how_to_get()} and put it there.{terms}")

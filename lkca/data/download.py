@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from rich.filesize import decimal
 
-from lkca.core.files import atomic_write, sha256, write_json
+from lkca.core.files import atomic_write, is_file, sha256, write_json
 from lkca.data.catalog import Cube, File
 from lkca.data.checksums import verify_file
 from lkca.data.partial_file import PartialFile
@@ -48,9 +48,9 @@ def download_cube(
         files = cube.resolve_files()
     except DataError:
         files = cube.files
-        if not all(file.sources or file.local_path().is_file() for file in files):
+        if not all(file.sources or is_file(file.local_path()) for file in files):
             raise
-    missing = [file.local_path() for file in files if not file.local_path().is_file()]
+    missing = [file.local_path() for file in files if not is_file(file.local_path())]
     if missing:
         if cube.confirm:
             _confirm_terms(scene, cube, missing[0], accept_terms)
@@ -58,7 +58,7 @@ def download_cube(
     rows: dict[str, dict[str, str | int]] = {}
     for file in files:
         path = file.local_path()
-        if path.is_file():
+        if is_file(path):
             print(f"{path} exists: verifying it.", flush=True)
         else:
             _download(file)
@@ -116,17 +116,14 @@ def _download(file: File) -> None:
     """Download a file from the first source that provides it.
 
     Raises:
-        DataError: If the path of the file is a folder.
         ResourceError: If no source provides the file, another process downloads it, or the disk is full.
     """
     path = file.local_path()
-    if path.exists():
-        raise DataError(f"{path} is not a file: move it away.")
     mirror = os.environ.get("LKCA_MIRROR", "").rstrip("/")
     urls = [f"{mirror}/{quote(path.name)}"] * bool(mirror) + [*file.sources]
     failures = []
     with PartialFile(path).open() as part:
-        if path.is_file():
+        if is_file(path):
             return  # another process has downloaded it meanwhile
         for url in urls:
             try:

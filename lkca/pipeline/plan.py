@@ -14,6 +14,7 @@ from lkca.config.load import find_config_files, read_config
 from lkca.config.schema import Experiment
 from lkca.config.settings import make_split_settings
 from lkca.core import gpus
+from lkca.core.files import is_file
 from lkca.core.paths import RESULTS, SCORES_FILE, RunGroup, RunKey
 from lkca.data.splits import describe_split, make_split
 from lkca.errors import LkcaError
@@ -150,7 +151,7 @@ def _describe_disk(estimates: Estimates, runs: list[RunKey]) -> str:
         try:
             cube.resolve_files()
         except LkcaError:
-            sizes = [file.bytes for file in cube.files if not file.local_path().is_file()]
+            sizes = [file.bytes for file in cube.files if not is_file(file.local_path())]
             downloads += sum(size or 0 for size in sizes)
             if None in sizes:
                 unknown.append(name)
