@@ -336,8 +336,9 @@ def wrong_class() -> HostileFiles:
         "text",
     ):
         yield HostileFile("mat5", mat5(cube=value), message)
-    for value in (numbers[0], numbers[0, 0], 7.0, np.empty((0, 4, 5)), numbers[None]):
+    for value in (numbers[0], numbers[0, 0], 7.0, np.empty((0, 4, 5))):
         yield HostileFile("mat5", mat5(cube=value), "shape")
+    yield HostileFile("mat5", mat5(cube=numbers[None]), None, unchanged=True)
     kinds = [complex, "S9", [("a", "i2"), ("b", "i2")], h5py.string_dtype(), h5py.vlen_dtype(np.int16)]
     for kind in (*kinds, h5py.ref_dtype, h5py.regionref_dtype, np.dtype("V4")):
         data = hdf5(lambda file, kind=kind: file.create_dataset("cube", (BANDS, ROWS, COLUMNS), kind))
@@ -348,7 +349,7 @@ def wrong_class() -> HostileFiles:
         yield HostileFile(
             "hdf5",
             hdf5(lambda file, shape=shape: file.create_dataset("cube", shape)),
-            "instead of bands x rows x columns",
+            "instead of bands x rows x columns|runs through all pixels|has 2 bands, not 6",
         )
     yield HostileFile("hdf5", hdf5(lambda file: file.__setitem__("cube", h5py.Empty("i2"))), "cannot be read")
 
@@ -662,7 +663,7 @@ def disguised() -> HostileFiles:
     yield HostileFile("mat5", gzip.compress(valid("mat5"), mtime=0), "cannot be read")
     yield HostileFile("tiff", valid("zip-envi"), "it is a zip archive")
     yield HostileFile("zip-envi", valid("tiff"), "it is not a zip archive")
-    yield HostileFile("npy", make_zip([("cube.npy", valid("npy"))]), "it is a zip archive")
+    yield HostileFile("npy", make_zip([("cube.npy", valid("npy"))]), "it is a .npz file, which holds cube")
 
 
 @hostile_class(19)

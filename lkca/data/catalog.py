@@ -23,8 +23,12 @@ Number = Annotated[float, Field(allow_inf_nan=False)]
 
 
 def _check_axes(axes: str) -> str:
-    if sorted(axes.split()) != ["bands", "columns", "rows"]:
+    """Refuse what does not name each of rows, columns and bands once; two of them may be joined by `*`."""
+    names = [part for axis in axes.split() for part in axis.split("*")]
+    if sorted(names) != ["bands", "columns", "rows"]:
         raise ValueError("name the three axes in their order, as in: rows columns bands")
+    if any("*" in axis and "bands" in axis for axis in axes.split()):
+        raise ValueError("only rows and columns can be one axis: rows*columns or columns*rows")
     return axes
 
 
@@ -77,16 +81,21 @@ class File(_Description):
         path: A path relative to the checkout; `archive.zip/path/inside` for a file in an archive, which is read without
             unpacking; `package:path` for a file of an installed Python package.
         use: What its pixels are used for. With `both`, training patches are above and below the test images.
-        variable: Name of the array in a MATLAB or HDF5 file.
+        variable: Name of the array in a MATLAB, HDF5 or NetCDF file; `group/name` in a group, `struct.field` in a
+            struct of MATLAB. None if it is the only one with three axes.
         axes: Names of the axes in order. For an array, the order in which MATLAB or numpy shows them; for a raster,
             `bands rows columns`, or `bands columns rows` to transpose it. None for the usual order of the format:
-            `bands rows columns` for rasters, `rows columns bands` for MATLAB files; other formats need it.
+            `bands rows columns` for rasters, `rows columns bands` for MATLAB files; NetCDF files name their axes, other
+            formats need it. `columns*rows` is one axis that runs through all pixels column by column, as in MATLAB, and
+            `rows*columns` one that runs row by row.
+        pixels: Rows and columns of an array in which they are one axis.
         gain, offset: One number, or one for each band of the file: physical value = gain x stored value + offset. They
             replace what the file declares; None for what it declares. `gain: 1` with `offset: 0` takes the values as
             they are stored.
         invalid: Stored values that mark invalid pixels. They replace those that the file declares; None for what it
             declares, an empty list for none. NaN is always invalid.
-        mask: Path of a file of the same rows and columns; pixels at which it is not 0 are invalid.
+        mask: Path of a file of the same rows and columns; pixels at which it is not 0 are invalid. `file.h5/name` for
+            an array of a MATLAB, HDF5 or NetCDF file that holds several.
         sources: URLs of the file, or of its archive, in the order in which they are tried.
         bytes, sha256: Size and hash of the file that `sources` provide.
     """
@@ -95,6 +104,7 @@ class File(_Description):
     use: Literal["both", "train", "test"] = "both"
     variable: str | None = None
     axes: Annotated[str, AfterValidator(_check_axes)] | None = None
+    pixels: tuple[PositiveInt, PositiveInt] | None = None
     gain: Number | tuple[Number, ...] | None = None
     offset: Number | tuple[Number, ...] | None = None
     invalid: tuple[float, ...] | None = None
@@ -102,6 +112,12 @@ class File(_Description):
     sources: tuple[str, ...] = ()
     bytes: PositiveInt | None = None
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
+
+    @model_validator(mode="after")
+    def _check_pixels(self) -> Self:
+        if self.pixels and "*" not in (self.axes or ""):
+            raise ValueError("pixels needs axes with rows and columns in one, as in axes: bands columns*rows")
+        return self
 
     def local_path(self) -> Path:
         """Return the path of the file on this machine, or of the archive that contains it.
@@ -125,6 +141,13 @@ class File(_Description):
         """Return the path inside the archive, None if the file is not in an archive."""
         return self._split_archive()[1]
 
+    def mask_file(self) -> "File | None":
+        """Return the mask as a file, None if there is none."""
+        if self.mask is None:
+            return None
+        split = re.fullmatch(r"(.*\.(?:mat|h5|hdf5|he5|nc4?|cdf))/(.+)", self.mask, re.IGNORECASE)
+        return File(path=split[1], variable=split[2]) if split and not Path(split[1]).is_dir() else File(path=self.mask)
+
     def package(self) -> str | None:
         """Return the Python package that contains the file, None for any other file."""
         package = re.match(r"([A-Za-z_]\w*(\.\w+)*):", self.path)
@@ -142,9 +165,8 @@ class File(_Description):
         file = self.local_path()
         paths = {self.path if self.package() else str(file): str(file)} if is_file(file) else {}
         others = _find_sidecars(file)
-        if self.mask:
-            mask = Path(self.mask).expanduser()
-            others += [mask, *_find_sidecars(mask)]
+        if mask := self.mask_file():
+            others += map(Path, mask.pixel_files().values())
         return paths | {str(path): str(path) for path in others if is_file(path)}
 
     def _split_archive(self) -> tuple[Path, str | None]:

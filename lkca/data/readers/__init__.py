@@ -1,4 +1,6 @@
-"""Readers of the formats of cubes: MATLAB v5 and v7.3, HDF5, ENVI, GeoTIFF, PCIDSK, .npy, rasters in zip archives.
+"""Readers of the formats of cubes.
+
+They are MATLAB v5 and v7.3, HDF5, NetCDF 3 and 4, ENVI, GeoTIFF, PCIDSK, .npy, and rasters in zip archives.
 
 Each format has a reader of the stored values and of what the file says of itself (`CubeDescription`). `open_cube`
 returns a reader of the physical values.
@@ -17,11 +19,14 @@ from typing import Any
 import numpy as np
 
 from lkca.data.catalog import File, find_envi_headers
-from lkca.data.readers.archive import open_archive
-from lkca.data.readers.base import StoredCube, UnreadableError, WrongProductError, make_array_reader
+from lkca.data.readers.archive import describe_archive, open_archive
+from lkca.data.readers.arrays import open_array
+from lkca.data.readers.base import SettingsError, StoredCube, UnreadableError, WrongProductError
+from lkca.data.readers.container import ArrayInfo, Container
 from lkca.data.readers.description import CubeDescription
-from lkca.data.readers.hdf5 import open_hdf5
+from lkca.data.readers.hdf5 import is_hdf5, open_hdf5
 from lkca.data.readers.matlab import open_matlab5
+from lkca.data.readers.netcdf3 import open_netcdf3
 from lkca.data.readers.products import describe_image, open_hdf5_product
 from lkca.data.readers.raster import TIFF_STARTS, find_raster_file, open_pcidsk, open_raster, read_only_header
 from lkca.data.readers.values import CubeReader, make_reader
@@ -31,7 +36,7 @@ from lkca.errors import DataError
 __all__ = ["CubeDescription", "CubeReader", "open_cube"]
 
 # Files with these suffixes are recognised by their content even if an ENVI header stands beside them.
-CONTAINER_SUFFIXES = {".tif", ".tiff", ".mat", ".h5", ".hdf5", ".he5", ".nc", ".npy", ".pix", ".zip"}
+CONTAINER_SUFFIXES = {".tif", ".tiff", ".mat", ".h5", ".hdf5", ".he5", ".nc", ".nc4", ".cdf", ".npy", ".pix", ".zip"}
 
 
 @contextmanager
@@ -48,11 +53,13 @@ def open_cube(file: File) -> Iterator[CubeReader]:
     set_current_file(path)
     with ExitStack() as stack:
         with _data_errors(path):
-            axes = file.axes.split() if file.axes else None
-            stored = _open_format(stack, path, file.archive_member(), file.variable, axes)
-            mask = None
-            if file.mask:
-                mask = _open_format(stack, Path(file.mask).expanduser(), None, None, ["rows", "columns"])
+            stored = _open_format(stack, path, file)
+        mask = None
+        if mask_file := file.mask_file():
+            mask_path = mask_file.local_path()
+            with _data_errors(mask_path):
+                mask = _open_format(stack, mask_path, mask_file, is_mask=True)
+        with _data_errors(path):
             reader = make_reader(stored, file, mask)
         yield replace(reader, read=partial(_read, path, reader.read))
 
@@ -70,28 +77,36 @@ def _data_errors(path: Path) -> Iterator[None]:
         yield
     except MemoryError as error:
         raise DataError(f"{path} cannot be read (out of memory): it is damaged or the wrong file.") from error
+    except (SettingsError, WrongProductError) as error:
+        raise DataError(f"{path} cannot be read: {_make_printable(str(error))[:700]}.") from error
     except Exception as error:
         text = " ".join(str(error.__cause__ or error).split()).rstrip(".")  # rasterio explains errors in their cause
-        reason = "".join(c if c.isprintable() else "?" for c in text or type(error).__name__)
-        if isinstance(error, WrongProductError):
-            raise DataError(f"{path} cannot be read: {reason[:600]}.") from error
+        reason = _make_printable(text or type(error).__name__)
         raise DataError(
             f"{path} cannot be read ({reason[:300]}): it is damaged, the wrong file, or not as described."
         ) from error
 
 
-def _open_format(
-    stack: ExitStack, path: Path, archive_member: str | None, variable: str | None, axes: list[str] | None
-) -> StoredCube:
+def _make_printable(text: str) -> str:
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def _open_format(stack: ExitStack, path: Path, file: File, is_mask: bool = False) -> StoredCube:
     """Open a cube with the reader of its format, until the stack closes.
 
-    If `axes` is None, the order of the axes is that of the format.
+    Args:
+        stack: The stack that closes the file.
+        path: The path of the file, or of the archive that contains it.
+        file: How the file is read.
+        is_mask: Whether it is a mask, which has rows and columns, but no bands.
 
     Raises:
         UnreadableError: If no reader fits, or the reader refuses the file. Libraries may raise any other exception.
     """
-    with path.open("rb") as file:
-        start = file.read(520)
+    axes = ["rows", "columns"] if is_mask else file.axes.split() if file.axes else None
+    archive_member = file.archive_member()
+    with path.open("rb") as opened:
+        start = opened.read(520)
     headers = find_envi_headers(path)
     # The header decides, because the pixels of a raw file may look like another format.
     if headers and not archive_member and _is_raw(path, start, headers):
@@ -102,17 +117,29 @@ def _open_format(
         raise UnreadableError("it is a web page, not data")
     if start[:4] == b"PK\x03\x04":
         if not archive_member:
-            raise UnreadableError("it is a zip archive: name the file in it, as in archive.zip/folder/file")
+            raise SettingsError(describe_archive(path))
         return open_archive(stack, path, archive_member, axes)
     if archive_member:
         raise UnreadableError("it is not a zip archive")
-    if b"\x89HDF\r\n\x1a\n" in (start[:8], start[512:520]):
-        return open_hdf5_product(stack, path, variable, axes) or open_hdf5(stack, path, variable, axes)
+    if start[:3] == b"CDF":
+        return open_netcdf3(path, file, is_mask)
     if start[:10] == b"MATLAB 5.0" or start[124:128] in (b"\x00\x01IM", b"\x01\x00MI"):
-        return open_matlab5(path, variable, axes)
-    if headers and not start.startswith((*TIFF_STARTS, b"\x93NUMPY", b"PCIDSK  ")):
+        return open_matlab5(path, file, is_mask)
+    if start[:6] == b"\x93NUMPY":
+        return _open_npy(path, file, is_mask)
+    if is_hdf5(path):
+        product = None if is_mask else open_hdf5_product(stack, path, file.variable, axes)
+        return product or open_hdf5(stack, path, file, is_mask)
+    if headers and not start.startswith((*TIFF_STARTS, b"PCIDSK  ")):
         return _open_envi(stack, path, axes)
-    return _open_array_or_raster(stack, path, start, axes)
+    return _open_raster(stack, path, start, axes)
+
+
+def _open_npy(path: Path, file: File, is_mask: bool) -> StoredCube:
+    """Open an array of numpy, which declares nothing but its shape and its type."""
+    array = np.load(path, mmap_mode="r", allow_pickle=False)
+    info = ArrayInfo("array", array.shape, array.dtype, lambda: lambda _: array)
+    return open_array(Container("NumPy", {"array": info}), file.model_copy(update={"variable": "array"}), is_mask)
 
 
 def _is_raw(path: Path, start: bytes, headers: Sequence[Path]) -> bool:
@@ -128,16 +155,13 @@ def _open_envi(stack: ExitStack, path: Path, axes: list[str] | None) -> StoredCu
     return describe_image(path, open_raster(stack, find_raster_file("ENVI", path), axes))
 
 
-def _open_array_or_raster(stack: ExitStack, path: Path, start: bytes, axes: list[str] | None) -> StoredCube:
-    """Open a .npy file, a PCIDSK raster or a TIFF, which its first bytes `start` show."""
-    if start[:6] == b"\x93NUMPY":
-        if axes is None:
-            raise UnreadableError("a .npy file does not say the order of its axes: set axes, as in: rows columns bands")
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-        return make_array_reader(lambda _: array, array.shape, array.dtype, axes, "NumPy")
+def _open_raster(stack: ExitStack, path: Path, start: bytes, axes: list[str] | None) -> StoredCube:
+    """Open a PCIDSK raster or a TIFF, which its first bytes `start` show."""
     if start[:8] == b"PCIDSK  ":
         with path.open("rb") as file:
             return open_pcidsk(stack, file, find_raster_file("PCIDSK", path), axes)
     if start.startswith(TIFF_STARTS):
         return describe_image(path, open_raster(stack, find_raster_file("GTiff", path), axes))
-    raise UnreadableError("it is not a MATLAB, HDF5, TIFF, PCIDSK or .npy file, and there is no ENVI header next to it")
+    raise UnreadableError(
+        "it is not a MATLAB, HDF5, NetCDF, TIFF, PCIDSK or .npy file, and there is no ENVI header next to it"
+    )

@@ -81,3 +81,13 @@ def _find_members(archive: ZipFile, archive_member: str) -> tuple[ZipInfo, list[
     if mask in members:
         raise UnreadableError(f"it holds a mask of the image, {members[mask].filename}: unpack it to use the mask")
     return raster, [members[name] for name in headers if name in members], [members[aux]] if aux in members else []
+
+
+def describe_archive(path: Path) -> str:
+    """Return what to do about an archive of which no file is named, as the reason of a message."""
+    with ZipFile(path) as archive:
+        names = archive.namelist()
+    if names and all(name.endswith(".npy") for name in names):
+        content = ", ".join(name.removesuffix(".npy")[:80] for name in names[:9])
+        return f"it is a .npz file, which holds {content}: write the cube to a .npy file, with numpy.save"
+    return "it is a zip archive: name the file in it, as in archive.zip/folder/file"

@@ -1,12 +1,14 @@
 """Classes and functions that all readers use: the stored values of a cube, and checks of what a file declares."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from lkca.data.readers.description import CubeDescription
+from lkca.data.readers.layout import Layout
 
 NUMBER_KINDS = "biuf"  # numpy's kinds of real numbers
 
@@ -38,11 +40,15 @@ class WrongProductError(UnreadableError):
     """A file is not the right one of a product, or not complete; the message also says what to do."""
 
 
+class SettingsError(UnreadableError):
+    """A file cannot be read with the settings of its entry; the message says which one to set."""
+
+
 def make_array_reader(
     as_type: Callable[[Any], Any],
     shape: tuple[int, ...],
     dtype: np.dtype[Any],
-    axes: list[str],
+    layout: Layout,
     format: str,
     bands_per_chunk: int = 1,
     **facts: Any,
@@ -54,46 +60,92 @@ def make_array_reader(
             if the object is in memory, the type of the file.
         shape: The shape of the array.
         dtype: The type of its values.
-        axes: The names of its axes, in order: rows, columns and bands, or rows and columns for a single band.
+        layout: The order of its axes: rows, columns and bands, or rows and columns for a single band.
         format: Name of the format.
         bands_per_chunk: Number of bands that are stored together.
         facts: Further fields of the description.
 
     Raises:
-        UnreadableError: If the array does not have these axes or does not contain real numbers.
+        UnreadableError: If the array does not contain real numbers.
     """
-    if len(shape) != len(axes) or min(shape) < 1:
-        raise UnreadableError(f"its array has the shape {shape} instead of {' x '.join(axes)}")
-    if dtype.kind not in NUMBER_KINDS:
-        raise UnreadableError(f"its array holds {dtype} instead of real numbers")
-    lengths = dict(zip(axes, shape, strict=True))
-    transposition = [axes.index(name) for name in ("bands", "rows", "columns") if name in axes]
+    lengths, names = layout.lengths(shape), layout.names()
+    check_numbers(dtype, "bands" in names)
+    transposition = [names.index(name) for name in ("bands", "rows", "columns") if name in names]
 
     def read(first: int, last: int, rows: slice, columns: slice, out_dtype: Any) -> np.ndarray:
         window = {"bands": slice(first, last), "rows": rows, "columns": columns}
-        values = np.asarray(as_type(out_dtype)[tuple(window[name] for name in axes)], out_dtype).transpose(
-            transposition
-        )
-        return values if "bands" in axes else values[None]
+        values = np.asarray(as_type(out_dtype)[layout.index(window)], out_dtype)
+        values = layout.split_pixels(values, window).transpose(transposition)
+        return values if "bands" in names else values[None]
 
-    rows, columns, bands = (lengths.get(name, 1) for name in ("rows", "columns", "bands"))
-    description = CubeDescription(format, (rows, columns, bands), dtype, tuple(axes), **facts)
+    description = CubeDescription(
+        format,
+        (lengths["rows"], lengths["columns"], lengths["bands"]),
+        dtype,
+        tuple(filter(None, layout.axes)),
+        **facts,
+    )
     return StoredCube(description, bands_per_chunk, read)
 
 
-def select_variable(variable: str | None, shapes: dict[str, tuple[int, ...]], num_axes: int = 3) -> str:
-    """Return the name of the array to read: `variable`, or the only array with that many axes if `variable` is None.
+def check_numbers(dtype: np.dtype[Any], is_cube: bool) -> None:
+    """Refuse an array that does not hold real numbers; a mask may also hold truth values.
 
     Raises:
-        UnreadableError: If there is no such array; the message lists the arrays of the file.
+        UnreadableError: If the type is another one; the message names it.
     """
-    cubes = [name for name, shape in shapes.items() if len(shape) == num_axes]
+    if dtype.kind in ("iuf" if is_cube else NUMBER_KINDS):
+        return
+    kinds = {
+        "b": "truth values",
+        "c": "complex numbers",
+        "S": "text",
+        "U": "text",
+        "O": "objects, such as cells, texts or references,",
+        "V": f"records of {', '.join(dtype.names)}" if dtype.names else "raw bytes",
+    }
+    raise UnreadableError(f"its array holds {kinds.get(dtype.kind, dtype)} instead of real numbers")
+
+
+def select_variable(variable: str | None, shapes: Mapping[str, tuple[int, ...]], num_axes: int = 3) -> str:
+    """Return the name of the array to read: `variable`, or the only array with that many axes if `variable` is None.
+
+    Axes of length 1 beyond that number do not count. `a.b` and `/a/b` stand for `a/b`.
+
+    Raises:
+        UnreadableError: If there is no such array, or several; the message lists them.
+    """
+    if variable is not None:
+        for name in (variable, variable.strip("/"), variable.strip("/").replace(".", "/"), variable.replace("/", ".")):
+            if name in shapes:
+                return name
+    cubes = {
+        name: shape
+        for name, shape in shapes.items()
+        if len(shape) - min(shape.count(1), max(0, len(shape) - num_axes)) == num_axes
+    }
     if variable is None and len(cubes) == 1:
-        return cubes[0]
-    if variable in shapes:
-        return variable
-    content = ", ".join(f"{name} {shape}" for name, shape in list(shapes.items())[:9]) or "nothing"
-    raise UnreadableError(f"it holds {content} and no {variable or f'single array of {num_axes} axes'}")
+        return next(iter(cubes))
+    matrices = [name for name, shape in shapes.items() if len(shape) == 2 and min(shape) > 1]
+    if variable is None and not cubes and num_axes == 3 and len(matrices) == 1:
+        return matrices[0]  # its pixels may be one axis: resolve_axes says how to read it
+    if variable is None and cubes:
+        largest = max(cubes, key=lambda name: math.prod(cubes[name]))
+        setting = "variable" if num_axes == 3 else "the mask to file/name"
+        raise SettingsError(
+            f"it holds {len(cubes)} arrays of {num_axes} axes, {_list_shapes(cubes)}: set {setting}, as in: {largest}"
+        )
+    wanted = variable or f"single array of {num_axes} axes"
+    if not shapes:
+        raise UnreadableError(f"it holds no array and no {wanted}")
+    remedy = "variable to one of them" if variable else "variable and axes"
+    raise SettingsError(f"it holds {_list_shapes(shapes)} and no {wanted}: set {remedy}")
+
+
+def _list_shapes(shapes: Mapping[str, tuple[int, ...]]) -> str:
+    """Return the names and shapes of the arrays with the most axes, largest first, at most nine."""
+    order = sorted(shapes, key=lambda name: (-min(len(shapes[name]), 3), -math.prod(shapes[name])))
+    return ", ".join(f"{name} ({' x '.join(map(str, shapes[name])) or 'one number'})" for name in order[:9])
 
 
 def check_claimed_size(name: str, claimed: int, stored: int) -> None:

@@ -73,15 +73,18 @@ class CubeDescription:
 
 # The facts that each format can declare, besides shape and type: the names are fields of CubeDescription.
 _RASTER = {"gains", "invalid", "has_mask", "nanometres", "fwhm", "crs", "geotransform", "units", "history"}
-_ATTRIBUTES = {"gains", "invalid", "valid_range", "nanometres", "fwhm", "bad_bands", "units", "history"}
+_SPECTRAL = {"nanometres", "fwhm", "bad_bands"}
+_ATTRIBUTES = {"gains", "invalid", "valid_range", *_SPECTRAL, "crs", "geotransform", "units", "history"}
 _PRODUCT = {"gains", "invalid", "nanometres", "fwhm", "units"}
 FORMAT_FACTS: dict[str, frozenset[str]] = {
     "ENVI": frozenset(_RASTER - {"has_mask", "units"} | {"bad_bands"}),
     "GeoTIFF": frozenset(_RASTER),
     "PCIDSK": frozenset(_RASTER - {"gains", "units"}),
     "HDF5": frozenset(_ATTRIBUTES),
-    "MATLAB 5": frozenset(),
-    "MATLAB 7.3": frozenset(),
+    "NetCDF 3": frozenset(_ATTRIBUTES),
+    "NetCDF 4": frozenset(_ATTRIBUTES),
+    "MATLAB 5": frozenset(_SPECTRAL),
+    "MATLAB 7.3": frozenset(_SPECTRAL),
     "NumPy": frozenset(),
     "EnMAP L2A": frozenset(_PRODUCT | {"bad_bands", "crs", "geotransform"}),
     "DESIS L2A": frozenset(_PRODUCT | {"bad_bands", "crs", "geotransform"}),

@@ -1,45 +1,129 @@
-"""HDF5 files, and MATLAB v7.3 files, which are HDF5 with reversed axes."""
+"""HDF5 files; NetCDF 4 and MATLAB v7.3 files are HDF5 files, the latter with reversed axes."""
 
 import math
-from contextlib import ExitStack
+from collections.abc import Mapping
+from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from lkca.data.readers.base import (
-    StoredCube,
-    UnreadableError,
-    check_claimed_size,
-    make_array_reader,
-    select_variable,
-)
+from lkca.data.catalog import File
+from lkca.data.readers.arrays import open_array
+from lkca.data.readers.attributes import parse_text
+from lkca.data.readers.base import StoredCube, UnreadableError, check_claimed_size
+from lkca.data.readers.container import NETCDF_FILLS, ArrayInfo, Container
+from lkca.data.readers.matlab import CLASSES
 
 MAX_CHUNK_BYTES = 2**28  # the library holds a whole chunk in memory
+SIGNATURE = b"\x89HDF\r\n\x1a\n"
+MATLAB_START = b"MATLAB 7.3 MAT-file"
+ONLY_AXIS = "This is a netCDF dimension but not a netCDF variable"
 
 
-def open_hdf5(stack: ExitStack, path: Path, variable: str | None, axes: list[str] | None) -> StoredCube:
-    """Open an array of an HDF5 file until the stack closes, without following links or references to other files."""
+def is_hdf5(path: Path) -> bool:
+    """Return whether a file is HDF5: its signature is at byte 0, 512, 1024, 2048 and so on, after a user block."""
+    with path.open("rb") as file:
+        position, size = 0, path.stat().st_size
+        while position < size:
+            file.seek(position)
+            if file.read(8) == SIGNATURE:
+                return True
+            position = max(512, 2 * position)
+    return False
+
+
+def open_hdf5(stack: ExitStack, path: Path, file: File, is_mask: bool) -> StoredCube:
+    """Open an array of an HDF5 file until the stack closes, without following links or references to other files.
+
+    Args:
+        stack: The stack that closes the file.
+        path: The path of the file.
+        file: Which array is read, and how.
+        is_mask: Whether the array is a mask, which has no bands.
+    """
     import h5py
 
-    file = stack.enter_context(h5py.File(path, "r"))
-    shapes = {name: array.shape for name, array in list_arrays(file).items()}
-    matlab = file.userblock_size >= 512  # the file starts with MATLAB's header
-    if axes is None and not matlab:
-        raise UnreadableError("an HDF5 file does not say the order of its axes: set axes, as in: rows columns bands")
-    axes = axes or ["rows", "columns", "bands"]
-    if matlab:
-        axes = axes[::-1]
-        shapes = {name: shape[::-1] for name, shape in shapes.items()}  # the order in which MATLAB shows axes
-    name = select_variable(variable, shapes, len(axes))
-    cube = file[name]
-    check_array(path, cube)
-    chunk = cube.chunks or ()
-    bands_per_chunk = chunk[axes.index("bands")] if len(chunk) == 3 else 1
-    # h5py converts in small parts.
-    return make_array_reader(
-        cube.astype, cube.shape, cube.dtype, axes, "MATLAB 7.3" if matlab else "HDF5", bands_per_chunk
+    opened = stack.enter_context(h5py.File(path, "r"))
+    arrays = list_arrays(opened)
+    with path.open("rb") as raw:
+        matlab = raw.read(len(MATLAB_START)) == MATLAB_START
+    matlab |= any("MATLAB_class" in array.attrs for array in arrays.values())
+    netcdf = "_NCProperties" in opened.attrs or any("_Netcdf4Dimid" in array.attrs for array in arrays.values())
+
+    def read_group(name: str) -> Mapping[str, Any]:
+        return _read_attributes(opened[name or "/"])
+
+    container = Container(
+        "MATLAB 7.3" if matlab else "NetCDF 4" if netcdf else "HDF5",
+        {name: _describe_array(path, name, array, matlab, netcdf) for name, array in arrays.items()},
+        read_group,
+        ("rows", "columns", "bands") if matlab else None,
+        reversed=matlab,
     )
+    return open_array(container, file, is_mask)
+
+
+def _describe_array(path: Path, name: str, array: Any, matlab: bool, netcdf: bool) -> ArrayInfo:
+    """Return the description of an array; its attributes are not read yet."""
+    import h5py
+
+    def open_checked() -> Any:
+        check_array(path, array)
+        kind = parse_text(array.attrs.get("MATLAB_class")) if matlab else None
+        if kind not in {None, "logical", *CLASSES}:
+            raise UnreadableError(f"its array {name} is a {kind} instead of an array of numbers")
+        if h5py.check_enum_dtype(array.dtype) and array.dtype.kind != "b":
+            raise UnreadableError(f"its array {name} holds names of classes (an enumeration) instead of real numbers")
+        return array.astype  # h5py converts in small parts
+
+    shape = array.shape or ()
+    return ArrayInfo(
+        name=name,
+        shape=shape,
+        dtype=array.dtype,
+        open=open_checked,
+        attributes=partial(_read_attributes, array),
+        dimensions=_name_dimensions(array) if not matlab and 2 <= len(shape) <= 5 else (),
+        is_axis=(parse_text(array.attrs.get("NAME")) or "").startswith(ONLY_AXIS) if len(shape) == 1 else False,
+        chunk=array.chunks or (),
+        fill=None if matlab else NETCDF_FILLS.get(array.dtype.str[1:]) if netcdf else _find_fill(array),
+    )
+
+
+def _read_attributes(item: Any) -> Mapping[str, Any]:
+    """Return the attributes of an array or a group, without those that h5py cannot read."""
+    attributes = {}
+    for name in item.attrs:
+        with suppress(Exception):  # unusual types
+            attributes[name] = item.attrs[name]
+    return attributes
+
+
+def _name_dimensions(array: Any) -> tuple[str, ...]:
+    """Return the names of the axes: of the coordinates attached to them, their labels, or those in an attribute."""
+    names = []
+    for axis in array.dims:
+        names.append(axis[0].name.lstrip("/") if len(axis) else axis.label)
+    if any(names):
+        return tuple(names)
+    for key in ("_ARRAY_DIMENSIONS", "Dimension_Labels", "dimensions"):
+        texts = [text.strip() for text in (parse_text(array.attrs.get(key)) or "").split(",")]
+        if len(texts) == array.ndim:
+            return tuple(texts)
+    return ()
+
+
+def _find_fill(array: Any) -> float | None:
+    """Return the fill value of an array if its writer has set one that is not 0, which libraries set by themselves."""
+    import h5py
+
+    properties = array.id.get_create_plist()
+    if array.dtype.kind not in "iuf" or properties.fill_value_defined() != h5py.h5d.FILL_VALUE_USER_DEFINED:
+        return None
+    value = array.fillvalue
+    return None if value == 0 or np.isnan(value) else value.item()
 
 
 def list_arrays(file: Any) -> dict[str, Any]:
@@ -69,15 +153,3 @@ def check_array(path: Path, array: Any) -> None:
     if math.prod(chunk) * array.dtype.itemsize > MAX_CHUNK_BYTES:
         raise UnreadableError(f"{name} has chunks of {chunk}, too large to be read one by one")
     check_claimed_size(name, math.prod(array.shape) * array.dtype.itemsize, path.stat().st_size)
-
-
-def read_text(attribute: Any) -> str | None:
-    """Return the text of an attribute; None if it is not a text."""
-    if isinstance(attribute, bytes):
-        return attribute.decode("utf-8", "replace").strip("\0 ")
-    return attribute.strip("\0 ") if isinstance(attribute, str) else None
-
-
-def to_floats(numbers: Any) -> list[float]:
-    """Return numbers as Python's, the shortest ones that the type of the file rounds to them: 406.99, not 406.98999."""
-    return [float(str(number)) for number in np.ravel(numbers)]

@@ -14,7 +14,7 @@ from typing import IO, Any
 import numpy as np
 
 from lkca.data.catalog import find_envi_headers
-from lkca.data.readers.base import NUMBER_KINDS, StoredCube, UnreadableError, check_claimed_size
+from lkca.data.readers.base import NUMBER_KINDS, SettingsError, StoredCube, UnreadableError, check_claimed_size
 from lkca.data.readers.description import CubeDescription
 from lkca.data.readers.envi_header import check_header, read_header
 from lkca.data.readers.raster_facts import read_facts
@@ -145,8 +145,8 @@ def open_raster(
     stack.enter_context(warnings.catch_warnings())
     warnings.simplefilter("ignore", NotGeoreferencedWarning)
     axes = axes or ["bands", "rows", "columns"]
-    if axes[0] != "bands" and len(axes) == 3:
-        raise UnreadableError(
+    if axes not in (["bands", "rows", "columns"], ["bands", "columns", "rows"], ["rows", "columns"]):
+        raise SettingsError(
             f"a raster has the axes 'bands rows columns' or 'bands columns rows', not '{' '.join(axes)}'"
         )
     raster = stack.enter_context(rasterio.open(file.name, driver=file.driver))

@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from lkca.data.readers.attributes import parse_text, to_floats
 from lkca.data.readers.base import StoredCube, WrongProductError, make_array_reader
-from lkca.data.readers.hdf5 import check_array, read_text, to_floats
+from lkca.data.readers.hdf5 import check_array
+from lkca.data.readers.layout import Layout
 
 VARIABLE = "reflectance"
 AXES = ["rows", "columns", "bands"]  # downtrack, crosstrack, bands
@@ -30,7 +32,7 @@ def open_emit(
     Raises:
         WrongProductError: If the file is another product of EMIT, or incomplete.
     """
-    if read_text(file.attrs.get("instrument")) != "EMIT" or variable not in (None, VARIABLE):
+    if parse_text(file.attrs.get("instrument")) != "EMIT" or variable not in (None, VARIABLE):
         return None
     if VARIABLE not in arrays:
         held = ", ".join(name for name, array in arrays.items() if len(array.shape) == 3) or "no image"
@@ -43,7 +45,7 @@ def open_emit(
     cube = arrays[VARIABLE]
     check_array(path, cube)
     chunk = (cube.chunks or (1,))[-1]
-    stored = make_array_reader(cube.astype, cube.shape, cube.dtype, AXES, "EMIT L2A", chunk)
+    stored = make_array_reader(cube.astype, cube.shape, cube.dtype, Layout(tuple(AXES)), "EMIT L2A", chunk)
     count = stored.description.shape[2]
 
     def read(name: str) -> list[float] | None:
@@ -66,7 +68,7 @@ def open_emit(
         sources["bad_bands"] = f"{GROUP}/good_wavelengths"
     if (fill := cube.attrs.get("_FillValue")) is not None:
         facts["invalid"], sources["invalid"] = tuple(np.ravel(fill).tolist()), f"_FillValue of {VARIABLE}"
-    history = read_text(file.attrs.get("history"))
+    history = parse_text(file.attrs.get("history"))
     return replace(stored, description=replace(stored.description, **facts, history=history, sources=sources))
 
 

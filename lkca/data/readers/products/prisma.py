@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from lkca.data.readers.attributes import parse_text, to_floats
 from lkca.data.readers.base import StoredCube, WrongProductError
 from lkca.data.readers.description import CubeDescription
-from lkca.data.readers.hdf5 import check_array, read_text, to_floats
+from lkca.data.readers.hdf5 import check_array
 from lkca.data.sandbox import heartbeat
 
 AXES = ["rows", "bands", "columns"]
@@ -50,7 +51,7 @@ def open_prisma(
     """
     if not any(name.startswith(f"{SWATHS}/PRS_") for name in arrays):
         return None
-    level = read_text(file.attrs.get("Processing_Level"))
+    level = parse_text(file.attrs.get("Processing_Level"))
     if level != "2D" and variable is None:
         raise WrongProductError(
             f"it is PRISMA L{level or ' of an unknown level'}, not PRISMA L2D, which has the reflectance of the "
@@ -95,7 +96,7 @@ def open_prisma(
         has_mask=True,
         bad_bands=tuple(number for number, band in enumerate(bands, 1) if band.nanometres is None),
         units="surface reflectance",
-        history=read_text(file.attrs.get("Product_Name")),
+        history=parse_text(file.attrs.get("Product_Name")),
         sources=sources,
         **_read_position(file.attrs, rows, columns),
     )

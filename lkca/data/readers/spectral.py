@@ -1,0 +1,199 @@
+"""Wavelengths, FWHM and bad bands that a file with several arrays declares for one of them.
+
+They stand in the coordinate variable of its bands, in attributes, or in arrays of one axis beside it.
+"""
+
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lkca.data.readers.attributes import find_text, parse_numbers, plain_name, to_floats
+from lkca.data.readers.base import UnreadableError
+from lkca.data.readers.container import ArrayInfo, Container
+from lkca.data.readers.layout import Layout
+from lkca.data.readers.wavelengths import DECLARED_UNITS, UNITS, find_unit, is_band_index, to_nanometres
+
+UNIT_SUFFIX = r"(in)?(?P<unit>nm|um|mm|nanomet(er|re)s?|micromet(er|re)s?|microns?)?"
+OF_BANDS = r"(cent(er|re|ral)s?|mean|bands?|sensor|spectral|list|good|image)*"
+WAVELENGTHS = (
+    rf"{OF_BANDS}(wavelengths?|wavelenghts?|waves?|wls?|wvls?|lambdas?|lam|cwl|cw)"
+    r"(cent(er|re)s?|grid|axis|vector|list|values?)?"
+)
+WIDTHS = rf"{OF_BANDS}(wavelengths?)?(fwhms?|bandwidths?|fullwidth(at)?halfmax(imum)?s?)(list|values?)?"
+CENTRES = {"radiation_wavelength", "sensor_band_central_radiation_wavelength"}  # standard names of the CF conventions
+GOOD_FLAGS = {"bbl", "badbandlist", "badbandslist", "goodwavelengths", "goodbands", "goodbandlist", "validbands"}
+BAD_FLAGS = {"badbands", "badband", "isbad", "bandisbad", "badbandmask"}  # in these, 1 is bad
+NAMES = rf"({WAVELENGTHS}|{WIDTHS}){UNIT_SUFFIX}|{'|'.join((*GOOD_FLAGS, *BAD_FLAGS))}"
+LENGTHS = UNITS | DECLARED_UNITS
+MIN_WIDTH, MAX_WIDTH = 0.01, 2000  # nm
+
+
+class _Candidate(NamedTuple):
+    """Numbers that may be one for each band.
+
+    Args:
+        place: Where they stand, for messages.
+        name: Their name.
+        values: The numbers; None if they are not numbers.
+        unit: Their unit, None if none is declared.
+        near: Whether they stand so near to the array that they have to be about it.
+        is_wavelength: Whether they are wavelengths whatever their name is.
+    """
+
+    place: str
+    name: str
+    values: np.ndarray | None
+    unit: str | None
+    near: bool
+    is_wavelength: bool
+
+
+def read_spectral(container: Container, array: ArrayInfo, layout: Layout) -> dict[str, Any]:
+    """Return wavelengths, FWHM and bad bands of an array, as fields of `CubeDescription`.
+
+    Args:
+        container: The file.
+        array: The array.
+        layout: The order of its axes.
+    """
+    bands = layout.lengths(array.shape)["bands"]
+    search = _Search(list(_list_candidates(container, array, layout, bands)), bands)
+    if found := search.find("nanometres", WAVELENGTHS + UNIT_SUFFIX, _read_wavelengths):
+        search.find("fwhm", WIDTHS + UNIT_SUFFIX, partial(_read_widths, *found))
+    search.find("bad_bands", "|".join((*GOOD_FLAGS, *BAD_FLAGS)), _read_flags)
+    return search.facts
+
+
+class _Search:
+    """The search of facts in candidates.
+
+    Attributes:
+        facts: The fields of `CubeDescription` that were found, with `sources` and `unusable`.
+    """
+
+    def __init__(self, candidates: list[_Candidate], bands: int) -> None:
+        self._candidates, self._bands = candidates, bands
+        self.facts: dict[str, Any] = {"sources": {}, "unusable": {}}
+
+    def find(self, fact: str, names: str, read: Callable[[_Candidate, list[float]], Any]) -> Any:
+        """Add a fact from the first candidate that has a fitting name and can be read; return it and its numbers.
+
+        If there is none, what is wrong with a candidate near to the array is added to `unusable`.
+        """
+        problem = None
+        for candidate in self._candidates:
+            named = re.fullmatch(names, plain_name(candidate.name))
+            if not named and not (candidate.is_wavelength and fact == "nanometres"):
+                continue
+            try:
+                values = _one_per_band(candidate, self._bands)
+                self.facts[fact], remark = read(candidate, values)
+            except UnreadableError as error:
+                if candidate.near:
+                    problem = problem or f"its {candidate.place} cannot be used: {error}"
+            else:
+                self.facts["sources"][fact] = candidate.place + remark
+                return candidate, values
+        if problem:
+            self.facts["unusable"][fact] = problem
+        return None
+
+
+def _read_wavelengths(candidate: _Candidate, values: list[float]) -> tuple[tuple[float | None, ...], str]:
+    if is_band_index(values, candidate.unit):
+        raise UnreadableError("it only numbers the bands")
+    nanometres, _, remark = to_nanometres(values, [], _find_unit(candidate))
+    return nanometres, remark
+
+
+def _read_widths(
+    wavelengths: _Candidate, centres: list[float], candidate: _Candidate, values: list[float]
+) -> tuple[tuple[float | None, ...], str]:
+    """Return FWHM, nm; without a unit of their own, they have that of the wavelengths."""
+    unit, own = _find_unit(wavelengths), find_unit(_find_unit(candidate))
+    if own in LENGTHS and own != find_unit(unit):
+        values = [value * LENGTHS[own][0] for value in values]
+        centres = [value or 0 for value in to_nanometres(centres, [], unit)[0]]
+        unit = "nm"
+    widths = to_nanometres(centres, values, unit)[1] or ()
+    if not all(MIN_WIDTH <= width <= MAX_WIDTH for width in widths if width is not None):
+        raise UnreadableError(f"{min(values):g} to {max(values):g} are not those of an optical sensor")
+    return widths, ""
+
+
+def _read_flags(candidate: _Candidate, values: list[float]) -> tuple[tuple[int, ...], str]:
+    """Return the numbers of the bad bands."""
+    if not {*values} <= {0, 1}:
+        raise UnreadableError("it does not have a 0 or a 1 for each band")
+    bad = int(plain_name(candidate.name) in BAD_FLAGS)
+    return tuple(i for i, value in enumerate(values, 1) if value == bad), ""
+
+
+def _list_candidates(container: Container, array: ArrayInfo, layout: Layout, bands: int) -> Iterator[_Candidate]:
+    """Yield numbers that may be one for each band, those that are nearest to the array first."""
+    beside = container.beside(array)
+    dimension = array.dimensions[layout.axes.index("bands")] if array.dimensions and "bands" in layout.axes else ""
+    coordinates = [other for other in beside if dimension and other.name == dimension]
+    yield from (_read_array(container, other, True, True) for other in coordinates)
+    yield from _read_attributes("attribute ", array.attributes())
+    small = [
+        other
+        for other in (*beside, *(other for other in container.arrays.values() if other not in beside))
+        if other is not array and not other.is_axis and other not in coordinates and _is_list(other.shape)
+    ]
+    group = array.groups()[0]
+    yield from (
+        _read_array(container, other, other.groups()[0] == group)
+        for other in small
+        if re.fullmatch(NAMES, plain_name(other.name)) and (max(other.shape) == bands or other.groups()[0] == group)
+    )
+    for path in array.groups():
+        yield from _read_attributes(f"attribute /{path}" + "/" * bool(path), container.group_attributes(path))
+
+
+def _is_list(shape: tuple[int, ...]) -> bool:
+    return bool(shape) and math.prod(shape) == max(shape)
+
+
+def _read_array(container: Container, array: ArrayInfo, near: bool, is_coordinate: bool = False) -> _Candidate:
+    """Return the values of an array; a coordinate of the bands is their wavelength if its unit says so."""
+    attributes, values = array.attributes(), None
+    with suppress(UnreadableError):
+        values = parse_numbers(array.load())
+    standard = find_text(attributes, "standard_name")
+    unit = find_text(attributes, "units", "unit")
+    return _Candidate(
+        f"array {container.show(array.name)}",
+        array.short_name,
+        values,
+        unit,
+        near,
+        standard in CENTRES or (is_coordinate and find_unit(unit) in ("nm", "um", "angstrom")),
+    )
+
+
+def _read_attributes(place: str, attributes: Mapping[str, Any]) -> Iterator[_Candidate]:
+    """Yield the attributes whose names are those of wavelengths, FWHM or bad bands."""
+    for name, value in attributes.items():
+        if re.fullmatch(NAMES, plain_name(name)):
+            unit = find_text(attributes, *(f"{name}{suffix}" for suffix in ("_units", "_unit", "units", "unit")))
+            unit = unit or find_text(attributes, "wavelength_units", "wavelength_unit", "wavelengths_units")
+            yield _Candidate(place + name, name, parse_numbers(value), unit, True, False)
+
+
+def _one_per_band(candidate: _Candidate, bands: int) -> list[float]:
+    if candidate.values is None or candidate.values.size != bands:
+        count = "no" if candidate.values is None else candidate.values.size
+        raise UnreadableError(f"it has {count} numbers for {bands} bands")
+    return to_floats(candidate.values)
+
+
+def _find_unit(candidate: _Candidate) -> str | None:
+    """Return the declared unit of a candidate, or the one at the end of its name."""
+    suffix = re.fullmatch(rf"({WAVELENGTHS}|{WIDTHS}){UNIT_SUFFIX}", plain_name(candidate.name))
+    return candidate.unit or (suffix["unit"] if suffix else None)
