@@ -21,6 +21,7 @@ from lkca.paper.claims.check import check_on_table, collect_claims
 from lkca.paper.claims.numbers import PrintedNumbers
 from lkca.scoring.metrics import SCORES
 from tests.conftest import REPOSITORY, clean_shell, copy_checkout
+from tests.products import write_enmap
 
 PAGES = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
 README = PAGES[0].read_text()
@@ -225,6 +226,9 @@ def test_python_snippet_runs(checkout, page, code):
 
 
 @pytest.mark.parametrize(("page", "code"), read_snippets("yaml"), ids=lambda text: text[:40])
-def test_printed_settings_are_valid(tmp_path, page, code):
+def test_printed_settings_are_valid(tmp_path, monkeypatch, page, code):
+    monkeypatch.chdir(tmp_path)
+    Path("data").mkdir()
+    write_enmap(Path("data"))  # docs/howto/products.md names it; other pages name no file that must exist
     (tmp_path / "overlay.yaml").write_text(code)
     read_config([REPOSITORY / "config.yaml", tmp_path / "overlay.yaml"])
