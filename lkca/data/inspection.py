@@ -9,6 +9,7 @@ import numpy as np
 
 from lkca.data.catalog import Cube, File, format_ranges
 from lkca.data.measurement import Crop, Measurement
+from lkca.data.precision import find_lost_precision
 from lkca.data.readers import CubeDescription, CubeReader, open_cube
 from lkca.data.readers.values import FLOAT32, SETTING
 from lkca.data.sandbox import heartbeat, set_current_file
@@ -181,8 +182,10 @@ def _find_value_problem(cube: Cube, file: File, measured: Measurement) -> FilePr
     if cube.shape and measured.first_invalid:
         place = "band {}, row {}, column {}".format(*measured.first_invalid)
         return FileProblem(f"it holds NaN, which the published file does not, first in {place}; {_next_step(cube)}")
+    if not cube.shape and (problem := find_lost_precision(file, measured)):
+        return problem
     if useless := [number for number, band in pairs if not band.minimum < band.maximum]:
-        return _describe_useless(useless, measured, cube)
+        return _describe_useless(useless, cube)
     if measured.invalid.all():
         return FileProblem("no pixel is valid in all bands; leave out the bands with the most invalid pixels")
     maximum = max(band.maximum for band in statistics)
@@ -222,14 +225,11 @@ def _next_step(cube: Cube) -> str:
     return "download it again" if cube.shape else "correct its gain, offset or invalid, or use another file"
 
 
-def _describe_useless(useless: Sequence[int], measured: Measurement, cube: Cube) -> FileProblem:
+def _describe_useless(useless: Sequence[int], cube: Cube) -> FileProblem:
     """Return the problem that bands have one value everywhere or no valid pixel, with the bands that remain."""
-    dtype = measured.description.dtype
     remaining = [number for number in cube.band_numbers() if number not in useless]
     plural = len(useless) > 1
     text = f"band{'s' if plural else ''} {format_ranges(useless)} {'have' if plural else 'has'} one value everywhere"
-    if dtype.kind in "iu" and dtype.itemsize > 2:
-        text += f", or differences of {dtype.name} that float32 cannot hold"
     if cube.shape or len(remaining) < 2:
         return FileProblem(f"{text}; {_next_step(cube)}")
     return FileProblem(f"{text}; leave {'them' if plural else 'it'} out with bands: {format_ranges(remaining)}")
