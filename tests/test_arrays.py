@@ -161,7 +161,7 @@ def test_damaged_file_is_refused(save, command, damage):
 
 def test_npz_archive_is_refused(command, tmp_path):
     np.savez(tmp_path / "several.npz", PLAIN)
-    with pytest.raises(LkcaError, match="several.npz cannot be read"):
+    with pytest.raises(LkcaError, match="several.npz is a .npz archive, .*: save one of them as .npy"):
         command(tmp_path / "several.npz")
 
 
@@ -554,6 +554,14 @@ def test_axes_and_variable_may_differ(tmp_path, capsys, unsandboxed):
     words += ["--variable", "gt", "sr", "--axes", "bands", "rows", "columns", "columns,bands,rows"]
     assert main([*map(str, words)]) == 0
     assert read_scores(capsys) == pytest.approx({name: f(SR, HR, 4) for name, f in SCORES.items()}, rel=1e-12)
+
+
+def test_arrays_to_choose_from_are_listed(command, tmp_path, unsandboxed):
+    savemat(tmp_path / "two.mat", {"gt": HR, "sr": SR})
+    with pytest.raises(
+        DataError, match=r"it holds 2 arrays of 3 axes, .*: set variable, as in: (gt|sr)"
+    ):
+        command(tmp_path / "two.mat")
 
 
 def test_axes_of_a_npy_file(save, tmp_path, capsys):

@@ -87,6 +87,8 @@ def _read_start(path: Path) -> bytes:
             raise DataError(f"{path} is a folder: name a file in it.")
         if path.exists() and not path.is_file():
             raise DataError(f"{path} is a device or a pipe: name a file.")
+        if path.suffix.lower() == ".npz":
+            raise DataError(f"{path} is a .npz archive, which may hold several arrays: save one of them as .npy.")
         with path.open("rb") as file:
             return file.read(len(NPY_START))
     except FileNotFoundError:
