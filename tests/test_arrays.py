@@ -5,6 +5,7 @@ import pickle
 import zipfile
 
 import h5py
+import netCDF4
 import numpy as np
 import pytest
 import rasterio
@@ -172,7 +173,7 @@ def test_missing_file_is_named(command, tmp_path, name):
 
 
 def test_folder_and_device_are_refused(command, tmp_path):
-    with pytest.raises(DataError, match=f"{tmp_path} is a folder: name a file in it"):
+    with pytest.raises(DataError, match=f"{tmp_path} is a folder, but a file is needed there"):
         command(tmp_path)
     with pytest.raises(DataError, match="/dev/zero is a device"):
         command("/dev/zero")
@@ -423,10 +424,18 @@ def write_envi(path, image, **options):
     spectral.envi.save_image(path.with_suffix(".hdr"), image.transpose(1, 2, 0), ext="img", force=True, **options)
 
 
+def write_netcdf(path, image, format="NETCDF4"):
+    with netCDF4.Dataset(path, "w", format=format) as file:
+        for name, length in zip(("band", "y", "x"), image.shape, strict=True):
+            file.createDimension(name, length)
+        file.createVariable("reflectance", image.dtype, ("band", "y", "x"))[:] = image
+
+
 FORMATS = {  # name of the file -> function that writes it, and the options that reading it needs
     "a.mat": (write_matlab5, {}),
     "b.mat": (write_matlab73, {}),
     "a.h5": (write_hdf5, {"axes": ["bands", "rows", "columns"]}),
+    "a.nc": (write_netcdf, {}),
     "a.tif": (write_geotiff, {}),
     "a.img": (write_envi, {}),
 }
@@ -558,9 +567,7 @@ def test_axes_and_variable_may_differ(tmp_path, capsys, unsandboxed):
 
 def test_arrays_to_choose_from_are_listed(command, tmp_path, unsandboxed):
     savemat(tmp_path / "two.mat", {"gt": HR, "sr": SR})
-    with pytest.raises(
-        DataError, match=r"it holds 2 arrays of 3 axes, .*: set variable, as in: (gt|sr)"
-    ):
+    with pytest.raises(DataError, match=r"it holds 2 arrays of 3 axes, .*: set variable, as in: (gt|sr)"):
         command(tmp_path / "two.mat")
 
 
@@ -592,7 +599,7 @@ def test_doubtful_axes_are_named(save, tmp_path, capsys, unsandboxed):
 
 def test_order_of_axes_that_a_file_does_not_have_is_asked_for(command, tmp_path, unsandboxed):
     write_hdf5(tmp_path / "a.h5", HR)
-    with pytest.raises(DataError, match="a.h5 cannot be read .*set axes, as in: rows columns bands"):
+    with pytest.raises(DataError, match="a.h5 cannot be read.*set axes, as in: rows columns bands"):
         command(tmp_path / "a.h5")
 
 

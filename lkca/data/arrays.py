@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from lkca.core.files import is_file
 from lkca.data.catalog import File
 from lkca.data.inspection import read_bands
 from lkca.data.readers import CubeDescription, open_cube
@@ -70,38 +71,20 @@ def read_image(path: Path, axes: str | None = None, variable: str | None = None)
     """
     file = File(path=str(path), axes=axes, variable=variable)
     local = file.local_path()
-    is_npy = _read_start(local) == NPY_START or local.suffix.lower() == ".npy"
+    if not is_file(local):
+        raise DataError(f"{local} does not exist: correct the path.")
+    if local.suffix.lower() == ".npz":
+        raise DataError(f"{local} is a .npz archive, which may hold several arrays: save one of them as .npy.")
+    with local.open("rb") as opened:
+        is_npy = local.suffix.lower() == ".npy" or opened.read(len(NPY_START)) == NPY_START
     image = _read_npy(local, axes or NPY_AXES) if is_npy else _read_cube(file)
     _check_finite(image)
     return image
 
 
-def _read_start(path: Path) -> bytes:
-    """Return the first bytes of a file.
-
-    Raises:
-        DataError: If there is no such file or it cannot be read.
-    """
-    try:
-        if path.is_dir():
-            raise DataError(f"{path} is a folder: name a file in it.")
-        if path.exists() and not path.is_file():
-            raise DataError(f"{path} is a device or a pipe: name a file.")
-        if path.suffix.lower() == ".npz":
-            raise DataError(f"{path} is a .npz archive, which may hold several arrays: save one of them as .npy.")
-        with path.open("rb") as file:
-            return file.read(len(NPY_START))
-    except FileNotFoundError:
-        raise DataError(f"{path} does not exist: correct the path.") from None
-    except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror}): make it readable or correct the path.") from error
-
-
 def _read_npy(path: Path, axes: str) -> UserImage:
     try:
         image = np.lib.format.open_memmap(path, mode="r")  # checks the header before it allocates memory
-    except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror or error}): name a .npy file.") from error
     except (ValueError, OverflowError, TokenError) as error:  # numpy raises all of them for a damaged header
         raise DataError(f"{path} is not a complete .npy file ({error}): write it with numpy.save.") from error
     if image.dtype.kind not in "iuf" or image.dtype.itemsize > 8:
