@@ -72,14 +72,15 @@ class CubeDescription:
 
 
 # The facts that each format can declare, besides shape and type: the names are fields of CubeDescription.
-_RASTER = {"gains", "invalid", "has_mask", "nanometres", "fwhm", "crs", "geotransform", "units", "history"}
 _SPECTRAL = {"nanometres", "fwhm", "bad_bands"}
-_ATTRIBUTES = {"gains", "invalid", "valid_range", *_SPECTRAL, "crs", "geotransform", "units", "history"}
+_OTHER = {"crs", "geotransform", "units", "history"}
+_RASTER = {"gains", "invalid", "has_mask", *_SPECTRAL, *_OTHER}
+_ATTRIBUTES = {"gains", "invalid", "valid_range", *_SPECTRAL, *_OTHER}
 _PRODUCT = {"gains", "invalid", "nanometres", "fwhm", "units"}
 FORMAT_FACTS: dict[str, frozenset[str]] = {
-    "ENVI": frozenset(_RASTER - {"has_mask", "units"} | {"bad_bands"}),
+    "ENVI": frozenset(_RASTER),
     "GeoTIFF": frozenset(_RASTER),
-    "PCIDSK": frozenset(_RASTER - {"gains", "units"}),
+    "PCIDSK": frozenset(_RASTER),
     "HDF5": frozenset(_ATTRIBUTES),
     "NetCDF 3": frozenset(_ATTRIBUTES),
     "NetCDF 4": frozenset(_ATTRIBUTES),

@@ -149,13 +149,16 @@ def open_raster(
         raise SettingsError(
             f"a raster has the axes 'bands rows columns' or 'bands columns rows', not '{' '.join(axes)}'"
         )
+    if file.driver == "ENVI":
+        check_header(file.fields or {})
+    if file.driver == "ENVI":
+        check_header(file.fields or {})
     raster = stack.enter_context(rasterio.open(file.name, driver=file.driver))
     dtype = _check_dtype(raster)
     pages, items = _read_pages(raster, file.driver)
     bands = len(pages) or raster.count
     fields = _select_header(file, raster, dtype)
     if file.driver == "ENVI":
-        check_header(fields or {})
         offset = int((fields or {}).get("header_offset", 0))
         names = (fields or {}).get("band_names", "").strip("{} \n").split(",")
         named = len(names) == bands
@@ -238,6 +241,7 @@ def _read_pages(raster: Any, driver: str) -> tuple[list[str], RasterItems]:
     import rasterio
 
     pages = raster.subdatasets if driver == "GTiff" else []
+    pages = sorted(pages, key=lambda name: int(name.split(":")[1]))  # rasterio has page 10 before page 2
     items = read_gdal_items(raster)
     if len(pages) < 2:
         return [], items

@@ -1,5 +1,6 @@
 """Make physical values of stored ones: apply the declared linear transform and mark invalid pixels."""
 
+import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -13,6 +14,9 @@ from lkca.data.readers.base import StoredCube, UnreadableError
 from lkca.data.readers.description import CubeDescription
 
 FLOAT32 = np.dtype(np.float32)
+# Values that mark invalid pixels and have more digits than programs print: the limits of float32 and float64, and the
+# fill value of NetCDF.
+FILL_VALUES = [sign * float(np.finfo(kind).max) for kind in ("f4", "f8") for sign in (1, -1)] + [9.969209968386869e36]
 SETTING = "its entry in the configuration"  # source of a fact that the user has set
 
 
@@ -149,7 +153,8 @@ def _read_physical(
 def in_file_type(values: Sequence[float | str], dtype: np.dtype[Any]) -> list[np.generic]:
     """Return the numbers of a type that declared values stand for; values that the type cannot hold are left out.
 
-    A file of float64 may hold a value that was rounded to float32 before: both are returned.
+    A file of float64 may hold a value that was rounded to float32 before: both are returned. A header may have one of
+    FILL_VALUES with fewer digits: that one is returned, too.
     """
     marks: list[np.generic] = []
     for text in values:
@@ -157,7 +162,8 @@ def in_file_type(values: Sequence[float | str], dtype: np.dtype[Any]) -> list[np
             value = float(text)
             if dtype.kind == "f":
                 with np.errstate(over="ignore"):
-                    marks += {dtype.type(value), dtype.type(np.float32(value))}
+                    exact = [fill for fill in FILL_VALUES if math.isclose(fill, value, rel_tol=1e-5)]
+                    marks += {dtype.type(number) for number in (value, np.float32(value), *exact)}
             elif value.is_integer() and np.iinfo(dtype).min <= int(value) <= np.iinfo(dtype).max:
                 marks.append(dtype.type(int(float(text)) if abs(value) < 2**53 else int(text)))
     return marks
