@@ -222,7 +222,7 @@ def test_enmap_empty_bands_without_statistics_are_named():
     cube = bands.resolve_bands(Cube(files=[File(path=str(product.path))]))
     _, problems, _ = inspect_file(cube, cube.files[0], cube.band_numbers())
     assert len(problems) == 1
-    assert "bands 11-12" in problems[0] and "bands: 1-10, 13-14" in problems[0]
+    assert "bands 11-12 have no valid pixel" in problems[0] and "bands: 1-10, 13-14" in problems[0]
 
 
 @pytest.mark.parametrize("write", [write_enmap, write_desis])
@@ -241,6 +241,27 @@ def test_image_without_its_metadata_can_be_used_with_settings(write):
     assert_equal(
         np.delete(read_all(product.path, gain=0.0001), [b - 1 for b in product.bad_bands], 0), good_values(product)
     )
+
+
+@pytest.mark.parametrize("write", [write_enmap, write_desis])
+@pytest.mark.parametrize(("scale", "fits"), [(0.0001, True), (0.001, False)])
+def test_gains_of_an_image_must_be_those_next_to_it(write, scale, fits):
+    product = write(Path())
+    with rasterio.open(product.path, "r+") as file:
+        file.scales = [scale] * file.count
+    with ExitStack() as stack:
+        description = open_product(stack, product.path).description
+    assert ("contradict each other: set gain" in description.unusable.get("gains", "")) == (not fits)
+    with ExitStack() as stack:
+        description = open_product(stack, product.path, gain=0.001).description
+    assert not description.unusable and {*description.gains} == {0.001}
+
+
+def test_prisma_pixels_outside_the_swath_can_be_declared_valid():
+    product = write_prisma(Path())
+    values = read_all(product.path, invalid=[])
+    assert not np.isnan(values).any()
+    assert (values[:-2, 0, 0] < 0.021).all()  # where the scales of the detectors start
 
 
 def test_float_image_of_enmap_is_not_scaled_twice():
@@ -474,3 +495,11 @@ def test_other_images_are_read_as_before(name):
         description = open_product(stack, path).description
     assert description.format == "GeoTIFF"
     assert not description.gains and not description.unusable
+
+
+@pytest.mark.parametrize("write", [write_enmap, write_desis])
+def test_image_can_be_transposed(write):
+    product = write(Path())
+    values = read_all(product.path, axes="bands columns rows")
+    good = [number - 1 for number in range(1, len(values) + 1) if number not in product.bad_bands]
+    assert_equal(values[good], product.values[good].swapaxes(1, 2))

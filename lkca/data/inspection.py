@@ -185,7 +185,8 @@ def _find_value_problem(cube: Cube, file: File, measured: Measurement) -> FilePr
     if not cube.shape and (problem := find_lost_precision(file, measured)):
         return problem
     if useless := [number for number, band in pairs if not band.minimum < band.maximum]:
-        return _describe_useless(useless, cube)
+        empty = all(band.invalid == measured.invalid.size for number, band in pairs if number in useless)
+        return _describe_useless(useless, "no valid pixel" if empty else "one value everywhere", cube)
     if measured.invalid.all():
         return FileProblem("no pixel is valid in all bands; leave out the bands with the most invalid pixels")
     maximum = max(band.maximum for band in statistics)
@@ -225,11 +226,11 @@ def _next_step(cube: Cube) -> str:
     return "download it again" if cube.shape else "correct its gain, offset or invalid, or use another file"
 
 
-def _describe_useless(useless: Sequence[int], cube: Cube) -> FileProblem:
-    """Return the problem that bands have one value everywhere or no valid pixel, with the bands that remain."""
+def _describe_useless(useless: Sequence[int], content: str, cube: Cube) -> FileProblem:
+    """Return the problem that bands have no more than this content, with the bands that remain."""
     remaining = [number for number in cube.band_numbers() if number not in useless]
     plural = len(useless) > 1
-    text = f"band{'s' if plural else ''} {format_ranges(useless)} {'have' if plural else 'has'} one value everywhere"
+    text = f"band{'s' if plural else ''} {format_ranges(useless)} {'have' if plural else 'has'} {content}"
     if cube.shape or len(remaining) < 2:
         return FileProblem(f"{text}; {_next_step(cube)}")
     return FileProblem(f"{text}; leave {'them' if plural else 'it'} out with bands: {format_ranges(remaining)}")

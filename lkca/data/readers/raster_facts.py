@@ -85,7 +85,7 @@ def _add_lists(facts: dict[str, Any], items: RasterItems) -> None:
     found: dict[str, Any] = {"sources": {}, "unusable": {}}
     add_envi_facts(found, fields, len(items.bands), f"the metadata of {items.place}")
     if "gains" in found:
-        _merge_gains(facts, found["sources"]["gains"], found["gains"], found["offsets"])
+        merge_gains(facts, found["sources"]["gains"], found["gains"], found["offsets"])
     for fact in ("nanometres", "fwhm", "bad_bands", "invalid", "units", "history"):
         if fact in found and fact not in facts:
             facts[fact], facts["sources"][fact] = found[fact], found["sources"][fact]
@@ -94,7 +94,7 @@ def _add_lists(facts: dict[str, Any], items: RasterItems) -> None:
             facts["unusable"].setdefault(fact, problem)
 
 
-def _merge_gains(facts: dict[str, Any], source: str, gains: Sequence[float], offsets: Sequence[float]) -> None:
+def merge_gains(facts: dict[str, Any], source: str, gains: Sequence[float], offsets: Sequence[float]) -> None:
     """Add gains and offsets, unless they are those that are known already."""
     if {*gains} == {1} and {*offsets} == {0}:
         return
@@ -112,7 +112,7 @@ def _add_scales(facts: dict[str, Any], items: RasterItems) -> None:
     """Add the scale and the offset of each band."""
     scales = [1.0 if band.scale is None else band.scale for band in items.bands]
     offsets = [0.0 if band.offset is None else band.offset for band in items.bands]
-    _merge_gains(facts, f"scale and offset of the bands in {items.place}", scales, offsets)
+    merge_gains(facts, f"scale and offset of the bands in {items.place}", scales, offsets)
     pairs = [(_find(band.items, SCALE_ITEMS), _find(band.items, OFFSET_ITEMS)) for band in items.bands]
     if not any(text for pair in pairs for text in pair):
         return
@@ -120,7 +120,7 @@ def _add_scales(facts: dict[str, Any], items: RasterItems) -> None:
     def parse() -> tuple[float, ...]:
         gains = [1.0 if scale is None else parse_number(scale) for scale, _ in pairs]
         shifts = [0.0 if offset is None else parse_number(offset) for _, offset in pairs]
-        _merge_gains(facts, f"scale_factor and add_offset of the bands in {items.place}", gains, shifts)
+        merge_gains(facts, f"scale_factor and add_offset of the bands in {items.place}", gains, shifts)
         return ()
 
     with suppress(ValueError):  # an item "scale" can be a text

@@ -58,7 +58,7 @@ def make_reader(stored: StoredCube, file: File, mask: StoredCube | None) -> Cube
     if mask and mask.description.shape != (*description.shape[:2], 1):
         shape = "{} rows, {} columns and {} bands".format(*mask.description.shape)
         raise UnreadableError(f"its mask {file.mask} has {shape} instead of the {description.shape[:2]} of the file")
-    masks = [read for read in (stored.read_mask, mask and _mask_reader(mask)) if read]
+    masks = [read for read in (description.has_mask and stored.read_mask, mask and _mask_reader(mask)) if read]
 
     @lru_cache(1)  # all bands have the same window
     def read_masks(top: int, bottom: int, left: int, right: int) -> np.ndarray:
@@ -85,9 +85,10 @@ def _override(description: CubeDescription, file: File) -> CubeDescription:
             changes["gains"] = changes["offsets"] = ()
         sources["gains"] = SETTING
     if file.invalid is not None:
-        changes |= {"invalid": file.invalid, "valid_range": None}
+        changes |= {"invalid": file.invalid, "valid_range": None, "has_mask": False}
         sources["invalid"] = SETTING
-    return replace(description, **changes, sources=sources)
+    unusable = {fact: text for fact, text in description.unusable.items() if fact not in changes}
+    return replace(description, **changes, sources=sources, unusable=unusable)
 
 
 def _one_per_band(

@@ -9,6 +9,7 @@ from lkca.data.catalog import find_envi_headers
 from lkca.data.readers.base import UnreadableError, WrongProductError
 from lkca.data.readers.description import CubeDescription
 from lkca.data.readers.envi_header import add_envi_facts, read_header
+from lkca.data.readers.raster_facts import merge_gains
 from lkca.data.sidecars import split_name
 
 EMPTY_PIXEL = -32768.0
@@ -35,7 +36,11 @@ def describe_desis(path: Path, root: Element | None, description: CubeDescriptio
     header = next(iter(find_envi_headers(path)), None)
     facts: dict[str, Any] = {"sources": {}, "unusable": {}}
     if header:
-        add_envi_facts(facts, _read_header(header, description.shape), description.shape[2])
+        rows, columns, bands = description.shape
+        size = (columns, rows, bands) if description.axes[1] == "columns" else (rows, columns, bands)
+        add_envi_facts(facts, _read_header(header, size), bands)
+    if description.gains:
+        merge_gains(facts, description.sources["gains"], description.gains, description.offsets)
     for fact, (key, setting) in NEEDED.items():
         if fact not in facts and not getattr(description, fact):
             lack = f"{header.name} has no {key}" if header else f"{path.stem}.hdr, which has its {key}, is missing"
@@ -53,20 +58,20 @@ def describe_desis(path: Path, root: Element | None, description: CubeDescriptio
     )
 
 
-def _read_header(header: Path, shape: tuple[int, int, int]) -> dict[str, str]:
+def _read_header(header: Path, size: tuple[int, int, int]) -> dict[str, str]:
     """Return the fields of an ENVI header, with underscores instead of spaces.
 
     Raises:
-        WrongProductError: If it is damaged, or is not that of a raster of this shape (rows, columns, bands).
+        WrongProductError: If it is damaged, or is not that of a raster of this size (lines, samples, bands).
     """
     try:
         tags = read_header(header)
     except UnreadableError as error:
         raise WrongProductError(f"{error}: get the original one") from None
     described = [tags.get(key, "?") for key in ("lines", "samples", "bands")]
-    if described != [str(size) for size in shape]:
+    if described != [*map(str, size)]:
         raise WrongProductError(
-            f"it has {' x '.join(map(str, shape))} rows, columns and bands, but its header, {header.name}, describes "
+            f"it has {' x '.join(map(str, size))} lines, samples and bands, but its header, {header.name}, describes "
             f"{' x '.join(described)}: get the image and the header of one product"
         )
     return tags

@@ -3,11 +3,13 @@
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from xml.etree.ElementTree import Element
 
 from lkca.data.readers.base import WrongProductError
 from lkca.data.readers.description import CubeDescription
 from lkca.data.readers.products.metadata import read_numbers
+from lkca.data.readers.raster_facts import merge_gains
 from lkca.data.sidecars import split_name
 
 EMPTY_PIXEL = -32768.0  # the backgroundValue of the metadata is wrong in some products
@@ -49,10 +51,20 @@ def describe_enmap(path: Path, root: Element | None, description: CubeDescriptio
             "product"
         )
     wavelengths = read_numbers(bands, "wavelengthCenterOfBand")
-    sources = dict.fromkeys(("nanometres", "fwhm", "gains"), "bandCharacterisation in its METADATA.XML")
-    unusable = dict(description.unusable)
+    empty = _find_empty_bands(root)
+    place = "bandCharacterisation in its METADATA.XML"
+    facts: dict[str, Any] = {
+        "gains": read_numbers(bands, "GainOfBand"),
+        "offsets": read_numbers(bands, "OffsetOfBand"),
+        "sources": {**description.sources, **dict.fromkeys(("nanometres", "fwhm", "gains"), place)},
+        "unusable": dict(description.unusable),
+    }
+    if description.gains:
+        merge_gains(facts, description.sources["gains"], description.gains, description.offsets)
+    if empty:
+        facts["sources"]["bad_bands"] = "bandStatistics in its METADATA.XML: no pixel has data"
     if description.dtype.kind == "f":
-        unusable["gains"] = (
+        facts["unusable"]["gains"] = (
             f"its values are {description.dtype}, but those of EnMAP L2A are integers: set gain: 1 and offset: 0 in "
             "its entry if they are reflectance"
         )
@@ -60,15 +72,8 @@ def describe_enmap(path: Path, root: Element | None, description: CubeDescriptio
         description,
         nanometres=tuple(value if value > 0 else None for value in wavelengths),
         fwhm=read_numbers(bands, "FWHMOfBand"),
-        gains=read_numbers(bands, "GainOfBand"),
-        offsets=read_numbers(bands, "OffsetOfBand"),
-        bad_bands=_find_empty_bands(root),
-        sources={
-            **description.sources,
-            **sources,
-            "bad_bands": "bandStatistics in its METADATA.XML: no pixel has data",
-        },
-        unusable=unusable,
+        bad_bands=empty,
+        **facts,
     )
 
 
