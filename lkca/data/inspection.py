@@ -287,7 +287,7 @@ def resolve_wavelengths(
         )
     if cube.nanometres:
         spread = np.interp(bands, (numbers[0], numbers[-1]), cube.nanometres).round(2).tolist()
-        return spread, fwhm, "evenly spaced between the first and the last wavelength of its entry"
+        return spread, fwhm, "evenly spaced between the first and the last wavelength of the cube's description"
     return None, fwhm, None
 
 
