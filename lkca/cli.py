@@ -102,7 +102,7 @@ def _add_user_commands(add: AddCommand) -> None:
     )
     _add_config(command)
 
-    command = add("lkca.commands.fetch:verify", "check whether a file is the right one for a scene")
+    command = add("lkca.commands.fetch:verify", "check the files of a scene, and all that a run of it will check")
     _add_scene(command)
     command.add_argument(
         "file",

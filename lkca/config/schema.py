@@ -84,7 +84,8 @@ class TestArea(Settings):
     """The area of a scene that is cut into test images.
 
     Args:
-        row: Row of its top left pixel in each file, from 0. Patches are above and below the rows of the area.
+        row: Row of its top left pixel, from 0, in each file after `crop` and `mirror`. Patches are above and below the
+            rows of the area.
         column: Column of its top left pixel, from 0.
         rows: Height, pixels; a multiple of the tile's height.
         columns: Width, pixels; a multiple of the tile's width.

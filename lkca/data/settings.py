@@ -38,7 +38,7 @@ class TestTiles(BaseModel, extra="forbid", strict=True, frozen=True):
     """The test area of a file.
 
     Args:
-        row, column: Position of its top left pixel in the file.
+        row, column: Position of its top left pixel in the area of the file, after crop and mirror.
         rows: Height of the area, HR pixels.
         columns: Width of the area, HR pixels.
         tile: Height and width of a test image, HR pixels.
