@@ -39,8 +39,8 @@ def find_lost_precision(file: File, measured: Measurement) -> FileProblem | None
                 old = {*description.offsets} or {0.0}
                 new = f": {_show(old.pop() - low)}" if len(old) == 1 else ""
                 return FileProblem(
-                    f"the values of band {band}, {_show(low)} to {_show(high)}, are too near to each other for float32, "
-                    f"the type of scenes: set offset{new} in its entry to keep their differences, or leave out the band"
+                    f"the values of band {band}, {_show(low)} to {_show(high)}, are too near for float32, "
+                    f"which scenes are: set offset{new} in its entry to keep the differences, or leave it out"
                 )
     return None
 

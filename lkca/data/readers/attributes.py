@@ -21,7 +21,7 @@ OFFSETS = ["addoffset", "addoffsets", "offset", "offsets", "intercept", "interce
 CALIBRATION = [*GAINS, *DIVISORS, *OFFSETS]
 LIKE_CALIBRATION = r"scale|gain|offset|slope|intercept|calib|multipl|quanti[fz]"
 NOT_CALIBRATION = r"err$|^calibratednt$|time|utc|date|dimension|geo|again"
-LIKE_CALIBRATION_OF_FILE = r"scale(factor|min|max)"
+LIKE_CALIBRATION_OF_FILE = r"scale\w*(min|max)$|scalefactor"
 MARKS = [
     *("fillvalue", "fill", "missingvalue", "missingvalues", "missing", "missingdata", "nodata", "nodatavalue"),
     *("nodatavalues", "dataignorevalue", "ignorevalue", "nullvalue", "invalidvalue", "badvalue", "gdalnodata"),
@@ -114,7 +114,8 @@ def read_calibration(container: Container, array: ArrayInfo, bands: int) -> tupl
                 gains = _check_gains(names[0], per_band)
     if {*gains} == {1} and {*offsets} == {0}:
         return None
-    return {"gains": tuple(gains), "offsets": tuple(offsets)}, " and ".join(found)
+    names = sorted(found, key=lambda name: plain_name(name) in OFFSETS)
+    return {"gains": tuple(gains), "offsets": tuple(offsets)}, " and ".join(names)
 
 
 def _list_numbers(attributes: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -212,16 +213,18 @@ def read_invalid(
 
 def _convert_marks(name: str, values: np.ndarray, stored: np.dtype[Any], dtype: np.dtype[Any]) -> Iterable[float]:
     """Yield the values of an attribute as numbers that the type of the pixels can hold; NaN is invalid anyway."""
-    if stored != dtype and values.dtype.kind == "i":
-        values = values.astype(stored).view(dtype)
-    for value in values if values.dtype.kind in "iu" else to_floats(values):
+    if values.dtype.kind in "iu":
+        for value in values.tolist():
+            yield value % 2 ** (8 * dtype.itemsize) if stored != dtype else value
+        return
+    for value in to_floats(values):
         if math.isnan(value):
             continue
-        if dtype.kind in "iu" and float(value) % 1:
+        if dtype.kind in "iu" and math.isfinite(value) and value % 1:
             raise UnreadableError(
                 f"its attribute {name} is {value:g}, which no {dtype.name} is: set invalid in its entry"
             )
-        yield int(value) if values.dtype.kind in "iu" else value
+        yield value
 
 
 def _read_limits(
@@ -252,7 +255,7 @@ def _is_physical(limit: Any, dtype: np.dtype[Any], calibration: Calibration) -> 
 def _to_stored(limit: Any, stored: np.dtype[Any], dtype: np.dtype[Any], calibration: Calibration) -> float:
     """Return the stored value that a limit stands for."""
     if stored != dtype and limit.dtype.kind == "i":
-        return float(limit.astype(stored).view(dtype))
+        return float(int(limit) % 2 ** (8 * dtype.itemsize))
     if not calibration or not _is_physical(limit, dtype, calibration):
         return float(str(limit))
     gains, offsets = calibration

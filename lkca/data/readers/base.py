@@ -110,7 +110,7 @@ def check_numbers(dtype: np.dtype[Any], is_cube: bool) -> None:
 def select_variable(variable: str | None, shapes: Mapping[str, tuple[int, ...]], num_axes: int = 3) -> str:
     """Return the name of the array to read: `variable`, or the only array with that many axes if `variable` is None.
 
-    Axes of length 1 beyond that number do not count. `a.b` and `/a/b` stand for `a/b`.
+    Axes of length 1 do not count. `a.b` and `/a/b` stand for `a/b`.
 
     Raises:
         UnreadableError: If there is no such array, or several; the message lists them.
@@ -119,11 +119,8 @@ def select_variable(variable: str | None, shapes: Mapping[str, tuple[int, ...]],
         for name in (variable, variable.strip("/"), variable.strip("/").replace(".", "/"), variable.replace("/", ".")):
             if name in shapes:
                 return name
-    cubes = {
-        name: shape
-        for name, shape in shapes.items()
-        if len(shape) - min(shape.count(1), max(0, len(shape) - num_axes)) == num_axes
-    }
+    cubes = {name: shape for name, shape in shapes.items() if len(shape) - shape.count(1) == num_axes}
+    cubes = cubes or {name: shape for name, shape in shapes.items() if len(shape) == num_axes}
     if variable is None and len(cubes) == 1:
         return next(iter(cubes))
     matrices = [name for name, shape in shapes.items() if len(shape) == 2 and min(shape) > 1]

@@ -67,6 +67,8 @@ def make_reader(stored: StoredCube, file: File, mask: StoredCube | None) -> Cube
     def read(first: int, last: int, rows: slice, columns: slice, out_dtype: np.dtype[Any] = FLOAT32) -> np.ndarray:
         values = _read_physical(stored, description, first, last, rows, columns, out_dtype)
         if masks:
+            if not values.flags.writeable:  # a part of a file that is mapped into memory
+                values = values.copy()
             values[:, read_masks(rows.start, rows.stop, columns.start, columns.stop)] = np.nan
         return values
 
