@@ -382,7 +382,7 @@ def test_wrong_options_are_refused(save, options, message):
 
 def test_invalid_pixels_are_counted_and_located(command, save):
     image = np.stack([np.ones((8, 12)), np.ones((8, 12)), np.ones((8, 12))])
-    image[1, 5, 3], image[2, 5, 3], image[2, 7, 0] = np.nan, np.inf, -np.inf
+    image[1, 5, 3], image[1, 7, 0], image[2, 5, 3] = np.nan, np.inf, -np.inf
     message = r"bad.npy holds 3 values in 2 pixels that are NaN or infinite, the first in band 2 \(from 1\), row 5 and "
     with pytest.raises(DataError, match=message + r"column 3 \(from 0\): crop these pixels away or replace them\.$"):
         command(save("bad.npy", image))
