@@ -171,6 +171,17 @@ def test_prisma_corners_are_optional():
     assert description.crs is None and description.geotransform is None
 
 
+def test_flags_of_good_wavelengths_are_no_wavelengths():
+    product = write_emit(Path())
+    with h5py.File(product.path, "a") as file:
+        file.attrs["instrument"] = "another sensor with this layout"
+    with ExitStack() as stack:
+        description = open_product(stack, product.path, variable="reflectance", axes="rows columns bands").description
+    assert description.format == "NetCDF 4"
+    assert list(description.nanometres) == product.nanometres
+    assert list(description.bad_bands) == product.bad_bands
+
+
 def test_emit_without_flags_has_no_bad_bands():
     product = write_emit(Path())
     with h5py.File(product.path, "a") as file:

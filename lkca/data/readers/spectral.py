@@ -107,6 +107,8 @@ class _Search:
 def _read_wavelengths(candidate: _Candidate, values: list[float]) -> tuple[tuple[float | None, ...], str]:
     if is_band_index(values, candidate.unit):
         raise UnreadableError("it only numbers the bands")
+    if {*values} <= {0, 1}:
+        raise UnreadableError("it only flags the bands")
     nanometres, _, remark = to_nanometres(values, [], _find_unit(candidate))
     return nanometres, remark
 
