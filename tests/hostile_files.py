@@ -716,9 +716,9 @@ def bombs() -> HostileFiles:
     yield HostileFile("zip-envi", zip_bomb(2**28, 2**32 - 1), message)
     yield HostileFile("zip-envi", zip_bomb(2**28, 2**20), message)
     yield HostileFile("zip-envi", make_zip([(CHIKUSEI, zip_bomb(2**28, 2**28))]), message)
-    yield HostileFile("zip-envi", zip_envi(header=b"ENVI\n" + b"x" * 10**7), "header is too large")
+    yield HostileFile("zip-envi", zip_envi(header=b"ENVI\n" + b"x" * 10**7), "hdr is too large")
     yield HostileFile("envi", valid("envi"), message, neighbours={"a.hdr": b"ENVI\n" + b"a = {" + b"x\n" * 50_000})
-    yield HostileFile("zip-envi", zip_envi(header=b"ENVI\n" + b"a = 1\n" * 10**6), "header is too large")
+    yield HostileFile("zip-envi", zip_envi(header=b"ENVI\n" + b"a = 1\n" * 10**6), "hdr is too large")
     tag = struct.pack("<IIIIII", 14, 2**30, 6, 8, 11, 0) + struct.pack("<IIiii", 5, 12, 2**14, 2**12, 6) + bytes(4)
     yield HostileFile("mat5", mat5_bomb(tag + struct.pack("<HH4sII", 1, 4, b"cube", 4, 6 * 2**27), 2**27), message)
     yield HostileFile("mat5", mat5_bomb(tag + struct.pack("<II", 1, 2**31 - 1), 2**27), message)  # the name

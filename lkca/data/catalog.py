@@ -150,7 +150,7 @@ class File(_Description):
 
     def package(self) -> str | None:
         """Return the Python package that contains the file, None for any other file."""
-        package = re.match(r"([A-Za-z_]\w*(\.\w+)*):", self.path)
+        package = re.match(r"([A-Za-z_]\w*(\.\w+)*):(?![\\/])", self.path)  # C:\ is a drive of Windows
         return package[1] if package and not os.path.exists(self.path) else None
 
     def pixel_files(self) -> dict[str, str]:
@@ -285,6 +285,10 @@ class Cube(_Description):
                 return files
         missing = next(file.local_path() for file in self.files if not is_file(file.local_path()))
         alternatives = "".join(f" or {form.local_path().name}" for form in self.forms)
+        if re.match(r"[A-Za-z]:[\\/]", str(missing)):
+            raise DataError(
+                f"{missing} is missing: it is a path of Windows, write it as this system does (/mnt/c/...)."
+            )
         terms = f" Terms: {self.terms}." if self.terms else ""
         raise DataError(f"{missing}{alternatives} is missing: {self.how_to_get()} and put it there.{terms}")
 

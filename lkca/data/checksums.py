@@ -3,6 +3,7 @@
 import fcntl
 import os
 import re
+from codecs import BOM_UTF8, getincrementaldecoder
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -12,8 +13,9 @@ from lkca.data.catalog import File, find_envi_headers
 from lkca.errors import DataError, FileProblem, LkcaError
 
 HEAD_BYTES = 512  # number of bytes at the start of a file that show whether it is a web page or data
-# HTML, XML or JSON: a bracket, and no control characters, which binary data contain early.
-TEXT = re.compile(rb"(\xef\xbb\xbf)?\s*[<{\[][^\x00-\x08\x0e-\x1f]*")
+PAGE = re.compile(rb"<(!doctype|html|head|\?xml|!--)", re.IGNORECASE)  # the start of a page in any encoding
+TEXT = re.compile(rb"""<[a-z!?/]|\{\s*(["}]|$)|\[\s*["\d\[\]{tfn-]""", re.IGNORECASE)  # that of XML or JSON
+CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")  # characters that binary data contain early
 SUMS_LINE = re.compile(r"(?im)^([0-9a-f]{64}) [ *](.+)$")  # a line of the program sha256sum
 
 
@@ -68,8 +70,17 @@ def find_mismatch(file: File, digest: str) -> FileProblem | None:
 
 
 def is_text(head: bytes) -> bool:
-    """Return whether the first HEAD_BYTES of a file are HTML, XML or JSON."""
-    return bool(TEXT.fullmatch(head[:HEAD_BYTES]))
+    """Return whether the first HEAD_BYTES of a file are HTML, XML or JSON, and not pixels that start like them."""
+    head = head[:HEAD_BYTES].removeprefix(BOM_UTF8).lstrip()
+    if CONTROL.search(head):
+        return False
+    if PAGE.match(head):
+        return True
+    try:
+        getincrementaldecoder("utf-8")().decode(head)  # the last character may be incomplete
+    except UnicodeDecodeError:
+        return False
+    return bool(TEXT.match(head))
 
 
 def _sums_path(file: File) -> Path:

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from lkca.data.catalog import File, find_envi_headers
+from lkca.data.checksums import is_text
 from lkca.data.readers.archive import describe_archive, open_archive
 from lkca.data.readers.arrays import open_array
 from lkca.data.readers.base import SettingsError, StoredCube, UnreadableError, WrongProductError
@@ -111,7 +112,7 @@ def _open_format(stack: ExitStack, path: Path, file: File, is_mask: bool = False
     # The header decides, because the pixels of a raw file may look like another format.
     if headers and not archive_member and _is_raw(path, start, headers):
         return _open_envi(stack, path, axes)
-    if start.lstrip()[:1] == b"<" and not headers:
+    if is_text(start) and not headers:
         if path.suffix.lower() == ".xml":
             raise WrongProductError("it is XML: name the image that it describes, such as ...-SPECTRAL_IMAGE.TIF")
         raise UnreadableError("it is a web page, not data")

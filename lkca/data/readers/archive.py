@@ -4,7 +4,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from zipfile import ZipFile, ZipInfo
 
-from lkca.data.readers.base import StoredCube, UnreadableError, check_claimed_size
+from lkca.data.readers.base import SettingsError, StoredCube, UnreadableError, check_claimed_size
 from lkca.data.readers.envi_header import MAX_HEADER_BYTES, parse_header
 from lkca.data.readers.raster import TIFF_STARTS, RasterFile, open_pcidsk, open_raster
 from lkca.data.sidecars import AUX_FACTS
@@ -32,7 +32,7 @@ def open_archive(stack: ExitStack, path: Path, archive_member: str, axes: list[s
     for member in (raster, *headers, *aux):
         check_claimed_size(member.filename, member.file_size, member.compress_size)
         if member is not raster and member.file_size > MAX_HEADER_BYTES:
-            raise UnreadableError("its header is too large")
+            raise UnreadableError(f"its {member.filename} is too large")
         with archive.open(member) as file:
             while file.read(2**22):  # at the end, zipfile compares the checksum
                 pass
@@ -49,13 +49,11 @@ def open_archive(stack: ExitStack, path: Path, archive_member: str, axes: list[s
     if not headers:
         found_format = next((kind for first, kind in OTHER_FORMATS.items() if start.startswith(first)), None)
         problem = f"its {archive_member} is {found_format}" if found_format else f"{archive_member} has no ENVI header"
-        raise UnreadableError(
-            f"{problem}: only ENVI and PCIDSK are read inside an archive, unpack it for other formats"
-        )
+        raise SettingsError(f"{problem}: only ENVI and PCIDSK are read inside an archive, unpack it for other formats")
     contents = {archive.read(header) for header in headers}
     if len(contents) > 1:
         names = " and ".join(Path(header.filename).name for header in headers)
-        raise UnreadableError(f"its headers {names} differ: unpack it and delete the wrong one")
+        raise SettingsError(f"its headers {names} differ: unpack it and delete the wrong one")
     fields = parse_header(contents.pop(), Path(headers[0].filename).name)
     return open_raster(
         stack,
@@ -77,9 +75,9 @@ def _find_members(archive: ZipFile, archive_member: str) -> tuple[ZipInfo, list[
     raster = members.pop(archive_member.lower(), None)
     if not raster:
         content = ", ".join(member.filename[:80] for member in archive.infolist()[:9])
-        raise UnreadableError(f"it holds {content or 'nothing'} and no {archive_member}")
+        raise SettingsError(f"it holds {content or 'nothing'} and no {archive_member}: correct path in its entry")
     if mask in members:
-        raise UnreadableError(f"it holds a mask of the image, {members[mask].filename}: unpack it to use the mask")
+        raise SettingsError(f"it holds a mask of the image, {members[mask].filename}: unpack it to use the mask")
     return raster, [members[name] for name in headers if name in members], [members[aux]] if aux in members else []
 
 

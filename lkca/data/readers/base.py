@@ -41,7 +41,7 @@ class WrongProductError(UnreadableError):
 
 
 class SettingsError(UnreadableError):
-    """A file cannot be read with the settings of its entry; the message says which one to set."""
+    """A file cannot be read with its entry or with the files next to it; the message also says what to do."""
 
 
 def make_array_reader(

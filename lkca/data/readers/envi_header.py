@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from lkca.data.readers.base import UnreadableError
+from lkca.data.readers.base import SettingsError, UnreadableError
 from lkca.data.readers.wavelengths import is_band_index, to_nanometres
 
 MAX_HEADER_BYTES = 2**22  # largest header; GDAL parses it as a whole
@@ -15,9 +15,15 @@ FIELD = re.compile(r"^[ \t]*([^={}\n;]+?)[ \t]*=[ \t]*(\{[^}]*\}?|[^\n]*)", re.M
 # Fields that make the stored bytes something else than pixels in rows, columns and bands.
 UNSUPPORTED = {
     "file_compression": "it is compressed: decompress it and set file compression = 0",
-    "major_frame_offsets": "it has bytes between its frames (major frame offsets)",
-    "minor_frame_offsets": "it has bytes between its lines (minor frame offsets)",
-    "read_procedures": "its values are made by programs that its header names (read procedures)",
+    "major_frame_offsets": "it has bytes between its frames (major frame offsets): save it as ENVI Standard",
+    "minor_frame_offsets": "it has bytes between its lines (minor frame offsets): save it as ENVI Standard",
+    "read_procedures": "programs that its header names make its values (read procedures): save it as ENVI Standard",
+}
+# Fact -> what else than a correction makes the file readable.
+REMEDIES = {
+    "gains": ", or set gain and offset in its entry",
+    "invalid": ", or set invalid in its entry",
+    "nanometres": ", or set nanometres in its entry",
 }
 LINEAR_FIELDS = ("data_gain_values", "data_offset_values")
 REFLECTANCE_FIELDS = ("data_reflectance_gain_values", "data_reflectance_offset_values")
@@ -42,16 +48,19 @@ def parse_header(data: bytes, name: str) -> dict[str, str]:
         name: What messages call it.
 
     Raises:
-        UnreadableError: If it is not a header of ENVI, or has a field twice with different texts.
+        SettingsError: If it is not a header of ENVI, or has a field twice with different texts.
     """
     text = data.decode("utf-8", "replace").replace("\r\n", "\n").replace("\r", "\n")
     if not text.startswith("ENVI"):
-        raise UnreadableError(f"its header, {name[:80]}, does not start with the line ENVI")
+        raise SettingsError(
+            f"its header, {name[:80]}, does not start with the line ENVI: correct the header, or convert the file to "
+            "ENVI or GeoTIFF"
+        )
     fields: dict[str, str] = {}
     for key, value in FIELD.findall(text):
         field = re.sub(r"\s+", "_", key.strip().lower())
         if fields.setdefault(field, value.strip()) != value.strip():
-            raise UnreadableError(f"its header, {name[:80]}, has the field {key[:40]!r} twice: remove the wrong one")
+            raise SettingsError(f"its header, {name[:80]}, has the field {key[:40]!r} twice: remove the wrong one")
     return fields
 
 
@@ -59,13 +68,13 @@ def check_header(fields: Mapping[str, str]) -> None:
     """Refuse a header that describes something else than an image whose pixels are stored one after the other.
 
     Raises:
-        UnreadableError: If it does; the message names the field.
+        SettingsError: If it does; the message names the field.
     """
     for field, problem in UNSUPPORTED.items():
         if fields.get(field, "").strip("{} \n").lower().replace(" ", "") not in ("", "0", "0,0", "none", "none,none"):
-            raise UnreadableError(problem)
+            raise SettingsError(problem)
     if "spectral library" in fields.get("file_type", "").lower():
-        raise UnreadableError("it is a spectral library, a table of spectra, not an image")
+        raise SettingsError("it is a spectral library, a table of spectra: name the file of an image")
 
 
 def add_envi_facts(facts: dict[str, Any], fields: Mapping[str, str], bands: int, place: str = "its header") -> None:
@@ -111,7 +120,7 @@ def _add_transform(facts: dict[str, Any], fields: Mapping[str, str], bands: int,
             pairs.append(([1 / factor] * bands, [0.0] * bands))
         declared = [each for each in pairs if each]
         if any(each != declared[0] for each in declared):
-            raise UnreadableError("they contradict each other, set gain and offset in the entry of the file")
+            raise UnreadableError("they contradict each other")
         gains, offsets = declared[0] if declared else ([1.0] * bands, [0.0] * bands)
         facts["offsets"] = tuple(offsets)
         return tuple(gains)
@@ -162,7 +171,7 @@ def add_fact(facts: dict[str, Any], name: str, source: str, parse: Callable[[], 
         facts[name] = parse()
     except (ArithmeticError, ValueError, UnreadableError) as error:
         del facts["sources"][name]
-        facts["unusable"][name] = f"{source} cannot be used ({error})"
+        facts["unusable"][name] = f"{source} cannot be used ({error}): correct it{REMEDIES.get(name, '')}"
 
 
 def parse_list(text: str, bands: int) -> list[float]:

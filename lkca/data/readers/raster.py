@@ -68,7 +68,7 @@ def find_raster_file(driver: str, path: Path) -> RasterFile:
     """Return a raster on the disk with what stands next to it.
 
     Raises:
-        UnreadableError: If its header, .aux.xml file or mask cannot be used.
+        UnreadableError: If its header or .aux.xml file cannot be used.
     """
     fields, place = None, "its header"
     if driver == "ENVI":
@@ -79,9 +79,7 @@ def find_raster_file(driver: str, path: Path) -> RasterFile:
             fields, place = read_only_header(headers), f"its header {headers[0].name}"
     aux = find_aux_xml(path)
     if aux and aux.stat().st_size > MAX_AUX_BYTES:
-        raise UnreadableError(
-            f"its metadata, {aux.name}, have more than {MAX_AUX_BYTES // 2**20} MiB: delete this file"
-        )
+        raise SettingsError(f"its metadata, {aux.name}, have more than {MAX_AUX_BYTES // 2**20} MiB: delete this file")
     raster = RasterFile(driver, str(path), path.stat().st_size, fields, place, mask=find_mask_file(path))
     return replace(raster, aux=aux.read_bytes(), aux_name=aux.name) if aux else raster
 
@@ -95,7 +93,7 @@ def read_only_header(headers: Sequence[Path]) -> dict[str, str]:
     fields = read_header(headers[0])
     if any(header.read_bytes() != headers[0].read_bytes() for header in headers[1:]):
         names = " and ".join(header.name for header in headers)
-        raise UnreadableError(f"its headers {names} differ: delete or rename the wrong one")
+        raise SettingsError(f"its headers {names} differ: delete or rename the wrong one")
     return fields
 
 
@@ -147,7 +145,8 @@ def open_raster(
     axes = axes or ["bands", "rows", "columns"]
     if axes not in (["bands", "rows", "columns"], ["bands", "columns", "rows"], ["rows", "columns"]):
         raise SettingsError(
-            f"a raster has the axes 'bands rows columns' or 'bands columns rows', not '{' '.join(axes)}'"
+            f"a raster has the axes 'bands rows columns' or 'bands columns rows', not '{' '.join(axes)}': "
+            "correct axes in its entry"
         )
     if file.driver == "ENVI":
         check_header(file.fields or {})
@@ -236,7 +235,7 @@ def _read_pages(raster: Any, driver: str) -> tuple[list[str], RasterItems]:
     """Return GDAL's names of the pages of a TIFF that are its bands, none if it has one page, and what it says.
 
     Raises:
-        UnreadableError: If its pages are not the bands of one image.
+        SettingsError: If its pages are not the bands of one image.
     """
     import rasterio
 
@@ -257,13 +256,13 @@ def _read_pages(raster: Any, driver: str) -> tuple[list[str], RasterItems]:
         return [], items
     if raster.count > 1 or len({*kinds}) > 1:
         text = ", ".join("{} x {} x {} of {}".format(*kind) for kind, _ in groupby(kinds))
-        raise UnreadableError(
+        raise SettingsError(
             f"its {len(pages)} pages are not the bands of one image (rows x columns x bands: {text}): write a TIFF "
             "that has one page with all bands"
         )
     images = re.match(r"ImageJ=[^\n]*\nimages=(\d+)", items.items.get("tifftag_imagedescription", ""))
     if images and int(images[1]) != len(pages):
-        raise UnreadableError(f"it holds {images[1]} images of ImageJ in {len(pages)} pages: save it as another TIFF")
+        raise SettingsError(f"it holds {images[1]} images of ImageJ in {len(pages)} pages: save it as another TIFF")
     return pages, RasterItems(bands, items.items, items.envi)
 
 
@@ -271,23 +270,23 @@ def _open_mask_file(stack: ExitStack, path: Path, shape: tuple[int, int]) -> Any
     """Open a .msk file, which has 0 for invalid pixels, until the stack closes; return None if GDAL ignores it.
 
     Raises:
-        UnreadableError: If it is no TIFF of this shape, or has another mask for each band.
+        SettingsError: If it is no TIFF of this shape, or has another mask for each band.
     """
     import rasterio
 
     with path.open("rb") as file:
         if not file.read(4).startswith(TIFF_STARTS):
-            raise UnreadableError(f"its mask, {path.name}, is not a TIFF: delete or rename it")
+            raise SettingsError(f"its mask, {path.name}, is not a TIFF: delete or rename it")
     mask = stack.enter_context(rasterio.open(path, driver="GTiff"))
     _check_dtype(mask)
     flags = mask.tags().get("INTERNAL_MASK_FLAGS_1", "")
     if not flags:
         return None
     if not (flags.isdigit() and int(flags) & 2):
-        raise UnreadableError(f"its mask, {path.name}, has another mask for each band, which is not supported")
+        raise SettingsError(f"{path.name} has another mask for each band: delete it, and set mask in the entry")
     if mask.shape != shape:
         sizes = " x ".join(map(str, mask.shape)), " x ".join(map(str, shape))
-        raise UnreadableError(f"its mask, {path.name}, has {sizes[0]} pixels instead of {sizes[1]}: delete it")
+        raise SettingsError(f"its mask, {path.name}, has {sizes[0]} pixels instead of {sizes[1]}: delete it")
     return mask
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from xml.etree.ElementTree import Element
 
-from lkca.data.readers.base import UnreadableError
+from lkca.data.readers.base import SettingsError, UnreadableError
 from lkca.data.readers.safe_xml import parse_xml
 
 Items = Mapping[str, str]  # name in lower case -> text
@@ -86,14 +86,17 @@ def parse_aux_xml(data: bytes, name: str, num_bands: int) -> RasterItems:
         num_bands: Number of bands of the raster.
 
     Raises:
-        UnreadableError: If it is not such a file.
+        SettingsError: If it is not such a file; the message says what to do.
     """
-    root = parse_xml(data, f"its metadata, {name},")
+    try:
+        root = parse_xml(data, f"its metadata, {name},")
+    except UnreadableError as error:
+        raise SettingsError(f"{error}: delete this file, or let the program that wrote it write it again") from None
     bands = [BandItems()] * num_bands
     for element in root.iter("PAMRasterBand"):
         number = element.get("band", "")
         if not (number.isdigit() and 1 <= int(number) <= num_bands):
-            raise UnreadableError(f"{name} describes band {number[:20]!r} of {num_bands}: delete it if it is wrong")
+            raise SettingsError(f"{name} describes band {number[:20]!r} of {num_bands}: delete it if it is wrong")
         bands[int(number) - 1] = BandItems(
             _find_number(element, "Scale", name),
             _find_number(element, "Offset", name),
@@ -117,9 +120,7 @@ def _find_number(element: Element, tag: str, name: str) -> float | None:
     try:
         return None if text is None else float(text)
     except ValueError:
-        raise UnreadableError(
-            f"{name} has the {tag} {text!r:.40}, which is not a number: delete or correct it"
-        ) from None
+        raise SettingsError(f"{name} has the {tag} {text!r:.40}, which is not a number: delete or correct it") from None
 
 
 def _find_items(element: Element, domain: str | None) -> dict[str, str]:
