@@ -129,7 +129,7 @@ def _open_format(stack: ExitStack, path: Path, file: File, is_mask: bool = False
     if start[:6] == b"\x93NUMPY":
         return _open_npy(path, file, is_mask)
     if is_hdf5(path):
-        product = None if is_mask else open_hdf5_product(stack, path, file.variable, axes)
+        product = None if is_mask else open_hdf5_product(stack, path, file)
         return product or open_hdf5(stack, path, file, is_mask)
     if headers and not start.startswith((*TIFF_STARTS, b"PCIDSK  ")):
         return _open_envi(stack, path, axes)

@@ -76,7 +76,7 @@ _SPECTRAL = {"nanometres", "fwhm", "bad_bands"}
 _OTHER = {"crs", "geotransform", "units", "history"}
 _RASTER = {"gains", "invalid", "has_mask", *_SPECTRAL, *_OTHER}
 _ATTRIBUTES = {"gains", "invalid", "valid_range", *_SPECTRAL, *_OTHER}
-_PRODUCT = {"gains", "invalid", "nanometres", "fwhm", "units"}
+_PRODUCT = {"gains", "invalid", *_SPECTRAL, "units", "history"}
 FORMAT_FACTS: dict[str, frozenset[str]] = {
     "ENVI": frozenset(_RASTER),
     "GeoTIFF": frozenset(_RASTER),
@@ -87,8 +87,8 @@ FORMAT_FACTS: dict[str, frozenset[str]] = {
     "MATLAB 5": frozenset(_SPECTRAL),
     "MATLAB 7.3": frozenset(_SPECTRAL),
     "NumPy": frozenset(),
-    "EnMAP L2A": frozenset(_PRODUCT | {"bad_bands", "crs", "geotransform"}),
-    "DESIS L2A": frozenset(_PRODUCT | {"bad_bands", "crs", "geotransform"}),
-    "PRISMA L2D": frozenset(_PRODUCT | {"has_mask", "bad_bands", "crs", "geotransform", "history"}),
-    "EMIT L2A": frozenset(_PRODUCT | {"bad_bands", "history"}),
+    "EnMAP L2A": frozenset(_PRODUCT | {"crs", "geotransform"}),
+    "DESIS L2A": frozenset(_PRODUCT | {"crs", "geotransform"}),
+    "PRISMA L2D": frozenset(_PRODUCT | {"has_mask", "crs", "geotransform"}),
+    "EMIT L2A": frozenset(_PRODUCT | {"valid_range"}),
 }

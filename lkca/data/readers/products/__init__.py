@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
+from lkca.data.catalog import File
 from lkca.data.readers.base import StoredCube, WrongProductError
 from lkca.data.readers.hdf5 import list_arrays
 from lkca.data.readers.products.desis import describe_desis
@@ -41,18 +42,22 @@ def describe_image(path: Path, stored: StoredCube) -> StoredCube:
     return replace(stored, description=describe(path, root, stored.description))
 
 
-def open_hdf5_product(stack: ExitStack, path: Path, variable: str | None, axes: list[str] | None) -> StoredCube | None:
+def open_hdf5_product(stack: ExitStack, path: Path, file: File) -> StoredCube | None:
     """Open an HDF5 file until the stack closes if it is a product, from which no other array is wanted.
+
+    Args:
+        stack: The stack that closes the file.
+        path: The path of the file.
+        file: Which array is read, and how.
 
     Raises:
         WrongProductError: If it is a product of another level.
     """
     import h5py
 
-    file = stack.enter_context(h5py.File(path, "r"))
-    arrays = list_arrays(file)
-    for open_product in (open_prisma, open_emit):
-        if stored := open_product(path, file, arrays, variable, axes):
-            return stored
-    file.close()
-    return None
+    opened = stack.enter_context(h5py.File(path, "r"))
+    arrays = list_arrays(opened)
+    stored = open_prisma(path, file, opened, arrays) or open_emit(stack, path, file, opened, arrays)
+    if not stored:
+        opened.close()
+    return stored

@@ -1,38 +1,35 @@
 """EMIT L2A: a NetCDF 4 file, on the grid of the sensor, with the wavelengths in a group."""
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from lkca.data.readers.attributes import parse_text, to_floats
-from lkca.data.readers.base import StoredCube, WrongProductError, make_array_reader
-from lkca.data.readers.hdf5 import check_array
-from lkca.data.readers.layout import Layout
+from lkca.data.catalog import File
+from lkca.data.readers.attributes import parse_text
+from lkca.data.readers.base import StoredCube, WrongProductError
+from lkca.data.readers.hdf5 import open_hdf5
 
 VARIABLE = "reflectance"
-AXES = ["rows", "columns", "bands"]  # downtrack, crosstrack, bands
+AXES = "rows columns bands"  # downtrack, crosstrack, bands
 GROUP = "sensor_band_parameters"
 
 
-def open_emit(
-    path: Path, file: Any, arrays: Mapping[str, Any], variable: str | None, axes: list[str] | None
-) -> StoredCube | None:
+def open_emit(stack: ExitStack, path: Path, file: File, opened: Any, arrays: Mapping[str, Any]) -> StoredCube | None:
     """Open the reflectance of EMIT L2A; return None if the file is not EMIT or another array is wanted.
 
     Args:
-        path: The file.
-        file: The open file.
+        stack: The stack that closes what is opened.
+        path: The path of the file.
+        file: Which array is read, and how.
+        opened: The open file.
         arrays: The arrays of the file.
-        variable: The array that the entry names, if it does.
-        axes: The axes that the entry names, if it does.
 
     Raises:
         WrongProductError: If the file is another product of EMIT, or incomplete.
     """
-    if parse_text(file.attrs.get("instrument")) != "EMIT" or variable not in (None, VARIABLE):
+    if parse_text(opened.attrs.get("instrument")) != "EMIT" or file.variable not in (None, VARIABLE):
         return None
     if VARIABLE not in arrays:
         held = ", ".join(name for name, array in arrays.items() if len(array.shape) == 3) or "no image"
@@ -40,38 +37,20 @@ def open_emit(
             f"it is EMIT, but holds {held} instead of {VARIABLE}: get EMIT_L2A_RFL of the scene, which has the "
             "reflectance of the surface"
         )
-    if axes not in (None, AXES):
-        raise WrongProductError(f"the axes of EMIT L2A are {' '.join(AXES)}: leave axes out of its entry")
-    cube = arrays[VARIABLE]
-    check_array(path, cube)
-    chunk = (cube.chunks or (1,))[-1]
-    stored = make_array_reader(cube.astype, cube.shape, cube.dtype, Layout(tuple(AXES)), "EMIT L2A", chunk)
-    count = stored.description.shape[2]
-
-    def read(name: str) -> list[float] | None:
-        if (array := arrays.get(f"{GROUP}/{name}")) is None:
-            return None
-        check_array(path, array)
-        if array.shape != (count,):
-            raise WrongProductError(f"its {GROUP}/{name} has the shape {array.shape} for {count} bands")
-        return to_floats(array[()])
-
-    centres, widths, good = (read(name) for name in ("wavelengths", "fwhm", "good_wavelengths"))
-    if centres is None:
-        raise WrongProductError(f"it is EMIT, but has no {GROUP}/wavelengths: download it again")
-    facts: dict[str, Any] = {"nanometres": _keep_positive(centres), "units": "surface reflectance"}
-    sources = {"nanometres": f"{GROUP}/wavelengths"}
-    if widths:
-        facts["fwhm"], sources["fwhm"] = _keep_positive(widths), f"{GROUP}/fwhm"
-    if good:
-        facts["bad_bands"] = tuple(number for number, flag in enumerate(good, 1) if not flag)
-        sources["bad_bands"] = f"{GROUP}/good_wavelengths"
-    if (fill := cube.attrs.get("_FillValue")) is not None:
-        facts["invalid"], sources["invalid"] = tuple(np.ravel(fill).tolist()), f"_FillValue of {VARIABLE}"
-    history = parse_text(file.attrs.get("history"))
-    return replace(stored, description=replace(stored.description, **facts, history=history, sources=sources))
-
-
-def _keep_positive(values: list[float]) -> tuple[float | None, ...]:
-    """Return lengths; None for what is not a positive number."""
-    return tuple(value if 0 < value < np.inf else None for value in values)
+    if file.axes and file.axes.split() != AXES.split():
+        raise WrongProductError(f"the axes of EMIT L2A are {AXES}: leave axes out of its entry")
+    stored = open_hdf5(stack, path, file.model_copy(update={"variable": VARIABLE, "axes": AXES}), is_mask=False)
+    description = stored.description
+    if GROUP not in description.sources.get("nanometres", ""):
+        raise WrongProductError(
+            f"it is EMIT, but {GROUP}/wavelengths is missing or does not fit its {description.shape[2]} bands: "
+            "download it again"
+        )
+    description = replace(
+        description,
+        format="EMIT L2A",
+        units="surface reflectance",
+        crs=None,  # the tables that map the grid of the sensor to the ground are not applied
+        geotransform=None,
+    )
+    return replace(stored, description=description)

@@ -9,13 +9,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from lkca.data.catalog import File
 from lkca.data.readers.attributes import parse_text, to_floats
 from lkca.data.readers.base import StoredCube, WrongProductError
 from lkca.data.readers.description import CubeDescription
 from lkca.data.readers.hdf5 import check_array
 from lkca.data.sandbox import heartbeat
 
-AXES = ["rows", "bands", "columns"]
+AXES = "rows bands columns"
 DETECTORS = ("Vnir", "Swir")
 LARGEST = 65535  # the stored value that stands for the largest reflectance
 SWATHS = "HDFEOS/SWATHS"
@@ -34,34 +35,31 @@ class _Band(NamedTuple):
     position: int
 
 
-def open_prisma(
-    path: Path, file: Any, arrays: Mapping[str, Any], variable: str | None, axes: list[str] | None
-) -> StoredCube | None:
+def open_prisma(path: Path, file: File, opened: Any, arrays: Mapping[str, Any]) -> StoredCube | None:
     """Open the cubes of PRISMA L2D as one; return None if the file is not PRISMA or another array is wanted.
 
     Args:
-        path: The file.
-        file: The open file.
+        path: The path of the file.
+        file: Which array is read, and how: one of the cubes if it names a variable, otherwise both.
+        opened: The open file.
         arrays: The arrays of the file.
-        variable: The array that the entry names: one of the cubes, or None for both.
-        axes: The axes that the entry names, if it does.
 
     Raises:
         WrongProductError: If the file is PRISMA of another level, or incomplete.
     """
     if not any(name.startswith(f"{SWATHS}/PRS_") for name in arrays):
         return None
-    level = parse_text(file.attrs.get("Processing_Level"))
-    if level != "2D" and variable is None:
+    level = parse_text(opened.attrs.get("Processing_Level"))
+    if level != "2D" and file.variable is None:
         raise WrongProductError(
             f"it is PRISMA L{level or ' of an unknown level'}, not PRISMA L2D, which has the reflectance of the "
             "surface on a map: get the scene as L2D"
         )
     names = [f"{FIELDS}/{detector.upper()}_Cube" for detector in DETECTORS]
-    if level != "2D" or variable not in (None, *names):
+    if level != "2D" or file.variable not in (None, *names):
         return None
-    if axes not in (None, AXES):
-        raise WrongProductError(f"the axes of PRISMA L2D are {' '.join(AXES)}: leave axes out of its entry")
+    if file.axes and file.axes.split() != AXES.split():
+        raise WrongProductError(f"the axes of PRISMA L2D are {AXES}: leave axes out of its entry")
     if missing := [name for name in names if name not in arrays]:
         raise WrongProductError(f"it has no {' and no '.join(missing)}: download it again")
     cubes = [arrays[name] for name in names]
@@ -70,9 +68,9 @@ def open_prisma(
         cubic = len(cube.shape) == 3 and all(cube.shape) and cube.shape[::2] == cubes[0].shape[::2]
         if not cubic or cube.dtype != np.uint16:
             raise WrongProductError(f"{name} is {cube.dtype} {cube.shape}, unlike that of PRISMA: download it again")
-    all_bands = [band for i, cube in enumerate(cubes) for band in _list_bands(file.attrs, i, cube.shape[1])]
-    if variable:
-        bands = [band for band in all_bands if names[band.detector] == variable]
+    all_bands = [band for i, cube in enumerate(cubes) for band in _list_bands(opened.attrs, i, cube.shape[1])]
+    if file.variable:
+        bands = [band for band in all_bands if names[band.detector] == file.variable]
     else:
         bands = sorted(all_bands, key=lambda band: (band.nanometres is None, band.nanometres))
     rows, _, columns = cubes[0].shape
@@ -88,7 +86,7 @@ def open_prisma(
         "PRISMA L2D",
         (rows, columns, len(bands)),
         cubes[0].dtype,
-        tuple(AXES),
+        tuple(AXES.split()),
         nanometres=tuple(band.nanometres for band in bands),
         fwhm=tuple(band.fwhm for band in bands),
         gains=tuple(band.gain for band in bands),
@@ -96,9 +94,9 @@ def open_prisma(
         has_mask=True,
         bad_bands=tuple(number for number, band in enumerate(bands, 1) if band.nanometres is None),
         units="surface reflectance",
-        history=parse_text(file.attrs.get("Product_Name")),
+        history=parse_text(opened.attrs.get("Product_Name")),
         sources=sources,
-        **_read_position(file.attrs, rows, columns),
+        **_read_position(opened.attrs, rows, columns),
     )
     chunk = max((cube.chunks or (1, 1, 1))[1] for cube in cubes)
     return StoredCube(description, chunk, _make_read(cubes, bands), _make_read_mask(cubes, all_bands))
