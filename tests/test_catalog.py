@@ -82,3 +82,11 @@ def test_band_numbers_expand_ranges(bands, numbers):
 def test_wrong_bands_are_refused(bands):
     with pytest.raises(ValidationError, match="at least two bands"):
         Cube.model_validate(CUBES["chikusei"].model_dump() | {"bands": bands})
+
+
+@pytest.mark.parametrize("path", [r"C:\data\x.bsq", "d:/data/x.bsq"])
+def test_path_of_windows_is_no_package(path):
+    file = File(path=path)
+    assert file.package() is None
+    with pytest.raises(DataError, match="is a path of Windows"):
+        Cube(files=(file,), bands="1-3").resolve_files()

@@ -21,7 +21,7 @@ from PIL import Image
 
 from lkca.data import scenes
 from lkca.data.catalog import Cube, File
-from lkca.data.checksums import verify_file
+from lkca.data.checksums import is_text, verify_file
 from lkca.data.inspection import inspect_file
 from lkca.data.readers import CubeDescription, open_cube
 from lkca.data.readers.description import FORMAT_FACTS
@@ -597,6 +597,16 @@ def test_position(driver):
     assert turned.geotransform == (500_000, 0, 30, 4_000_000, -20, 0)
 
 
+def test_world_file():
+    transform = rasterio.Affine(30, 0, 500_000, 0, -20, 4_000_000)
+    path = write_gdal("a.tif", stored_numbers(), transform=transform, tfw="YES", profile="BASELINE")
+    Path("a.tif.aux.xml").unlink(missing_ok=True)
+    assert Path("a.tfw").exists()
+    assert describe(path).geotransform == (500_000, 30, 0, 4_000_000, 0, -20)
+    Path("a.tfw").write_text("x" * 2000)
+    assert describe(path).geotransform is None
+
+
 def test_units_and_history():
     def change(raster: Any) -> None:
         raster.units = ["reflectance"] * BANDS
@@ -758,6 +768,22 @@ def test_header_decides_what_a_raw_file_is(dtype, first, second):
     np.testing.assert_array_equal(read(file.path), cube)
     assert len(verify_file(file, None)) == 64
     assert problems_of(file.path, invalid=()) == ""
+
+
+@pytest.mark.parametrize("name", ["a.img", "a.tif"])
+def test_web_page_instead_of_a_raster(name):
+    Path(name).write_text("<html><title>403</title></html>")
+    with pytest.raises(DataError, match="it is a web page, not data"):
+        read(name)
+    with pytest.raises(DataError, match="is a web page or a message instead of data"):
+        verify_file(File(path=name), None)
+
+
+def test_raw_numbers_that_start_like_text_are_no_text():
+    for dtype, first in (("int16", 3132), ("int16", 60), ("uint8", 60), ("uint8", 91), ("uint8", 123)):
+        values = (reflectance() * 250 + 32).astype(dtype)
+        values[0, 0, 0] = first
+        assert not is_text(values.tobytes()[:512])
 
 
 def test_formats_that_archives_may_hold():

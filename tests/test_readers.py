@@ -208,7 +208,7 @@ def test_commands_print_one_line_and_leave_no_file(cases, tmp_path):
     def scene_command(file: File, name: str) -> list[str]:
         settings = {"name": "x", "cube": make_cube(file).model_dump(mode="json"), "cube_name": None, "bands": 3}
         path = tmp_path / f"{name}.settings"
-        path.write_text(json.dumps(settings | {"mirror": []}))
+        path.write_text(json.dumps(settings | {"mirror": [], "composite": None}))
         out = tmp_path / name
         return ["scene", "--settings", str(path), "--out", str(out / "a.npy"), "--manifest", str(out / "a.json")]
 

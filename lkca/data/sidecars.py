@@ -50,3 +50,18 @@ def find_mask_file(image: Path) -> Path | None:
     """Return the file .msk of an image, GDAL's mask of its pixels; None if there is none."""
     path = image.with_name(f"{image.name}.msk")
     return path if path.is_file() else None
+
+
+def read_world_file(image: Path) -> tuple[float, float, float, float, float, float] | None:
+    """Return the transform of an image's world file, such as a.tfw for a.tif, in GDAL's order; None without one."""
+    suffix = image.suffix[1:].lower()
+    names = {f"{image.stem}.{end}".lower() for end in (suffix[:1] + suffix[-1:] + "w", f"{suffix}w", "wld")}
+    with suppress(OSError, ValueError):
+        for path in sorted(image.parent.iterdir()):
+            if path.name.lower() in names:
+                with path.open("rb") as file:
+                    width, column_turn, row_turn, height, x, y = map(float, file.read(1024).split())
+                # A world file has the centre of the first pixel, GDAL its corner.
+                left, top = x - (width + row_turn) / 2, y - (column_turn + height) / 2
+                return left, width, row_turn, top, column_turn, height
+    return None

@@ -19,7 +19,7 @@ from lkca.data.readers.description import CubeDescription
 from lkca.data.readers.envi_header import check_header, read_header
 from lkca.data.readers.raster_facts import read_facts
 from lkca.data.readers.raster_items import BandItems, RasterItems, parse_aux_xml, read_gdal_items
-from lkca.data.sidecars import MAX_AUX_BYTES, find_aux_xml, find_mask_file
+from lkca.data.sidecars import MAX_AUX_BYTES, find_aux_xml, find_mask_file, read_world_file
 
 MAX_BLOCK_BYTES = 2**28  # GDAL holds a whole block in memory
 MAX_PAGES = 2**12
@@ -200,7 +200,7 @@ def open_raster(
         axes=tuple(axes),
         has_mask=bool(masks),
         **read_facts(declared, fields, file.place, alpha),
-        **_read_position(raster, declared, transposed),
+        **_read_position(file, raster, declared, transposed),
     )
     return StoredCube(description, 1, read, read_mask if masks else None)
 
@@ -290,8 +290,11 @@ def _open_mask_file(stack: ExitStack, path: Path, shape: tuple[int, int]) -> Any
     return mask
 
 
-def _read_position(raster: Any, items: Sequence[RasterItems], transposed: bool) -> dict[str, Any]:
-    """Return the coordinate reference system and the transform of a raster, as fields of `CubeDescription`."""
+def _read_position(file: RasterFile, raster: Any, items: Sequence[RasterItems], transposed: bool) -> dict[str, Any]:
+    """Return the coordinate reference system and the transform of a raster, as fields of `CubeDescription`.
+
+    They can be in an .aux.xml file, and the transform in a world file, if the raster does not have them.
+    """
     position: dict[str, Any] = {}
     crs = raster.crs.to_wkt() if raster.crs else next((each.crs for each in items if each.crs), None)
     if crs:
@@ -299,6 +302,7 @@ def _read_position(raster: Any, items: Sequence[RasterItems], transposed: bool) 
     transform = raster.transform.to_gdal()
     if raster.transform.is_identity:
         transform = next((each.geotransform for each in items if each.geotransform), None)
+        transform = transform or read_world_file(Path(file.name))
     if transform:
         x, width, row_turn, y, column_turn, height = transform
         straight, turned = (width, row_turn), (column_turn, height)
