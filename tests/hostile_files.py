@@ -41,6 +41,7 @@ FORMATS = {
     "mat5plain": Format("a.mat", ARRAY),
     "mat73": Format("a.mat", ARRAY),
     "hdf5": Format("a.h5", RASTER),
+    "netcdf3": Format("a.nc", RASTER),
     "envi": Format("a.bsq", RASTER),
     "pcidsk": Format("a.pix", RASTER),
     "pixel": Format("a.pix", RASTER),  # PCIDSK, interleaved by pixel
@@ -106,9 +107,16 @@ def valid(name: str) -> bytes:
 
     from tests import generated_cubes
 
+    bands = np.moveaxis(pixels(), 2, 0)
+    in_memory = {
+        "hdf5": lambda: hdf5(lambda file: file.create_dataset("cube", data=bands)),
+        "netcdf3": netcdf3,
+        "npy": lambda: npy(pixels()),
+    }
+    if name in in_memory:
+        return in_memory[name]()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / FORMATS[name].name
-        bands = np.moveaxis(pixels(), 2, 0)
         facts = {"width": COLUMNS, "height": ROWS, "count": BANDS, "dtype": "uint16"}
         match name:
             case "mat5":
@@ -117,8 +125,6 @@ def valid(name: str) -> bytes:
                 savemat(path, {"cube": pixels()})
             case "mat73":
                 generated_cubes.write_matlab73(path, "cube", pixels(), chunks=(2, 10, 12))
-            case "hdf5":
-                return hdf5(lambda file: file.create_dataset("cube", data=bands))
             case "envi":
                 return bands.tobytes()
             case "pcidsk":
@@ -137,8 +143,6 @@ def valid(name: str) -> bytes:
                 generated_cubes.write_chikusei_zip(path, pixels())
             case "zip-pcidsk":
                 generated_cubes.write_houston_zip(path, pixels())
-            case "npy":
-                return npy(pixels())
         return path.read_bytes()
 
 
@@ -170,6 +174,21 @@ def hdf5(fill: Callable, **options) -> bytes:
     memory = io.BytesIO()
     with h5py.File(memory, "w", **options) as file:
         fill(file)
+    return memory.getvalue()
+
+
+def netcdf3(records: bool = False, version: int = 1) -> bytes:
+    """Return a NetCDF 3 file of the cube, int16, and of the numbers of its bands; `records`: bands are its records."""
+    from scipy.io import netcdf_file
+
+    memory = io.BytesIO()
+    file = netcdf_file(memory, "w", version=version)
+    for name, length in (("band", None if records else BANDS), ("y", ROWS), ("x", COLUMNS)):
+        file.createDimension(name, length)
+    cube, number = file.createVariable("cube", "i2", ("band", "y", "x")), file.createVariable("n", "i2", ("band",))
+    cube[:BANDS], number[:BANDS] = np.moveaxis(pixels(), 2, 0), np.arange(BANDS)
+    cube.units = "1"
+    file.flush()
     return memory.getvalue()
 
 
@@ -230,14 +249,14 @@ def flip_bit(data: bytes, offset: int, bit: int) -> bytes:
     return patch(data, (offset, bytes([data[offset] ^ 1 << bit])))
 
 
-@hostile_class(133)
+@hostile_class(142)
 def truncated() -> HostileFiles:
     """Files that end too early; the missing data must not be read as zeros."""
     for name in FORMATS:
         data = valid(name)
         parts = {"pcidsk": (30, 60, 80, 88), "pixel": (30, 60, 80, 88), "tiled": (10, 30)}.get(name, (30, 60, 80, 95))
-        # The last byte of a PCIDSK file is not part of a pixel, so that the file may be read without it.
-        last = [] if name in ("pcidsk", "pixel", "tiled") else [len(data) - 1]
+        # The last byte of these files is not part of a pixel, so that they may be read without it.
+        last = [] if name in ("pcidsk", "pixel", "tiled", "netcdf3") else [len(data) - 1]
         for end in [0, 5, 60, 130, 400, *(len(data) * part // 100 for part in parts), *last]:
             yield HostileFile(name, data[:end], "cannot be read", neighbours=envi_neighbours(name))
     for end in (0, 3, 10, 20, 30):  # before all of "samples = 20, lines = 24, ..."
@@ -247,7 +266,7 @@ def truncated() -> HostileFiles:
     yield HostileFile("zip-pcidsk", make_zip([(HOUSTON, valid("pcidsk")[:-5000])]), "ends after")
 
 
-@hostile_class(78)
+@hostile_class(84)
 def flipped_header() -> HostileFiles:
     """Files with one flipped bit in the header or the directory."""
     rng = np.random.default_rng(1)
@@ -266,7 +285,7 @@ def flipped_header() -> HostileFiles:
                 yield HostileFile(name, flip_bit(data, int(rng.integers(spans.get(name, 300))), bit))
 
 
-@hostile_class(52)
+@hostile_class(56)
 def flipped_data() -> HostileFiles:
     """Files with one flipped bit in the pixels; archives reveal it by their checksums."""
     rng = np.random.default_rng(2)
@@ -685,6 +704,32 @@ def npy_headers() -> HostileFiles:
     ):
         yield HostileFile("npy", npy_header(text), "cannot be read|memory")
     yield HostileFile("npy", npy_header(usual + " " * 10**5, 2), "cannot be read")
+
+
+@hostile_class(37)
+def netcdf3_headers() -> HostileFiles:
+    """NetCDF 3 files with unusual or wrong headers."""
+    plain, records = netcdf3(), netcdf3(records=True)
+    yield HostileFile("netcdf3", netcdf3(version=2), None, True)
+    yield HostileFile("netcdf3", records, None, True)
+    yield HostileFile("netcdf3", patch(records, (4, b"\xff" * 4)), None, True)  # the number of records is unknown
+    for number in (7, 2**20, 2**31 - 1):
+        yield HostileFile("netcdf3", patch(records, (4, struct.pack(">I", number))), "ends after 5956 of ")
+    yield HostileFile("netcdf3", patch(records, (4, bytes(4))), "cannot be read")  # no records
+    for name in (b"band", b"y\0\0\0", b"x\0\0\0"):
+        start = plain.index(name) + len(name)
+        for length in (0, 2**31, 2**32 - 1, 1000):
+            data = patch(plain, (start, struct.pack(">I", length)))
+            yield HostileFile("netcdf3", data, "cannot be read|ends after")
+    for version in (0, 3, 4, 5, 67, 255):
+        yield HostileFile("netcdf3", patch(plain, (3, bytes([version]))), "cannot be read")
+    for offset in (8, 12):  # tag and length of the list of dimensions
+        for number in (0, 2**31 - 1, 2**32 - 1):
+            yield HostileFile("netcdf3", patch(plain, (offset, struct.pack(">I", number))), "cannot be read")
+    cube = plain.index(b"cube") + 4
+    for number in (0, 2, 4, 2**20, 2**32 - 1):  # of axes
+        yield HostileFile("netcdf3", patch(plain, (cube, struct.pack(">I", number))), "cannot be read")
+    yield HostileFile("netcdf3", patch(plain, (cube + 4, struct.pack(">I", 77))), "has an unknown dimension")
 
 
 def zip_bomb(num_zeros: int, claimed_size: int) -> bytes:

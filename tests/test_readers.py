@@ -118,7 +118,7 @@ def write_hostile(folder: Path, hostile: HostileFile) -> File:
         (folder / name).write_bytes(data)
     member = hostile.member or form.member
     path = f"{folder / form.name}/{member}" if member else str(folder / form.name)
-    return File(path=path, variable="cube" if form.name in ("a.mat", "a.h5") else None, axes=form.axes)
+    return File(path=path, variable="cube" if form.name in ("a.mat", "a.h5", "a.nc") else None, axes=form.axes)
 
 
 def write_secrets(folder: Path) -> None:

@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Sequence
 
-from lkca.data.readers.base import SettingsError
+from lkca.data.readers.base import SettingsError, UnreadableError
 from lkca.data.readers.layout import Layout
 
 BANDS = r"n?_?(wave(s|_?lengths?)?|wl|wvl|lambda|lam|spectral|(spectral_?)?(bands?|channels?))(_?(dim|number|index))?"
@@ -34,8 +34,10 @@ def resolve_axes(
         format: What messages call the format.
 
     Raises:
-        SettingsError: If the order is unknown, or does not fit the shape or the names.
+        UnreadableError: If the order is unknown, or does not fit the shape or the names, or the array is empty.
     """
+    if min(shape, default=1) < 1:
+        raise UnreadableError(f"its array is empty, it has the shape {_join(shape)}")
     roles = [find_role(name) for name in dimensions] or [None] * len(shape)
     named = f"its axes are named {', '.join(name or '?' for name in dimensions)}" if any(dimensions) else ""
     wanted = ["columns", "rows"] if axes and len(axes) == 2 and "bands" not in axes else ["bands", "columns", "rows"]
@@ -82,7 +84,7 @@ def _fit(
             f"its array has the shape {_join(shape)}: if one of its axes runs through all pixels, set axes: bands "
             f"columns*rows (MATLAB's order) or bands rows*columns, and pixels: [rows, columns]{proposal}"
         )
-    if surplus < 0 or (surplus and surplus != len(single)) or min(shape, default=0) < 1:
+    if surplus < 0 or (surplus and surplus != len(single)):
         raise SettingsError(f"its array has the shape {_join(shape)} instead of {' x '.join(axes)}")
     remaining = iter(axes)
     layout = Layout(tuple(None if surplus and i in single else next(remaining) for i in range(len(shape))), pixels)
