@@ -1,7 +1,8 @@
 """Divide a scene into windows: test images, training patches and validation patches."""
 
 from collections.abc import Iterable, Sequence
-from itertools import groupby, product
+from fractions import Fraction
+from itertools import accumulate, groupby, product
 from typing import NamedTuple, TypedDict
 
 import numpy as np
@@ -76,7 +77,7 @@ class GridRow(NamedTuple):
     strip: Strip
     top: int
     corners: list[Corner]
-    share: float
+    share: Fraction
 
 
 class Split(NamedTuple):
@@ -136,7 +137,8 @@ def divide(settings: SplitSettings, areas: Sequence[Area], invalid: InvalidPixel
     test, num_invalid_tests = _choose_tests(settings.test, areas, invalid)
     strips = [strip for area in areas if area["use"] != "test" for strip in _cut_strips(settings.test, area)]
     rows, num_grid_patches = _valid_rows(settings, strips, invalid)
-    shares = np.cumsum([row.share for row in reversed(rows)])  # of the last row, the last two rows, and so on
+    # The share of the last row, that of the last two rows, and so on; without invalid pixels these are whole numbers.
+    shares = [float(share) for share in accumulate(row.share for row in reversed(rows))]
     num_train = len(rows) - int(np.searchsorted(shares, settings.validation * shares[-1])) - 1 if rows else 0
     validation = rows[num_train:]
     train = [row for row in rows[:num_train] if row.top + settings.size <= validation[0].top]
@@ -193,7 +195,7 @@ def _valid_rows(
             valid = _keep_valid(corners, settings.size, invalid)
             number += len(corners)
             if valid:
-                rows.append(GridRow(strip, valid[0][0], valid, len(valid) / len(corners)))
+                rows.append(GridRow(strip, valid[0][0], valid, Fraction(len(valid), len(corners))))
     return rows, number
 
 
