@@ -21,6 +21,7 @@ from sphinx.util.docutils import SphinxDirective
 import lkca
 from lkca.cli import make_parser
 from lkca.config.schema import Experiment
+from lkca.data.readers.description import FORMAT_FACTS
 
 PLAIN = {int: "whole number", float: "number", str: "text", bool: "`true` or `false`", NoneType: "`null`"}
 LIMITS = {"ge": "≥ {}", "gt": "> {}", "le": "≤ {}", "lt": "< {}", "pattern": "matches `{}`"}
@@ -156,14 +157,44 @@ def describe_entry(registry: str, entry: Any) -> str:
     return f"{entry.sensor}, bands {entry.bands}. {entry.citation}. Terms: {entry.terms}."
 
 
+FACTS = {  # field of CubeDescription -> what the matrix of formats calls it
+    "gains": "gain and offset",
+    "invalid": "values of invalid pixels",
+    "valid_range": "range of valid values",
+    "has_mask": "mask of invalid pixels",
+    "nanometres": "wavelengths",
+    "fwhm": "FWHM",
+    "bad_bands": "bad bands",
+    "crs": "coordinate system",
+    "geotransform": "position of the pixels",
+    "units": "units",
+    "history": "history",
+}
+
+
+def write_formats() -> Iterator[str]:
+    """Yield a table of the facts that each format can declare."""
+    yield f"| Format | {' | '.join(FACTS.values())} |"
+    yield "|---" * (len(FACTS) + 1) + "|"
+    for name, facts in FORMAT_FACTS.items():
+        if unknown := facts - FACTS.keys():
+            raise ExtensionError(f"{name} has facts without a name in the table: {', '.join(unknown)}")
+        yield f"| {name} | {' | '.join('yes' if fact in facts else '–' for fact in FACTS)} |"
+
+
 class Generated(SphinxDirective):
-    """Insert generated Markdown: `settings`, `commands` or `api`."""
+    """Insert generated Markdown: `settings`, `commands`, `api` or `formats`."""
 
     required_arguments = 1
 
     def run(self) -> list[nodes.Node]:
         """Return the parsed Markdown."""
-        writers = {"settings": write_all_settings, "commands": write_commands, "api": write_api}
+        writers = {
+            "settings": write_all_settings,
+            "commands": write_commands,
+            "api": write_api,
+            "formats": write_formats,
+        }
         return self.parse_text_to_nodes("\n".join(writers[self.arguments[0]]()), allow_section_headings=True)
 
 
