@@ -137,19 +137,25 @@ def run_jobs(config: list[Path]) -> None:
         write_split(settings, experiment.scenes["mine"].composite.image, *files, Path("split.json"))
 
 
-def test_verify_tells_how_the_scene_is_divided(capsys):
+@pytest.mark.parametrize("use", ["both", "train"])
+def test_verify_tells_how_the_scene_is_divided(capsys, use):
+    """Of one file, or of two files of different widths that are mirrored."""
     pixels = PIXELS / np.float32(5000)
     pixels[20, 30] = np.nan
     np.save("a.npy", pixels)
-    config = write_overlay(test={"row": 4})
+    np.save("b.npy", pixels[::-1, 2:34])
+    files = [{"path": "a.npy", "axes": "rows columns bands", "use": use}]
+    files += [{"path": "b.npy", "axes": "rows columns bands", "use": "test"}] * (use == "train")
+    config = write_overlay(test={"row": 4}, cube={"files": files}, mirror=["rows", "columns"])
     fetch.verify("mine", None, config)
     printed = capsys.readouterr().out
-    assert "pixels       40 x 36, 1 of them invalid" in printed
+    assert f"pixels       {40 * len(files)} x 36, {len(files)} of them invalid" in printed
     run_jobs(config)
     splits = [line.split("x", 1)[1] for line in printed.splitlines() if line.startswith("  split")]
     written = [line.split("x", 1)[1] for line in capsys.readouterr().out.splitlines()]
     assert [line.split(maxsplit=1)[1] for line in splits] == [line.split(maxsplit=1)[1] for line in written]
-    assert f"divisor      {json.loads(Path('scene.json').read_text())['divisor']:g}" in printed
+    manifest = json.loads(Path("scene.json").read_text())
+    assert manifest["invalid_pixels"] == len(files) and f"divisor      {manifest['divisor']:g}" in printed
 
 
 TWICE = [
