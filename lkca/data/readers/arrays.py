@@ -49,7 +49,7 @@ def open_array(container: Container, file: File, is_mask: bool) -> StoredCube:
         file.pixels,
         dimensions=array.dimensions[order],
         default=container.default_axes,
-        format=f"{'an' if container.format == 'HDF5' else 'a'} {container.format} file",
+        format={"HDF5": "an HDF5 file", "NumPy": "a .npy file"}.get(container.format, f"a {container.format} file"),
     )
     layout = Layout(layout.axes[order], layout.pixels)
     as_type, dtype = array.open(), array.dtype
