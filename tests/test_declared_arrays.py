@@ -175,6 +175,7 @@ def test_calibration_beside_the_array_is_refused(name):
         {"scale_factor_err": 0.1, "calibrated_nt": 5},
         {"calibration": "done in the laboratory"},
         {"time_offset": 7.5},
+        {"is_calibrated": 1, "header_offset": 0},
     ],
 )
 def test_attributes_that_are_no_calibration_are_ignored(attributes):
@@ -248,6 +249,16 @@ def test_hdf5_marks_of_invalid_pixels(dtype, attributes, options, stored):
     expected[:, :6, :5] = np.nan
     assert_same(read("a.h5", axes=RBC)[0], expected)
     assert np.isnan(read("a.h5", axes=RBC, invalid=[])[0]).any() == bool(np.isnan(stored))
+
+
+@pytest.mark.parametrize("format", ["NETCDF4", "NETCDF3_64BIT_DATA"])
+@pytest.mark.parametrize("dtype, fill", [("i8", -(2**63) + 2), ("u8", 2**64 - 2), ("u4", 2**32 - 1), ("u2", 65535)])
+def test_default_fill_values_of_integers(format, dtype, fill):
+    array = np.round(Q * 100).astype(dtype)
+    array[2, 3, 4] = fill
+    write_netcdf("a.nc", array, format=format)
+    assert_same(read("a.nc")[0], read_netcdf("a.nc"))
+    assert np.isnan(read("a.nc")[0]).sum() == 1
 
 
 @pytest.mark.parametrize("format", NETCDF)

@@ -92,7 +92,9 @@ def read_calibration(container: Container, array: ArrayInfo, bands: int) -> tupl
     numbers = _list_numbers(array.attributes())
     for name, values in numbers.items():
         plain = plain_name(name)
-        if plain not in CALIBRATION and re.search(LIKE_CALIBRATION, plain) and not re.search(NOT_CALIBRATION, plain):
+        if plain in CALIBRATION or re.search(NOT_CALIBRATION, plain) or {*values.tolist()} <= {0, 1}:
+            continue
+        if re.search(LIKE_CALIBRATION, plain):
             raise UnreadableError(
                 f"its attribute {name}, {_show(values)}, looks like a calibration of unknown meaning: set gain and "
                 "offset in its entry, or gain: 1 if the values are calibrated"

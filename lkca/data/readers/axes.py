@@ -50,18 +50,16 @@ def resolve_axes(
                 f"{named}, but its entry sets axes: {' '.join(axes)}; leave axes out or set axes: {right}"
             )
         return Layout(tuple(roles))
+    default = default or (("rows", "columns", "bands") if len(shape) == 2 else None)  # then `_fit` says what to set
     if axes is None and default is None:
         raise SettingsError(
             f"{named or f'{format} does not say the order of its axes'}, its shape is {_join(shape)}: set axes, as in: "
             "rows columns bands"
         )
     axes = axes or default or ()
-    for role in filter(None, roles):
-        expected = (
-            [axis for axis, found in zip(axes, roles, strict=False) if found == role] if len(axes) == len(shape) else []
-        )
-        if expected and expected != [role]:
-            raise SettingsError(f"{named}, but its entry sets axes: {' '.join(axes)}; correct axes")
+    pairs = zip(axes, roles, strict=True) if len(axes) == len(shape) else ()
+    if any(role and "*" not in axis and axis != role for axis, role in pairs):
+        raise SettingsError(f"{named}, but its entry sets axes: {' '.join(axes)}; correct axes")
     return _fit(axes, shape, pixels, roles)
 
 

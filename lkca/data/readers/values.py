@@ -167,6 +167,8 @@ def in_file_type(values: Sequence[float | str], dtype: np.dtype[Any]) -> list[np
                 with np.errstate(over="ignore"):
                     exact = [fill for fill in FILL_VALUES if math.isclose(fill, value, rel_tol=1e-5)]
                     marks += {dtype.type(number) for number in (value, np.float32(value), *exact)}
-            elif value.is_integer() and np.iinfo(dtype).min <= int(value) <= np.iinfo(dtype).max:
-                marks.append(dtype.type(int(float(text)) if abs(value) < 2**53 else int(text)))
+            elif value.is_integer():
+                whole = int(value) if abs(value) < 2**53 else int(text)  # a float64 does not hold all larger integers
+                if np.iinfo(dtype).min <= whole <= np.iinfo(dtype).max:
+                    marks.append(dtype.type(whole))
     return marks
