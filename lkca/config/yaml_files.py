@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from lkca.core.files import remedy
 from lkca.errors import ConfigError
 
 TAG = "tag:yaml.org,2002:"
@@ -59,9 +60,9 @@ def read_yaml(path: Path) -> Map:
     """
     try:
         content = path.read_bytes()
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        reason = getattr(error, "strerror", None) or error
-        raise ConfigError(f"{path} cannot be read ({reason}): name a configuration file that exists.") from error
+    except OSError as error:
+        what_to_do = remedy(error) or "name another file"
+        raise ConfigError(f"{path} cannot be read ({error.strerror}): {what_to_do}.") from error
     values = parse_yaml(content, lambda line: f"{path}:{line}")
     if not isinstance(values, Map):
         raise ConfigError(f"{path} has no settings: write a map of them, like config.yaml.")

@@ -16,7 +16,7 @@ from lkca.errors import DataError, LkcaError, ResourceError
 # Errors of the system that a later try may not meet, unlike a missing permission, for example.
 TEMPORARY_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOMEM, errno.EMFILE}
 REMEDIES = {
-    errno.EACCES: "give yourself the permission to read and write it and to enter its folders",
+    errno.EACCES: "give yourself the permission to use it and to enter its folders",
     errno.EISDIR: "a file is needed there: move the folder away or correct the path",
     errno.ENOTDIR: "a part of its path is a file: correct the path",
     errno.ENOENT: "create it or correct the path",
@@ -77,7 +77,12 @@ def system_error(error: OSError) -> LkcaError:
 def _make_error(subject: str, error: OSError, otherwise: str) -> LkcaError:
     """Return a ResourceError if a later try may succeed, else a DataError; both name a remedy."""
     kind = ResourceError if error.errno in TEMPORARY_ERRORS else DataError
-    return kind(f"{subject} ({error.strerror or error}): {REMEDIES.get(error.errno or 0, otherwise)}.")
+    return kind(f"{subject} ({error.strerror or error}): {remedy(error) or otherwise}.")
+
+
+def remedy(error: OSError) -> str | None:
+    """Return what to do about an error of the system, None if that is unknown."""
+    return REMEDIES.get(error.errno or 0)
 
 
 def is_file(path: Path) -> bool:
@@ -97,6 +102,21 @@ def is_file(path: Path) -> bool:
         kind = "a folder" if stat.S_ISDIR(mode) else "a device or a pipe"
         raise DataError(f"{path} is {kind}, but a file is needed there: name the file itself, or move it away.")
     return True
+
+
+def list_files(folder: Path, suffix: str) -> list[Path]:
+    """Return the files below a folder whose names end in a suffix, sorted; none if there is no such folder.
+
+    Raises:
+        OSError: If a folder cannot be read, which `Path.rglob` would ignore.
+    """
+
+    def fail(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):
+            raise error
+
+    walk = os.walk(folder, onerror=fail)
+    return sorted(Path(top, name) for top, _, names in walk for name in names if name.endswith(suffix))
 
 
 def write_json(path: Path, value: Any) -> None:

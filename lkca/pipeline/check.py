@@ -5,6 +5,7 @@ digest of its own content.
 """
 
 import json
+import os
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
@@ -66,7 +67,7 @@ def _find_experiments(folder: Path) -> list[Path]:
         )
     except OSError as error:
         raise DataError(
-            f"{escape(folder)} cannot be read ({error.strerror}): name the folder results, or one in it."
+            f"{escape(error.filename)} cannot be read ({error.strerror}): name the folder results, or one in it."
         ) from error
     if not roots:
         raise DataError(
@@ -76,13 +77,20 @@ def _find_experiments(folder: Path) -> list[Path]:
 
 
 def _is_experiment(folder: Path) -> bool:
-    """Return whether a folder has a report or a run."""
+    """Return whether a folder has a report or a run.
+
+    Raises:
+        OSError: If it cannot be read.
+    """
+    if folder.is_dir():
+        os.listdir(folder)  # unlike glob, this raises
     patterns = (REPORT_FILE, PAGE_FILE, f"{RUN_FOLDERS}/{RUN_FILE}", f"{RUN_FOLDERS}/{SCORES_FILE}")
     return any(next(folder.glob(pattern), None) for pattern in patterns)
 
 
 def _check_experiment(folder: ExperimentFolder) -> str:
     """Check an experiment; return a sentence with the numbers of checked files."""
+    _check_folders(folder)
     evidence = Evidence(folder)
     hashes = _hash_files(evidence)
     changed = _compare(evidence, hashes)
@@ -100,6 +108,17 @@ def _check_experiment(folder: ExperimentFolder) -> str:
         f"tables: {tables}, figures: {figures}{records}; "
         f"{len(hashes)} files, {decimal(sum(folder.sizes[path] for path in hashes))}."
     )
+
+
+def _check_folders(folder: ExperimentFolder) -> None:
+    """Add an error about each folder that cannot be read, because its files are not checked."""
+
+    def add(error: OSError) -> None:
+        path = escape(Path(error.filename).relative_to(folder.root))
+        folder.add_error(f"{path} cannot be read ({describe_error(error)})", "give yourself the permission to read it")
+
+    for _ in os.walk(folder.root, onerror=add):
+        pass
 
 
 def _hash_files(evidence: Evidence) -> dict[str, str]:

@@ -79,10 +79,14 @@ def digests(files: Mapping[str, RecordedFile]) -> dict[str, str]:
 
 
 def read_record(path: Path) -> Record | None:
-    """Return a record; None if it is missing or damaged, so that the job runs again."""
+    """Return a record; None if it is missing or damaged, so that the job runs again.
+
+    Raises:
+        OSError: If it exists and cannot be read.
+    """
     try:
         return Record.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError):
+    except (FileNotFoundError, ValidationError):
         return None
 
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from lkca.config.job import Job
 from lkca.config.jobs import Jobs
 from lkca.config.schema import Experiment
-from lkca.core.files import write_json
+from lkca.core.files import list_files, write_json
 from lkca.core.fingerprint import Code
 from lkca.core.paths import HASH_CACHE
 from lkca.pipeline.hashes import FileHashes, Stamp
@@ -61,9 +61,13 @@ class Results:
         self._changed: dict[str, bool] = {}
 
     def _read_records(self) -> dict[str, Record]:
-        """Return the records of all jobs by name, and add the hashes in them to `hashes`."""
+        """Return the records of all jobs by name, and add the hashes in them to `hashes`.
+
+        Raises:
+            OSError: If a record or a folder of them cannot be read; without them, everything would run again.
+        """
         folder, records = Path(self.experiment.paths.records()), {}
-        for path in sorted(folder.rglob("*.json")):
+        for path in list_files(folder, ".json"):
             if record := read_record(path):
                 records[path.relative_to(folder).with_suffix("").as_posix()] = record
                 for digest, *stamp in (*record.reads.values(), *record.writes.values()):
