@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -47,6 +48,17 @@ def clean_shell(folder: Path) -> dict[str, str]:
     path = [entry for entry in os.environ["PATH"].split(os.pathsep) if entry != venv_folder and ".venv" not in entry]
     variables = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "PYTHONPATH")}
     return variables | {"PATH": os.pathsep.join([str(other), *path])}
+
+
+def without_privileges() -> list[str]:
+    """Return the start of a command that runs another one with the permissions of files in force, even for root."""
+    if os.geteuid():
+        return []
+    capabilities = "-dac_override,-dac_read_search"
+    command = ["setpriv", f"--bounding-set={capabilities}", f"--inh-caps={capabilities}"]
+    if not shutil.which("setpriv") or subprocess.run([*command, "true"], check=False).returncode:
+        pytest.skip("root cannot give up its privileges here")
+    return command
 
 
 RECIPE = {

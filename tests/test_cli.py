@@ -3,9 +3,12 @@
 import argparse
 import ast
 import csv
+import errno
 import inspect
 import io
 import json
+import os
+import re
 import subprocess
 import sys
 from importlib import import_module
@@ -18,7 +21,7 @@ import yaml
 import lkca
 from lkca.cli import main, make_parser
 from lkca.errors import LkcaError, ResourceError
-from tests.conftest import REPOSITORY, manifest_of, split_settings
+from tests.conftest import REPOSITORY, manifest_of, split_settings, without_privileges
 
 COMMANDS = next(a for a in make_parser()._actions if isinstance(a, argparse._SubParsersAction)).choices
 
@@ -188,6 +191,69 @@ def test_exit_code_is_that_of_the_error(monkeypatch, capsys, error):
     assert main(["score", "--reference", "a", "--estimate", "b", "--scale", "4"]) == error.exit_code
     assert capsys.readouterr().err == f"lkca: {error}\n"
     assert (LkcaError.exit_code, ResourceError.exit_code) == (2, 75)
+
+
+@pytest.mark.parametrize(
+    ("code", "exit_code", "words"),
+    [
+        (errno.EACCES, 2, "a.npy cannot be used (Permission denied): give yourself the permission"),
+        (errno.EISDIR, 2, "a.npy cannot be used (Is a directory): a file is needed there"),
+        (errno.ENAMETOOLONG, 2, "a.npy cannot be used (File name too long): choose a shorter path."),
+        (errno.ENOSPC, 75, "a.npy cannot be used (No space left on device): free disk space"),
+        (errno.EIO, 75, "a.npy cannot be used (Input/output error): try again"),
+        (errno.ENXIO, 2, "a.npy cannot be used (No such device or address): correct the cause"),
+    ],
+)
+def test_error_of_the_system_is_one_sentence(monkeypatch, capsys, code, exit_code, words):
+    def fail(**options):
+        raise OSError(code, os.strerror(code), "a.npy")
+
+    monkeypatch.setattr("lkca.commands.arrays.resize", fail)
+    assert main(["resize", "--input", "a.npy", "--factor", "2", "--output", "b.npy"]) == exit_code
+    message = capsys.readouterr().err
+    assert message.startswith(f"lkca: {words}") and message.endswith(".\n") and message.count("\n") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_unreadable_files_are_named_by_every_command(tmp_path, kind):
+    """A file, or one in a folder, that the user may not read."""
+    file = tmp_path / "a" / "b.npy"
+    file.parent.mkdir()
+    np.save(file, np.full((4, 16, 16), 0.5, np.float32))
+    commands = [
+        ["score", "--reference", file, "--estimate", file, "--scale", 4],
+        ["resize", "--input", file, "--factor", 2, "--output", tmp_path / "x.npy"],
+        ["score-tables", file],
+        ["plan", "--config", file],
+        ["cost", "--model", "bicubic", "--config", file],
+        ["verify", "chikusei", file, "--config", REPOSITORY / "config.yaml"],
+        ["step", "claims", "--experiment", file, "--outputs", "x", "y"],
+        ["claims", "--settings", file, "--scores", "--spectra", "--printed", "x", "--out", "y", "--csv", "z"],
+        ["check", file.parent],
+    ]
+    code = "import sys; from lkca.cli import main; [print(main(w.split(chr(31)))) for w in sys.argv[1:]]"
+    words = [chr(31).join(map(str, command)) for command in commands]
+    (file if kind == "file" else file.parent).chmod(0)
+    run = [*without_privileges(), sys.executable, "-c", code, *words]
+    done = subprocess.run(run, capture_output=True, text=True, cwd=REPOSITORY)
+    file.parent.chmod(0o755)
+    messages = done.stderr.splitlines()
+    assert done.stdout.split() == ["2"] * len(commands), done.stderr
+    assert len(messages) == len(commands)
+    assert all(re.match(rf"lkca: {tmp_path}/a\S* ", message) for message in messages), done.stderr
+    assert sum("(Permission denied): " in message for message in messages) == len(messages) - (kind == "file")
+
+
+@pytest.mark.slow
+def test_full_disk_behind_the_output_is_one_sentence():
+    command = f"{sys.executable} -m lkca cost --model bicubic > /dev/full"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, cwd=REPOSITORY)
+    assert done.returncode == 75
+    assert done.stderr == (
+        "lkca: standard output or a file cannot be used (No space left on device): "
+        "free disk space or choose another folder.\n"
+    )
 
 
 def test_closed_pipe_ends_quietly():

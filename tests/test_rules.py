@@ -8,18 +8,19 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from lkca.config.load import read_snapshot
+from lkca.config.load import read_config, read_snapshot
 from lkca.core import environment
 from lkca.core.paths import RunKey
-from lkca.errors import ResourceError
+from lkca.errors import ConfigError, DataError, ResourceError
 from lkca.pipeline import rules
 from lkca.pipeline.estimates import MAX_MINUTES, Estimates
 from lkca.pipeline.results import Results
 from lkca.pipeline.rules import RuleFunctions
-from tests.conftest import copy_checkout
+from tests.conftest import REPOSITORY, copy_checkout
 
 RUN = RunKey("chikusei", 4, "lkca", 3000)
 WILDCARDS = {"exp": "paper"} | {name: str(value) for name, value in RUN._asdict().items()}  # Snakemake's are texts
@@ -91,6 +92,64 @@ def test_named_inputs_have_no_empty_entries(functions):
     assert rules.named_inputs(jobs.get("train", WILDCARDS)).keys() == {"run", "scene", "split"}
     table = rules.named_inputs(jobs.get("table", {"table": "V"}))
     assert "lkca/report/templates/table.html.j2" in table["other_inputs"]
+
+
+def test_errors_end_snakemake_with_one_sentence():
+    for error, sentence in (
+        (DataError("x is wrong."), "lkca: x is wrong."),
+        (
+            IsADirectoryError(21, "Is a directory", "x"),
+            "lkca: x cannot be used (Is a directory): a file is needed there",
+        ),
+    ):
+        with pytest.raises(SystemExit) as caught, rules.exit_on_error():
+            raise error
+        assert str(caught.value).startswith(sentence)
+
+
+def test_folder_of_snakemake_is_the_checkout(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    rules.check_folder(str(tmp_path))
+    with pytest.raises(ConfigError, match=f"snakemake works in {tmp_path}, not .*: change to {REPOSITORY} and"):
+        rules.check_folder(str(REPOSITORY))
+    braces = tmp_path / "R^{2}"
+    braces.mkdir()
+    monkeypatch.chdir(braces)
+    with pytest.raises(ConfigError, match=r"R\^\{2\} has braces in its name"):
+        rules.check_folder(str(braces))
+
+
+def test_folders_that_cannot_be_written_are_named(monkeypatch, tmp_path):
+    (tmp_path / "results").mkdir()
+    files = [str(tmp_path / "results/new/table.csv"), str(tmp_path / "results/a.csv")]
+    rules.check_writable(files)
+    monkeypatch.setattr(rules.os, "access", lambda path, mode: Path(path) == tmp_path)
+    with pytest.raises(DataError, match=f"{tmp_path}/results cannot be written"):
+        rules.check_writable(files)
+
+
+def settings_of(*files, **changes):
+    """Return the settings of Snakemake for these configuration files, which it has made absolute."""
+    usual = {"configfiles": [Path(file).absolute() for file in files], "config_args": None}
+    return SimpleNamespace(**usual | {"replace_workflow_config": False} | changes)
+
+
+def test_configuration_is_read_as_by_snakemake(monkeypatch, tmp_path):
+    """config.yaml first, the files of --configfile over it, then the options of --config."""
+    monkeypatch.chdir(REPOSITORY)
+    read = rules.read_workflow_config
+    assert read(settings_of()) == read_config([Path("config.yaml")])
+    tiny = [Path("config.yaml"), Path("tests/tiny.yaml")]
+    assert read(settings_of("tests/tiny.yaml")) == read(settings_of(*tiny)) == read_config(tiny)
+    options = ["train={learning_rate: 1e-3, cosine_to: 1e-4}", "seeds=[1, 2]", "title='1e3'"]
+    changed = read(settings_of("tests/tiny.yaml", config_args=options))
+    assert (changed.train.learning_rate, changed.seeds, changed.title) == (0.001, [1, 2], "1e3")
+    with pytest.raises(ConfigError, match=r"^--config: seeds is \[1, 1\]: duplicate value 1"):
+        read(settings_of(config_args=["seeds=[1, 1]"]))
+    (tmp_path / "all.yaml").write_text(Path("config.yaml").read_text())
+    assert read(settings_of(tmp_path / "all.yaml", replace_workflow_config=True)) == read(settings_of())
+    with pytest.raises(ConfigError, match=r"^tests/tiny\.yaml: (patches|scenes|\w+)\S* is missing"):
+        read(settings_of("tests/tiny.yaml", replace_workflow_config=True))
 
 
 # The workflow ---------------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ REMEDIES = {
     errno.EACCES: "give yourself the permission to use it and to enter its folders",
     errno.EISDIR: "a file is needed there: move the folder away or correct the path",
     errno.ENOTDIR: "a part of its path is a file: correct the path",
+    errno.EEXIST: "a part of its path is a file: correct the path",
     errno.ENOENT: "create it or correct the path",
     errno.ENAMETOOLONG: "choose a shorter path",
     errno.ELOOP: "its links lead to each other: correct them",
@@ -70,7 +71,7 @@ def write_error(path: Path, error: OSError) -> LkcaError:
 def system_error(error: OSError) -> LkcaError:
     """Return the exception for an error of the system that nothing else has handled: a sentence with the file."""
     files = [str(file) for file in (error.filename, error.filename2) if file is not None]
-    subject = f"{' and '.join(files)} cannot be used" if files else "the system has refused a call"
+    subject = f"{' and '.join(files)} cannot be used" if files else "standard output or a file cannot be used"
     return _make_error(subject, error, "correct the cause and try again")
 
 

@@ -11,8 +11,9 @@ import re
 import shlex
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from errno import EACCES
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,10 @@ from lkca.config.job import Job
 from lkca.config.load import find_config_files, read_config
 from lkca.config.schema import Experiment
 from lkca.core.environment import total_memory
-from lkca.core.files import atomic_write, system_error
+from lkca.core.files import REMEDIES, atomic_write, system_error
 from lkca.core.gpus import visible_gpus
 from lkca.core.paths import WORKFLOW_CACHE, RunGroup
-from lkca.errors import ConfigError, LkcaError, ResourceError
+from lkca.errors import ConfigError, DataError, LkcaError, ResourceError
 from lkca.pipeline.estimates import MAX_MINUTES, Estimate, Estimates
 from lkca.pipeline.results import Results
 
@@ -46,6 +47,7 @@ def check_folder(checkout: str) -> None:
 
     Raises:
         ConfigError: If it works in another folder, or if Snakemake would take the name of the folder for a pattern.
+        DataError: If Snakemake cannot write its own files there.
     """
     if re.search("[{}]", checkout):
         raise ConfigError(
@@ -56,6 +58,21 @@ def check_folder(checkout: str) -> None:
             f"snakemake works in {Path.cwd()}, not in the folder of its Snakefile: change to {checkout} and call it "
             "without --directory and --snakefile."
         )
+    check_writable([".snakemake/locks/x"])
+
+
+def check_writable(files: Iterable[str]) -> None:
+    """Check that files can be replaced or created, before Snakemake tries it.
+
+    Raises:
+        DataError: If a folder cannot be written.
+    """
+    for folder in {Path(file).parent for file in files}:
+        existing = next(path for path in (folder, *folder.parents) if path.exists())
+        if not os.access(existing, os.W_OK | os.X_OK):
+            raise DataError(
+                f"{existing.absolute()} cannot be written, and snakemake has to write files there: {REMEDIES[EACCES]}."
+            )
 
 
 def read_workflow_config(settings: Any) -> Experiment:

@@ -17,7 +17,8 @@ from lkca.pipeline.results import Results
 
 CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
 with lkca_rules.exit_on_error():
-    lkca_rules.check_folder(str(workflow.basedir))
+    if workflow.is_main_process:
+        lkca_rules.check_folder(str(workflow.basedir))
     EXPERIMENT = lkca_rules.read_workflow_config(workflow.config_settings)
     RESULTS = Results(EXPERIMENT)
     PYTHON = lkca_rules.python_command(CONDA)
@@ -74,6 +75,8 @@ def inputs(step):
             RESULTS.forced |= {*workflow.dag_settings.forcerun}  # Snakemake sets it after it has read this file
             with lkca_rules.exit_on_error():
                 changed = RESULTS.changed(job)
+                if not workflow.dryrun and (changed or RESULTS.reason(job)):
+                    lkca_rules.check_writable(job.outputs.values())
             if changed:
                 stored = workflow.modifier.path_modifier.apply_default_storage  # if a profile names a storage
                 workflow.dag.forcefiles.update(map(stored, job.outputs.values()))
