@@ -249,6 +249,25 @@ def test_contradicting_gains_of_tiff_and_aux_xml_are_refused():
     assert "contradict each other: set gain and offset" in problems_of(path)
 
 
+def item_of_file(cube: np.ndarray, **tags: Any) -> str:
+    return write_gdal("a.tif", cube, "GTiff", lambda raster: raster.update_tags(**tags))
+
+
+@pytest.mark.parametrize("tags", [{"scale_factor": "1e-4"}, {"reflectance_scale_factor": "10000"}])
+def test_gain_that_is_an_item_of_a_tiff(tags):
+    """Programs that apply a gain often copy the item: it does not say whether floating-point values need it."""
+    path = item_of_file((reflectance() * 10_000).round().astype(np.int16), **tags)
+    np.testing.assert_allclose(read(path), reflectance(), atol=6e-5)
+    path = item_of_file(reflectance().astype(np.float32), **tags)
+    assert "may have been applied to its floating-point values already" in problems_of(path)
+    assert problems_of(path, gain=1, offset=0) == ""
+
+
+def test_scale_of_bands_of_floating_point_values():
+    cube = stored_numbers().astype(np.float32)
+    np.testing.assert_allclose(read(write_gdal("a.tif", cube, "GTiff", set_scales)), reflectance(), atol=2e-4)
+
+
 def test_aux_xml_with_statistics_only_does_not_count():
     path = write_gdal("a.tif", stored_numbers())
     with rasterio.open(path) as raster:
@@ -689,6 +708,25 @@ def test_names_of_headers(header, archive):
     np.testing.assert_allclose(read(pack("a.zip", path, header) if archive else path), reflectance(), atol=2e-4)
 
 
+def test_header_as_path():
+    scaled_envi()
+    with pytest.raises(DataError, match="it is an ENVI header: name the file with the pixels"):
+        read("a.hdr")
+
+
+def test_empty_fields_declare_nothing():
+    path = write_envi("a", stored_numbers())
+    add_fields("a.hdr", wavelength="{}", data_ignore_value="", bbl="{ }", data_gain_values="{,}", fwhm="")
+    assert problems_of(path) == ""
+    np.testing.assert_array_equal(read(path), stored_numbers())
+
+
+def test_free_text_in_items_is_no_list():
+    path = item_of_file(stored_numbers(), wavelength="400-2500 nm", bbl="see paper", scale_factor="none")
+    assert problems_of(path) == ""
+    assert describe(path).nanometres is None
+
+
 def test_two_headers():
     path = scaled_envi()
     Path("a.img.hdr").write_text(Path("a.hdr").read_text())
@@ -840,8 +878,8 @@ def expected_values(cube: np.ndarray, fill: Any, transform: Any) -> tuple[np.nda
 
 
 @settings(max_examples=60, deadline=None)
-@given(cubes(), transforms, st.sampled_from(["bsq", "bil", "bip"]), st.booleans(), st.booleans())
-def test_envi_round_trip(cube_and_fill, transform, interleave, big_endian, gdal):
+@given(cubes(), transforms, st.sampled_from(["bsq", "bil", "bip"]), st.booleans(), st.booleans(), st.booleans())
+def test_envi_round_trip(cube_and_fill, transform, interleave, big_endian, gdal, zipped):
     cube, fill = cube_and_fill
     expected, gains, offsets = expected_values(cube, fill, transform)
     for name in Path().glob("r.*"):
@@ -867,7 +905,28 @@ def test_envi_round_trip(cube_and_fill, transform, interleave, big_endian, gdal)
             metadata=metadata,
             force=True,
         )
-    np.testing.assert_allclose(read("r.img"), expected, rtol=1e-6, atol=1e-6 * np.nanmax(np.abs(gains)))
+    path = pack("r.zip", "r.img", "r.hdr", *map(str, Path().glob("r.img.aux.xml"))) if zipped else "r.img"
+    np.testing.assert_allclose(read(path), expected, rtol=1e-6, atol=1e-6 * np.nanmax(np.abs(gains)))
+
+
+@settings(max_examples=25, deadline=None)
+@given(cubes(), transforms, st.sampled_from(["BAND", "PIXEL", "TILED"]), st.booleans())
+def test_pcidsk_round_trip(cube_and_fill, transform, interleaving, turned):
+    cube, fill = cube_and_fill
+    if cube.dtype not in ("uint8", "int16", "uint16", "float32"):
+        cube, fill = cube.astype(np.float32), fill if cube.dtype.kind == "f" else None
+    expected, gains, offsets = expected_values(cube, fill, transform)
+    for name in Path().glob("r.*"):
+        name.unlink()
+
+    def change(raster: Any) -> None:
+        if transform:
+            raster.scales, raster.offsets = gains, offsets
+
+    options = {"interleaving": interleaving, **({} if fill is None else {"nodata": fill})}
+    write_gdal("r.pix", cube, "PCIDSK", change, **options)
+    values = read("r.pix", axes="bands columns rows").swapaxes(1, 2) if turned else read("r.pix")
+    np.testing.assert_allclose(values, expected, rtol=1e-6, atol=1e-6 * np.nanmax(np.abs(gains)))
 
 
 @settings(max_examples=60, deadline=None)
@@ -913,6 +972,35 @@ def test_any_field_is_used_or_refused_with_one_sentence(data):
     add_fields("r.hdr", **fields)
     try:
         problems = problems_of(path)
+    except DataError as error:
+        problems = str(error)
+    assert problems.isprintable() and (not problems or problems.endswith("."))
+    json.dumps(describe_or_none(path))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data(), st.booleans())
+def test_any_item_is_used_or_refused_with_one_sentence(data, baseline):
+    texts = st.text(st.characters(codec="utf-8", exclude_categories=["C", "Zl", "Zp"]), max_size=30)
+    numbers = (st.floats() | st.integers()).map(str) | st.lists(st.floats(), max_size=14).map(as_list)
+    names = ["wavelength", "wavelengths", "wavelength_units", "fwhm", "bbl", "scale_factor", "add_offset", "_FillValue"]
+    names += ["NO_DATA_VALUE", "reflectance_scale_factor", "data_gain_values", "data_ignore_value", "description"]
+    items = st.dictionaries(st.sampled_from(names), texts | numbers, max_size=4)
+    of_bands, of_file, of_envi = (data.draw(items) for _ in range(3))
+    description = data.draw(texts | numbers)
+
+    def change(raster: Any) -> None:
+        for namespace, tags in ((None, of_file), ("ENVI", of_envi)):
+            raster.update_tags(ns=namespace, **tags)
+        for band in range(1, 3):
+            raster.update_tags(band, **of_bands)
+            raster.set_band_description(band, description)
+
+    for name in Path().glob("r.tif*"):
+        name.unlink()
+    path = write_gdal("r.tif", stored_numbers()[:2], "GTiff", change, **({"profile": "BASELINE"} if baseline else {}))
+    try:
+        problems = problems_of(path, "1-2")
     except DataError as error:
         problems = str(error)
     assert problems.isprintable() and (not problems or problems.endswith("."))

@@ -163,6 +163,8 @@ def _open_raster(stack: ExitStack, path: Path, start: bytes, axes: list[str] | N
             return open_pcidsk(stack, file, find_raster_file("PCIDSK", path), axes)
     if start.startswith(TIFF_STARTS):
         return describe_image(path, open_raster(stack, find_raster_file("GTiff", path), axes))
+    if start[:4] == b"ENVI" and path.suffix.lower() == ".hdr":
+        raise SettingsError("it is an ENVI header: name the file with the pixels, which is next to it")
     raise UnreadableError(
         "it is not a MATLAB, HDF5, NetCDF, TIFF, PCIDSK or .npy file, and there is no ENVI header next to it"
     )

@@ -27,6 +27,7 @@ REMEDIES = {
 }
 LINEAR_FIELDS = ("data_gain_values", "data_offset_values")
 REFLECTANCE_FIELDS = ("data_reflectance_gain_values", "data_reflectance_offset_values")
+GAIN_FIELDS = (*LINEAR_FIELDS, *REFLECTANCE_FIELDS, "reflectance_scale_factor")
 
 
 def read_header(path: Path) -> dict[str, str]:
@@ -86,7 +87,9 @@ def add_envi_facts(facts: dict[str, Any], fields: Mapping[str, str], bands: int,
         bands: Number of bands of the raster.
         place: Where the fields are.
     """
-    fields = {re.sub(r"\s+", "_", name.strip().lower()): text for name, text in fields.items()}
+    fields = {
+        re.sub(r"\s+", "_", name.strip().lower()): text for name, text in fields.items() if text.strip("{}, \n\t")
+    }
     _add_transform(facts, fields, bands, place)
     if "data_ignore_value" in fields:
         add_fact(facts, "invalid", f"data ignore value in {place}", lambda: (_parse_mark(fields["data_ignore_value"]),))
@@ -103,9 +106,7 @@ def add_envi_facts(facts: dict[str, Any], fields: Mapping[str, str], bands: int,
 
 def _add_transform(facts: dict[str, Any], fields: Mapping[str, str], bands: int, place: str) -> None:
     """Add the gains and offsets of a header."""
-    present = [
-        name for name in (*LINEAR_FIELDS, *REFLECTANCE_FIELDS, "reflectance_scale_factor") if fields.get(name, "")
-    ]
+    present = [name for name in GAIN_FIELDS if name in fields]
 
     def pair(names: tuple[str, str]) -> tuple[list[float], list[float]] | None:
         lists = [

@@ -199,7 +199,7 @@ def open_raster(
         dtype=dtype,
         axes=tuple(axes),
         has_mask=bool(masks),
-        **read_facts(declared, fields, file.place, alpha),
+        **read_facts(declared, fields, file.place, dtype, alpha),
         **_read_position(file, raster, declared, transposed),
     )
     return StoredCube(description, 1, read, read_mask if masks else None)

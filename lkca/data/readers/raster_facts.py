@@ -2,7 +2,8 @@
 
 A fact can stand in several places. For wavelengths, the first of these places counts: an ENVI header or the domain
 ENVI, items of the bands, the domain IMAGERY (which GDAL rounds to 1 nm), the names of the bands. Gains that contradict
-each other cannot be used; all values that are declared as invalid are.
+each other cannot be used; all values that are declared as invalid are. Gains that are only metadata of a TIFF, which
+programs copy to files of floating-point numbers to which they have applied them, count for integers only.
 """
 
 import math
@@ -11,8 +12,17 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
+import numpy as np
+
 from lkca.data.readers.base import UnreadableError
-from lkca.data.readers.envi_header import add_envi_facts, add_fact, add_wavelengths, list_zeros, parse_number
+from lkca.data.readers.envi_header import (
+    GAIN_FIELDS,
+    add_envi_facts,
+    add_fact,
+    add_wavelengths,
+    list_zeros,
+    parse_number,
+)
 from lkca.data.readers.raster_items import BandItems, Items, RasterItems
 from lkca.data.readers.wavelengths import find_unit, is_band_index
 
@@ -29,10 +39,9 @@ FWHM_ITEMS = {
 }
 UNIT_ITEMS = ("wavelength_units", "wavelength_unit", "units_of_wavelength")
 INVALID_ITEMS = ("no_data_value", "_fillvalue", "missing_value", "nodata", "nodata_value", "data_ignore_value")
-SCALE_ITEMS, OFFSET_ITEMS = ("scale_factor", "scale", "gain"), ("add_offset", "offset")
 BBL_ITEMS = ("bbl", "bad_band_multiplier")
 # Items of a whole raster that are lists as in an ENVI header.
-LIST_ITEMS = ("wavelength", "wavelengths", "fwhm", "bbl", "data_gain_values", "data_offset_values")
+LIST_ITEMS = ("wavelength", "fwhm", "bbl", "data_gain_values", "data_offset_values")
 HISTORY_ITEMS = (
     "tifftag_imagedescription",
     "description",
@@ -48,7 +57,11 @@ NAMED_WAVELENGTH = re.compile(r"(?:.*[\s(\[=])?(\d+(?:\.\d+)?|\.\d+)\s*([^\W\d_]
 
 
 def read_facts(
-    items: Sequence[RasterItems], fields: Mapping[str, str] | None, place: str, alpha: Sequence[int] = ()
+    items: Sequence[RasterItems],
+    fields: Mapping[str, str] | None,
+    place: str,
+    dtype: np.dtype[Any],
+    alpha: Sequence[int] = (),
 ) -> dict[str, Any]:
     """Return the facts that a raster declares, as fields of `CubeDescription`, without its position.
 
@@ -56,6 +69,7 @@ def read_facts(
         items: What GDAL and the files of metadata next to it say; the first that declares a fact counts.
         fields: The fields of its ENVI header, None if it has none.
         place: Where the header is, for messages.
+        dtype: Type of the values.
         alpha: Numbers of the bands, from 1, that are a mask.
     """
     facts: dict[str, Any] = {"sources": {}, "unusable": {}}
@@ -63,7 +77,9 @@ def read_facts(
     if fields is not None:
         add_envi_facts(facts, fields, bands, place)
     for each in items:
-        for add in (_add_lists, _add_scales, _add_invalid, _add_band_wavelengths, _add_bad_bands, _add_texts):
+        _add_scales(facts, each)
+        _add_gain_items(facts, each, is_integer=dtype.kind in "biu")
+        for add in (_add_lists, _add_invalid, _add_band_wavelengths, _add_bad_bands, _add_texts):
             add(facts, each)
     if alpha:
         facts["bad_bands"] = tuple(sorted({*facts.get("bad_bands", ()), *alpha}))
@@ -71,21 +87,31 @@ def read_facts(
     return facts
 
 
+def _find_fields(items: RasterItems) -> dict[str, str]:
+    """Return the items of the whole raster that are fields of an ENVI header; free text is left out."""
+    fields = dict(items.envi)
+    for name, text in items.items.items():
+        field = "wavelength" if name == "wavelengths" else name
+        parts = [part for part in re.split(r"[,;\s]+", text.strip("{}[]() \n")) if part]
+        is_list = field in LIST_ITEMS and len(parts) > 1 and all(map(_is_number, parts))
+        if is_list or field in ("wavelength_units", "reflectance_scale_factor"):
+            fields.setdefault(field, text)
+    return fields
+
+
+def _is_number(text: str) -> bool:
+    try:
+        parse_number(text)
+    except ValueError:
+        return False
+    return True
+
+
 def _add_lists(facts: dict[str, Any], items: RasterItems) -> None:
-    """Add the facts of lists for the whole raster, as in an ENVI header."""
-    lists = {
-        name.replace("wavelengths", "wavelength"): text
-        for name, text in items.items.items()
-        if name in LIST_ITEMS and len(re.split(r"[,;\s]+", text.strip("{}[]() \n"))) > 1
-    }
-    more = {name: text for name, text in items.items.items() if name in (*UNIT_ITEMS[:1], "reflectance_scale_factor")}
-    fields = {**more, **lists, **items.envi}
-    if not fields:
-        return
+    """Add the facts, besides gains, of lists for the whole raster, as in an ENVI header."""
+    fields = {name: text for name, text in _find_fields(items).items() if name not in GAIN_FIELDS}
     found: dict[str, Any] = {"sources": {}, "unusable": {}}
     add_envi_facts(found, fields, len(items.bands), f"the metadata of {items.place}")
-    if "gains" in found:
-        merge_gains(facts, found["sources"]["gains"], found["gains"], found["offsets"])
     for fact in ("nanometres", "fwhm", "bad_bands", "invalid", "units", "history"):
         if fact in found and fact not in facts:
             facts[fact], facts["sources"][fact] = found[fact], found["sources"][fact]
@@ -100,31 +126,55 @@ def merge_gains(facts: dict[str, Any], source: str, gains: Sequence[float], offs
         return
     if "gains" not in facts:
         facts["gains"], facts["offsets"], facts["sources"]["gains"] = tuple(gains), tuple(offsets), source
-        return
-    pairs = zip((*facts["gains"], *facts["offsets"]), (*gains, *offsets), strict=True)
-    if not all(math.isclose(known, other, rel_tol=1e-6, abs_tol=1e-12) for known, other in pairs):
+    elif not _are_known(facts, gains, offsets):
         facts["unusable"]["gains"] = (
             f"{facts['sources']['gains']} and {source} contradict each other: set gain and offset in its entry"
         )
+
+
+def _are_known(facts: Mapping[str, Any], gains: Sequence[float], offsets: Sequence[float]) -> bool:
+    """Return whether the gains and the offsets are those that are known already."""
+    if "gains" not in facts:
+        return False
+    pairs = zip((*facts["gains"], *facts["offsets"]), (*gains, *offsets), strict=True)
+    return all(math.isclose(known, other, rel_tol=1e-6, abs_tol=1e-12) for known, other in pairs)
 
 
 def _add_scales(facts: dict[str, Any], items: RasterItems) -> None:
     """Add the scale and the offset of each band."""
     scales = [1.0 if band.scale is None else band.scale for band in items.bands]
     offsets = [0.0 if band.offset is None else band.offset for band in items.bands]
-    merge_gains(facts, f"scale and offset of the bands in {items.place}", scales, offsets)
-    pairs = [(_find(band.items, SCALE_ITEMS), _find(band.items, OFFSET_ITEMS)) for band in items.bands]
-    if not any(text for pair in pairs for text in pair):
-        return
+    source = f"scale and offset of the bands in {items.place}"
+    if all(map(math.isfinite, (*scales, *offsets))):
+        merge_gains(facts, source, scales, offsets)
+    else:
+        facts["unusable"]["gains"] = f"{source} are not finite: set gain and offset in its entry"
 
-    def parse() -> tuple[float, ...]:
-        gains = [1.0 if scale is None else parse_number(scale) for scale, _ in pairs]
-        shifts = [0.0 if offset is None else parse_number(offset) for _, offset in pairs]
-        merge_gains(facts, f"scale_factor and add_offset of the bands in {items.place}", gains, shifts)
-        return ()
 
-    with suppress(ValueError):  # an item "scale" can be a text
-        parse()
+def _add_gain_items(facts: dict[str, Any], items: RasterItems, is_integer: bool) -> None:
+    """Add the gains and offsets in items of the bands or of the whole raster."""
+    found: dict[str, Any] = {"sources": {}, "unusable": {}}
+    fields = {name: text for name, text in _find_fields(items).items() if name in GAIN_FIELDS}
+    add_envi_facts(found, fields, len(items.bands), f"the metadata of {items.place}")
+    if problem := found["unusable"].get("gains"):
+        facts["unusable"].setdefault("gains", problem)
+    declared = [(found["sources"]["gains"], found["gains"], found["offsets"])] if "gains" in found else []
+    texts = [
+        [band.items.get(name) or items.items.get(name) or neutral for band in items.bands]
+        for name, neutral in (("scale_factor", "1"), ("add_offset", "0"))
+    ]
+    with suppress(ValueError):  # they are free text
+        gains, offsets = (list(map(parse_number, numbers)) for numbers in texts)
+        declared.append((f"scale_factor and add_offset in {items.place}", gains, offsets))
+    for source, gains, offsets in declared:
+        if is_integer or _are_known(facts, gains, offsets):
+            merge_gains(facts, source, gains, offsets)
+        elif {*gains} != {1} or {*offsets} != {0}:
+            facts["unusable"].setdefault(
+                "gains",
+                f"{source} may have been applied to its floating-point values already: set gain and offset in its "
+                "entry, 1 and 0 if so",
+            )
 
 
 def _add_invalid(facts: dict[str, Any], items: RasterItems) -> None:
