@@ -4,12 +4,19 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
 
-from lkca.errors import ConfigError
+from lkca.config.load import read_config
+from lkca.config.settings import RunSettings
+from lkca.core.files import write_json
+from lkca.core.paths import RUN_FILE, WORKFLOW_CACHE
+from lkca.errors import ConfigError, Diverged
+from lkca.pipeline.failures import remember_failure
 from lkca.pipeline.plan import plan
+from lkca.pipeline.results import Results
 from tests.conftest import REPOSITORY, paper_settings
 
 
@@ -52,6 +59,33 @@ def test_plan_tells_what_a_split_leaves_out(monkeypatch, tmp_path, capsys):
     assert re.search(r"; patches: {x4: {size: \d+, stride: \d+}} would use", lines["pavia_centre x4"])
     assert "would use" not in lines["pavia_centre x8"]
     assert "unknown until the scene is cut; lkca verify chikusei reads the files" in lines["chikusei x4"]
+
+
+def test_minutes_and_diverged_trainings_are_named(monkeypatch, tmp_path, capsys):
+    """A training of less than an hour does not take 0.0 hours; one that diverged is not waiting."""
+    monkeypatch.chdir(tmp_path)
+    WORKFLOW_CACHE.mkdir(parents=True)
+    overlay = {"train": {"epochs": 1, "steps": 60}, "report": {"tables": ["MINE"], "figures": []}}
+    overlay["tables"] = {
+        "MINE": {"title": "", "header": "", "scene": "chikusei", "scales": [4], "rows": {"LKCA-LR": "lkca_lr"}}
+    }
+    (tmp_path / "short.yaml").write_text(json.dumps(overlay))
+    files = [REPOSITORY / "config.yaml", tmp_path / "short.yaml"]
+    experiment = read_config(files)
+    run = experiment.runs()[0]
+    path = Path(experiment.paths.run_file(run, RUN_FILE))
+    hashes = {"seed": run.seed, "scene_sha256": "0", "split_sha256": "0", "teacher_sha256": None}
+    write_json(path, RunSettings.of(experiment, run.group).model_dump() | hashes)
+    results = Results(experiment)
+    job = results.jobs.get("train", run._asdict())
+    with pytest.raises(Diverged), remember_failure(job.name, results.origin(job)):
+        raise Diverged("the loss [L1] became NaN: lower train.learning_rate.")
+    plan(files)
+    lines = capsys.readouterr().out.splitlines()
+    assert re.match(r"diverged: 1 +chikusei +x4 +lkca_lr +3000 +0/1 +0 +[\d.]+ (s|min) ", lines[1])
+    assert lines[2] == "diverged   the loss [L1] became NaN: lower train.learning_rate."
+    assert "trainings  1: 1 diverged" in lines
+    assert any(re.match(r"here +at least [\d.]+ (s|min), with ", line) for line in lines)
 
 
 def test_wrong_setting_is_one_sentence(tmp_path):

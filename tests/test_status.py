@@ -15,9 +15,11 @@ from lkca.core import gpus
 from lkca.core.files import sha256, write_json
 from lkca.core.fingerprint import step_code
 from lkca.core.locks import exclusive_lock
-from lkca.core.paths import HISTORY_FILE, RUN_FILE, WEIGHTS_FILE, RunGroup, RunKey
+from lkca.core.paths import HISTORY_FILE, RUN_FILE, WEIGHTS_FILE, WORKFLOW_CACHE, RunGroup, RunKey
+from lkca.errors import Diverged, LkcaError
 from lkca.models.registry import class_path
 from lkca.pipeline.estimates import Estimates
+from lkca.pipeline.failures import remember_failure
 from lkca.pipeline.results import Results
 from lkca.pipeline.status import list_trainings
 from lkca.training.distributed import TrainingFiles
@@ -138,3 +140,22 @@ def test_finished_run_sets_the_throughput_of_its_model(paper, monkeypatch, tmp_p
     write_training(paper, RunKey("chikusei", 4, "lkca", 3000), seconds=226_800 * 0.06)
     left = by_group(paper, tmp_path)["pavia_centre", 4, "lkca"].seconds_left
     assert 0.8 * 0.06 < left / (116 * 300) < 0.06
+
+
+def test_failed_trainings_say_what_to_do(paper, monkeypatch, tmp_path):
+    """As `lkca step` notes them; a training with other settings has not failed."""
+    monkeypatch.chdir(tmp_path)
+    WORKFLOW_CACHE.mkdir(parents=True)
+    for model, error in (("lkca", Diverged("the loss became NaN: lower it.")), ("vdsr", LkcaError("no file: get it."))):
+        run = RunKey("chikusei", 4, model, 3000)
+        write_run_file(paper, run)
+        results = Results(paper)
+        job = results.jobs.get("train", run._asdict())
+        with pytest.raises(LkcaError), remember_failure(job.name, results.origin(job)):
+            raise error
+    trainings = by_group(paper, tmp_path)
+    diverged, failed = (trainings["chikusei", 4, model] for model in ("lkca", "vdsr"))
+    assert (diverged.state, diverged.failure) == ("diverged", "the loss became NaN: lower it.")
+    assert (failed.state, failed.failure) == ("failed", "no file: get it.")
+    write_run_file(paper, RunKey("chikusei", 4, "lkca", 3000), scene_sha256="1")
+    assert by_group(paper, tmp_path)["chikusei", 4, "lkca"].state == "waiting"

@@ -13,11 +13,23 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from lkca.core.files import json_digest, read_json, write_json
 from lkca.core.paths import FAILURES, WORKFLOW_CACHE
-from lkca.errors import LkcaError, ResourceError
+from lkca.errors import Diverged, LkcaError, ResourceError
+
+
+class Failure(NamedTuple):
+    """The failure of a job.
+
+    Args:
+        message: The message of the error.
+        diverged: Whether a training diverged.
+    """
+
+    message: str
+    diverged: bool
 
 
 def forget_failures() -> None:
@@ -37,26 +49,31 @@ def remember_failure(job: str, made_from: dict[str, Any]) -> Iterator[None]:
     Raises:
         LkcaError: The error of the job, or one with the message of the note.
     """
-    note, digest = FAILURES / f"{job}.json", json_digest(made_from)
-    if message := _read_message(note, digest):
+    if failure := read_failure(job, made_from):
         print(
             f"{job} is not tried again, because it would fail again: correct the cause and run snakemake again.",
             file=sys.stderr,
         )
-        raise LkcaError(message)
+        raise LkcaError(failure.message)
     try:
         yield
     except LkcaError as error:
         if error.exit_code != ResourceError.exit_code and WORKFLOW_CACHE.is_dir():
             with suppress(LkcaError):  # if the note cannot be written, the job is retried
-                write_json(note, {"made_from": digest, "message": str(error)})
+                failure = Failure(str(error), isinstance(error, Diverged))
+                write_json(_note_path(job), {"made_from": json_digest(made_from), **failure._asdict()})
         raise
 
 
-def _read_message(note: Path, digest: str) -> str | None:
-    """Return the message of a note; None if it does not exist, is damaged, or is about other values."""
+def read_failure(job: str, made_from: dict[str, Any]) -> Failure | None:
+    """Return the failure of a job in the last call of snakemake; None if it did not fail, or was made from others."""
     try:
-        failure = read_json(note)
-        return str(failure["message"]) if failure["made_from"] == digest else None
-    except (LkcaError, KeyError, TypeError):
+        note = read_json(_note_path(job))
+        is_same = note["made_from"] == json_digest(made_from)
+        return Failure(str(note["message"]), bool(note["diverged"])) if is_same else None
+    except (LkcaError, OSError, KeyError, TypeError):  # there is no note, or it is damaged
         return None
+
+
+def _note_path(job: str) -> Path:
+    return FAILURES / f"{job}.json"

@@ -47,10 +47,13 @@ def plan(config: list[Path]) -> None:
     trainings = list_trainings(results, estimates)
     console = Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
     console.print(_make_table(trainings, estimates))
+    for training in trainings:
+        if training.failure:
+            console.print(f"{training.state:11}{training.failure}", soft_wrap=True, markup=False)
     for name, text in _summarize(estimates, trainings, num_gpus).items():
-        console.print(f"{name:11}{text}", soft_wrap=True)
+        console.print(f"{name:11}{text}", soft_wrap=True, markup=False)
     for line in use:
-        console.print(line, soft_wrap=True)
+        console.print(line, soft_wrap=True, markup=False)
     pending = results.pending()
     results.hashes.save()
     total = len(results.jobs.all)
@@ -81,7 +84,7 @@ def _make_table(trainings: list[Training], estimates: Estimates) -> "Table":
     from rich.table import Table
 
     table = Table("state", "scene", "scale", "model", "seed", box=None, pad_edge=False)
-    for name in ("epoch", "hours", "left", "GB"):
+    for name in ("epoch", "spent", "left", "GB"):
         table.add_column(name, justify="right")
     counts, previous = Counter(training.state for training in trainings), None
     for training in trainings:
@@ -95,8 +98,8 @@ def _make_table(trainings: list[Training], estimates: Estimates) -> "Table":
             model,
             str(seed),
             f"{epoch}/{training.epochs}",
-            _format_hours(training.seconds_spent),
-            _format_hours(training.seconds_left),
+            _format_time(training.seconds_spent),
+            _format_time(training.seconds_left),
             f"{(estimate.gpu_memory or estimate.memory) / 1e9:.1f}",
         )
         previous = training.state
@@ -104,7 +107,7 @@ def _make_table(trainings: list[Training], estimates: Estimates) -> "Table":
 
 
 def _summarize(estimates: Estimates, trainings: list[Training], num_gpus: int) -> dict[str, str]:
-    """Return the lines below the table: name -> text. Hours leave out trainings whose steps are unknown."""
+    """Return the lines below the table: name -> text. Times leave out trainings whose steps are unknown."""
     experiment = estimates.experiment
     unit, num_units = ("GPU", num_gpus) if estimates.per_gpu else ("core", len(os.sched_getaffinity(0)))
     states = Counter(training.state for training in trainings)
@@ -121,9 +124,9 @@ def _summarize(estimates: Estimates, trainings: list[Training], num_gpus: int) -
         + ", ".join(f"{states[name]} {name}" for name in STATES if states[name])
         + (f"; unknown until the scenes are cut: {unknown}" if unknown else ""),
         "steps": f"{steps:,} in total; done {sum(training.steps_done for training in trainings):,}",
-        f"{unit} hours": f"{_format_hours(total)} in total; left {_format_hours(rest)}, "
-        f"of which {_format_hours(scoring)} for scores",
-        "here": f"at least {_format_hours(max(longest, rest / num_units))} hours, "
+        f"{unit} time": f"{_format_time(total)} in total; left {_format_time(rest)}, "
+        f"of which {_format_time(scoring)} for scores",
+        "here": f"at least {_format_time(max(longest, rest / num_units))}, "
         f"with {num_units} {unit}{'s' * (num_units > 1)}",
         "measured": estimates.source,
         "disk": _describe_disk(estimates, [training.run for training in trainings if training.state != "done"]),
@@ -136,8 +139,18 @@ def _chain_seconds(experiment: Experiment, run: RunKey, seconds_left: dict[RunKe
     return seconds_left[run] + (seconds_left.get(teacher, 0) if teacher else 0)
 
 
-def _format_hours(seconds: float) -> str:
-    return "?" if seconds == inf else f"{seconds / 3600:,.1f}"
+def _format_time(seconds: float) -> str:
+    """Return a time in seconds, minutes or hours, with two digits or more.
+
+    Example:
+        >>> [_format_time(seconds) for seconds in (0, 0.2, 59, 90, 5400, 36_000_000, inf)]
+        ['0', '1 s', '59 s', '1.5 min', '1.5 h', '10,000 h', '?']
+    """
+    if seconds in (0, inf):
+        return "?" if seconds else "0"
+    size, unit = next(((size, unit) for size, unit in ((3600, "h"), (60, "min")) if seconds >= size), (1, "s"))
+    number = seconds / size
+    return f"{max(1, round(number)):,} {unit}" if unit == "s" or number >= 10 else f"{number:.1f} {unit}"
 
 
 def _describe_disk(estimates: Estimates, runs: list[RunKey]) -> str:

@@ -175,6 +175,11 @@ class Results:
     def _missing_outputs(self, job: Job) -> set[str]:
         return {path for path in job.outputs.values() if self.hashes.get(path) is None}
 
+    def origin(self, job: Job) -> dict[str, Any]:
+        """Return what determines the result of a job now: its settings, its code, and the hashes of its input files."""
+        hashes = {path: self.hashes.get(path) for path in job.reads().values()}
+        return {"settings": job.canonical_settings(), "code": job.code().digest, "reads": hashes}
+
     def write_record(self, job: Job, code: Code, adopted: list[Adoption]) -> None:
         """Write the record of a job that has just succeeded.
 

@@ -15,9 +15,10 @@ from lkca.core.files import read_csv, read_json, sha256
 from lkca.core.locks import lock_path, try_lock
 from lkca.core.paths import HISTORY_FILE, RUN_FILE, STATE_PATTERN, WEIGHTS_FILE, RunKey
 from lkca.pipeline.estimates import Estimates, sample_macs
+from lkca.pipeline.failures import read_failure
 from lkca.pipeline.results import Results
 
-STATES = ["running", "interrupted", "waiting", "needs teacher", "done"]
+STATES = ["running", "interrupted", "diverged", "failed", "waiting", "needs teacher", "done"]
 
 
 @dataclass
@@ -31,6 +32,7 @@ class Training:
         steps_per_epoch: Number of steps in an epoch; None if it is unknown until the scene is cut from its files.
         steps_done: Number of steps that are done.
         seconds_spent: Time that these took.
+        failure: Why it diverged or failed; empty if it did not.
         seconds_left: Estimated time for the other steps; inf if unknown.
     """
 
@@ -40,6 +42,7 @@ class Training:
     steps_per_epoch: int | None
     steps_done: int
     seconds_spent: float
+    failure: str
     seconds_left: float = 0.0
 
 
@@ -47,8 +50,9 @@ class Status(NamedTuple):
     """The progress of a training according to results/."""
 
     state: str
-    steps_done: int
-    seconds_spent: float
+    steps_done: int = 0
+    seconds_spent: float = 0.0
+    failure: str = ""
 
 
 def list_trainings(results: Results, estimates: Estimates) -> list[Training]:
@@ -96,7 +100,7 @@ def _read_status(results: Results, run: RunKey) -> Status:
     run_file = Path(experiment.paths.run_file(run, RUN_FILE))
     settings = RunSettings.of(experiment, run.group).model_dump()
     if not run_file.exists() or not settings.items() <= read_json(run_file).items():
-        return Status("waiting", 0, 0.0)
+        return Status("waiting")
     job = results.jobs.get("train", run._asdict())
     if results.reason(job) is None and not results.changed(job):
         last_epoch = read_csv(run_file.with_name(HISTORY_FILE))[-1]
@@ -114,6 +118,8 @@ def _read_status(results: Results, run: RunKey) -> Status:
     )
     if _is_locked(lock_path(run_file.with_name(WEIGHTS_FILE))):
         return Status("running", steps, seconds)
+    if failure := read_failure(job.name, results.origin(job)):
+        return Status("diverged" if failure.diverged else "failed", steps, seconds, failure.message)
     return Status("interrupted" if saved else "waiting", steps, seconds)
 
 

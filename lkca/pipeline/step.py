@@ -37,20 +37,20 @@ def run_step(name: str, experiment: Path, outputs: list[Path], gpus: int) -> Non
         raise ConfigError(f"--outputs: {name} writes {len(job.outputs)} files, not {len(outputs)}: name each of them.")
     source_hash, code = hash_sources(), job.code()
     accepted_codes = record.accepted_codes() if record and code.digest in record.accepted_codes() else set()
-    input_hashes = {path: results.hashes.get(path) for path in job.reads().values()}
+    origin = results.origin(job)
     options = _options(job)
     if job.step == "train":
         options |= {"gpus": gpus, "adopted": sorted(accepted_codes - {code.digest})}
     function = _import_function(job.step)
     if hash_sources() != source_hash:
         raise StaleInput(f"the code of lkca was changed while {name} started: run snakemake again.")
-    with remember_failure(name, {"settings": job.canonical_settings(), "code": code.digest, "reads": input_hashes}):
+    with remember_failure(name, origin):
         function(**options)
     job = Jobs(results.experiment, results.jobs.adoptions).by_name(
         name
     )  # again, because it now finds the files that it has downloaded
     results.hashes.forget_paths()
-    for path, digest in input_hashes.items():
+    for path, digest in origin["reads"].items():
         if digest and results.hashes.get(path) != digest:
             raise StaleInput(f"{path} was changed while {name} read it: run snakemake again.")
     adopted = []
