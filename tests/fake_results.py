@@ -70,8 +70,8 @@ def write_split(root: Path, name: str = "chikusei", scale: int = 4) -> Path:
     windows = {"train": [[512, 32 * i] for i in range(7)], "validation": [[2240, 32 * i] for i in range(3)]}
     windows["test"] = [[0, 0, 512, 512], [0, 512, 512, 512]]
     numbers = {part: len(corners) for part, corners in windows.items()}
-    numbers |= {"grid": 11, "overlapping": 1, "invalid": 0, "invalid_test": 0}
-    facts = {"scene": name, "scale": scale, "size": 64, "stride": 32, "numbers": numbers, "valid_share": 1.0}
+    numbers["grid"] = 11
+    facts = {"scene": name, "scale": scale, "size": 64, "stride": 32, "numbers": numbers}
     _write_json(path, {**facts, **windows, "sha256": "ab" * 32})
     return path
 

@@ -271,8 +271,7 @@ def test_split_of_a_masked_scene(case):
     num_tiles = test.rows * test.columns // test.tile[0] ** 2 * sum(area["use"] != "train" for area in areas)
     assert len(split.test) + split.num_invalid_tests == num_tiles
     numbers = split.numbers
-    assert numbers["grid"] == len(on_grid) and numbers["invalid"] == len(on_grid) - len(valid)
-    assert numbers["train"] + numbers["validation"] + numbers["overlapping"] == len(valid)
+    assert numbers["grid"] == len(on_grid) and split.num_invalid == len(on_grid) - len(valid)
     assert numbers["train"] and numbers["validation"] >= settings.validation * len(valid) - 1e-9
     if settings.sampling == "grid":
         assert {*split.train, *split.validation} <= {*valid}
@@ -325,7 +324,7 @@ def test_patches_are_above_and_below_the_test_rows():
     split = make_split(settings, [make_area(80, 64)], "x")
     assert split.test == [(32, 20, 16, 16), (32, 36, 16, 16)]
     assert sorted({row for row, _ in split.train}) == [0, 8, 16, 48] and {row for row, _ in split.validation} == {64}
-    assert split.numbers["grid"] == 6 * 7 and split.numbers["overlapping"] == 7
+    assert split.numbers["grid"] == 6 * 7 and len(split.train) + len(split.validation) == 5 * 7
 
 
 def test_test_images_with_invalid_pixels():
@@ -349,10 +348,10 @@ def test_split_reads_the_mask_from_the_scene(tmp_path: Path, capsys):
     paths[1].write_text(json.dumps(facts))
     write_split(split_settings(test={"invalid": "drop"}), 0, *paths)
     written = json.loads(paths[2].read_text())
-    numbers = written["numbers"]
-    assert numbers["invalid_test"] == 1 and written["test"] == [[0, 0, 32, 32]]
-    assert numbers["invalid"] == 2  # of 5 x 7 patches: those at row 32 and columns 48, and at row 40
-    assert written["valid_share"] == pytest.approx(1 - 16 / (48 * 64))
+    left_out = written["left_out"]
+    assert left_out["test"] == 1 and written["test"] == [[0, 0, 32, 32]]
+    assert left_out["patches"] == 2  # of 5 x 7 patches: those at row 32 and columns 48, and at row 40
+    assert left_out["valid_share"] == pytest.approx(1 - 16 / (48 * 64))
     assert "2 (6 %) unused (invalid pixels); 1 test image, 1 unused (invalid pixels)" in capsys.readouterr().out
     with pytest.raises(
         ConfigError, match="composite.image is 1, but 1 test images .* are left out: choose from 0 to 0"
@@ -369,20 +368,12 @@ def test_few_used_patches_are_said_with_better_settings():
     areas = [make_area(100, 100)]
     settings = split_settings(size=32, stride=5, validation=0.1, test={"columns": 96})
     split = make_split(settings, areas, "x")
-    assert split.numbers == {
-        "grid": 112,
-        "train": 14,
-        "validation": 14,
-        "test": 3,
-        "overlapping": 84,
-        "invalid": 0,
-        "invalid_test": 0,
-    }
+    assert split.numbers == {"grid": 112, "train": 14, "validation": 14, "test": 3}
     text = describe_split(settings, areas, split)
     assert "84 (75 %) unused (overlap with validation)" in text
     better = make_split(changed(settings, text), areas, "x")
     assert f"{len(better.train)} of them for training" in text and len(better.train) > 14
-    assert not uses_few(better.numbers, 1) and uses_few(split.numbers, 1)
+    assert not uses_few(better.numbers, {}) and uses_few(split.numbers, {})
     assert propose_patches(settings, [make_area(64, 64)], split) is None
 
 

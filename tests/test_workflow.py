@@ -324,9 +324,7 @@ def test_served_official_files_to_scores(tmp_path):
         assert manifest["shape"] == [bands, rows, columns]
         split = json.loads((root / f"splits/{scene}_x4.json").read_text())
         lines, across = (rows - 64) // 32, columns // 32
-        unused = {"overlapping": (lines - 2) * across, "invalid": 0, "invalid_test": 0}
-        expected = {"grid": lines * across, "train": across, "validation": across, "test": 2} | unused
-        assert split["numbers"] == expected
+        assert split["numbers"] == {"grid": lines * across, "train": across, "validation": across, "test": 2}
         assert json.loads((root / f"runs/{scene}_x4/bicubic/seed3000/scores.json").read_text())["mean"]["MPSNR"] > 20
     assert (folder / "data/raw/pavia_centre/SHA256SUMS").read_text() == f"{sha256(served / 'Pavia.mat')}  Pavia.mat\n"
     for scene in OFFICIAL:

@@ -53,10 +53,11 @@ def write_split(settings: SplitSettings, image: int, scene: Path, manifest: Path
             "crops": [area["crop"] for area in areas],
             "divisor": facts["divisor"],
             "numbers": split.numbers,
-            "valid_share": split.valid_share,
             "scene_sha256": facts["sha256"],
             "windows_sha256": hashlib.sha256(json.dumps(parts).encode()).hexdigest(),
             **parts,
+            # Only if it is not empty: the hash of this file decides whether networks are trained again.
+            **({"left_out": split.left_out} if split.left_out else {}),
         },
     )
     print(f"{facts['scene']} x{settings.scale}: {describe_split(settings, areas, split, invalid)}")
@@ -122,8 +123,8 @@ def describe_split(
     settings: SplitSettings, areas: Sequence[Area], split: Split, invalid: InvalidPixels | None = None
 ) -> str:
     """Return how many patches a split uses and why it leaves others out, and settings that use more if it uses few."""
-    text = describe_numbers(split.numbers)
-    if not uses_few(split.numbers, split.valid_share):
+    text = describe_numbers(split.numbers, split.left_out)
+    if not uses_few(split.numbers, split.left_out):
         return text
     proposal = propose_patches(settings, areas, split, invalid)
     if proposal is None:
@@ -136,36 +137,39 @@ def describe_split(
     )
 
 
-def describe_numbers(numbers: Mapping[str, int]) -> str:
+def describe_numbers(numbers: Mapping[str, int], left_out: Mapping[str, float]) -> str:
     """Return how many patches a split uses, and how many it leaves out for which reason.
 
     Args:
         numbers: The entry `numbers` of the split.
+        left_out: Its entry `left_out`, empty if it has none.
 
     Example:
-        >>> numbers = {"grid": 9, "train": 6, "validation": 2, "overlapping": 0, "invalid": 1}
-        >>> describe_numbers(numbers | {"test": 3, "invalid_test": 0})
+        >>> numbers = {"grid": 9, "train": 6, "validation": 2, "test": 3}
+        >>> describe_numbers(numbers, {"patches": 1, "test": 0})
         '9 patches: 6 (67 %) for training, 2 (22 %) for validation, 1 (11 %) unused (invalid pixels); 3 test images'
     """
+    invalid = int(left_out.get("patches", 0))
     parts = {
         "for training": numbers["train"],
         "for validation": numbers["validation"],
-        "unused (overlap with validation)": numbers["overlapping"],
-        "unused (invalid pixels)": numbers["invalid"],
+        "unused (overlap with validation)": numbers["grid"] - numbers["train"] - numbers["validation"] - invalid,
+        "unused (invalid pixels)": invalid,
     }
     shown = [f"{number} ({_percent(number, numbers['grid'])}) {what}" for what, number in parts.items() if number]
-    tests, unused = numbers["test"], numbers["invalid_test"]
+    tests, unused = numbers["test"], left_out.get("test", 0)
     more = f", {unused} unused (invalid pixels)" if unused else ""
     return f"{numbers['grid']} patches: {', '.join(shown)}; {tests} test image{'s' * (tests != 1)}{more}"
 
 
-def uses_few(numbers: Mapping[str, int], valid_share: float) -> bool:
+def uses_few(numbers: Mapping[str, int], left_out: Mapping[str, float]) -> bool:
     """Return whether a split uses few of the patches, compared with the share of valid pixels.
 
     Args:
         numbers: The entry `numbers` of the split.
-        valid_share: Its entry `valid_share`.
+        left_out: Its entry `left_out`, empty if it has none.
     """
+    valid_share = left_out.get("valid_share", 1)
     return numbers["train"] + numbers["validation"] < MIN_USED * valid_share * numbers["grid"]
 
 
@@ -189,7 +193,7 @@ def propose_patches(
         for stride in (size // 4, size // 2, size):
             changed = settings.model_copy(update={"size": size, "stride": stride})
             better = _try_to_divide(changed, areas, invalid)
-            if better and len(better.train) > len(split.train) and not uses_few(better.numbers, better.valid_share):
+            if better and len(better.train) > len(split.train) and not uses_few(better.numbers, better.left_out):
                 return changed, better
     return None
 

@@ -88,8 +88,6 @@ class Split(NamedTuple):
         validation: Corners of the validation patches.
         test: Windows of the test images.
         num_grid_patches: Number of patches of the whole grid, including those that are in no part.
-        num_overlapping: Number of patches of the grid that are in no part because they share pixel rows with the
-            validation patches.
         num_invalid: Number of patches of the grid that are in no part because they contain invalid pixels.
         num_invalid_tests: Number of test images that are left out because they contain invalid pixels.
         valid_share: Share of valid pixels in the strips that the grid covers.
@@ -99,7 +97,6 @@ class Split(NamedTuple):
     validation: list[Corner]
     test: list[Window]
     num_grid_patches: int
-    num_overlapping: int
     num_invalid: int
     num_invalid_tests: int
     valid_share: float
@@ -112,10 +109,15 @@ class Split(NamedTuple):
             "train": len(self.train),
             "validation": len(self.validation),
             "test": len(self.test),
-            "overlapping": self.num_overlapping,
-            "invalid": self.num_invalid,
-            "invalid_test": self.num_invalid_tests,
         }
+
+    @property
+    def left_out(self) -> dict[str, float]:
+        """What is left out because of invalid pixels, as in the file of the split; empty if the scene has none."""
+        if not (self.num_invalid or self.num_invalid_tests or self.valid_share < 1):
+            return {}
+        numbers = {"patches": self.num_invalid, "test": self.num_invalid_tests}
+        return {**numbers, "valid_share": self.valid_share}
 
 
 def divide(settings: SplitSettings, areas: Sequence[Area], invalid: InvalidPixels | None = None) -> Split:
@@ -149,13 +151,12 @@ def divide(settings: SplitSettings, areas: Sequence[Area], invalid: InvalidPixel
             f"the scene has no room for training and validation patches of {settings.size} pixels {place} its test "
             f"rows{invalid_pixels}"
         )
-    num_used, num_valid = (sum(len(row.corners) for row in part) for part in (train + validation, rows))
+    num_valid = sum(len(row.corners) for row in rows)
     return Split(
         _sample_corners(settings, train, invalid),
         _sample_corners(settings, validation, invalid),
         test,
         num_grid_patches,
-        num_valid - num_used,
         num_grid_patches - num_valid,
         num_invalid_tests,
         _valid_share(strips, invalid),

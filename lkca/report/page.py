@@ -130,8 +130,8 @@ def write_report(
 def _describe_split(path: Path) -> dict[str, Any]:
     """Return the content of a split, its hash, the use of its patches in words, and whether it uses few of them."""
     split = read_json(path)
-    numbers = split["numbers"]
-    words = {"use": describe_numbers(numbers), "uses_few": uses_few(numbers, split["valid_share"])}
+    numbers, left_out = split["numbers"], split.get("left_out", {})
+    words = {"use": describe_numbers(numbers, left_out), "uses_few": uses_few(numbers, left_out)}
     return {**split, **words, "digest": sha256(path)}
 
 
