@@ -153,6 +153,8 @@ def test_unclear_calibration_is_refused_until_the_entry_sets_it(attributes, mess
     (problem,) = find_problems("a.h5", {"axes": RBC})
     assert re.search(message, problem) and problem.endswith(".")
     assert find_problems("a.h5", {"axes": RBC, "gain": 0.001, "offset": 0}) == []
+    for half in ({"gain": 0.001}, {"offset": 0.1}):  # the other half would silently be 0 or 1
+        assert find_problems("a.h5", {"axes": RBC, **half}) == [problem]
     assert_same(read("a.h5", axes=RBC, gain=0.001, offset=1)[0], RAW * 0.001 + 1)
 
 

@@ -363,6 +363,29 @@ def test_spellings_of_ignore_values(text, stored):
     assert_corner_invalid(read(path))
 
 
+@pytest.mark.parametrize("case", INVALID)
+def test_nan_may_be_the_declared_fill_value(case):
+    path = INVALID[case](np.nan, np.float32)
+    assert_corner_invalid(read(path))
+    assert problems_of(path) == ""
+
+
+def test_fill_value_of_the_largest_float_with_two_digits():
+    path = write_envi("a", filled(np.finfo(np.float32).min), data_ignore_value="-3.4e+38")  # as ArcGIS writes it
+    assert_corner_invalid(read(path))
+
+
+def test_advice_on_an_undeclared_mark_keeps_the_declared_ones():
+    cube = stored_numbers()
+    cube[:, *CORNER], cube[:, 20:22, 20:22] = -32768, -9999
+    path = write_gdal("a.tif", cube, nodata=-32768)
+    problem = problems_of(path)
+    assert "set invalid: [-32768, -9999] in its entry, or invalid: [-32768] if it is valid" in problem
+    assert problems_of(path, invalid=(-32768, -9999)) == ""
+    mask = np.isnan(read(path, invalid=(-32768, -9999)))
+    np.testing.assert_array_equal(mask, (cube == -32768) | (cube == -9999))
+
+
 def test_entry_replaces_declared_fill_value():
     path = INVALID["GeoTIFF"](-9999.9, np.float32)
     np.testing.assert_array_equal(read(path, invalid=()), filled(-9999.9))
@@ -381,6 +404,8 @@ def test_masks_of_tiff(internal):
     assert_corner_invalid(read(path))
     assert describe(path).has_mask
     assert ("a.tif.msk" in File(path=path).pixel_files()) == (not internal)
+    assert_corner_invalid(read(path, invalid=(-9999,)))  # a mask holds no values that invalid could replace
+    np.testing.assert_array_equal(read(path, invalid=()), reflectance())
 
 
 @pytest.mark.parametrize("driver", ["ENVI", "PCIDSK"])

@@ -156,6 +156,28 @@ def test_user_may_declare_suspicious_values():
     assert manifest["invalid_pixels"] == 1 and np.isnan(scene[:, 18, 19]).all()
 
 
+@pytest.mark.parametrize(
+    "mask, message",
+    [
+        (
+            np.ones((40, 36)),
+            "no pixel is valid; correct its invalid or its mask, mask.npy, in which 0 stands for valid",
+        ),
+        (
+            np.zeros((36, 40)),
+            "its mask mask.npy has 36 rows, 40 columns and 1 bands, but the file has 40 rows and 36 c",
+        ),
+        (None, "mask.npy, the mask of a.npy, is missing: correct mask in its entry"),
+    ],
+)
+def test_masks_that_do_not_fit_are_named(mask, message):
+    np.save("a.npy", PIXELS)
+    if mask is not None:
+        np.save("mask.npy", mask)
+    with pytest.raises(DataError, match=message):
+        cut_and_load(make_cube(array_file("a.npy", mask="mask.npy")))
+
+
 def test_files_in_different_units_are_refused():
     np.save("train.npy", PIXELS)
     np.save("test.npy", change_at(0))

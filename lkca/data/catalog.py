@@ -93,7 +93,8 @@ class File(_Description):
             replace what the file declares; None for what it declares. `gain: 1` with `offset: 0` takes the values as
             they are stored.
         invalid: Stored values that mark invalid pixels. They replace those that the file declares; None for what it
-            declares, an empty list for none. NaN is always invalid.
+            declares. An empty list is for none, and a mask in the file then does not count, either. NaN is always
+            invalid.
         mask: Path of a file of the same rows and columns; pixels at which it is not 0 are invalid. `file.h5/name` for
             an array of a MATLAB, HDF5 or NetCDF file that holds several.
         sources: URLs of the file, or of its archive, in the order in which they are tried.

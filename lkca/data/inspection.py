@@ -162,7 +162,7 @@ def find_problems(cube: Cube, file: File, measured: Measurement) -> list[FilePro
         measured: The statistics of the bands that were read.
     """
     description = measured.description
-    settings = {"nanometres": cube.nanometres, "fwhm": cube.fwhm, "gains": file.gain, "invalid": file.invalid}
+    settings = {"nanometres": cube.nanometres, "fwhm": cube.fwhm, "invalid": file.invalid}
     unusable = [FileProblem(text) for fact, text in description.unusable.items() if settings.get(fact) is None]
     problems = (
         *unusable[:1],
@@ -186,6 +186,10 @@ def _find_value_problem(cube: Cube, file: File, measured: Measurement) -> FilePr
         return problem
     if useless := [number for number, band in pairs if not band.minimum < band.maximum]:
         empty = all(band.invalid == measured.invalid.size for number, band in pairs if number in useless)
+        if empty and file.mask and len(useless) == len(pairs):
+            return FileProblem(
+                f"no pixel is valid; correct its invalid or its mask, {file.mask}, in which 0 stands for valid pixels"
+            )
         return _describe_useless(useless, "no valid pixel" if empty else "one value everywhere", cube)
     if measured.invalid.all():
         return FileProblem("no pixel is valid in all bands; leave out the bands with the most invalid pixels")

@@ -103,10 +103,11 @@ class Measurement:
             number = int(np.count_nonzero(image == np.float32(value)))
             pixels = f"{number} pixel{'s' if number > 1 else ''}"
             reason = "is a usual mark of invalid pixels" if usual else "is far from all others"
+            declared = [str(mark) for mark in description.invalid]  # the entry would replace them
             return FileProblem(
                 f"its value {stored:g} in {pixels} of band {band}, the first at row {row}, column {column}, {reason}, "
-                f"but the file does not declare it: set invalid: [{stored:g}] in its entry, or invalid: [] if all "
-                "values are valid"
+                f"but the file does not declare it: set invalid: [{', '.join([*declared, f'{stored:g}'])}] in its "
+                f"entry, or invalid: [{', '.join(declared)}] if it is valid"
             )
         return None
 

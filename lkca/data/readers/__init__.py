@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from lkca.core.files import is_file
 from lkca.data.catalog import File, find_envi_headers
 from lkca.data.checksums import is_text
 from lkca.data.readers.archive import describe_archive, open_archive
@@ -58,6 +59,8 @@ def open_cube(file: File) -> Iterator[CubeReader]:
         mask = None
         if mask_file := file.mask_file():
             mask_path = mask_file.local_path()
+            if not is_file(mask_path):
+                raise DataError(f"{mask_path}, the mask of {path}, is missing: correct mask in its entry.")
             with _data_errors(mask_path):
                 mask = _open_format(stack, mask_path, mask_file, is_mask=True)
         with _data_errors(path):

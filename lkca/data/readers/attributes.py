@@ -97,7 +97,7 @@ def read_calibration(container: Container, array: ArrayInfo, bands: int) -> tupl
         if re.search(LIKE_CALIBRATION, plain):
             raise UnreadableError(
                 f"its attribute {name}, {_show(values)}, looks like a calibration of unknown meaning: set gain and "
-                "offset in its entry, or gain: 1 if the values are calibrated"
+                "offset in its entry, or gain: 1 and offset: 0 if the values are calibrated"
             )
     found = {name: values for name, values in numbers.items() if plain_name(name) in CALIBRATION}
     if not found:
@@ -142,7 +142,7 @@ def _refuse_calibration_elsewhere(container: Container, array: ArrayInfo, bands:
         if values.size in (1, bands) and {*np.ravel(values).tolist()} != {0 if name in OFFSETS else 1}:
             raise UnreadableError(
                 f"its {place}, {_show(values)}, looks like a calibration of {container.show(array.name)}: set gain and "
-                "offset in its entry, or gain: 1 if the values are calibrated"
+                "offset in its entry, or gain: 1 and offset: 0 if the values are calibrated"
             )
 
 
@@ -157,21 +157,21 @@ def _one_per_band(name: str, values: np.ndarray, bands: int) -> list[float]:
 def _check_gains(name: str, values: list[float]) -> list[float]:
     """Return the gains that an attribute declares."""
     if 0 in values:
-        raise UnreadableError(f"its attribute {name} is 0: set gain in its entry")
+        raise UnreadableError(f"its attribute {name} is 0: set gain and offset in its entry")
     if plain_name(name) in DIVISORS:
         return [1 / value for value in values]
     largest = max(map(abs, values))
     if name != "scale_factor" and largest >= MIN_DIVISOR:
         raise UnreadableError(
             f"its attribute {name} is {largest:g}, which may be a factor or a divisor: set gain: {1 / largest:g} or "
-            f"gain: {largest:g} in its entry"
+            f"gain: {largest:g}, and offset, in its entry"
         )
     return values
 
 
 def _show(values: np.ndarray) -> str:
     """Return numbers for a message."""
-    return ", ".join(f"{value:g}" for value in to_floats(values[:3])) + (", ..." if values.size > 3 else "")
+    return ", ".join(f"{value:g}" for value in to_floats(values)[:3]) + (", ..." if values.size > 3 else "")
 
 
 def read_invalid(

@@ -150,8 +150,6 @@ def open_raster(
         )
     if file.driver == "ENVI":
         check_header(file.fields or {})
-    if file.driver == "ENVI":
-        check_header(file.fields or {})
     raster = stack.enter_context(rasterio.open(file.name, driver=file.driver))
     dtype = _check_dtype(raster)
     pages, items = _read_pages(raster, file.driver)

@@ -188,7 +188,7 @@ def _add_invalid(facts: dict[str, Any], items: RasterItems) -> None:
     ):
         if not any(mark is not None for mark in marks):
             continue
-        if len({*marks}) > 1:
+        if len({*map(str, marks)}) > 1:  # as text, because NaN differs from itself
             facts["unusable"]["invalid"] = (
                 f"{name} in {items.place} differ ({', '.join(str(mark) for mark in dict.fromkeys(marks))}): set "
                 "invalid in its entry, or a mask"

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from lkca.data.catalog import File
-from lkca.data.readers.base import StoredCube, UnreadableError
+from lkca.data.readers.base import SettingsError, StoredCube
 from lkca.data.readers.description import CubeDescription
 
 FLOAT32 = np.dtype(np.float32)
@@ -51,13 +51,16 @@ def make_reader(stored: StoredCube, file: File, mask: StoredCube | None) -> Cube
         mask: The mask of the entry, a cube of one band; None if there is none.
 
     Raises:
-        UnreadableError: If the entry has another number of gains or offsets than the file has bands, or the mask has
+        SettingsError: If the entry has another number of gains or offsets than the file has bands, or the mask has
             another shape.
     """
     description = _override(stored.description, file)
     if mask and mask.description.shape != (*description.shape[:2], 1):
         shape = "{} rows, {} columns and {} bands".format(*mask.description.shape)
-        raise UnreadableError(f"its mask {file.mask} has {shape} instead of the {description.shape[:2]} of the file")
+        raise SettingsError(
+            f"its mask {file.mask} has {shape}, but the file has {description.shape[0]} rows and "
+            f"{description.shape[1]} columns: correct mask in its entry"
+        )
     masks = [read for read in (description.has_mask and stored.read_mask, mask and _mask_reader(mask)) if read]
 
     @lru_cache(1)  # all bands have the same window
@@ -87,9 +90,13 @@ def _override(description: CubeDescription, file: File) -> CubeDescription:
             changes["gains"] = changes["offsets"] = ()
         sources["gains"] = SETTING
     if file.invalid is not None:
-        changes |= {"invalid": file.invalid, "valid_range": None, "has_mask": False}
+        changes |= {"invalid": file.invalid, "valid_range": None}
+        changes["has_mask"] = description.has_mask and bool(file.invalid)  # [] says that all pixels are valid
         sources["invalid"] = SETTING
-    unusable = {fact: text for fact, text in description.unusable.items() if fact not in changes}
+    replaced = {"invalid"} if file.invalid is not None else set[str]()
+    if file.gain is not None and file.offset is not None:  # one of them alone does not replace what is unusable
+        replaced.add("gains")
+    unusable = {fact: text for fact, text in description.unusable.items() if fact not in replaced}
     return replace(description, **changes, sources=sources, unusable=unusable)
 
 
@@ -101,7 +108,7 @@ def _one_per_band(
         return declared
     values = setting if isinstance(setting, tuple) else (setting,) * bands
     if len(values) != bands:
-        raise UnreadableError(f"its entry has {len(values)} values of {name} for {bands} bands")
+        raise SettingsError(f"its entry has {len(values)} values of {name} for {bands} bands: give one, or {bands}")
     return values
 
 
@@ -165,7 +172,7 @@ def in_file_type(values: Sequence[float | str], dtype: np.dtype[Any]) -> list[np
             value = float(text)
             if dtype.kind == "f":
                 with np.errstate(over="ignore"):
-                    exact = [fill for fill in FILL_VALUES if math.isclose(fill, value, rel_tol=1e-5)]
+                    exact = [fill for fill in FILL_VALUES if math.isclose(fill, value, rel_tol=1e-3)]
                     marks += {dtype.type(number) for number in (value, np.float32(value), *exact)}
             elif value.is_integer():
                 whole = int(value) if abs(value) < 2**53 else int(text)  # a float64 does not hold all larger integers

@@ -13,7 +13,7 @@ from lkca.data.readers.raster_facts import merge_gains
 from lkca.data.sidecars import split_name
 
 EMPTY_PIXEL = -32768.0
-NEEDED = {"gains": ("data gain values", "gain"), "nanometres": ("wavelength", "nanometres")}
+NEEDED = {"gains": ("data gain values", "gain and offset"), "nanometres": ("wavelength", "nanometres")}
 
 
 def describe_desis(path: Path, root: Element | None, description: CubeDescription) -> CubeDescription:

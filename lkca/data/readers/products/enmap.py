@@ -92,7 +92,7 @@ def _miss_metadata(path: Path, description: CubeDescription) -> CubeDescription:
     """Return the description of an image without metadata, which can be used if its entry replaces them."""
     problem = (
         f"it is an image of EnMAP, but {split_name(path)[0]}-METADATA.XML, which has its gains and wavelengths, is not "
-        "next to it: put it there, or set gain and nanometres in its entry"
+        "next to it: put it there, or set gain, offset and nanometres in its entry"
     )
     missing = {fact: problem for fact in ("gains", "nanometres") if not getattr(description, fact)}
     return replace(description, unusable={**description.unusable, **missing})
