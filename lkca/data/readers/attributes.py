@@ -226,7 +226,7 @@ def _convert_marks(name: str, values: np.ndarray, stored: np.dtype[Any], dtype: 
             raise UnreadableError(
                 f"its attribute {name} is {value:g}, which no {dtype.name} is: set invalid in its entry"
             )
-        yield value
+        yield int(value) if dtype.kind in "iu" and math.isfinite(value) else value
 
 
 def _read_limits(
