@@ -452,6 +452,25 @@ def test_wavelengths_of_attributes_and_arrays(place, name, numbers, unit):
     assert description.sources["nanometres"].startswith(f"{place} {name}")
 
 
+def test_wavelengths_of_another_array_do_not_count():
+    sensors = {"NIR": np.array(NANOMETRES), "VIS": np.array(NANOMETRES) + 50, "B": None}
+    with h5py.File("a.h5", "w") as file:
+        for name, numbers in sensors.items():
+            file[f"{name}/data/cube"] = Q
+            if numbers is not None:
+                file[f"{name}/meta/wavelength"] = numbers
+        file["NIR/meta/fwhm"] = np.full(BANDS, 6.0)
+        file["C/cube"], file["C"].attrs["wavelength"] = Q, np.array(NANOMETRES) + 70
+    facts = {name: read("a.h5", axes=RBC, variable=f"{name}/data/cube")[1] for name in sensors}
+    assert {name: description.nanometres and description.nanometres[0] for name, description in facts.items()} == {
+        "NIR": 450,
+        "VIS": 500,
+        "B": None,  # the others differ, and neither belongs to it
+    }
+    assert facts["NIR"].fwhm == (6,) * BANDS and facts["VIS"].fwhm is None
+    assert read("a.h5", axes=RBC, variable="C/cube")[1].nanometres[0] == 520
+
+
 @pytest.mark.parametrize(
     "numbers, message",
     [

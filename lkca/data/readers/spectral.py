@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
+from itertools import groupby
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -43,6 +44,8 @@ class _Candidate(NamedTuple):
         unit: Their unit, None if none is declared.
         near: Whether they stand so near to the array that they have to be about it.
         is_wavelength: Whether they are wavelengths whatever their name is.
+        elsewhere: The group in whose subgroups they are if they are not in a group that contains the array; None for
+            all others. They may be about another array.
     """
 
     place: str
@@ -51,6 +54,7 @@ class _Candidate(NamedTuple):
     unit: str | None
     near: bool
     is_wavelength: bool
+    elsewhere: str | None = None
 
 
 def read_spectral(container: Container, array: ArrayInfo, layout: Layout) -> dict[str, Any]:
@@ -64,6 +68,7 @@ def read_spectral(container: Container, array: ArrayInfo, layout: Layout) -> dic
     bands = layout.lengths(array.shape)["bands"]
     search = _Search(list(_list_candidates(container, array, layout, bands)), bands)
     if found := search.find("nanometres", WAVELENGTHS + UNIT_SUFFIX, _read_wavelengths):
+        search.leave_out_others(found[0])
         search.find("fwhm", WIDTHS + UNIT_SUFFIX, partial(_read_widths, *found))
     search.find("bad_bands", "|".join((*GOOD_FLAGS, *BAD_FLAGS)), _read_flags)
     return search.facts
@@ -83,25 +88,33 @@ class _Search:
     def find(self, fact: str, names: str, read: Callable[[_Candidate, list[float]], Any]) -> Any:
         """Add a fact from the first candidate that has a fitting name and can be read; return it and its numbers.
 
-        If there is none, what is wrong with a candidate near to the array is added to `unusable`.
+        If there is none, what is wrong with a candidate near to the array is added to `unusable`. Candidates elsewhere
+        in the file do not count if they differ: it is unknown which of them belongs to the array.
         """
         problem = None
+        readable: list[tuple[_Candidate, list[float], Any, str]] = []
         for candidate in self._candidates:
             named = re.fullmatch(names, plain_name(candidate.name))
             if not named and not (candidate.is_wavelength and fact == "nanometres"):
                 continue
             try:
                 values = _one_per_band(candidate, self._bands)
-                self.facts[fact], remark = read(candidate, values)
+                readable.append((candidate, values, *read(candidate, values)))
             except UnreadableError as error:
                 if candidate.near:
                     problem = problem or f"its {candidate.place} cannot be used: {error}"
-            else:
-                self.facts["sources"][fact] = candidate.place + remark
+        for place, found in groupby(readable, key=lambda each: each[0].elsewhere):
+            (candidate, values, value, remark), *others = found
+            if place is None or all(other[2] == value for other in others):
+                self.facts[fact], self.facts["sources"][fact] = value, candidate.place + remark
                 return candidate, values
         if problem:
             self.facts["unusable"][fact] = problem
         return None
+
+    def leave_out_others(self, chosen: _Candidate) -> None:
+        """Leave out candidates elsewhere in the file, except those where the chosen one is."""
+        self._candidates = [each for each in self._candidates if each.elsewhere in (None, chosen.elsewhere)]
 
 
 def _read_wavelengths(candidate: _Candidate, values: list[float]) -> tuple[tuple[float | None, ...], str]:
@@ -138,24 +151,24 @@ def _read_flags(candidate: _Candidate, values: list[float]) -> tuple[tuple[int, 
 
 def _list_candidates(container: Container, array: ArrayInfo, layout: Layout, bands: int) -> Iterator[_Candidate]:
     """Yield numbers that may be one for each band, those that are nearest to the array first."""
-    beside = container.beside(array)
     dimension = array.dimensions[layout.axes.index("bands")] if array.dimensions and "bands" in layout.axes else ""
-    coordinates = [other for other in beside if dimension and other.name == dimension]
+    coordinates = [other for other in container.beside(array) if dimension and other.name == dimension]
     yield from (_read_array(container, other, True, True) for other in coordinates)
     yield from _read_attributes("attribute ", array.attributes())
-    small = [
+    own, *_ = groups = array.groups()
+    lists = [
         other
-        for other in (*beside, *(other for other in container.arrays.values() if other not in beside))
+        for other in container.arrays.values()
         if other is not array and not other.is_axis and other not in coordinates and _is_list(other.shape)
+        if re.fullmatch(NAMES, plain_name(other.name)) and (max(other.shape) == bands or other.groups()[0] == own)
     ]
-    group = array.groups()[0]
-    yield from (
-        _read_array(container, other, other.groups()[0] == group)
-        for other in small
-        if re.fullmatch(NAMES, plain_name(other.name)) and (max(other.shape) == bands or other.groups()[0] == group)
-    )
-    for path in array.groups():
+    for path in groups:
+        yield from (_read_array(container, other, path == own) for other in lists if other.groups()[0] == path)
         yield from _read_attributes(f"attribute /{path}" + "/" * bool(path), container.group_attributes(path))
+    for path in groups:
+        below = [other for other in lists if path in other.groups() and not {*groups} & {other.groups()[0]}]
+        lists = [other for other in lists if other not in below]
+        yield from (_read_array(container, other, False)._replace(elsewhere=path) for other in below)
 
 
 def _is_list(shape: tuple[int, ...]) -> bool:
