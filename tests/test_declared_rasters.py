@@ -330,6 +330,13 @@ def test_declared_fill_values_are_invalid(case, fill):
     np.testing.assert_array_equal(values[:, 6:], filled(fill)[:, 6:])
 
 
+@pytest.mark.parametrize("case", INVALID)
+def test_nan_is_declared_as_invalid_in_each_band(case):
+    path = INVALID[case](float("nan"), np.float32)
+    assert not describe(path).unusable
+    assert_corner_invalid(read(path))
+
+
 @pytest.mark.parametrize("case", ["ENVI", "GeoTIFF", "PCIDSK"])
 def test_fill_value_inside_the_range_of_valid_values(case):
     cube = filled(37, np.uint8)

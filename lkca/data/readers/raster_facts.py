@@ -182,7 +182,7 @@ def _add_invalid(facts: dict[str, Any], items: RasterItems) -> None:
     texts = [_find(band.items, INVALID_ITEMS) for band in items.bands]
     general = _find(items.items, INVALID_ITEMS)
     for name, marks in (
-        ("nodata of the bands", [band.nodata for band in items.bands]),
+        ("nodata of the bands", [_unify_nan(band.nodata) for band in items.bands]),
         ("the item of the bands for no data", [text and text.strip("{} ") for text in texts]),
         ("its item for no data", [general] * len(items.bands)),
     ):
@@ -201,6 +201,11 @@ def _add_invalid(facts: dict[str, Any], items: RasterItems) -> None:
                 facts["invalid"] = (*facts.get("invalid", ()), mark)
                 source = f"{name} in {items.place}"
                 facts["sources"]["invalid"] = "; ".join(filter(None, (facts["sources"].get("invalid"), source)))
+
+
+def _unify_nan(mark: float | str | None) -> float | str | None:
+    """Return NaN as a text, because equal marks must compare as equal."""
+    return "nan" if isinstance(mark, float) and math.isnan(mark) else mark
 
 
 def _add_band_wavelengths(facts: dict[str, Any], items: RasterItems) -> None:
