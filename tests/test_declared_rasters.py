@@ -604,7 +604,7 @@ def test_band_without_wavelength():
     ("fields", "message"),
     [
         ({"wavelength": NANOMETRES[:5]}, "5 numbers for 12 bands"),
-        ({"wavelength": NANOMETRES, "fwhm": [1, 2]}, "2 numbers for 12 bands"),
+        ({"wavelength": NANOMETRES, "fwhm": [1, 2]}, "fwhm in its header cannot be used (it has 2 numbers for 12"),
         ({"wavelength": [-1] * BANDS}, "none of them positive"),
         ({"wavelength": ["red"] * BANDS}, "'red' is not a number"),
         ({"wavelength": [1e9, *NANOMETRES[1:]]}, "are not those of an optical sensor"),

@@ -24,6 +24,7 @@ REMEDIES = {
     "gains": ", or set gain and offset in its entry",
     "invalid": ", or set invalid in its entry",
     "nanometres": ", or set nanometres in its entry",
+    "fwhm": ", or set fwhm in its entry",
 }
 LINEAR_FIELDS = ("data_gain_values", "data_offset_values")
 REFLECTANCE_FIELDS = ("data_reflectance_gain_values", "data_reflectance_offset_values")
@@ -141,9 +142,18 @@ def _add_wavelengths(facts: dict[str, Any], fields: Mapping[str, str], bands: in
                 return
         add_wavelengths(
             facts,
-            lambda: (parse_list(text, bands), parse_list(fields["fwhm"], bands) if fields.get("fwhm") else [], unit),
+            lambda: (parse_list(text, bands), _parse_widths(facts, fields.get("fwhm"), bands, place), unit),
             f"wavelength in {place}",
         )
+
+
+def _parse_widths(facts: dict[str, Any], text: str | None, bands: int, place: str) -> list[float]:
+    """Return the FWHM; an empty list if there are none, or none that can be used, which is added to `unusable`."""
+    try:
+        return parse_list(text, bands) if text else []
+    except (ValueError, UnreadableError) as error:
+        _add_problem(facts, "fwhm", f"fwhm in {place}", error)
+        return []
 
 
 def add_wavelengths(facts: dict[str, Any], parse: Callable[[], tuple[Any, Any, str | None]], source: str) -> None:
@@ -172,7 +182,11 @@ def add_fact(facts: dict[str, Any], name: str, source: str, parse: Callable[[], 
         facts[name] = parse()
     except (ArithmeticError, ValueError, UnreadableError) as error:
         del facts["sources"][name]
-        facts["unusable"][name] = f"{source} cannot be used ({error}): correct it{REMEDIES.get(name, '')}"
+        _add_problem(facts, name, source, error)
+
+
+def _add_problem(facts: dict[str, Any], name: str, source: str, error: Exception) -> None:
+    facts["unusable"][name] = f"{source} cannot be used ({error}): correct it{REMEDIES.get(name, '')}"
 
 
 def parse_list(text: str, bands: int) -> list[float]:
