@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy.io import netcdf_file, savemat
 
+from lkca.data.bands import resolve_bands
 from lkca.data.catalog import Cube, File
 from lkca.data.inspection import inspect_file
 from lkca.data.readers import CubeDescription, open_cube
@@ -507,6 +508,13 @@ def test_bad_bands(name, bad, place):
     assert description.good_bands() == [1, 2, 3, 5, 6, 7, 8, 9, 10, 12]
 
 
+def test_bad_bands_that_cannot_be_read_are_refused_until_the_entry_lists_bands():
+    write_hdf5("a.h5", bbl=[1, 0, 2])
+    with pytest.raises(DataError, match="its array bbl cannot be used: it has 3 numbers for 12 bands: list the bands"):
+        resolve_bands(Cube(files=(File(path="a.h5", axes=RBC),)))
+    assert find_problems("a.h5", {"axes": RBC}, bands="1-12") == []
+
+
 @pytest.mark.parametrize("version", [5, 7.3])
 def test_wavelengths_and_bad_bands_beside_a_matlab_array(version):
     cube = np.moveaxis(Q, 0, 2)
@@ -692,6 +700,10 @@ def test_several_arrays_are_listed():
     ):
         read("a.h5", axes=RBC)
     assert_same(read("a.h5", axes=RBC, variable="/big")[0], Q)
+    with h5py.File("b.h5", "w") as file:
+        file["Band1"], file["Band2"] = Q[0], Q[1]
+    with pytest.raises(DataError, match="no single array of 3 axes: write the bands to one array, or set variable and"):
+        read("b.h5")
 
 
 @pytest.mark.parametrize("block", [0, 512, 1024, 4096])

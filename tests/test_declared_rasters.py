@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from lkca.data import scenes
+from lkca.data.bands import resolve_bands
 from lkca.data.catalog import Cube, File
 from lkca.data.checksums import is_text, verify_file
 from lkca.data.inspection import inspect_file
@@ -608,13 +609,21 @@ def test_band_without_wavelength():
         ({"wavelength": [-1] * BANDS}, "none of them positive"),
         ({"wavelength": ["red"] * BANDS}, "'red' is not a number"),
         ({"wavelength": [1e9, *NANOMETRES[1:]]}, "are not those of an optical sensor"),
-        ({"bbl": [1, 0]}, "bbl in its header cannot be used (it has 2 numbers for 12 bands)"),
         ({"data ignore value": "none"}, "data ignore value in its header cannot be used ('none' is not a number)"),
     ],
 )
 def test_unusable_fields_are_refused(fields, message):
     path = write_envi("a", stored_numbers(), **fields)
     assert message in problems_of(path)
+
+
+def test_unusable_list_of_bad_bands_needs_a_list_of_bands():
+    path = write_envi("a", stored_numbers(), bbl=[1, 0])
+    with pytest.raises(
+        DataError, match=r"bbl in its header cannot be used \(it has 2 numbers for 12 bands\): list the"
+    ):
+        resolve_bands(Cube(files=(File(path=path),)))
+    assert problems_of(path, bands="1-12") == ""
 
 
 BAD = [int(i not in (2, 11)) for i in range(BANDS)]

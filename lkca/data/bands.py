@@ -51,7 +51,9 @@ def _list_good_bands(file: File) -> str:
     from lkca.data.readers import open_cube  # not at the top: every call of snakemake imports this module, not numpy
 
     with open_cube(file) as reader:
-        numbers = reader.description.good_bands()
+        numbers, problem = reader.description.good_bands(), reader.description.unusable.get("bad_bands")
+    if problem:
+        raise DataError(f"{file.local_path()}: {problem}: list the bands to use in its entry.")
     if len(numbers) < 2:
         raise DataError(f"{file.local_path()} declares fewer than two good bands: list the bands to use in its entry.")
     return format_ranges(numbers)

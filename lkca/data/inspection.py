@@ -162,7 +162,7 @@ def find_problems(cube: Cube, file: File, measured: Measurement) -> list[FilePro
         measured: The statistics of the bands that were read.
     """
     description = measured.description
-    settings = {"nanometres": cube.nanometres, "fwhm": cube.fwhm, "invalid": file.invalid}
+    settings = {"bad_bands": cube.bands, "nanometres": cube.nanometres, "fwhm": cube.fwhm, "invalid": file.invalid}
     unusable = [FileProblem(text) for fact, text in description.unusable.items() if settings.get(fact) is None]
     problems = (
         *unusable[:1],

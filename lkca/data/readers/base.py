@@ -135,8 +135,8 @@ def select_variable(variable: str | None, shapes: Mapping[str, tuple[int, ...]],
     wanted = variable or f"single array of {num_axes} axes"
     if not shapes:
         raise UnreadableError(f"it holds no array and no {wanted}")
-    remedy = "variable to one of them" if variable else "variable and axes"
-    raise SettingsError(f"it holds {_list_shapes(shapes)} and no {wanted}: set {remedy}")
+    remedy = "set variable to one of them" if variable else "write the bands to one array, or set variable and axes"
+    raise SettingsError(f"it holds {_list_shapes(shapes)} and no {wanted}: {remedy}")
 
 
 def _list_shapes(shapes: Mapping[str, tuple[int, ...]]) -> str:
