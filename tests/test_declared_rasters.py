@@ -24,7 +24,7 @@ from lkca.data.bands import resolve_bands
 from lkca.data.catalog import Cube, File
 from lkca.data.checksums import is_text, verify_file
 from lkca.data.inspection import inspect_file
-from lkca.data.readers import CubeDescription, open_cube
+from lkca.data.readers import CubeDescription, open_cube, raster
 from lkca.data.readers.description import FORMAT_FACTS
 from lkca.errors import DataError
 from tests.cubes import call_directly, cut_and_load
@@ -725,6 +725,13 @@ def test_pages_that_are_no_bands_are_refused():
         read("b.tif")
 
 
+def test_too_many_pages_are_refused(monkeypatch):
+    monkeypatch.setattr(raster, "MAX_PAGES", 11)
+    tifffile.imwrite("a.tif", stored_numbers(), photometric="minisblack")
+    with pytest.raises(DataError, match="12 pages, more than 11: write a TIFF of one page"):
+        read("a.tif")
+
+
 def test_preview_page_of_a_tiff_does_not_matter():
     with tifffile.TiffWriter("a.tif") as tiff:
         tiff.write(np.moveaxis(stored_numbers(), 0, 2), photometric="minisblack", planarconfig="contig")
@@ -950,7 +957,7 @@ def test_envi_round_trip(cube_and_fill, transform, interleave, big_endian, gdal,
     np.testing.assert_allclose(read(path), expected, rtol=1e-6, atol=1e-6 * np.nanmax(np.abs(gains)))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(cubes(), transforms, st.sampled_from(["BAND", "PIXEL", "TILED"]), st.booleans())
 def test_pcidsk_round_trip(cube_and_fill, transform, interleaving, turned):
     cube, fill = cube_and_fill

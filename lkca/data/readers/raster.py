@@ -19,10 +19,11 @@ from lkca.data.readers.description import CubeDescription
 from lkca.data.readers.envi_header import check_header, read_header
 from lkca.data.readers.raster_facts import read_facts
 from lkca.data.readers.raster_items import BandItems, RasterItems, parse_aux_xml, read_gdal_items
+from lkca.data.sandbox import heartbeat
 from lkca.data.sidecars import MAX_AUX_BYTES, find_aux_xml, find_mask_file, read_world_file
 
 MAX_BLOCK_BYTES = 2**28  # GDAL holds a whole block in memory
-MAX_PAGES = 2**12
+MAX_PAGES = 1000  # GDAL walks through all earlier pages to open one
 CACHE_BYTES = 2**25  # size of GDAL's cache of blocks
 # Data type of an ENVI header -> name of numpy's type.
 ENVI_TYPES = {
@@ -74,7 +75,7 @@ def find_raster_file(driver: str, path: Path) -> RasterFile:
     if driver == "ENVI":
         fields = read_only_header(find_envi_headers(path))
     elif driver == "GTiff":
-        headers = [header for header in find_envi_headers(path) if header.read_bytes()[:4] == b"ENVI"]
+        headers = [header for header in find_envi_headers(path) if _read_start(header) == b"ENVI"]
         if headers and not _find_raw_file(path, headers):
             fields, place = read_only_header(headers), f"its header {headers[0].name}"
     aux = find_aux_xml(path)
@@ -90,11 +91,17 @@ def read_only_header(headers: Sequence[Path]) -> dict[str, str]:
     Raises:
         UnreadableError: If there are two headers with different content, or the header is damaged.
     """
-    fields = read_header(headers[0])
-    if any(header.read_bytes() != headers[0].read_bytes() for header in headers[1:]):
+    contents = [read_header(header) for header in headers]
+    if any(fields != contents[0] for fields in contents):
         names = " and ".join(header.name for header in headers)
         raise SettingsError(f"its headers {names} differ: delete or rename the wrong one")
-    return fields
+    return contents[0]
+
+
+def _read_start(path: Path) -> bytes:
+    """Return the first four bytes of a file."""
+    with path.open("rb") as file:
+        return file.read(4)
 
 
 def _find_raw_file(tiff: Path, headers: Sequence[Path]) -> Path | None:
@@ -176,6 +183,7 @@ def open_raster(
             return raster.read(numbers, **window)
         images = []
         for number in numbers:
+            heartbeat()
             with rasterio.open(pages[number - 1], driver=file.driver) as page:
                 images.append(page.read(1, **window))
         return np.stack(images)
@@ -243,11 +251,14 @@ def _read_pages(raster: Any, driver: str) -> tuple[list[str], RasterItems]:
     if len(pages) < 2:
         return [], items
     if len(pages) > MAX_PAGES:
-        raise UnreadableError(f"it has {len(pages)} pages, more than {MAX_PAGES}")
+        raise SettingsError(
+            f"it has {len(pages)} pages, more than {MAX_PAGES}: write a TIFF of one page with all bands"
+        )
     bands: list[BandItems] = []
     kinds = []
     for name in pages:
         with rasterio.open(name, driver=driver) as page:
+            heartbeat()
             kinds.append((page.height, page.width, page.count, *{*page.dtypes}))
             bands += read_gdal_items(page).bands
     if raster.count > 1 and kinds.count(kinds[0]) == 1:  # the others are previews
@@ -272,9 +283,8 @@ def _open_mask_file(stack: ExitStack, path: Path, shape: tuple[int, int]) -> Any
     """
     import rasterio
 
-    with path.open("rb") as file:
-        if not file.read(4).startswith(TIFF_STARTS):
-            raise SettingsError(f"its mask, {path.name}, is not a TIFF: delete or rename it")
+    if _read_start(path) not in TIFF_STARTS:
+        raise SettingsError(f"its mask, {path.name}, is not a TIFF: delete or rename it")
     mask = stack.enter_context(rasterio.open(path, driver="GTiff"))
     _check_dtype(mask)
     flags = mask.tags().get("INTERNAL_MASK_FLAGS_1", "")
