@@ -1,15 +1,19 @@
 """The settings of the paper's experiment, and the messages about wrong settings."""
 
 import copy
+import math
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lkca.config import load
 from lkca.config.figure_kinds import FIGURE_KINDS, FigureKind
 from lkca.config.validate import check_references
-from lkca.config.yaml_files import deep_merge
+from lkca.config.yaml_files import deep_merge, find_place, parse_yaml
 from lkca.core.paths import RunGroup
 from lkca.errors import ConfigError, LkcaError
 from lkca.models.registry import MODELS
@@ -264,3 +268,193 @@ def test_labels_are_those_of_the_printed_rows(paper):
     tables = {name: table for name, table in paper.tables.items() if name in names}
     ours = {(name, table.scene, scale): list(table.rows) for name, table in tables.items() for scale in table.scales}
     assert ours == printed
+
+
+# Files, lines, numbers and texts --------------------------------------------------------------------------------------
+
+OWN = """\
+train:
+  batch: 1e1
+scenes:
+  mine:
+    title: "1e3"
+    cube: {files: [{path: a.npy, axes: rows columns bands}], bands: 1-128, sensor: x, gsd_m: 1e0,
+      nanometres: [400, 900],
+      source: x, citation: 2024-01-02, terms: "{id}"}
+    bands: 128
+    mirror: []
+    test: {rows: 64, columns: 64, tile: 64}
+    composite: {image: 0, bands: [3, 2, 1], zoom: null}
+patches:
+  x4:
+    size: 32
+    stride: 8
+models:
+  mine:
+    base: lkca
+    args:
+      width: 16
+tables:
+  V:
+    rows:
+      "VDSR (a.b) [12]": vdsr
+      4: mine
+"""
+
+
+def read_own(tmp_path, old="", new="", options=()):
+    """Read the paper's settings and an overlay, in which `old` is replaced by `new`."""
+    (tmp_path / "base.yaml").write_text(yaml.safe_dump(CONFIG, sort_keys=False))
+    assert old in OWN
+    (tmp_path / "own.yaml").write_text(OWN.replace(old, new, 1) if old else OWN)
+    return load.read_config([tmp_path / "base.yaml", tmp_path / "own.yaml"], options)
+
+
+def test_overlay_is_read_as_people_write_it(tmp_path):
+    experiment = read_own(tmp_path)
+    scene = experiment.scenes["mine"]
+    assert (experiment.train.batch, scene.title, scene.cube.gsd_m) == (10, "1e3", 1.0)
+    assert (scene.cube.citation, scene.cube.terms) == ("2024-01-02", "{id}")
+    assert experiment.tables["V"].rows["4"] == "mine" and experiment.models["mine"].args["width"] == 16
+
+
+PLACES = [  # what is written instead of what, and the message without the path of the overlay
+    ("batch: 1e1", "batch: 0", "own.yaml:2: train.batch is 0: "),
+    ("batch: 1e1", "bacth: 1", "own.yaml:2: train.bacth is not a setting: did you mean batch?"),
+    ("title: \"1e3\"", "title: 1e3", "own.yaml:5: scenes.mine.title is 1000, not a text: put a text in quotes."),
+    ("title: \"1e3\"", "title: yes", "own.yaml:5: scenes.mine.title is True, not a text"),
+    ("title: \"1e3\"", "title: ", "own.yaml:5: scenes.mine.title is None, not a text"),
+    ("gsd_m: 1e0,", "gsd: 1,", "own.yaml:6: scenes.mine.cube.gsd is not a setting: did you mean gsd_m?"),
+    ("nanometres: [400, 900]", "nanometres: [400, x]", "own.yaml:7: scenes.mine.cube.nanometres.1 is 'x'"),
+    ("path: a.npy, ", "", "own.yaml:6: scenes.mine.cube.files.0.path is missing: set it."),
+    ("tile: 64", "tile: 48", "own.yaml:11: scenes.mine.test: tile 48 must divide rows 64 and columns 64."),
+    ("columns: 64, ", "", "own.yaml:11: scenes.mine.test.columns is missing: set it."),
+    ("bands: [3, 2, 1]", "bands: [3, 2]", "own.yaml:12: scenes.mine.composite.bands"),
+    ("size: 32", "size: 33", "own.yaml:15: patches.x4.size: 33 is not a multiple of the scale 4: choose 32."),
+    ("stride: 8", "stride: 8\n    stride: 9", "own.yaml:17: stride is written twice in one map, the first time in li"),
+    ("base: lkca", "base: lkcaa", "own.yaml:19: models.mine.base: lkcaa does not exist: did you mean lkca?"),
+    ("width: 16", "width: 0", "own.yaml:21: models.mine.args.width: 0 is out of range"),
+    ("width: 16", "widht: 16", "own.yaml:20: models.mine.args: widht does not exist: did you mean width?"),
+    ("[12]\": vdsr", "[12]\": vdrs", "own.yaml:25: tables.V.rows.VDSR (a.b) [12]: vdrs does not exist: did you"),
+    ("4: mine", "4: mine\n      \"4\": vdsr", "own.yaml:27: 4 is written twice in one map, the first time in line 26"),
+    ("tables:\n  V:", "tables:\n  V:\n    scales: [3]", "own.yaml:24: tables.V.scales: x3 does not exist"),
+    ("tables:", "seeds: [1, 1]\ntables:", "own.yaml:22: seeds is [1, 1]: duplicate value 1"),
+    (
+        "tables:",
+        "overrides:\n  - {scene: x, scale: 4, models: [], train: {}}\ntables:",
+        "own.yaml:23: overrides.0.scene: x does not exist",
+    ),
+    ("tables:", "tables: [\n", "own.yaml:25: this is not valid YAML ("),
+    ("tables:", "\ttables:", "own.yaml:22: this is not valid YAML ("),
+    ("tables:", "report: &r {tables: [*r]}\ntables:", "own.yaml:22: this value contains itself"),
+    ("tables:", "title: !!python/name:os.system x\ntables:", "own.yaml:22: the tag tag:yaml.org,2002:python/name:"),
+    ("tables:", "seeds: !!int x\ntables:", "own.yaml:22: x cannot be read as int"),
+    ("tables:", "? [a]\n: b\ntables:", "own.yaml:22: a map or a list cannot be a key"),
+    ("tables:", "train: {epochs: 3}\ntables:", "own.yaml:22: train is written twice in one map, the first time in li"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("old", "new", "message"), PLACES)
+def test_errors_name_file_and_line(tmp_path, old, new, message):
+    with pytest.raises(ConfigError) as caught:
+        read_own(tmp_path, old, new)
+    assert str(caught.value).startswith(f"{tmp_path}/{message}")
+    assert str(caught.value).endswith((".", "?")) and "\n" not in str(caught.value)
+
+
+def test_errors_of_inherited_settings_name_the_place_that_is_wrong(tmp_path):
+    """The width of a base, and the learning rate below `train`, which a model of the overlay inherits."""
+    text = yaml.safe_dump({"models": {"lkca": {"args": {"width": 0}}}, "tables": {}})
+    (tmp_path / "wrong.yaml").write_text(f"# a comment\n{text}")
+    with pytest.raises(ConfigError, match=r"wrong\.yaml:5: models\.lkca\.args\.width: 0 is out of range"):
+        load.read_config([REPOSITORY / "config.yaml", tmp_path / "wrong.yaml"])
+    (tmp_path / "wrong.yaml").write_text("models:\n  mine: {base: lkca_48}\n\ntrain:\n  cosine_to: 1\n")
+    with pytest.raises(ConfigError, match=r"wrong\.yaml:[45]: train: cosine_to 1(\.0)? is above learning_rate 0\.002"):
+        load.read_config([REPOSITORY / "config.yaml", tmp_path / "wrong.yaml"])
+
+
+def test_options_are_a_place_of_their_own(tmp_path):
+    with pytest.raises(ConfigError, match=r"^--config: train\.batch is 0: "):
+        read_own(tmp_path, options=["train={batch: 0}"])
+    with pytest.raises(ConfigError, match=r"^--config: epochs is written twice"):
+        read_own(tmp_path, options=["train={epochs: 1, epochs: 2}"])
+    assert read_own(tmp_path, options=["seeds=[1, 2]", "title=$L_{1}$"]).title == "$L_{1}$"
+
+
+def test_shared_maps_have_the_lines_of_their_anchor(tmp_path):
+    """<<, which later keys and earlier maps of its list override."""
+    parsed = parse_yaml(
+        "a: &a {x: 1, y: 2}\nb: &b\n  y: 3\n  z: 4\nc:\n  <<: [*b, *a]\n  z: 5\n  w: *b\n", lambda line: f"f:{line}"
+    )
+    assert parsed["c"] == {"x": 1, "y": 3, "z": 5, "w": {"y": 3, "z": 4}}
+    assert list(parsed["c"]) == ["x", "y", "z", "w"]  # the order of rows is that of a table
+    places = {key: find_place(parsed, key) for key in ("c", "c.x", "c.y", "c.z", "c.w.z", "c.none")}
+    assert places == {"c": "f:5", "c.x": "f:1", "c.y": "f:3", "c.z": "f:7", "c.w.z": "f:4", "c.none": "f:5"}
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1e3", 1000), ("1.0e3", 1000), ("1e-3", 0.001), ("-2.5E+2", -250), (".5", 0.5), ("1.", 1.0),
+        ("1e400", math.inf),
+        ("010", 10), ("1_000", 1000), ("0x1F", 31), ("0o17", 15), ("+7", 7), ("12:30", "12:30"), ("1e", "1e"),
+        ("2024-99-99", "2024-99-99"), ("1_", "1_"), ("e3", "e3"), ("'1e3'", "1e3"), ("~", None), ("true", True),
+        (".inf", math.inf), ("-.inf", -math.inf), ("0b1", "0b1"), ("1.2.3", "1.2.3"), ("!!str 1e3", "1e3"),
+        ("!!float 3", 3.0), ("0777777777777777777777", 777777777777777777777),
+    ],
+)  # fmt: skip
+def test_numbers_and_texts_of_yaml(text, value):
+    """As the core schema of YAML 1.2 says (section 10.3.2), and underscores between digits."""
+    parsed = parse_yaml(f"a: {text}", str)["a"]
+    assert parsed == value and isinstance(parsed, type(value))
+
+
+@given(st.binary(max_size=80) | st.text(st.sampled_from("a1:-[]{}&*!|>'\"#%@,? \n\t<e."), max_size=40).map(str.encode))
+def test_any_bytes_are_settings_or_one_sentence(content):
+    try:
+        parse_yaml(content, str)
+    except ConfigError as error:
+        assert "\n" not in str(error) and str(error).endswith(".")  # noqa: PT017
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+        max_leaves=8,
+    )
+)
+def test_values_are_those_that_were_written(value):
+    """PyYAML writes texts that look like numbers in quotes; it writes the key null as 'null', so that it is read so."""
+    text = yaml.safe_dump({"a": value}, allow_unicode=True)
+    assert parse_yaml(text, str) == {"a": value}
+
+
+def test_nested_too_deep_is_one_sentence():
+    with pytest.raises(ConfigError, match="nested too deep|valid YAML"):
+        parse_yaml("[" * 5000, str)
+
+
+def test_base_of_overlays_is_config_yaml_of_the_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    base, overlay = Path("config.yaml"), Path("own.yaml")
+    overlay.touch()
+    assert load.find_config_files([overlay]) == [overlay]
+    for paths in ([], [base]):
+        with pytest.raises(ConfigError, match=f"{tmp_path}/config.yaml does not exist: .*cd {REPOSITORY}"):
+            load.find_config_files(paths)
+    base.touch()
+    for paths, files in (([], [base]), ([base], [base]), ([overlay], [base, overlay]), ([base, overlay],) * 2):
+        assert load.find_config_files(paths) == files
+    absolute = [tmp_path / "config.yaml", overlay]
+    assert load.find_config_files(absolute) == absolute
+    assert load.find_config_files([overlay, base]) == [base, overlay, base]
+
+
+def test_later_errors_about_settings_are_located(tmp_path):
+    experiment = read_own(tmp_path)
+    place = rf"^{tmp_path}/own\.yaml:11: scenes\.mine\.test: too small\.$"
+    with pytest.raises(ConfigError, match=place), load.locate_errors(experiment):
+        raise ConfigError("scenes.mine.test: too small.")
+    with pytest.raises(ConfigError, match=r"^--bands 3: no\.$"), load.locate_errors(experiment):
+        raise ConfigError("--bands 3: no.")

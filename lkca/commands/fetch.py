@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from lkca.commands.scene_check import check_scene
-from lkca.config.load import find_config_files, read_config
+from lkca.config.load import find_config_files, locate_errors, read_config
 from lkca.config.schema import Experiment
 from lkca.core.files import is_file, sha256
 from lkca.data.catalog import CUBES, Cube, File
@@ -65,7 +65,8 @@ def verify(scene: str, file: Path | None, config: list[Path]) -> None:
         digests.append(digest)
         measurements.append(measured)
     if experiment and file is None:
-        check_scene(experiment, scene, files, digests, measurements)
+        with locate_errors(experiment):
+            check_scene(experiment, scene, files, digests, measurements)
     if all(description.sha256 for description in files):
         print(f"{scene}: the published content, unchanged.")
     else:

@@ -1,6 +1,8 @@
 """Read config.yaml and its overlays, and check the result."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -83,10 +85,26 @@ def parse_config(config: Mapping[str, Any]) -> Experiment:
         if isinstance(config.get("models"), Mapping):
             config |= {"models": _parse_models(config["models"], config.get("train"))}
         experiment = validate(Experiment, _parse_inline_cubes(config))
+        experiment._source = config
         check_references(experiment)
     except SettingError as error:
         raise ConfigError(f"{find_place(config, error.key) or BASE}: {error}") from None
     return experiment
+
+
+@contextmanager
+def locate_errors(experiment: Experiment) -> Iterator[None]:
+    """Add file and line to errors of the block about a setting, which begin with its key, such as scenes.chikusei.test.
+
+    Raises:
+        ConfigError: The error, with the place.
+    """
+    try:
+        yield
+    except ConfigError as error:
+        key = re.split("[: ]", str(error))[0]
+        place = find_place(experiment._source, key) if key.partition(".")[0] in Experiment.model_fields else ""
+        raise ConfigError(f"{place}: {error}" if place else str(error)) from None
 
 
 def _parse_inline_cubes(config: Mapping[str, Any]) -> dict[str, Any]:

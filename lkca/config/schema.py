@@ -5,9 +5,10 @@ torch, because every call of snakemake imports it.
 """
 
 import re
-from typing import Annotated, Literal, Self, TypeVar
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, StringConstraints, model_validator
 
 from lkca.config.figure_kinds import FIGURE_KINDS
 from lkca.core.paths import ExperimentPaths, RunGroup, RunKey
@@ -424,6 +425,7 @@ class Experiment(Settings):
     models: dict[Key, Model]
     tables: dict[Key, Table]
     figures: dict[Key, Figure]
+    _source: Mapping[str, Any] = PrivateAttr(default_factory=dict)  # as read, with the place of each setting
 
     @property
     def paths(self) -> ExperimentPaths:

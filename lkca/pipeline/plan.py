@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from rich.filesize import decimal
 
-from lkca.config.load import find_config_files, read_config
+from lkca.config.load import find_config_files, locate_errors, read_config
 from lkca.config.schema import Experiment
 from lkca.config.settings import make_split_settings
 from lkca.core import gpus
@@ -42,7 +42,8 @@ def plan(config: list[Path]) -> None:
 
     results, num_gpus = Results(read_config(find_config_files(config))), len(gpus.visible_gpus())
     experiment = results.experiment
-    use = _describe_splits(experiment)
+    with locate_errors(experiment):
+        use = _describe_splits(experiment)
     estimates = Estimates(experiment, gpu=num_gpus > 0)
     trainings = list_trainings(results, estimates)
     console = Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
