@@ -427,6 +427,10 @@ class Experiment(Settings):
     figures: dict[Key, Figure]
     _source: Mapping[str, Any] = PrivateAttr(default_factory=dict)  # as read, with the place of each setting
 
+    def __eq__(self, other: object) -> bool:
+        """Return whether all settings are equal, wherever they are written."""
+        return isinstance(other, Experiment) and dict(self) == dict(other)
+
     @property
     def paths(self) -> ExperimentPaths:
         """The paths of the experiment's results."""
