@@ -725,6 +725,16 @@ def test_pages_that_are_no_bands_are_refused():
         read("b.tif")
 
 
+def test_files_of_several_formats_are_open_at_once():
+    paths = [SCALED["GeoTIFF"](), scaled_envi(), write_gdal("a.pix", stored_numbers(), "PCIDSK")]
+    tifffile.imwrite("b.tif", stored_numbers(), photometric="minisblack")
+    with ExitStack() as stack:
+        readers = [stack.enter_context(open_cube(File(path=path))) for path in (*paths, "b.tif", "a.img")]
+        values = [reader.read(0, BANDS, slice(0, SIZE), slice(0, SIZE)) for reader in readers]
+    for i, expected in enumerate((reflectance(), reflectance(), stored_numbers(), stored_numbers(), reflectance())):
+        np.testing.assert_allclose(values[i], expected, atol=2e-4)
+
+
 def test_too_many_pages_are_refused(monkeypatch):
     monkeypatch.setattr(raster, "MAX_PAGES", 11)
     tifffile.imwrite("a.tif", stored_numbers(), photometric="minisblack")

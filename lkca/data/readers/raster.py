@@ -145,8 +145,13 @@ def open_raster(
     from rasterio.errors import NotGeoreferencedWarning
 
     # GDAL must not read files next to the raster but ENVI headers, and must not print: its errors are exceptions.
-    alone = {} if file.driver == "ENVI" else {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}
-    stack.enter_context(rasterio.Env(GDAL_PAM_ENABLED="NO", GDAL_CACHEMAX=CACHE_BYTES, CPL_LOG=os.devnull, **alone))
+    options = {
+        "GDAL_PAM_ENABLED": "NO",
+        "GDAL_CACHEMAX": CACHE_BYTES,
+        "GDAL_DISABLE_READDIR_ON_OPEN": "FALSE" if file.driver == "ENVI" else "EMPTY_DIR",
+        "CPL_LOG": os.devnull,
+    }
+    stack.enter_context(rasterio.Env(**options))
     stack.enter_context(warnings.catch_warnings())
     warnings.simplefilter("ignore", NotGeoreferencedWarning)
     axes = axes or ["bands", "rows", "columns"]
@@ -184,7 +189,7 @@ def open_raster(
         images = []
         for number in numbers:
             heartbeat()
-            with rasterio.open(pages[number - 1], driver=file.driver) as page:
+            with rasterio.Env(**options), rasterio.open(pages[number - 1], driver=file.driver) as page:
                 images.append(page.read(1, **window))
         return np.stack(images)
 
@@ -224,7 +229,8 @@ def _open_masks(stack: ExitStack, file: RasterFile, raster: Any) -> list[Callabl
     """Return functions that read the masks of a raster, which have 0 for invalid pixels."""
     from rasterio.enums import MaskFlags
 
-    internal = any(MaskFlags.per_dataset in flags for flags in raster.mask_flag_enums) and file.driver != "ENVI"
+    # For ENVI, GDAL would open a .msk file in any format.
+    internal = file.driver != "ENVI" and any(MaskFlags.per_dataset in flags for flags in raster.mask_flag_enums)
     mask = _open_mask_file(stack, file.mask, raster.shape) if file.mask else None
     return [*([raster.read_masks] if internal else []), *([mask.read] if mask else [])]
 
