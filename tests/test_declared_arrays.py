@@ -510,7 +510,9 @@ def test_bad_bands(name, bad, place):
 
 def test_bad_bands_that_cannot_be_read_are_refused_until_the_entry_lists_bands():
     write_hdf5("a.h5", bbl=[1, 0, 2])
-    with pytest.raises(DataError, match="its array bbl cannot be used: it has 3 numbers for 12 bands: list the bands"):
+    with pytest.raises(
+        DataError, match="its array bbl cannot be used: it has 3 numbers for 12 bands: correct it, or list"
+    ):
         resolve_bands(Cube(files=(File(path="a.h5", axes=RBC),)))
     assert find_problems("a.h5", {"axes": RBC}, bands="1-12") == []
 

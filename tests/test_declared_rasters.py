@@ -620,7 +620,7 @@ def test_unusable_fields_are_refused(fields, message):
 def test_unusable_list_of_bad_bands_needs_a_list_of_bands():
     path = write_envi("a", stored_numbers(), bbl=[1, 0])
     with pytest.raises(
-        DataError, match=r"bbl in its header cannot be used \(it has 2 numbers for 12 bands\): list the"
+        DataError, match=r"bbl in its header cannot be used \(it has 2 numbers for 12 bands\): correct it, or list the"
     ):
         resolve_bands(Cube(files=(File(path=path),)))
     assert problems_of(path, bands="1-12") == ""

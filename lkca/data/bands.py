@@ -53,7 +53,7 @@ def _list_good_bands(file: File) -> str:
     with open_cube(file) as reader:
         numbers, problem = reader.description.good_bands(), reader.description.unusable.get("bad_bands")
     if problem:
-        raise DataError(f"{file.local_path()}: {problem}: list the bands to use in its entry.")
+        raise DataError(f"{file.local_path()}: {problem}, or list the bands to use in its entry.")
     if len(numbers) < 2:
         raise DataError(f"{file.local_path()} declares fewer than two good bands: list the bands to use in its entry.")
     return format_ranges(numbers)

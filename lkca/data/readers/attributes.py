@@ -133,9 +133,10 @@ def _refuse_calibration_elsewhere(container: Container, array: ArrayInfo, bands:
         for name, values in _list_numbers(container.group_attributes(group)).items()
     ]
     for other in container.beside(array):
-        if plain_name(other.name) in CALIBRATION and math.prod(other.shape) in (1, bands):
+        name, count = plain_name(other.name), math.prod(other.shape)
+        if name in CALIBRATION and count in (1, bands) and other.dtype.kind in "iuf":
             with suppress(UnreadableError):
-                places.append((f"array {container.show(other.name)}", plain_name(other.name), other.load()))
+                places.append((f"array {container.show(other.name)}", name, other.load()))
     for place, name, values in places:
         if not (name in CALIBRATION or re.search(LIKE_CALIBRATION_OF_FILE, name)):
             continue

@@ -31,6 +31,7 @@ GOOD_FLAGS = {"bbl", "badbandlist", "badbandslist", "goodwavelengths", "goodband
 BAD_FLAGS = {"badbands", "badband", "isbad", "bandisbad", "badbandmask"}  # in these, 1 is bad
 NAMES = rf"({WAVELENGTHS}|{WIDTHS}){UNIT_SUFFIX}|{'|'.join((*GOOD_FLAGS, *BAD_FLAGS))}"
 LENGTHS = UNITS | DECLARED_UNITS
+REMEDIES = {"nanometres": "set nanometres in its entry", "fwhm": "set fwhm in its entry", "bad_bands": "correct it"}
 MIN_WIDTH, MAX_WIDTH = 0.01, 2000  # nm
 
 
@@ -102,7 +103,7 @@ class _Search:
                 readable.append((candidate, values, *read(candidate, values)))
             except UnreadableError as error:
                 if candidate.near:
-                    problem = problem or f"its {candidate.place} cannot be used: {error}"
+                    problem = problem or f"its {candidate.place} cannot be used: {error}: {REMEDIES[fact]}"
         for place, found in groupby(readable, key=lambda each: each[0].elsewhere):
             (candidate, values, value, remark), *others = found
             if place is None or all(other[2] == value for other in others):
