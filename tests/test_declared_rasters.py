@@ -535,6 +535,10 @@ DECLARED_WAVELENGTHS = {
     "items, other case": lambda: tiff_with(WAVELENGTH=NANOMETRES, WAVELENGTH_UNITS="nm", FWHM=7),
     "items in um": lambda: tiff_with(wavelength=MICROMETRES, wavelength_unit="um", fwhm=0.007),
     "items with units": lambda: tiff_with(wavelength=[f"{value} nm" for value in NANOMETRES], fwhm="7 nm"),
+    "items in different units": lambda: tiff_with(WAVELENGTH=MICROMETRES, WAVELENGTH_UNIT="um", FWHM="7 nm"),
+    "items as of Sentinel-2": lambda: tiff_with(
+        WAVELENGTH=NANOMETRES, WAVELENGTH_UNIT="nm", BANDWIDTH="0.007", BANDWIDTH_UNIT="um"
+    ),
     "items without units": lambda: tiff_with(wavelength_nm=NANOMETRES, bandwidth=7),
     "domain IMAGERY": lambda: write_gdal(
         "a.tif",

@@ -24,7 +24,7 @@ from lkca.data.readers.envi_header import (
     parse_number,
 )
 from lkca.data.readers.raster_items import BandItems, Items, RasterItems
-from lkca.data.readers.wavelengths import find_unit, is_band_index
+from lkca.data.readers.wavelengths import UNITS, find_unit, is_band_index
 
 # Names of an item of a band, in lower case -> the unit that the name contains.
 WAVELENGTH_ITEMS = {
@@ -38,6 +38,7 @@ FWHM_ITEMS = {
     for suffix, unit in (("", None), ("_nm", "nm"), ("_um", "um"), ("(nm)", "nm"), ("(um)", "um"))
 }
 UNIT_ITEMS = ("wavelength_units", "wavelength_unit", "units_of_wavelength")
+FWHM_UNIT_ITEMS = ("fwhm_units", "fwhm_unit", "bandwidth_unit", "bandwidth_units")
 INVALID_ITEMS = ("no_data_value", "_fillvalue", "missing_value", "nodata", "nodata_value", "data_ignore_value")
 BBL_ITEMS = ("bbl", "bad_band_multiplier")
 # Items of a whole raster that are lists as in an ENVI header.
@@ -260,21 +261,31 @@ def _find_wavelength(items: Items, general: str | None) -> tuple[str | None, str
         items: The items of the band.
         general: The unit that is declared for all bands.
     """
-    unit = _find(items, UNIT_ITEMS) or general
-    name = next((name for name in WAVELENGTH_ITEMS if items.get(name)), None)
-    if name is None:
+    centre, unit = _split_number(items, WAVELENGTH_ITEMS, _find(items, UNIT_ITEMS) or general)
+    if centre is None:
         return None, None, None
-    match = NUMBER_WITH_UNIT.fullmatch(items[name])
-    centre, own = (match[1], match[2]) if match else (items[name], None)
-    unit = own or WAVELENGTH_ITEMS[name] or unit
-    width_name = next((name for name in FWHM_ITEMS if items.get(name)), None)
-    if width_name is None:
-        return centre, None, unit
-    match = NUMBER_WITH_UNIT.fullmatch(items[width_name])
-    width, own = (match[1], match[2]) if match else (items[width_name], None)
-    if (own or FWHM_ITEMS[width_name]) and find_unit(own or FWHM_ITEMS[width_name]) != find_unit(unit):
-        return centre, None, unit
+    width, width_unit = _split_number(items, FWHM_ITEMS, _find(items, FWHM_UNIT_ITEMS) or unit)
+    names = find_unit(unit), find_unit(width_unit)
+    if width and names[0] != names[1] and {*names} <= UNITS.keys():
+        with suppress(ValueError):
+            width = repr(parse_number(width) * UNITS[names[1] or ""][0] / UNITS[names[0] or ""][0])
     return centre, width, unit
+
+
+def _split_number(items: Items, names: Mapping[str, str | None], unit: str | None) -> tuple[str | None, str | None]:
+    """Return the text and the unit of the number in the first of some items that is there.
+
+    Args:
+        items: The items.
+        names: Names of items -> the unit that the name contains.
+        unit: The unit of a number that has none, neither itself nor in the name of its item.
+    """
+    name = next((name for name in names if items.get(name)), None)
+    if name is None:
+        return None, unit
+    match = NUMBER_WITH_UNIT.fullmatch(items[name])
+    number, own = (match[1], match[2]) if match else (items[name], None)
+    return number, own or names[name] or unit
 
 
 def _parse_name(name: str | None) -> tuple[str | None, str | None, str | None]:
