@@ -9,7 +9,7 @@ from cubes import PIXELS, array_file, call_directly, cut_and_load, make_cube, sa
 from scipy.io import savemat
 
 from lkca.data import scenes
-from lkca.data.catalog import CUBES, File
+from lkca.data.catalog import CUBES, Cube, File
 from lkca.data.inspection import inspect_file, spread_bands
 from lkca.data.measurement import measure_band
 from lkca.errors import DataError
@@ -229,6 +229,39 @@ def test_wavelengths_are_compared(published, problem):
     properties, problems, _ = inspect_file(cube, file, cube.band_numbers())
     assert properties["wavelengths"] == "362.59 to 1018.02 nm (wavelength in its header)"
     assert bool(problems) == problem and all("362.59 to 1018.02 nm instead of" in text for text in problems)
+
+
+CONFUSED = {  # name -> function that lays out the numbers of a cube (rows, columns, bands) as a confused program does
+    "bands first": lambda cube: cube.transpose(2, 0, 1),
+    "bands second": lambda cube: cube.transpose(0, 2, 1),
+    "lines of pixels as pixels": lambda cube: cube.transpose(0, 2, 1).reshape(cube.shape),  # bil read as bip
+    "lines of pixels as images": lambda cube: cube.transpose(0, 2, 1).reshape(200, 140, 145).transpose(1, 2, 0),
+}
+
+
+@pytest.mark.parametrize("confused", [None, *CONFUSED])
+def test_axis_that_looks_like_bands_is_named(confused):
+    """In a real scene, the values differ between bands far more than between rows or columns."""
+    cube = np.load(CUBES["indian_pines"].files[0].local_path())[:140]
+    np.save("a.npy", CONFUSED[confused](cube) if confused else cube)
+    file = array_file("a.npy")
+    properties, problems, _ = inspect_file(Cube(files=(file,), bands="1-140"), file, range(1, 141))
+    assert ("axes wrong?" in properties) == bool(confused) and not problems
+
+
+@pytest.mark.parametrize("value", [0, -50, 7])
+def test_pixels_of_one_value_in_all_bands_are_named(value):
+    """The value is the stored one, which `invalid` of the entry needs, not the physical one."""
+    pixels = PIXELS.astype(np.int16)
+    pixels[5:9, 4:10] = value
+    np.save("a.npy", pixels)
+    for calibration in ({}, {"gain": tuple(np.linspace(1e-4, 3e-4, 12)), "offset": 0.02}):
+        file = array_file("a.npy", **calibration)
+        properties, problems, _ = inspect_file(Cube(files=(file,), bands="1-12"), file, range(1, 13))
+        assert properties["constant"].startswith(f"24 pixels are {value} in all bands; set invalid: [{value}] in")
+        assert not problems
+        marked = file.model_copy(update={"invalid": (value,)})
+        assert "constant" not in inspect_file(Cube(files=(marked,), bands="1-12"), marked, range(1, 13))[0]
 
 
 def test_correlation_distinguishes_images_and_noise():

@@ -28,6 +28,7 @@ class BandStatistics(NamedTuple):
         positions: Row and column, in the image, of the first smallest and of the first largest value.
         infinite: Number of infinite values.
         invalid: Number of invalid pixels, which are NaN.
+        variances: The variances of the means of the rows, of the means of the columns, and of the pixels of the sample.
     """
 
     minimum: float
@@ -39,6 +40,7 @@ class BandStatistics(NamedTuple):
     positions: tuple[tuple[int, int], tuple[int, int]]
     infinite: int
     invalid: int
+    variances: tuple[float, float, float] = (0, 0, 0)
 
 
 class Measurement:
@@ -52,7 +54,7 @@ class Measurement:
         bands: Numbers of the bands, from 1.
         statistics: The statistics of these bands.
         invalid: The pixels that are invalid in at least one of the bands, bool (rows, columns) of the crop.
-        zero: The pixels that are 0 in all of the bands.
+        constant: The stored values of the pixels that hold the same one in all of the bands.
         first_invalid: Band, row and column of the file of the first invalid value; None if there is none.
         suspected: What is suspicious about a value, None if nothing is.
     """
@@ -64,7 +66,8 @@ class Measurement:
         self.bands: list[int] = []
         self.statistics: list[BandStatistics] = []
         self.invalid = np.zeros(shape, bool)
-        self.zero = np.ones(shape, bool)
+        self.constant = np.zeros(0, np.float32)
+        self._constant_pixels = np.zeros(0, np.int64)  # their places
         self.first_invalid: tuple[int, int, int] | None = None
         self.suspected: FileProblem | None = None
 
@@ -80,10 +83,30 @@ class Measurement:
                 self.first_invalid = band, self.crop[0] + int(row), self.crop[2] + int(column)
             if statistics.invalid < image.size:  # a band without valid pixels is a problem of its own
                 self.invalid |= invalid
-        if self.zero.any():
-            self.zero &= image == 0
+        self._compare_stored(band, image)
         if self.suspected is None:
             self.suspected = self._suspect(band, image, statistics)
+
+    def share_of_variance(self) -> tuple[float, float, float]:
+        """Return which parts of the variance of the values are between rows, between columns, and between bands."""
+        rows, columns, pixels = np.mean([band.variances for band in self.statistics], axis=0)
+        bands = float(np.nanvar([band.mean for band in self.statistics]))
+        total = float(pixels) + bands
+        return (float(rows) / total, float(columns) / total, bands / total) if total > 0 else (0, 0, 0)
+
+    def _compare_stored(self, band: int, image: np.ndarray) -> None:
+        """Leave those values in `constant` whose pixels hold them in this band, too."""
+        is_first, description = len(self.bands) == 1, self.description
+        values = image.ravel() if is_first or len(self.bands) == 2 else image.ravel()[self._constant_pixels]
+        if description.gains and description.gains[band - 1]:
+            values = (values - description.offsets[band - 1]) / description.gains[band - 1]
+            values = values.round() if description.dtype.kind in "iu" else values
+        if is_first:
+            self.constant = values.copy()
+            return
+        same = np.flatnonzero(values == self.constant)
+        self.constant = self.constant[same]
+        self._constant_pixels = same if len(self.bands) == 2 else self._constant_pixels[same]
 
     def _suspect(self, band: int, image: np.ndarray, statistics: BandStatistics) -> FileProblem | None:
         """Return what is suspicious about the smallest or the largest value of a band, None if nothing is."""
@@ -150,6 +173,7 @@ def measure_band(image: np.ndarray) -> BandStatistics:
     width = image.shape[1]
     sample = valid[:: -(-image.shape[0] // SAMPLES), :: -(-width // SAMPLES)]
     low, high = (float(value) for value in np.percentile(sample, (1, 99)))
+    rows, columns, pixels = (float(part.var(dtype=np.float64)) for part in (sample.mean(1), sample.mean(0), sample))
     correlation = 1.0
     if minimum < maximum and min(image.shape) >= 2:
         flat = np.subtract(valid, np.float32(mean), order="C").ravel()
@@ -158,5 +182,14 @@ def measure_band(image: np.ndarray) -> BandStatistics:
         down, across = flat[width:] @ flat[:-width], flat[1:] @ flat[:-1]
         correlation = float(min(down, across) / (flat @ flat))
     return BandStatistics(
-        minimum, maximum, mean, correlation, low, high, (divmod(first, width), divmod(last, width)), infinite, invalid
+        minimum,
+        maximum,
+        mean,
+        correlation,
+        low,
+        high,
+        (divmod(first, width), divmod(last, width)),
+        infinite,
+        invalid,
+        (rows, columns, pixels),
     )

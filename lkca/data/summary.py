@@ -9,6 +9,10 @@ from lkca.data.catalog import format_ranges
 from lkca.data.measurement import Measurement
 from lkca.data.readers.description import FORMAT_FACTS, CubeDescription
 
+# Part of the variance. In images of the ground, less than 0.2 is between rows or between columns; if an axis holds the
+# bands instead, more than 0.5 is.
+SPECTRAL_SHARE = 0.4
+
 
 def describe_file(description: CubeDescription, bands: Sequence[int]) -> dict[str, str]:
     """Return what a file says of itself, label -> text, for `lkca verify`.
@@ -80,7 +84,7 @@ def describe_values(measured: Measurement) -> dict[str, str]:
     """Return what was measured in a file, label -> text."""
     statistics = [band for band in measured.statistics if band.invalid < measured.invalid.size]
     pixels = measured.invalid.size
-    invalid, zero = (int(np.count_nonzero(pixel)) for pixel in (measured.invalid, measured.zero))
+    invalid = int(np.count_nonzero(measured.invalid))
     texts = {}
     if statistics:
         minimum, maximum = min(band.minimum for band in statistics), max(band.maximum for band in statistics)
@@ -91,8 +95,28 @@ def describe_values(measured: Measurement) -> dict[str, str]:
         texts["valid part"] += "; the first invalid value is in band {}, row {}, column {}".format(
             *measured.first_invalid
         )
-    if zero:
-        texts["zeros"] = (
-            f"{zero} pixels are 0 in all bands; set invalid: [0] in the entry if they are outside the scene"
-        )
+    texts |= _describe_constant(measured) | _describe_axes(measured)
     return texts
+
+
+def _describe_constant(measured: Measurement) -> dict[str, str]:
+    """Return which value most of the pixels hold that have one value in all bands: it may mark invalid pixels."""
+    if len(measured.bands) < 2 or not measured.constant.size:
+        return {}
+    values, counts = np.unique(measured.constant, return_counts=True)
+    value, count = values[counts.argmax()], counts.max()
+    pixels = f"{count} pixel{'s are' if count > 1 else ' is'}"
+    todo = f"set invalid: [{value:g}] in the entry if this marks invalid pixels"
+    return {"constant": f"{pixels} {value:g} in all bands; {todo}"}
+
+
+def _describe_axes(measured: Measurement) -> dict[str, str]:
+    """Return that an axis of the image looks like the bands; nothing if none does."""
+    *lines, bands = measured.share_of_variance()
+    share, name = max(zip(lines, ("rows", "columns"), strict=True))
+    if share < SPECTRAL_SHARE:
+        return {}
+    return {
+        "axes wrong?": f"{share:.0%} of the variance is between {name}, as if they were bands, and {bands:.0%} between "
+        "bands; if pictures of the scene look wrong, correct axes in the entry, or interleave in the header"
+    }
