@@ -187,6 +187,7 @@ WRONG = [
         own_cube(crop=[0, 500, 0, 3000]),
         "scenes.chikusei.test: 512 x 2048 leaves no room for training in 500 x 3000 pixels",
     ),
+    (own_cube(crop=5), "crop is 5: write a list, in square brackets"),
     (own_cube(twice=True), "files: duplicate file"),
     (own_cube(divide_by=True), "divide_by is True: input should be a valid number"),
     ({"scenes": {"chikusei": {"test": {"tile": [512]}}}}, "scenes.chikusei.test.tile is"),

@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from lkca.data import scenes
+from lkca.data import bands, scenes
 from lkca.data.bands import resolve_bands
 from lkca.data.catalog import Cube, File
 from lkca.data.checksums import is_text, verify_file
@@ -52,7 +52,8 @@ def stored_numbers() -> np.ndarray:
 def work_folder(tmp_path, monkeypatch):
     """Run each test in its own folder, without the process of the sandbox."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(scenes, "run_sandboxed", call_directly)
+    for module in (bands, scenes):
+        monkeypatch.setattr(module, "run_sandboxed", call_directly)
 
 
 def describe(path: str, **entry: Any) -> CubeDescription:
@@ -646,6 +647,14 @@ def test_bad_bands(case):
     assert description.good_bands() == [1, 2, *range(4, 12)]
 
 
+def test_wavelengths_of_the_entry_are_those_of_the_good_bands():
+    files = [File(path=BAD_BANDS["ENVI"]())]
+    with pytest.raises(DataError, match=r"nanometres has 12 values for 10 bands: .*: 1-2, 4-11, which a.img does not"):
+        bands.resolve_bands(Cube(files=files, nanometres=NANOMETRES))
+    good = NANOMETRES[:2] + NANOMETRES[3:11]
+    assert bands.resolve_bands(Cube(files=files, nanometres=good)).bands == "1-2, 4-11"
+
+
 # --- Position, units, history
 
 
@@ -665,7 +674,7 @@ def test_world_file():
     transform = rasterio.Affine(30, 0, 500_000, 0, -20, 4_000_000)
     path = write_gdal("a.tif", stored_numbers(), transform=transform, tfw="YES", profile="BASELINE")
     Path("a.tif.aux.xml").unlink(missing_ok=True)
-    assert Path("a.tfw").exists()
+    assert [*File(path=path).pixel_files()] == ["a.tif", "a.tfw"]  # a change of either cuts the scene again
     assert describe(path).geotransform == (500_000, 30, 0, 4_000_000, 0, -20)
     Path("a.tfw").write_text("x" * 2000)
     assert describe(path).geotransform is None

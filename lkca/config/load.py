@@ -125,7 +125,7 @@ def _parse_scene(name: str, scene: Mapping[str, Any]) -> dict[str, Any]:
         try:
             cube = scene["cube"] = resolve_bands(cube)
         except LkcaError as error:
-            fail(f"scenes.{name}.cube.bands", str(error))
+            fail(f"scenes.{name}.cube", str(error))
     elif isinstance(cube, str):
         cube = CUBES.get(cube)
     if scene["bands"] == ALL_BANDS and isinstance(cube, Cube):

@@ -76,6 +76,8 @@ def _describe_fault(kind: type[BaseModel], error: ErrorDetails, path: list[str])
         return f" is {_show(value)}: write a map of settings."
     if error_type in ("float_type", "int_type") and isinstance(value, str):
         return f" is the text {_show(value)}, not a number: write a number, without quotes."
+    if error_type in ("tuple_type", "list_type"):
+        return f" is {_show(value)}: write a list, in square brackets."
     if error_type == "string_type":
         return f" is {_show(value)}, not a text: put a text in quotes."
     if error_type == "literal_error" and (choices := re.findall(r"'([^']*)'", error["ctx"]["expected"])):

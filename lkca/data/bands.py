@@ -5,6 +5,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from lkca.core.files import json_digest, read_json, write_json
 from lkca.core.paths import BANDS_CACHE
 from lkca.data.catalog import ALL_BANDS, Cube, File, format_ranges
@@ -18,7 +20,8 @@ def resolve_bands(cube: Cube) -> Cube:
     The file is opened only if it has changed since the last call; the result is cached in `.snakemake`.
 
     Raises:
-        DataError: If the file is missing or cannot be read, or declares fewer than two good bands.
+        DataError: If the file is missing or cannot be read, or declares fewer than two good bands, or the cube has
+            another number of wavelengths.
     """
     if cube.bands != ALL_BANDS:
         return cube
@@ -35,7 +38,11 @@ def resolve_bands(cube: Cube) -> Cube:
         if BANDS_CACHE.parent.is_dir():
             with suppress(LkcaError, OSError):  # the disk is full or read-only
                 write_json(BANDS_CACHE, {**_read_cache(), key: bands})
-    return Cube.model_validate({**cube.model_dump(), "bands": bands})
+    try:
+        return Cube.model_validate({**cube.model_dump(), "bands": bands})
+    except ValidationError as error:
+        problem = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise DataError(f"{problem}: {bands}, which {file.local_path()} does not declare as bad.") from None
 
 
 def _read_cache() -> Mapping[str, Any]:

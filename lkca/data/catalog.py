@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
 from lkca.core.files import is_file
-from lkca.data.sidecars import find_aux_xml, find_mask_file, find_metadata
+from lkca.data.sidecars import find_aux_xml, find_mask_file, find_metadata, find_world_file
 from lkca.errors import DataError
 
 ALL_BANDS = "all"
@@ -157,7 +157,7 @@ class File(_Description):
     def pixel_files(self) -> dict[str, str]:
         """Return the existing files on which the pixels depend: label -> path.
 
-        They are the file or its archive, the files next to it that say how to read it, and the same for the mask.
+        They are the file or its archive, the files next to it that describe it, and the same for the mask.
         The label is the path, or `package:path` for a file of a Python package.
 
         Raises:
@@ -181,8 +181,8 @@ class File(_Description):
 
 
 def _find_sidecars(file: Path) -> list[Path]:
-    """Return the files next to a file that say how to read it."""
-    others = (find_metadata(file), find_aux_xml(file), find_mask_file(file))
+    """Return the files next to a file that describe it."""
+    others = (find_metadata(file), find_aux_xml(file), find_mask_file(file), find_world_file(file))
     return [*find_envi_headers(file), *(path for path in others if path)]
 
 

@@ -1,4 +1,4 @@
-"""Find the files next to an image that say how to read it: metadata of a product, GDAL's .aux.xml and .msk."""
+"""Find the files next to an image that describe it: metadata of a product, GDAL's .aux.xml and .msk, a world file."""
 
 import re
 from contextlib import suppress
@@ -52,16 +52,24 @@ def find_mask_file(image: Path) -> Path | None:
     return path if path.is_file() else None
 
 
+def find_world_file(image: Path) -> Path | None:
+    """Return the world file of an image, such as a.tfw for a.tif; None if there is none."""
+    ending = image.suffix[1:].lower()
+    names = {f"{image.stem}.{end}".lower() for end in (ending[:1] + ending[-1:] + "w", f"{ending}w", "wld")}
+    with suppress(OSError):
+        return next((path for path in sorted(image.parent.iterdir()) if path.name.lower() in names), None)
+    return None
+
+
 def read_world_file(image: Path) -> tuple[float, float, float, float, float, float] | None:
-    """Return the transform of an image's world file, such as a.tfw for a.tif, in GDAL's order; None without one."""
-    suffix = image.suffix[1:].lower()
-    names = {f"{image.stem}.{end}".lower() for end in (suffix[:1] + suffix[-1:] + "w", f"{suffix}w", "wld")}
+    """Return the transform of an image's world file in GDAL's order; None without one."""
+    path = find_world_file(image)
+    if path is None:
+        return None
     with suppress(OSError, ValueError):
-        for path in sorted(image.parent.iterdir()):
-            if path.name.lower() in names:
-                with path.open("rb") as file:
-                    width, column_turn, row_turn, height, x, y = map(float, file.read(1024).split())
-                # A world file has the centre of the first pixel, GDAL its corner.
-                left, top = x - (width + row_turn) / 2, y - (column_turn + height) / 2
-                return left, width, row_turn, top, column_turn, height
+        with path.open("rb") as file:
+            width, column_turn, row_turn, height, x, y = map(float, file.read(1024).split())
+        # A world file has the centre of the first pixel, GDAL its corner.
+        left, top = x - (width + row_turn) / 2, y - (column_turn + height) / 2
+        return left, width, row_turn, top, column_turn, height
     return None
