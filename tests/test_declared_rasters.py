@@ -502,7 +502,10 @@ def test_inverse_units_of_envi(unit, factor):
     assert_wavelengths(describe(path))
 
 
-@pytest.mark.parametrize(("unit", "numbers"), [("Index", range(400, 412)), ("Unknown", range(1, 13)), ("", range(12))])
+@pytest.mark.parametrize(
+    ("unit", "numbers"),
+    [("Index", range(400, 412)), ("Unknown", range(1, 13)), ("", range(12)), ("Nanometers", range(1, 13))],
+)
 def test_numbers_of_bands_are_not_wavelengths(unit, numbers):
     path = write_envi("a", stored_numbers(), wavelength=[*numbers], wavelength_units=unit)
     description = describe(path)

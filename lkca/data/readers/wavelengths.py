@@ -43,7 +43,14 @@ def is_band_index(wavelengths: Sequence[float], unit: str | None) -> bool:
     counted = [*wavelengths] in ([*range(1, len(wavelengths) + 1)], [*range(len(wavelengths))])
     if re.fullmatch(INDEX, _normalise(unit)):
         return True
-    return counted and find_unit(unit) is None
+    return counted and not _fits(wavelengths, find_unit(unit))
+
+
+def _fits(wavelengths: Sequence[float], unit: str | None) -> bool:
+    """Return whether all numbers are wavelengths of an optical sensor in a unit; 0, negative and NaN do not count."""
+    known = [value for value in wavelengths if math.isfinite(value) and value > 0]
+    _, (low, high) = (UNITS | DECLARED_UNITS | INVERSE_UNITS).get(unit or "", (0, (1, 0)))
+    return bool(known) and low <= min(known) and max(known) <= high
 
 
 def find_unit(text: str | None) -> str | None:
@@ -77,14 +84,9 @@ def to_nanometres(
     if widths and len(widths) != len(wavelengths):
         raise UnreadableError(f"it has {len(widths)} FWHM for {len(wavelengths)} wavelengths")
     declared = find_unit(unit)
-
-    def fits(name: str | None) -> bool:
-        _, (low, high) = (UNITS | DECLARED_UNITS | INVERSE_UNITS).get(name or "", (0, (1, 0)))
-        return bool(known) and low <= min(known) and max(known) <= high
-
-    if declared in INVERSE_UNITS and fits(declared):
+    if declared in INVERSE_UNITS and _fits(wavelengths, declared):
         return *_invert(wavelengths, widths, INVERSE_UNITS[declared][0]), ""
-    fitting = [name for name in (declared, *UNITS) if fits(name)]
+    fitting = [name for name in (declared, *UNITS) if _fits(wavelengths, name)]
     if not fitting or declared in INVERSE_UNITS:
         shown = f"{min(known):g} to {max(known):g} {unit or ''}".strip() if known else "none of them positive"
         raise UnreadableError(f"its wavelengths, {shown}, are not those of an optical sensor")
