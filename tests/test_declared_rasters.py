@@ -4,6 +4,7 @@ Other libraries write the files: spectral, rasterio (GDAL), tifffile and Pillow.
 """
 
 import json
+import re
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -337,6 +338,17 @@ def test_nan_is_declared_as_invalid_in_each_band(case):
     path = INVALID[case](float("nan"), np.float32)
     assert not describe(path).unusable
     assert_corner_invalid(read(path))
+
+
+@pytest.mark.parametrize("change", ["bands = 11", "lines = 63", "samples = 63", "data type = 1"])
+def test_envi_header_that_describes_fewer_bytes_is_refused(change):
+    """Without this, the pixels of most bands would be read from wrong places."""
+    path = write_envi("a", stored_numbers())
+    header = Path("a.hdr").read_text()
+    name = change.partition(" =")[0]
+    Path("a.hdr").write_text(re.sub(rf"^{name} = .*$", change, header, flags=re.MULTILINE))
+    with pytest.raises(DataError, match=r"it has 98304 bytes, but its header describes \d+: correct samples, lines"):
+        describe(path)
 
 
 @pytest.mark.parametrize("case", ["ENVI", "GeoTIFF", "PCIDSK"])

@@ -99,7 +99,8 @@ class Measurement:
         is_first, description = len(self.bands) == 1, self.description
         values = image.ravel() if is_first or len(self.bands) == 2 else image.ravel()[self._constant_pixels]
         if description.gains and description.gains[band - 1]:
-            values = (values - description.offsets[band - 1]) / description.gains[band - 1]
+            with np.errstate(over="ignore", invalid="ignore"):
+                values = (values - description.offsets[band - 1]) / description.gains[band - 1]
             values = values.round() if description.dtype.kind in "iu" else values
         if is_first:
             self.constant = values.copy()

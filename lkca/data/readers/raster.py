@@ -217,12 +217,21 @@ def open_raster(
 
 
 def _check_size(file: RasterFile, raster: Any, bytes_per_pixel: int, offset: int | None, line_multiple: int) -> None:
-    """Refuse a file that ends before its pixels, for which GDAL would read zeros; arguments as in `open_raster`."""
+    """Refuse a file of another size than its header says; arguments as in `open_raster`.
+
+    If it ends before its pixels, GDAL would read zeros. If it is larger, the header has too few lines, samples or bands,
+    or a wrong offset, and the pixels would be read from wrong places.
+    """
     line = raster.width * bytes_per_pixel
     if offset is None:
         check_claimed_size("its header", raster.height * line, file.size)
     elif file.size < (needed := offset + raster.height * line + (raster.height - 1) * (-line % line_multiple)):
         raise UnreadableError(f"it ends after {file.size} of {needed} bytes")
+    elif file.driver == "ENVI" and file.size > needed:
+        raise SettingsError(
+            f"it has {file.size} bytes, but its header describes {needed}: correct samples, lines, bands, data type or "
+            "header offset in the header"
+        )
 
 
 def _open_masks(stack: ExitStack, file: RasterFile, raster: Any) -> list[Callable[..., np.ndarray]]:
