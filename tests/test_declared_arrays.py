@@ -141,6 +141,7 @@ def test_spellings_of_the_scale(name, value, factor):
     "attributes, message",
     [
         ({"Scale_Factor": 10_000}, "Scale_Factor is 10000, which may be a factor or a divisor: set gain: 0.0001 or"),
+        ({"scaling": 10_000}, "scaling, 10000, looks like a calibration of unknown meaning"),
         ({"calibration_coefficients": [2, 3]}, "calibration_coefficients, 2, 3, looks like a calibration of unknown"),
         ({"reflectance_gains": GAINS}, r"reflectance_gains, 5e-05, .*, looks like a calibration of unknown meaning"),
         ({"scale_factor": [1.0, 2.0]}, "scale_factor, 1, 2, is not one finite number or one for each of 12 bands"),
@@ -532,6 +533,18 @@ def test_wavelengths_and_bad_bands_beside_a_matlab_array(version):
         assert_same(values, Q)
         assert (description.nanometres, description.bad_bands) == (tuple(NANOMETRES), (12,))
         assert description.sources["nanometres"].startswith("array scene.wavelength")
+
+
+def test_struct_next_to_a_matlab_array_describes_it():
+    cube = np.moveaxis(RAW, 0, 2)
+    savemat("a.mat", {"cube": cube, "info": {"wavelength": NANOMETRES, "preview": cube[..., :3]}})
+    values, description = read("a.mat")
+    assert_same(values, RAW)
+    assert description.nanometres == tuple(NANOMETRES)
+    assert description.sources["nanometres"].startswith("array info.wavelength")
+    savemat("a.mat", {"cube": cube, "info": {"gain": GAINS}})
+    (problem,) = find_problems("a.mat")
+    assert "its array info.gain, 5e-05, 5.90909e-05, 6.81818e-05, ..., looks like a calibration of cube" in problem
 
 
 @pytest.mark.parametrize("format", NETCDF[:2])

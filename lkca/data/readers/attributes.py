@@ -19,7 +19,7 @@ GAINS = ["scalefactor", "scalefactors", "scale", "scales", "gain", "gains", "slo
 DIVISORS = ["reflectancescalefactor", "quantificationvalue"]  # of ENVI and of Sentinel-2
 OFFSETS = ["addoffset", "addoffsets", "offset", "offsets", "intercept", "intercepts", "bias"]
 CALIBRATION = [*GAINS, *DIVISORS, *OFFSETS]
-LIKE_CALIBRATION = r"scale|gain|offset|slope|intercept|calib|multipl|quanti[fz]"
+LIKE_CALIBRATION = r"scale|scaling|gain|offset|slope|intercept|calib|multipl|divisor|divideby|quanti[fz]"
 NOT_CALIBRATION = r"err$|^calibratednt$|time|utc|date|dimension|geo|again"
 LIKE_CALIBRATION_OF_FILE = r"scale\w*(min|max)$|scalefactor"
 MARKS = [
@@ -126,13 +126,15 @@ def _list_numbers(attributes: Mapping[str, Any]) -> dict[str, np.ndarray]:
 
 
 def _refuse_calibration_elsewhere(container: Container, array: ArrayInfo, bands: int) -> None:
-    """Refuse a calibration that is declared by the file or beside the array, because it may belong to other arrays."""
+    """Refuse a calibration that stands beside the array or in a group: it may belong to other arrays."""
     places: list[tuple[str, str, np.ndarray]] = [
         (f"attribute {'/' * bool(group)}{group}/{name}", plain_name(name), values)
         for group in array.groups()
         for name, values in _list_numbers(container.group_attributes(group)).items()
     ]
-    for other in container.beside(array):
+    own = array.groups()[0]
+    below = [other for other in container.arrays.values() if own in other.groups()[1:]]
+    for other in (*container.beside(array), *below):
         name, count = plain_name(other.name), math.prod(other.shape)
         if name in CALIBRATION and count in (1, bands) and other.dtype.kind in "iuf":
             with suppress(UnreadableError):

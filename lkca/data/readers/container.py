@@ -1,6 +1,7 @@
 """Files that hold several arrays, in the same form for HDF5, NetCDF and MATLAB."""
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +21,11 @@ NETCDF_FILLS: dict[str, float] = {
     "f4": 9.969209968386869e36,
     "f8": 9.969209968386869e36,
 }
+
+
+def is_list(shape: Sequence[int]) -> bool:
+    """Return whether an array of a shape has at most one axis that is longer than 1."""
+    return bool(shape) and math.prod(shape) == max(shape)
 
 
 @dataclass(frozen=True, eq=False)

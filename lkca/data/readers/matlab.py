@@ -11,7 +11,7 @@ import numpy as np
 from lkca.data.catalog import File
 from lkca.data.readers.arrays import open_array
 from lkca.data.readers.base import StoredCube, UnreadableError, check_claimed_size, check_numbers
-from lkca.data.readers.container import ArrayInfo, Container
+from lkca.data.readers.container import ArrayInfo, Container, is_list
 
 MAX_ARRAY_BYTES = 2**32  # scipy reads an array as a whole
 MAX_DEPTH = 8  # of structs in structs
@@ -45,10 +45,12 @@ def open_matlab5(path: Path, file: File, is_mask: bool) -> StoredCube:
         if kind != "struct"
     }
     wanted = file.variable and file.variable.replace("/", ".").split(".")[0]
-    if not (wanted in arrays if wanted else any(len(array.shape) == 3 for array in arrays.values())):
-        for name, (_, kind) in variables.items():
-            if kind == "struct" and wanted in (None, name):  # its fields are unknown before it is read
-                arrays |= {field.name: field for field in _list_fields(name, load(name))}
+    is_found = wanted in arrays if wanted else any(len(array.shape) == 3 for array in arrays.values())
+    for name, (_, kind) in variables.items():
+        if kind == "struct":  # its fields are unknown before it is read
+            may_hold_cube = not is_found and wanted in (None, name)
+            fields = [field for field in _list_fields(name, load(name)) if may_hold_cube or is_list(field.shape)]
+            arrays |= {field.name: field for field in fields}
     return open_array(Container("MATLAB 5", arrays, default_axes=("rows", "columns", "bands")), file, is_mask)
 
 

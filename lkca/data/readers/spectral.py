@@ -3,7 +3,6 @@
 They stand in the coordinate variable of its bands, in attributes, or in arrays of one axis beside it.
 """
 
-import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -15,7 +14,7 @@ import numpy as np
 
 from lkca.data.readers.attributes import find_text, parse_numbers, plain_name, to_floats
 from lkca.data.readers.base import UnreadableError
-from lkca.data.readers.container import ArrayInfo, Container
+from lkca.data.readers.container import ArrayInfo, Container, is_list
 from lkca.data.readers.layout import Layout
 from lkca.data.readers.wavelengths import DECLARED_UNITS, UNITS, find_unit, is_band_index, to_nanometres
 
@@ -160,7 +159,7 @@ def _list_candidates(container: Container, array: ArrayInfo, layout: Layout, ban
     lists = [
         other
         for other in container.arrays.values()
-        if other is not array and not other.is_axis and other not in coordinates and _is_list(other.shape)
+        if other is not array and not other.is_axis and other not in coordinates and is_list(other.shape)
         if re.fullmatch(NAMES, plain_name(other.name)) and (max(other.shape) == bands or other.groups()[0] == own)
     ]
     for path in groups:
@@ -170,10 +169,6 @@ def _list_candidates(container: Container, array: ArrayInfo, layout: Layout, ban
         below = [other for other in lists if path in other.groups() and not {*groups} & {other.groups()[0]}]
         lists = [other for other in lists if other not in below]
         yield from (_read_array(container, other, False)._replace(elsewhere=path) for other in below)
-
-
-def _is_list(shape: tuple[int, ...]) -> bool:
-    return bool(shape) and math.prod(shape) == max(shape)
 
 
 def _read_array(container: Container, array: ArrayInfo, near: bool, is_coordinate: bool = False) -> _Candidate:
