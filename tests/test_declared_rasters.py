@@ -655,11 +655,21 @@ BAD_BANDS = {
 }
 
 
+BBLS = {"a": "101111111111", "b": "111111101111"}
+
+
 @pytest.mark.parametrize("case", BAD_BANDS)
 def test_bad_bands(case):
     description = describe(BAD_BANDS[case]())
     assert description.bad_bands == (3, 12)
     assert description.good_bands() == [1, 2, *range(4, 12)]
+
+
+def test_bands_that_any_file_declares_as_bad_are_left_out():
+    files = [File(path=write_envi(name, stored_numbers(), bbl=[*map(int, flags)])) for name, flags in BBLS.items()]
+    assert bands.resolve_bands(Cube(files=files)).bands == "1, 3-7, 9-12"
+    files.append(File(path=write_envi("c", stored_numbers()[:6])))  # which has too few bands is refused by its shape
+    assert bands.resolve_bands(Cube(files=files)).bands == "1, 3-7, 9-12"
 
 
 def test_wavelengths_of_the_entry_are_those_of_the_good_bands():

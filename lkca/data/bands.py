@@ -1,6 +1,6 @@
-"""Resolve `bands: all` of a cube: the bands that its file does not declare as bad."""
+"""Resolve `bands: all` of a cube: the bands that none of its files declares as bad."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -17,24 +17,25 @@ from lkca.errors import DataError, LkcaError
 def resolve_bands(cube: Cube) -> Cube:
     """Return the cube with the numbers of its bands instead of `all`.
 
-    The file is opened only if it has changed since the last call; the result is cached in `.snakemake`.
+    The files are opened only if they have changed since the last call; the result is cached in `.snakemake`.
 
     Raises:
-        DataError: If the file is missing or cannot be read, or declares fewer than two good bands, or the cube has
+        DataError: If a file is missing or cannot be read, or they declare fewer than two good bands, or the cube has
             another number of wavelengths.
     """
     if cube.bands != ALL_BANDS:
         return cube
     try:
-        file = cube.resolve_files()[0]
+        files = cube.resolve_files()
     except DataError as error:
         hint = f"bands: {ALL_BANDS} needs the file; list the bands instead to let lkca download it."
         raise DataError(f"{error} {hint}" if any(file.sources for file in cube.files) else str(error)) from None
-    stamps = [(path, Path(path).stat().st_size, Path(path).stat().st_mtime_ns) for path in file.pixel_files().values()]
-    key = json_digest({"file": file.model_dump(mode="json"), "stamps": stamps})
+    paths = [path for file in files for path in file.pixel_files().values()]
+    stamps = [(path, Path(path).stat().st_size, Path(path).stat().st_mtime_ns) for path in paths]
+    key = json_digest({"files": [file.model_dump(mode="json") for file in files], "stamps": stamps})
     bands = _read_cache().get(key)
     if not isinstance(bands, str):
-        bands = run_sandboxed(_list_good_bands, file)
+        bands = run_sandboxed(_list_good_bands, files)
         if BANDS_CACHE.parent.is_dir():
             with suppress(LkcaError, OSError):  # the disk is full or read-only
                 write_json(BANDS_CACHE, {**_read_cache(), key: bands})
@@ -42,7 +43,7 @@ def resolve_bands(cube: Cube) -> Cube:
         return Cube.model_validate({**cube.model_dump(), "bands": bands})
     except ValidationError as error:
         problem = error.errors()[0]["msg"].removeprefix("Value error, ")
-        raise DataError(f"{problem}: {bands}, which {file.local_path()} does not declare as bad.") from None
+        raise DataError(f"{problem}: {bands}, which {files[0].local_path()} does not declare as bad.") from None
 
 
 def _read_cache() -> Mapping[str, Any]:
@@ -53,14 +54,21 @@ def _read_cache() -> Mapping[str, Any]:
     return {}
 
 
-def _list_good_bands(file: File) -> str:
-    """Return the numbers of the bands that a file does not declare as bad, such as `1-103, 109-149`."""
+def _list_good_bands(files: Sequence[File]) -> str:
+    """Return the numbers of the bands of the first file that no file declares as bad, such as `1-103, 109-149`."""
     from lkca.data.readers import open_cube  # not at the top: every call of snakemake imports this module, not numpy
 
-    with open_cube(file) as reader:
-        numbers, problem = reader.description.good_bands(), reader.description.unusable.get("bad_bands")
-    if problem:
-        raise DataError(f"{file.local_path()}: {problem}, or list the bands to use in its entry.")
-    if len(numbers) < 2:
-        raise DataError(f"{file.local_path()} declares fewer than two good bands: list the bands to use in its entry.")
+    numbers: list[int] = []
+    for file in files:
+        with open_cube(file) as reader:
+            good, count = {*reader.description.good_bands()}, reader.shape[2]
+            problem = reader.description.unusable.get("bad_bands")
+        if problem:
+            raise DataError(f"{file.local_path()}: {problem}, or list the bands to use in its entry.")
+        # Bands that a further file lacks remain, so that it is refused later.
+        numbers = [number for number in numbers if number in good or number > count] if numbers else sorted(good)
+        if len(numbers) < 2:
+            raise DataError(
+                f"{file.local_path()} declares fewer than two good bands: list the bands to use in its entry."
+            )
     return format_ranges(numbers)

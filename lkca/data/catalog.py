@@ -208,7 +208,7 @@ class Cube(_Description):
         files: The files that the cube consists of; all have the same bands.
         forms: Other files with the same content; if one of `files` is missing, the first that exists is used.
         bands: The file's bands that are spectral, numbered from 1, as in `1-48` or `1-103, 109-149`; or `all` for those
-            that the file does not declare as bad.
+            that no file declares as bad.
         crop: The valid part: first row, last row + 1, first column, last column + 1, from 0; None for the whole file.
         divide_by: The number by which the values are divided, None for the maximum of the valid part.
         shape: Rows, columns and bands of the file, if known.

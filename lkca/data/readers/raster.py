@@ -219,8 +219,8 @@ def open_raster(
 def _check_size(file: RasterFile, raster: Any, bytes_per_pixel: int, offset: int | None, line_multiple: int) -> None:
     """Refuse a file of another size than its header says; arguments as in `open_raster`.
 
-    If it ends before its pixels, GDAL would read zeros. If it is larger, the header has too few lines, samples or bands,
-    or a wrong offset, and the pixels would be read from wrong places.
+    If it ends before its pixels, GDAL would read zeros. If it is larger, the header has too few lines, samples or
+    bands, or a wrong offset, and the pixels would be read from wrong places.
     """
     line = raster.width * bytes_per_pixel
     if offset is None:
