@@ -148,6 +148,8 @@ def test_spellings_of_the_scale(name, value, factor):
         ({"scale_factor": 0.0}, "scale_factor is 0"),
         ({"scale_factor": np.nan}, "scale_factor, nan, is not one finite number"),
         ({"gain": 2.0, "scale": 3.0}, "attributes gain and scale differ"),
+        ({"scale_factor": "1/10000"}, "its attribute scale_factor, '1/10000', is not a number: set gain and offset"),
+        ({"offset": h5py.Empty("f4")}, "its attribute offset is not a number: set gain and offset"),
     ],
 )
 def test_unclear_calibration_is_refused_until_the_entry_sets_it(attributes, message):
@@ -180,6 +182,7 @@ def test_calibration_beside_the_array_is_refused(name):
         {"calibration": "done in the laboratory"},
         {"time_offset": 7.5},
         {"is_calibrated": 1, "header_offset": 0},
+        {"gain": "none", "missing_value": "N/A", "wavelength": "visible", "wavelengths": 12},
     ],
 )
 def test_attributes_that_are_no_calibration_are_ignored(attributes):
@@ -309,6 +312,7 @@ def test_a_valid_range_of_physical_values():
             {"bad_fill_mark": -9999},
             r"bad_fill_mark, -9999, looks like a mark of invalid pixels.*set invalid: \[-9999\]",
         ),
+        ({"missing_value": "minus one"}, "its attribute missing_value, 'minus one', is not a number: set invalid"),
         ({"valid_range": [1, 2, 3]}, "validrange is 1, 2, 3: set invalid"),
         ({"valid_range": [0.0, 1.0], "scale_factor": GAINS}, "range of physical values and gains of each band"),
     ],
@@ -719,6 +723,14 @@ def test_several_arrays_are_listed():
         file["Band1"], file["Band2"] = Q[0], Q[1]
     with pytest.raises(DataError, match="no single array of 3 axes: write the bands to one array, or set variable and"):
         read("b.h5")
+
+
+def test_the_first_bytes_of_matlab_files_tell_the_order_of_their_axes():
+    with h5py.File("a.h5", "w", userblock_size=512) as file:
+        file["cube"] = Q.transpose(0, 2, 1)
+    with open("a.h5", "r+b") as file:
+        file.write(b"MATLAB 7.3 MAT-file, Platform: GLNXA64")
+    assert_same(read("a.h5")[0], Q)
 
 
 @pytest.mark.parametrize("block", [0, 512, 1024, 4096])

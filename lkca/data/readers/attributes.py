@@ -30,6 +30,7 @@ LIKE_MARK = r"fill|missing|nodata|ignore|invalid|nullval|badval"
 NOT_MARK = r"percent|count|num|fraction|pixels|time|filled|fillin"
 MIN_DIVISOR = 100  # a factor from here on, unless CF defines it, is perhaps one by which values have to be divided
 LIMITS = {"validrange": 2, "validmin": 1, "validmax": 1}  # name -> how many numbers
+NOTHING = {"", "-", "none", "null", "n/a", "na", "unknown", "undefined", "not applicable"}  # texts that declare nothing
 TEXTS = "title", "long_name", "description", "history", "source"
 
 Calibration = tuple[tuple[float, ...], tuple[float, ...]] | None
@@ -100,6 +101,7 @@ def read_calibration(container: Container, array: ArrayInfo, bands: int) -> tupl
                 "offset in its entry, or gain: 1 and offset: 0 if the values are calibrated"
             )
     found = {name: values for name, values in numbers.items() if plain_name(name) in CALIBRATION}
+    _refuse_words(array, CALIBRATION, "set gain and offset in its entry")
     if not found:
         _refuse_calibration_elsewhere(container, array, bands)
         return None
@@ -123,6 +125,15 @@ def read_calibration(container: Container, array: ArrayInfo, bands: int) -> tupl
 def _list_numbers(attributes: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """Return the attributes that are numbers."""
     return {name: numbers for name, value in attributes.items() if (numbers := parse_numbers(value)) is not None}
+
+
+def _refuse_words(array: ArrayInfo, names: Iterable[str], remedy: str) -> None:
+    """Refuse attributes that should be numbers, but are not; texts such as `none` declare nothing."""
+    for name, value in array.attributes().items():
+        text = parse_text(value)
+        if plain_name(name) in names and parse_numbers(value) is None and (text is None or text.lower() not in NOTHING):
+            shown = "" if text is None else f", {text[:40]!r},"
+            raise UnreadableError(f"its attribute {name}{shown} is not a number: {remedy}")
 
 
 def _refuse_calibration_elsewhere(container: Container, array: ArrayInfo, bands: int) -> None:
@@ -192,6 +203,7 @@ def read_invalid(
         UnreadableError: If they cannot be used, or there are numbers that may be such marks.
     """
     numbers = _list_numbers(array.attributes())
+    _refuse_words(array, [*MARKS, *LIMITS], "set invalid in its entry")
     for name, values in numbers.items():
         plain = plain_name(name)
         if plain not in MARKS and re.search(LIKE_MARK, plain) and not re.search(NOT_MARK, plain):

@@ -93,9 +93,9 @@ def _describe_array(path: Path, name: str, array: Any, matlab: bool, netcdf: boo
 
 
 def _read_attributes(item: Any) -> Mapping[str, Any]:
-    """Return the attributes of an array or a group, without those that h5py cannot read."""
-    attributes = {}
-    for name in item.attrs:
+    """Return the attributes of an array or a group; None for those that h5py cannot read."""
+    attributes = dict.fromkeys(item.attrs)
+    for name in attributes:
         with suppress(Exception):  # unusual types
             attributes[name] = item.attrs[name]
     return attributes

@@ -194,7 +194,8 @@ def _read_attributes(place: str, attributes: Mapping[str, Any]) -> Iterator[_Can
         if re.fullmatch(NAMES, plain_name(name)):
             unit = find_text(attributes, *(f"{name}{suffix}" for suffix in ("_units", "_unit", "units", "unit")))
             unit = unit or find_text(attributes, "wavelength_units", "wavelength_unit", "wavelengths_units")
-            yield _Candidate(place + name, name, parse_numbers(value), unit, True, False)
+            numbers = parse_numbers(value)
+            yield _Candidate(place + name, name, numbers, unit, numbers is not None and numbers.size > 1, False)
 
 
 def _one_per_band(candidate: _Candidate, bands: int) -> list[float]:
