@@ -90,7 +90,7 @@ class Measurement:
     def share_of_variance(self) -> tuple[float, float, float]:
         """Return which parts of the variance of the values are between rows, between columns, and between bands."""
         rows, columns, pixels = np.mean([band.variances for band in self.statistics], axis=0)
-        bands = float(np.nanvar([band.mean for band in self.statistics]))
+        bands = float(np.var([band.mean for band in self.statistics if np.isfinite(band.mean)] or [0]))
         total = float(pixels) + bands
         return (float(rows) / total, float(columns) / total, bands / total) if total > 0 else (0, 0, 0)
 
