@@ -252,6 +252,36 @@ def test_contradicting_gains_of_tiff_and_aux_xml_are_refused():
     assert "contradict each other: set gain and offset" in problems_of(path)
 
 
+def test_aux_xml_that_is_a_copy_of_a_header_does_not_count():
+    """GDAL writes one with statistics, for example when a program shows the image."""
+    path = write_envi(
+        "a",
+        stored_numbers(),
+        data_gain_values=list(GAINS / 20_000),
+        data_offset_values=list(OFFSETS),
+        data_ignore_value=-9999,
+        wavelength=NANOMETRES,
+        wavelength_units="Nanometers",
+        fwhm=[7] * BANDS,
+        bbl=BAD,
+    )
+    before = describe(path)
+    with rasterio.open(path) as raster:
+        raster.stats(approx=False)
+    rasterio.shutil.copy(path, "b.img", driver="ENVI")  # to have GDAL write an .aux.xml file in any version
+    Path("b.img.aux.xml").replace("a.img.aux.xml")
+    text = Path("a.img.aux.xml").read_text()
+    assert "<Scale>" in text and "wavelength" in text
+    assert list(File(path=path).pixel_files()) == ["a.img", "a.hdr"]
+    assert describe(path) == before
+    header = Path("a.hdr").read_text()
+    Path("a.hdr").write_text(header.replace("data ignore value", "some value"))
+    assert list(File(path=path).pixel_files()) == ["a.img", "a.hdr", "a.img.aux.xml"]
+    assert describe(path).invalid == ("-9999",)
+    Path("a.hdr").write_text(header.replace("data gain values = { 5e-05", "data gain values = { 7e-05"))
+    assert describe(path).gains[0] == 7e-05  # the header was corrected
+
+
 def item_of_file(cube: np.ndarray, **tags: Any) -> str:
     return write_gdal("a.tif", cube, "GTiff", lambda raster: raster.update_tags(**tags))
 
@@ -693,6 +723,16 @@ def test_position(driver):
     assert description.geotransform == (500_000, 30, 0, 4_000_000, 0, -20)
     turned = describe(name, axes="bands columns rows")
     assert turned.geotransform == (500_000, 0, 30, 4_000_000, -20, 0)
+
+
+def test_position_in_aux_xml():
+    transform = rasterio.Affine(30, 0, 500_000, 0, -20, 4_000_000)
+    path = write_gdal("a.tif", stored_numbers(), crs="EPSG:32632", transform=transform, profile="BASELINE")
+    assert "SRS" in Path("a.tif.aux.xml").read_text()
+    description = describe(path)
+    assert '"central_meridian",9' in description.crs
+    assert description.geotransform == (500_000, 30, 0, 4_000_000, 0, -20)
+    assert "a.tif.aux.xml" in File(path=path).pixel_files()
 
 
 def test_world_file():

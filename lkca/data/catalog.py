@@ -182,8 +182,15 @@ class File(_Description):
 
 def _find_sidecars(file: Path) -> list[Path]:
     """Return the files next to a file that describe it."""
-    others = (find_metadata(file), find_aux_xml(file), find_mask_file(file), find_world_file(file))
-    return [*find_envi_headers(file), *(path for path in others if path)]
+    headers = find_envi_headers(file)
+    header = find_raw_header(file, headers)
+    others = (find_metadata(file), find_aux_xml(file, header), find_mask_file(file), find_world_file(file))
+    return [*headers, *(path for path in others if path)]
+
+
+def find_raw_header(file: Path, headers: Sequence[Path]) -> Path | None:
+    """Return the ENVI header of a raw file, None for a TIFF or PCIDSK raster, which may have one next to it."""
+    return headers[0] if headers and file.suffix.lower() not in (".tif", ".tiff", ".pix") else None
 
 
 def find_envi_headers(file: Path) -> list[Path]:

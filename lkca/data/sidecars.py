@@ -5,12 +5,21 @@ from contextlib import suppress
 from pathlib import Path
 
 MAX_AUX_BYTES = 2**24  # largest .aux.xml file
-# What an .aux.xml file must contain to matter. Programs that only show an image write one with statistics.
-AUX_FACTS = re.compile(
-    rb"<(Scale|Offset|NoDataValue|UnitType|Description|GeoTransform|SRS)\b|wavelength|fwhm|bbl|bad_band|scale_factor"
-    rb"|add_offset|data_(gain|offset|ignore)|_FillValue|missing_value",
-    re.IGNORECASE,
-)
+MAX_HEADER_BYTES = 2**22  # largest ENVI header; GDAL parses it as a whole
+# What an .aux.xml file contains if it declares a fact, and the fields of an ENVI header that do. Programs that only
+# show an image write an .aux.xml file with statistics and a copy of the header.
+AUX_FACTS = [
+    (
+        rb'<(scale|offset)\b|"(scale_factor|add_offset|data_(gain|offset)_values|reflectance_scale_factor)"',
+        rb"data (reflectance )?(gain|offset) values|reflectance scale factor",
+    ),
+    (rb'<nodatavalue\b|"(_fillvalue|missing_value|no_?data(_value)?|data_ignore_value)"', rb"data ignore value"),
+    (rb'"([a-z_]*wavelengths?|wvl)(_nm|_um|\(nm\)|\(um\))?"|<description\b', rb"wavelength|band names"),
+    (rb'"(fwhm|bandwidth)(_nm|_um|\(nm\)|\(um\))?"', rb"fwhm"),
+    (rb'"(bbl|bad_band_multiplier)"', rb"bbl"),
+    (rb"<unittype\b", rb"z plot titles"),
+    (rb"<(geotransform|srs)\b", rb"map info|coordinate system string|projection info"),
+]
 PART = re.compile(r"(?:^|-)((?:SPECTRAL_IMAGE|QL_)[^./]*)\.[^./]+$", re.IGNORECASE)
 
 
@@ -37,13 +46,34 @@ def find_metadata(image: Path) -> Path | None:
     return None
 
 
-def find_aux_xml(image: Path) -> Path | None:
-    """Return the file .aux.xml of an image if it declares something about its values, None otherwise."""
+def find_aux_xml(image: Path, header: Path | None) -> Path | None:
+    """Return the file .aux.xml of an image if it declares something about its values, None otherwise.
+
+    Args:
+        image: The image.
+        header: The ENVI header of a raw file, whose facts count before those of the .aux.xml file; None for others.
+    """
     path = image.with_name(f"{image.name}.aux.xml")
     with suppress(OSError):
-        if path.stat().st_size > MAX_AUX_BYTES or AUX_FACTS.search(path.read_bytes()):
+        if path.stat().st_size > MAX_AUX_BYTES or declares_facts(path.read_bytes(), _read_header(header)):
             return path
     return None
+
+
+def _read_header(header: Path | None) -> bytes:
+    if header is None:
+        return b""
+    with header.open("rb") as file:
+        return file.read(MAX_HEADER_BYTES)
+
+
+def declares_facts(aux: bytes, header: bytes) -> bool:
+    """Return whether an .aux.xml file declares a fact that the ENVI header, which may be empty, does not declare."""
+    return any(
+        re.search(items, aux, re.IGNORECASE)
+        and not re.search(rb"^[ \t]*(%s)[ \t]*=[ \t]*(\{\s*)?[^\s{}]" % fields, header, re.IGNORECASE | re.MULTILINE)
+        for items, fields in AUX_FACTS
+    )
 
 
 def find_mask_file(image: Path) -> Path | None:

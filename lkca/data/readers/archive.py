@@ -5,9 +5,9 @@ from pathlib import Path
 from zipfile import ZipFile, ZipInfo
 
 from lkca.data.readers.base import SettingsError, StoredCube, UnreadableError, check_claimed_size
-from lkca.data.readers.envi_header import MAX_HEADER_BYTES, parse_header
+from lkca.data.readers.envi_header import parse_header
 from lkca.data.readers.raster import TIFF_STARTS, RasterFile, open_pcidsk, open_raster
-from lkca.data.sidecars import AUX_FACTS
+from lkca.data.sidecars import MAX_HEADER_BYTES, declares_facts
 
 # First bytes of files of other formats -> the name of the format.
 OTHER_FORMATS = {
@@ -38,7 +38,7 @@ def open_archive(stack: ExitStack, path: Path, archive_member: str, axes: list[s
                 pass
     name = f"/vsizip/{{{path.resolve()}}}/{archive_member}"
     more = archive.read(aux[0]) if aux else None
-    if more is not None and not AUX_FACTS.search(more):
+    if more is not None and not declares_facts(more, archive.read(headers[0]) if headers else b""):
         more = None
     with archive.open(raster) as file:
         start = file.read(8)

@@ -9,8 +9,8 @@ from typing import Any
 
 from lkca.data.readers.base import SettingsError, UnreadableError
 from lkca.data.readers.wavelengths import is_band_index, to_nanometres
+from lkca.data.sidecars import MAX_HEADER_BYTES
 
-MAX_HEADER_BYTES = 2**22  # largest header; GDAL parses it as a whole
 FIELD = re.compile(r"^[ \t]*([^={}\n;]+?)[ \t]*=[ \t]*(\{[^}]*\}?|[^\n]*)", re.MULTILINE)
 # Fields that make the stored bytes something else than pixels in rows, columns and bands.
 UNSUPPORTED = {

@@ -13,7 +13,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from lkca.data.catalog import find_envi_headers
+from lkca.data.catalog import find_envi_headers, find_raw_header
 from lkca.data.readers.base import NUMBER_KINDS, SettingsError, StoredCube, UnreadableError, check_claimed_size
 from lkca.data.readers.description import CubeDescription
 from lkca.data.readers.envi_header import check_header, read_header
@@ -78,7 +78,7 @@ def find_raster_file(driver: str, path: Path) -> RasterFile:
         headers = [header for header in find_envi_headers(path) if _read_start(header) == b"ENVI"]
         if headers and not _find_raw_file(path, headers):
             fields, place = read_only_header(headers), f"its header {headers[0].name}"
-    aux = find_aux_xml(path)
+    aux = find_aux_xml(path, find_raw_header(path, find_envi_headers(path)))
     if aux and aux.stat().st_size > MAX_AUX_BYTES:
         raise SettingsError(f"its metadata, {aux.name}, have more than {MAX_AUX_BYTES // 2**20} MiB: delete this file")
     raster = RasterFile(driver, str(path), path.stat().st_size, fields, place, mask=find_mask_file(path))
@@ -201,7 +201,9 @@ def open_raster(
     def read_mask(rows: slice, columns: slice) -> np.ndarray:
         return np.logical_or.reduce([read_lines(read, 1, rows, columns) == 0 for read in masks])
 
-    declared = [items, *([parse_aux_xml(file.aux, file.aux_name, bands)] if file.aux is not None else [])]
+    declared = [items]
+    if file.aux is not None:
+        declared.append(replace(parse_aux_xml(file.aux, file.aux_name, bands), is_copy=file.driver == "ENVI"))
     alpha = [i for i, color in enumerate(raster.colorinterp, 1) if color == ColorInterp.alpha]
     lines, samples = raster.shape
     description = CubeDescription(

@@ -78,14 +78,29 @@ def read_facts(
     if fields is not None:
         add_envi_facts(facts, fields, bands, place)
     for each in items:
-        _add_scales(facts, each)
-        _add_gain_items(facts, each, is_integer=dtype.kind in "biu")
+        # A raw file's .aux.xml often is a copy, perhaps of an earlier state, of its header: the header counts.
+        added = {"sources": {}, "unusable": {}} if each.is_copy else facts
+        _add_scales(added, each)
+        _add_gain_items(added, each, is_integer=dtype.kind in "biu")
         for add in (_add_lists, _add_invalid, _add_band_wavelengths, _add_bad_bands, _add_texts):
-            add(facts, each)
+            add(added, each)
+        if each.is_copy:
+            _add_missing(facts, added)
     if alpha:
         facts["bad_bands"] = tuple(sorted({*facts.get("bad_bands", ()), *alpha}))
         facts["sources"]["bad_bands"] = "; ".join(filter(None, (facts["sources"].get("bad_bands"), "its alpha band")))
     return facts
+
+
+def _add_missing(facts: dict[str, Any], more: Mapping[str, Any]) -> None:
+    """Add the facts that are not known yet, neither in a usable nor in an unusable form."""
+    known = {*facts, *facts["unusable"]}
+    for fact in {*more, *more["unusable"]} - known:
+        if fact in more:
+            facts[fact] = more[fact]
+        for notes in ("sources", "unusable"):
+            if fact in more[notes]:
+                facts[notes][fact] = more[notes][fact]
 
 
 def _find_fields(items: RasterItems) -> dict[str, str]:

@@ -45,6 +45,7 @@ class RasterItems:
         place: Where all this is, for messages.
         crs: Coordinate reference system, WKT.
         geotransform: As in `CubeDescription`.
+        is_copy: Whether this counts only for facts that are declared nowhere else.
     """
 
     bands: Sequence[BandItems]
@@ -53,6 +54,7 @@ class RasterItems:
     place: str = "the file"
     crs: str | None = None
     geotransform: tuple[float, ...] | None = None
+    is_copy: bool = False
 
 
 def lower(items: Mapping[str, str]) -> dict[str, str]:
