@@ -90,3 +90,14 @@ def test_path_of_windows_is_no_package(path):
     assert file.package() is None
     with pytest.raises(DataError, match="is a path of Windows"):
         Cube(files=(file,), bands="1-3").resolve_files()
+
+
+def test_wavelengths_in_micrometres_are_refused():
+    with pytest.raises(ValidationError, match=r"0\.4 nm is no wavelength of light: give nm, which are 1000 times"):
+        Cube(files=(File(path="a.tif"),), nanometres=(0.4, 2.5))
+
+
+def test_one_invalid_value_needs_no_list():
+    assert File(path="a.tif", invalid=-9999).invalid == (-9999.0,) == File(path="a.tif", invalid=[-9999]).invalid
+    with pytest.raises(ValidationError):
+        File(path="a.tif", invalid=True)

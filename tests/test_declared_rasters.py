@@ -685,6 +685,12 @@ BAD_BANDS = {
 }
 
 
+def test_vrt_is_not_called_a_web_page():
+    rasterio.shutil.copy(write_gdal("a.tif", stored_numbers()), "a.vrt", driver="VRT")
+    with pytest.raises(DataError, match="it is a VRT, which points to other files: convert it with gdal_translate"):
+        describe("a.vrt")
+
+
 BBLS = {"a": "101111111111", "b": "111111101111"}
 
 

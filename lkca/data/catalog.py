@@ -12,13 +12,23 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
 from lkca.core.files import is_file
 from lkca.data.sidecars import find_aux_xml, find_mask_file, find_metadata, find_world_file
 from lkca.errors import DataError
 
 ALL_BANDS = "all"
+MIN_NANOMETRES = 100
 Number = Annotated[float, Field(allow_inf_nan=False)]
 
 
@@ -44,6 +54,11 @@ def _check_bands(bands: str) -> str:
     return bands
 
 
+def _make_list(value: Any) -> Any:
+    """Return a single number as a list."""
+    return [value] if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
 def _expand_ranges(text: str) -> Iterator[int]:
     """Yield the numbers of a list of numbers and ranges, such as `1-103, 109-149`."""
     for part in text.split(","):
@@ -60,6 +75,13 @@ def format_ranges(numbers: Sequence[int]) -> str:
         else:
             ranges.append([number, number])
     return ", ".join(f"{first}-{last}" if last > first else f"{first}" for first, last in ranges)
+
+
+def _check_nanometres(nanometres: tuple[float, ...]) -> tuple[float, ...]:
+    """Refuse wavelengths in another unit; the shortest that optical sensors see is 100 nm or more."""
+    if min(nanometres) < MIN_NANOMETRES:
+        raise ValueError(f"{min(nanometres):g} nm is no wavelength of light: give nm, which are 1000 times \u00b5m")
+    return nanometres
 
 
 def _check_crop(crop: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
@@ -92,9 +114,9 @@ class File(_Description):
         gain, offset: One number, or one for each band of the file: physical value = gain x stored value + offset. They
             replace what the file declares; None for what it declares. `gain: 1` with `offset: 0` takes the values as
             they are stored.
-        invalid: Stored values that mark invalid pixels. They replace those that the file declares; None for what it
-            declares. An empty list is for none, and a mask in the file then does not count, either. NaN is always
-            invalid.
+        invalid: Stored value that marks invalid pixels, or a list of them. They replace those that the file declares;
+            None for what it declares. An empty list is for none, and a mask in the file then does not count, either.
+            NaN is always invalid.
         mask: Path of a file of the same rows and columns; pixels at which it is not 0 are invalid. `file.h5/name` for
             an array of a MATLAB, HDF5 or NetCDF file that holds several.
         sources: URLs of the file, or of its archive, in the order in which they are tried.
@@ -108,7 +130,7 @@ class File(_Description):
     pixels: tuple[PositiveInt, PositiveInt] | None = None
     gain: Number | tuple[Number, ...] | None = None
     offset: Number | tuple[Number, ...] | None = None
-    invalid: tuple[float, ...] | None = None
+    invalid: Annotated[tuple[float, ...], BeforeValidator(_make_list)] | None = None
     mask: str | None = None
     sources: tuple[str, ...] = ()
     bytes: PositiveInt | None = None
@@ -241,7 +263,9 @@ class Cube(_Description):
     not_this: tuple[tuple[tuple[int, int, int], str], ...] = ()
     sensor: str | None = None
     gsd_m: PositiveFloat | None = None
-    nanometres: Annotated[tuple[PositiveFloat, ...], Field(min_length=2)] | None = None
+    nanometres: Annotated[tuple[PositiveFloat, ...], Field(min_length=2), AfterValidator(_check_nanometres)] | None = (
+        None
+    )
     fwhm: Annotated[tuple[PositiveFloat, ...], Field(min_length=2)] | None = None
     source: str | None = None
     citation: str | None = None

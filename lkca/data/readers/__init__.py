@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -116,9 +116,7 @@ def _open_format(stack: ExitStack, path: Path, file: File, is_mask: bool = False
     if headers and not archive_member and _is_raw(path, start, headers):
         return _open_envi(stack, path, axes)
     if is_text(start) and not headers:
-        if path.suffix.lower() == ".xml":
-            raise WrongProductError("it is XML: name the image that it describes, such as ...-SPECTRAL_IMAGE.TIF")
-        raise UnreadableError("it is a web page, not data")
+        _refuse_text(path, start)
     if start[:4] == b"PK\x03\x04":
         if not archive_member:
             raise SettingsError(describe_archive(path))
@@ -137,6 +135,15 @@ def _open_format(stack: ExitStack, path: Path, file: File, is_mask: bool = False
     if headers and not start.startswith((*TIFF_STARTS, b"PCIDSK  ")):
         return _open_envi(stack, path, axes)
     return _open_raster(stack, path, start, axes)
+
+
+def _refuse_text(path: Path, start: bytes) -> NoReturn:
+    """Refuse a text, which starts with these bytes, and say what to do."""
+    if b"<VRTDataset" in start:
+        raise WrongProductError("it is a VRT, which points to other files: convert it with gdal_translate to GeoTIFF")
+    if path.suffix.lower() == ".xml":
+        raise WrongProductError("it is XML: name the image that it describes, such as ...-SPECTRAL_IMAGE.TIF")
+    raise UnreadableError("it is a web page, not data")
 
 
 def _open_npy(path: Path, file: File, is_mask: bool) -> StoredCube:
