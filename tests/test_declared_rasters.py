@@ -923,6 +923,14 @@ def test_header_of_a_raw_file_does_not_count_for_a_tiff_of_the_same_name():
     np.testing.assert_array_equal(read("a.tif"), stored_numbers())
 
 
+def test_header_with_the_name_of_the_tiff_counts():
+    scaled_tiff_with_header()
+    Path("a.hdr").rename("a.tif.hdr")
+    write_envi("a", stored_numbers())
+    np.testing.assert_allclose(read("a.tif"), reflectance(), atol=2e-4)
+    np.testing.assert_array_equal(read("a.img"), stored_numbers())
+
+
 def test_tiff_with_another_suffix_and_header():
     scaled_tiff_with_header()
     Path("a.tif").rename("a.dat")

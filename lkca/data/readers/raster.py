@@ -76,7 +76,9 @@ def find_raster_file(driver: str, path: Path) -> RasterFile:
         fields = read_only_header(find_envi_headers(path))
     elif driver == "GTiff":
         headers = [header for header in find_envi_headers(path) if _read_start(header) == b"ENVI"]
-        if headers and not _find_raw_file(path, headers):
+        own = [header for header in headers if header.name.lower() == f"{path.name}.hdr".lower()]
+        headers = own or headers
+        if own or (headers and not _find_raw_file(path, headers)):
             fields, place = read_only_header(headers), f"its header {headers[0].name}"
     aux = find_aux_xml(path, find_raw_header(path, find_envi_headers(path)))
     if aux and aux.stat().st_size > MAX_AUX_BYTES:
