@@ -133,13 +133,52 @@ def test_one_table_by_name_and_by_file(checkout):
     assert set(planned(checkout, "results/tiny/tables/IV.csv")) == {"table"}
 
 
-def test_wrong_setting_is_one_sentence(checkout):
-    edit(checkout, "config.yaml", "  epochs: 300", "  epoch: 300")
-    command = ["snakemake", "--dry-run", "--configfile", *TINY]
+@pytest.mark.parametrize(
+    ("file", "old", "new", "options", "message"),
+    [
+        (
+            "config.yaml",
+            "  epochs: 300",
+            "  epoch: 300",
+            [],
+            r"config\.yaml:\d+: train\.epoch is not a setting: did you mean",
+        ),
+        (
+            "config.yaml",
+            "validation: 0.1",
+            "validation: 0.1\nvalidation: 0.2",
+            [],
+            r"config\.yaml:\d+: validation is written",
+        ),
+        (
+            "tests/tiny.yaml",
+            "  epochs: 2",
+            "  epochs: 2\n  epochs: 3",
+            [],
+            r"tests/tiny\.yaml:\d+: epochs is written twice",
+        ),
+        ("tests/tiny.yaml", "  epochs: 2", "  epochs: 0", [], r"tests/tiny\.yaml:\d+: train\.epochs is 0: input"),
+        (
+            "tests/tiny.yaml",
+            "  epochs: 2",
+            "  epochs: 2",
+            ["--config", "seeds=[1, 1]"],
+            r"--config: seeds is \[1, 1\]: ",
+        ),
+    ],
+)
+def test_wrong_setting_is_one_sentence(checkout, file, old, new, options, message):
+    edit(checkout, file, old, new)
+    command = ["snakemake", "--dry-run", "--configfile", TINY[1], *options]
     done = subprocess.run(command, cwd=checkout, env=ENVIRONMENT, capture_output=True, text=True)
     assert done.returncode != 0
-    assert re.search(r"lkca: config\.yaml:\d+: train\.epoch is not a setting: did you mean epochs\?", done.stderr)
+    assert len(re.findall(f"^lkca: {message}.*$", done.stderr, re.MULTILINE)) == 1, done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_numbers_are_read_as_people_write_them(checkout):
+    edit(checkout, "tests/tiny.yaml", "  epochs: 2", "  epochs: 2e0\n  learning_rate: 2e-3")  # as before
+    assert planned(checkout) == {}
 
 
 def test_missing_downloads_are_named(checkout):
