@@ -437,6 +437,26 @@ def test_advice_on_an_undeclared_mark_keeps_the_declared_ones():
     np.testing.assert_array_equal(mask, (cube == -32768) | (cube == -9999))
 
 
+@pytest.mark.parametrize("name", ["fill_value", "missing_data", "NoData", "Data Ignore Value"])
+def test_spellings_of_items_for_no_data(name):
+    path = write_gdal("a.tif", filled(-9999.9), change=lambda raster: tag_bands(raster, **{name: "-9999.9"}))
+    assert_corner_invalid(read(path))
+
+
+@pytest.mark.parametrize(
+    ("items", "message"),
+    [
+        ({"slope": "0.0001", "intercept": "0"}, "the item slope of the bands in the file looks like a calibration"),
+        ({"ScaleFactor": "0.0001"}, "the item scalefactor of the bands"),
+        ({"gain": "1", "offset": "0", "bias": "dark"}, None),
+    ],
+)
+def test_items_that_look_like_a_calibration_are_refused(items, message):
+    path = write_gdal("a.tif", stored_numbers(), change=lambda raster: tag_bands(raster, **items))
+    assert (message in problems_of(path)) if message else (problems_of(path) == "")
+    assert problems_of(path, gain=1, offset=0) == ""
+
+
 def test_entry_replaces_declared_fill_value():
     path = INVALID["GeoTIFF"](-9999.9, np.float32)
     np.testing.assert_array_equal(read(path, invalid=()), filled(-9999.9))
@@ -656,6 +676,8 @@ def test_band_without_wavelength():
     [
         ({"wavelength": NANOMETRES[:5]}, "5 numbers for 12 bands"),
         ({"wavelength": NANOMETRES, "fwhm": [1, 2]}, "fwhm in its header cannot be used (it has 2 numbers for 12"),
+        ({"scale factor": 10_000}, "scale factor in its header looks like a calibration: set gain and offset in its"),
+        ({"radiance gain values": [2] * BANDS}, "radiance gain values in its header looks like a calibration"),
         ({"wavelength": [-1] * BANDS}, "none of them positive"),
         ({"wavelength": ["red"] * BANDS}, "'red' is not a number"),
         ({"wavelength": [1e9, *NANOMETRES[1:]]}, "are not those of an optical sensor"),

@@ -28,6 +28,8 @@ REMEDIES = {
 }
 LINEAR_FIELDS = ("data_gain_values", "data_offset_values")
 REFLECTANCE_FIELDS = ("data_reflectance_gain_values", "data_reflectance_offset_values")
+# Other fields with which programs may mean a calibration.
+LIKE_GAIN_FIELD = r"(\w+_)?scale_factors?|(data_|radiance_|reflectance_)?(gain|offset|scale)(_values?|s)?"
 GAIN_FIELDS = (*LINEAR_FIELDS, *REFLECTANCE_FIELDS, "reflectance_scale_factor")
 
 
@@ -127,10 +129,27 @@ def _add_transform(facts: dict[str, Any], fields: Mapping[str, str], bands: int,
         facts["offsets"] = tuple(offsets)
         return tuple(gains)
 
+    if unclear := [name.replace("_", " ") for name, text in fields.items() if _is_unclear(name, text)]:
+        facts["unusable"]["gains"] = (
+            f"{' and '.join(unclear)} in {place} looks like a calibration: set gain and offset in its entry, 1 and 0 "
+            "if the values are calibrated"
+        )
+        return
     if present:
         add_fact(facts, "gains", f"{' and '.join(present)} in {place}".replace("_", " "), parse)
     if {*facts.get("gains", ())} == {1} and {*facts["offsets"]} == {0}:
         del facts["gains"], facts["offsets"], facts["sources"]["gains"]
+
+
+def _is_unclear(name: str, text: str) -> bool:
+    """Return whether a field looks like a calibration, but is none that ENVI defines."""
+    if name in GAIN_FIELDS or not re.fullmatch(LIKE_GAIN_FIELD, name):
+        return False
+    try:
+        numbers = {parse_number(part) for part in re.split(r"[,\s]+", text.strip("{}, \n"))}
+    except ValueError:  # it is free text
+        return False
+    return numbers != {0 if "offset" in name else 1}
 
 
 def _add_wavelengths(facts: dict[str, Any], fields: Mapping[str, str], bands: int, place: str) -> None:

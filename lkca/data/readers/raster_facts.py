@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from lkca.data.readers.attributes import CALIBRATION, MARKS, OFFSETS, plain_name
 from lkca.data.readers.base import UnreadableError
 from lkca.data.readers.envi_header import (
     GAIN_FIELDS,
@@ -39,7 +40,6 @@ FWHM_ITEMS = {
 }
 UNIT_ITEMS = ("wavelength_units", "wavelength_unit", "units_of_wavelength")
 FWHM_UNIT_ITEMS = ("fwhm_units", "fwhm_unit", "bandwidth_unit", "bandwidth_units")
-INVALID_ITEMS = ("no_data_value", "_fillvalue", "missing_value", "nodata", "nodata_value", "data_ignore_value")
 BBL_ITEMS = ("bbl", "bad_band_multiplier")
 # Items of a whole raster that are lists as in an ENVI header.
 LIST_ITEMS = ("wavelength", "fwhm", "bbl", "data_gain_values", "data_offset_values")
@@ -191,12 +191,32 @@ def _add_gain_items(facts: dict[str, Any], items: RasterItems, is_integer: bool)
                 f"{source} may have been applied to its floating-point values already: set gain and offset in its "
                 "entry, 1 and 0 if so",
             )
+    unclear = dict.fromkeys(
+        name for band in items.bands for name, text in band.items.items() if _is_unclear(name, text)
+    )
+    if is_integer and unclear:
+        facts["unusable"].setdefault(
+            "gains",
+            f"the item {' and '.join(unclear)} of the bands in {items.place} looks like a calibration: set gain and "
+            "offset in its entry, 1 and 0 if it is none",
+        )
+
+
+def _is_unclear(name: str, text: str) -> bool:
+    """Return whether an item looks like a calibration, but is none that GDAL or the conventions of NetCDF define."""
+    plain = plain_name(name)
+    return (
+        plain in CALIBRATION
+        and name not in ("scale_factor", "add_offset")
+        and _is_number(text)
+        and parse_number(text) != (0 if plain in OFFSETS else 1)
+    )
 
 
 def _add_invalid(facts: dict[str, Any], items: RasterItems) -> None:
     """Add the values that mark invalid pixels."""
-    texts = [_find(band.items, INVALID_ITEMS) for band in items.bands]
-    general = _find(items.items, INVALID_ITEMS)
+    texts = [_find_mark(band.items) for band in items.bands]
+    general = _find_mark(items.items)
     for name, marks in (
         ("nodata of the bands", [_unify_nan(band.nodata) for band in items.bands]),
         ("the item of the bands for no data", [text and text.strip("{} ") for text in texts]),
@@ -204,7 +224,7 @@ def _add_invalid(facts: dict[str, Any], items: RasterItems) -> None:
     ):
         if not any(mark is not None for mark in marks):
             continue
-        if len({*map(str, marks)}) > 1:  # as text, because NaN differs from itself
+        if len({*marks}) > 1:
             facts["unusable"]["invalid"] = (
                 f"{name} in {items.place} differ ({', '.join(str(mark) for mark in dict.fromkeys(marks))}): set "
                 "invalid in its entry, or a mask"
@@ -217,6 +237,11 @@ def _add_invalid(facts: dict[str, Any], items: RasterItems) -> None:
                 facts["invalid"] = (*facts.get("invalid", ()), mark)
                 source = f"{name} in {items.place}"
                 facts["sources"]["invalid"] = "; ".join(filter(None, (facts["sources"].get("invalid"), source)))
+
+
+def _find_mark(items: Items) -> str | None:
+    """Return the first item that marks invalid pixels."""
+    return next((text for name, text in items.items() if text and plain_name(name) in MARKS), None)
 
 
 def _unify_nan(mark: float | str | None) -> float | str | None:
