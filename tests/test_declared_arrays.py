@@ -623,6 +623,15 @@ def test_an_axis_of_length_1_is_left_out(order):
         assert_same(read(path, axes=RBC if order[0] == "time" else "rows columns bands")[0], Q)
 
 
+def test_more_than_three_axes():
+    write_netcdf("a.nc", np.stack([Q, Q]), dimensions=("time", "wavelength", "y", "x"))
+    for entry in ({}, {"axes": RBC}):
+        with pytest.raises(
+            DataError, match="more than three axes, 2 x 12 x 20 x 16: write one cube to an array of three"
+        ):
+            read("a.nc", variable="cube", **entry)
+
+
 def test_unknown_names_need_axes():
     write_netcdf("a.nc", Q, dimensions=("a", "b", "c"))
     with pytest.raises(

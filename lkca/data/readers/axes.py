@@ -38,6 +38,8 @@ def resolve_axes(
     """
     if min(shape, default=1) < 1:
         raise UnreadableError(f"its array is empty, it has the shape {_join(shape)}")
+    if sum(length > 1 for length in shape) > 3:
+        raise SettingsError(f"its array has more than three axes, {_join(shape)}: write one cube to an array of three")
     roles = [find_role(name) for name in dimensions] or [None] * len(shape)
     named = f"its axes are named {', '.join(name or '?' for name in dimensions)}" if any(dimensions) else ""
     wanted = ["columns", "rows"] if axes and len(axes) == 2 and "bands" not in axes else ["bands", "columns", "rows"]
