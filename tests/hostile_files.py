@@ -604,7 +604,7 @@ def files_elsewhere() -> HostileFiles:
     )
     vrt = f"<VRTDataset rasterXSize='{COLUMNS}' rasterYSize='{ROWS}'>{vrt}</VRTDataset>".encode()
     for name in ("tiff", "pcidsk", "envi", "npy", "mat5"):
-        message = "ends after 1187 of 5760 bytes" if name == "envi" else "web page"
+        message = "ends after 1187 of 5760 bytes" if name == "envi" else "it is a VRT"
         yield HostileFile(name, vrt, message, neighbours=envi_neighbours(name))
     yield HostileFile("zip-envi", zip_envi(raster=vrt), "ends after|hardly correlated")
     for key in ("data file", "data filename", "file", "dem file"):
