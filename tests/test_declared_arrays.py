@@ -919,3 +919,29 @@ def test_any_array_is_read_with_the_settings_of_its_entry(tmp_path, stored, name
     expected = cube.astype(float) * np.reshape(gain, (-1, 1, 1)) + 0.5
     assert_same(values, np.where(cube == array.ravel()[0], np.nan, expected))
     assert description.axes == tuple(axes[::-1] if name == "a73.mat" else axes)
+
+
+@pytest.mark.parametrize("format", ["MATLAB 5", "HDF5", "NetCDF 4"])
+def test_layers_next_to_a_cube_are_named(format):
+    """A mask in the file is not applied, because nothing says whether 0 or 1 marks the invalid pixels."""
+    mask = np.zeros((ROWS, COLUMNS), np.uint8)
+    entry: dict[str, Any] = {"path": "a.h5", "variable": "cube", "axes": RBC}
+    if format == "MATLAB 5":
+        savemat("a.mat", {"s": {"cube": Q.transpose(1, 2, 0), "mask": mask}, "other": np.zeros((3, 4))})
+        entry = {"path": "a.mat", "variable": "s.cube"}
+    elif format == "HDF5":
+        write_hdf5("a.h5", mask=mask, other=np.zeros((3, 4)))
+    else:
+        entry["path"] = "a.nc"
+        with netCDF4.Dataset("a.nc", "w") as file:
+            for name, length in zip(("bands", "rows", "columns"), SHAPE, strict=True):
+                file.createDimension(name, length)
+            file.createVariable("cube", "f4", ("bands", "rows", "columns"))[:] = Q
+            file.createVariable("mask", "u1", ("rows", "columns"))[:] = mask
+    file = File(**entry)
+    properties, problems, measured = inspect_file(Cube(files=(file,), bands="1-12"), file, range(1, 13))
+    name = "s.mask" if format == "MATLAB 5" else "mask"
+    assert measured.description.layers == (name,) and not problems
+    assert properties["not applied"].startswith(f"{name}; set mask in the entry")
+    masked = File(**entry, mask=f"{entry['path']}/{name}")
+    assert "not applied" not in inspect_file(Cube(files=(masked,), bands="1-12"), masked, range(1, 13))[0]

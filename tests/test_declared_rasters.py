@@ -713,6 +713,11 @@ def test_vrt_is_not_called_a_web_page():
         describe("a.vrt")
 
 
+def test_file_of_one_band_is_no_cube():
+    with pytest.raises(DataError, match="a.tif has one band: write all bands to one file"):
+        resolve_bands(Cube(files=(File(path=write_gdal("a.tif", stored_numbers()[:1])),)))
+
+
 BBLS = {"a": "101111111111", "b": "111111101111"}
 
 

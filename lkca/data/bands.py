@@ -63,6 +63,8 @@ def _list_good_bands(files: Sequence[File]) -> str:
         with open_cube(file) as reader:
             good, count = {*reader.description.good_bands()}, reader.shape[2]
             problem = reader.description.unusable.get("bad_bands")
+        if count < 2:
+            raise DataError(f"{file.local_path()} has one band: write all bands to one file (gdal_merge.py -separate).")
         if problem:
             raise DataError(f"{file.local_path()}: {problem}, or list the bands to use in its entry.")
         # Bands that a further file lacks remain, so that it is refused later.

@@ -38,7 +38,8 @@ def describe_file(description: CubeDescription, bands: Sequence[int]) -> dict[st
     invalid += [f"below {low:g}"] * bool(low > -np.inf) + [f"above {high:g}"] * bool(high < np.inf)
     invalid += ["its mask"] * description.has_mask
     bad = [number for number in bands if number in description.bad_bands]
-    return {
+    layers = ", ".join(description.layers[:9])
+    properties = {
         "format": description.format,
         "shape": "{} rows, {} columns, {} bands".format(*description.shape),
         "axes": " ".join(description.axes),
@@ -63,6 +64,9 @@ def describe_file(description: CubeDescription, bands: Sequence[int]) -> dict[st
         "position": tell("crs", _describe_position(description)),
         "history": tell("history", description.history and " ".join(description.history.split())[:200]),
     }
+    if layers:
+        properties["not applied"] = f"{layers}; set mask in the entry to one of them if it is not 0 at invalid pixels"
+    return properties
 
 
 def _describe_range(values: Sequence[float | None] | None, bands: Sequence[int]) -> str | None:

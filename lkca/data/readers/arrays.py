@@ -87,7 +87,18 @@ def _read_facts(container: Container, array: ArrayInfo, layout: Layout, dtype: n
     add("invalid", lambda: read_invalid(container, array, dtype, calibration))
     position, source = read_position(container, array, layout)
     sources |= dict.fromkeys(position, source)
-    return {**facts, **position}
+    return {**facts, **position, "layers": _list_layers(container, array, layout)}
+
+
+def _list_layers(container: Container, array: ArrayInfo, layout: Layout) -> tuple[str, ...]:
+    """Return the names of the other arrays of a file that have one value for each pixel."""
+    lengths = layout.lengths(array.shape)
+    pixels = sorted(length for name, length in lengths.items() if name != "bands")
+    return tuple(
+        container.show(other.name)
+        for other in container.arrays.values()
+        if other is not array and other.dtype.kind in NUMBER_KINDS and sorted(n for n in other.shape if n > 1) == pixels
+    )
 
 
 class _Reinterpreted:

@@ -31,6 +31,7 @@ class CubeDescription:
             rotation, height of a pixel (negative for north up): GDAL's order.
         units: Units of the physical values.
         history: What the file says about its origin and processing.
+        layers: Names of arrays of one value for each pixel next to the cube, such as masks; they are not applied.
         sources: Name of a fact -> where the file declares it, for messages and the manifest.
         unusable: Name of a fact that the file declares in a form that cannot be used -> what is wrong with it. The file
             is refused unless its entry sets this fact.
@@ -52,6 +53,7 @@ class CubeDescription:
     geotransform: tuple[float, float, float, float, float, float] | None = None
     units: str | None = None
     history: str | None = None
+    layers: tuple[str, ...] = ()
     sources: Mapping[str, str] = field(default_factory=dict)
     unusable: Mapping[str, str] = field(default_factory=dict)
 

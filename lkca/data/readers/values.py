@@ -93,6 +93,8 @@ def _override(description: CubeDescription, file: File) -> CubeDescription:
         changes |= {"invalid": file.invalid, "valid_range": None}
         changes["has_mask"] = description.has_mask and bool(file.invalid)  # [] says that all pixels are valid
         sources["invalid"] = SETTING
+    if file.mask:
+        changes["layers"] = ()  # the user has chosen one
     replaced = {"invalid"} if file.invalid is not None else set[str]()
     if file.gain is not None and file.offset is not None:  # one of them alone does not replace what is unusable
         replaced.add("gains")
