@@ -181,7 +181,8 @@ def _add_gain_items(facts: dict[str, Any], items: RasterItems, is_integer: bool)
     ]
     with suppress(ValueError):  # they are free text
         gains, offsets = (list(map(parse_number, numbers)) for numbers in texts)
-        declared.append((f"scale_factor and add_offset in {items.place}", gains, offsets))
+        if all(map(math.isfinite, (*gains, *offsets))):
+            declared.append((f"scale_factor and add_offset in {items.place}", gains, offsets))
     for source, gains, offsets in declared:
         if is_integer or _are_known(facts, gains, offsets):
             merge_gains(facts, source, gains, offsets)
@@ -225,10 +226,8 @@ def _add_invalid(facts: dict[str, Any], items: RasterItems) -> None:
         if not any(mark is not None for mark in marks):
             continue
         if len({*marks}) > 1:
-            facts["unusable"]["invalid"] = (
-                f"{name} in {items.place} differ ({', '.join(str(mark) for mark in dict.fromkeys(marks))}): set "
-                "invalid in its entry, or a mask"
-            )
+            shown = ", ".join("none" if mark is None else str(mark) for mark in [*dict.fromkeys(marks)][:4])
+            facts["unusable"]["invalid"] = f"{name} in {items.place} differ ({shown}): set invalid in its entry"
             continue
         with suppress(ValueError):  # an item can be a text such as "none"
             number = parse_number(str(marks[0]))
