@@ -178,6 +178,26 @@ def test_masks_that_do_not_fit_are_named(mask, message):
         cut_and_load(make_cube(array_file("a.npy", mask="mask.npy")))
 
 
+def test_pixels_that_are_invalid_in_one_band_count_in_none():
+    cube = change_at(np.nan, (20, 20, 4))
+    cube[20, 20, 0] = 3
+    np.save("a.npy", cube)
+    file = array_file("a.npy")
+    described = make_cube(file)
+    measured = inspect_file(described, file, described.band_numbers())[2]
+    _, manifest = cut_and_load(described)
+    largest = np.delete(cube[2:38, 1:33].reshape(-1, 12), 18 * 32 + 19, 0).max()
+    assert max(band.maximum for band in measured.statistics) == manifest["maximum"] == largest < 1
+
+
+def test_band_that_is_constant_at_valid_pixels_is_refused():
+    cube = change_at(0.25, (..., 3))
+    cube[:10, :, 3], cube[:10, :, 4] = 0.3, np.nan
+    np.save("a.npy", cube)
+    with pytest.raises(DataError, match="band 4 has one value everywhere; leave it out with bands: 1-3, 5-12"):
+        cut_and_load(make_cube(array_file("a.npy")))
+
+
 def test_files_in_different_units_are_refused():
     np.save("train.npy", PIXELS)
     np.save("test.npy", change_at(0))

@@ -1,6 +1,6 @@
 """Open the files of a cube, read and measure their bands, and check whether a file is the right one."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from statistics import median
 from typing import Any
@@ -39,14 +39,46 @@ def inspect_file(cube: Cube, file: File, bands: Sequence[int]) -> tuple[dict[str
     """
     with ExitStack() as stack:
         reader = open_file(stack, cube, file)
-        measured = Measurement(reader.description, resolve_crop(cube, file, reader))
-        for i, image in read_bands(file, reader, measured.crop, bands):
-            measured.add(bands[i], image)
-            del image  # frees its memory before the next one is read
+        measured = measure(file, reader, resolve_crop(cube, file, reader), bands)
     problems = find_problems(cube, file, measured)
     properties = {**describe_file(reader.description, bands), **describe_values(measured)}
     sentences = [f"{file.local_path()} is not what it should be: {problem}." for problem in problems]
     return properties, sentences, measured
+
+
+def measure(
+    file: File,
+    reader: CubeReader,
+    crop: Crop,
+    bands: Sequence[int],
+    use: Callable[[int, np.ndarray], None] = lambda i, image: None,
+) -> Measurement:
+    """Return the statistics of bands over the pixels that are valid in all of them.
+
+    The bands are read again if some pixels are invalid in a part of the bands only.
+
+    Args:
+        file: The file.
+        reader: The open file.
+        crop: The part to measure.
+        bands: Numbers of the bands, from 1, in ascending order.
+        use: Function that is called with the index in `bands` and the image of each band.
+    """
+    measured = Measurement(reader.description, crop)
+    for i, image in read_bands(file, reader, crop, bands):
+        measured.add(bands[i], image)
+        use(i, image)
+        del image  # frees its memory before the next one is read
+    mask = measured.invalid
+    number = np.count_nonzero(mask)
+    if number == mask.size or {band.invalid for band in measured.statistics} <= {number, mask.size}:
+        return measured
+    again = Measurement(reader.description, crop)
+    for i, image in read_bands(file, reader, crop, bands):
+        again.add(bands[i], np.where(mask, np.float32(np.nan), image))
+        del image
+    again.first_invalid = measured.first_invalid
+    return again
 
 
 def spread_bands(cube: Cube, number: int) -> list[int]:

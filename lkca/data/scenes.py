@@ -20,8 +20,8 @@ from lkca.data.inspection import (
     compare_files,
     find_problems,
     inspect_file,
+    measure,
     open_file,
-    read_bands,
     resolve_crop,
     resolve_wavelengths,
     spread_bands,
@@ -100,12 +100,12 @@ def _cut(out: Path, settings: SceneSettings, files: Sequence[File], bands: Seque
         measurements = []
         with out.open("r+b") as array:
             for file, reader, area in zip(files, readers, areas, strict=True):
-                measured = Measurement(reader.description, area["crop"])
-                for i, image in read_bands(file, reader, area["crop"], bands):
-                    measured.add(bands[i], image)
-                    array.seek(start + 4 * (i * shape[1] + area["row"]) * width)
+
+                def write(i: int, image: np.ndarray, row: int = area["row"]) -> None:
+                    array.seek(start + 4 * (i * shape[1] + row) * width)
                     array.write(_mirror_and_pad(image, mirror, width).tobytes())
-                    del image  # frees its memory before the next one is read
+
+                measured = measure(file, reader, area["crop"], bands, write)
                 if problems := find_problems(cube, file, measured):
                     raise DataError(f"{file.local_path()} is not what it should be: {problems[0]}.")
                 measurements.append(measured)
@@ -114,7 +114,7 @@ def _cut(out: Path, settings: SceneSettings, files: Sequence[File], bands: Seque
     minimum, maximum = min(band.minimum for band in statistics), max(band.maximum for band in statistics)
     mask = stack_masks(measurements, mirror)
     if num_invalid := int(np.count_nonzero(mask)):
-        minimum, maximum = _mark_invalid(out, mask)
+        _mark_invalid(out, mask)
     divisor = choose_divisor(cube, files[0], maximum)
     _divide(out, start, divisor)
     return {
@@ -170,16 +170,11 @@ def stack_masks(measurements: Sequence[Measurement], mirror: Sequence[str]) -> n
     return np.concatenate([_mirror_and_pad(measured.invalid, mirror, width) for measured in measurements])
 
 
-def _mark_invalid(out: Path, mask: np.ndarray) -> tuple[float, float]:
-    """Set the masked pixels of a scene to NaN in all bands; return the smallest and the largest of the other values."""
-    scene = np.load(out, mmap_mode="r+", allow_pickle=False)
-    low, high = np.inf, -np.inf
-    for band in scene:
+def _mark_invalid(out: Path, mask: np.ndarray) -> None:
+    """Set the masked pixels of a scene to NaN in all bands."""
+    for band in np.load(out, mmap_mode="r+", allow_pickle=False):
         band[mask] = np.nan
-        valid = band[~mask]
-        low, high = min(low, float(valid.min())), max(high, float(valid.max()))
         heartbeat()
-    return low, high
 
 
 def _mirror_and_pad(image: np.ndarray, mirror: Sequence[str], width: int) -> np.ndarray:
