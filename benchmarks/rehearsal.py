@@ -35,7 +35,7 @@ from typing import Any, NamedTuple
 import psutil
 import yaml
 
-from lkca.config.load import parse_config, read_config
+from lkca.config.load import dump_snapshot, parse_config, read_config
 from lkca.config.yaml_files import deep_merge
 from lkca.core.files import read_json, sha256
 from lkca.data.catalog import CUBES
@@ -244,7 +244,7 @@ def rehearse(name: str, folder: Path) -> list[dict[str, Any]]:
         overlay = {"experiment": "rehearsal", "scenes": {case.scene: {"cube": cube}}}
         (work / "overlay.yaml").write_text(json.dumps(overlay))  # YAML holds JSON
         config = deep_merge(yaml.safe_load((REPOSITORY / "config.yaml").read_text(encoding="utf-8")), overlay)
-        (work / "experiment.json").write_text(parse_config(config).model_dump_json())
+        (work / "experiment.json").write_text(dump_snapshot(parse_config(config)))
         terms = ["--accept-terms"] if cube["confirm"] else []
         files = ["--config", str(REPOSITORY / "config.yaml"), "overlay.yaml"]
         print_row(run_step("fetch", ["fetch", case.scene, *files, *terms]))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from lkca.config import load
 from lkca.config.figure_kinds import FIGURE_KINDS, FigureKind
 from lkca.config.validate import check_references
-from lkca.config.yaml_files import deep_merge, find_place, parse_yaml
+from lkca.config.yaml_files import deep_merge, find_place, list_places, parse_yaml
 from lkca.core.paths import RunGroup
 from lkca.errors import ConfigError, LkcaError
 from lkca.models.registry import MODELS
@@ -389,7 +389,7 @@ def test_shared_maps_have_the_lines_of_their_anchor(tmp_path):
     )
     assert parsed["c"] == {"x": 1, "y": 3, "z": 5, "w": {"y": 3, "z": 4}}
     assert list(parsed["c"]) == ["x", "y", "z", "w"]  # the order of rows is that of a table
-    places = {key: find_place(parsed, key) for key in ("c", "c.x", "c.y", "c.z", "c.w.z", "c.none")}
+    places = {key: find_place(list_places(parsed), key) for key in ("c", "c.x", "c.y", "c.z", "c.w.z", "c.none")}
     assert places == {"c": "f:5", "c.x": "f:1", "c.y": "f:3", "c.z": "f:7", "c.w.z": "f:4", "c.none": "f:5"}
 
 

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from lkca.config.load import read_config, read_snapshot
+from lkca.config.load import locate_errors, read_config, read_snapshot
 from lkca.core import environment
 from lkca.core.paths import RunKey
 from lkca.errors import ConfigError, DataError, ResourceError
@@ -39,6 +39,12 @@ def test_snapshot_is_the_configuration(paper, monkeypatch, tmp_path):
     path = rules.write_snapshot(paper)
     assert read_snapshot(path) == paper
     assert rules.write_snapshot(paper) == path
+    (tmp_path / "own.yaml").write_text("scenes:\n  chikusei: {mirror: []}\n")
+    experiment = read_config([REPOSITORY / "config.yaml", Path("own.yaml")])
+    read = read_snapshot(rules.write_snapshot(experiment))  # as a job does
+    place = r"^own\.yaml:2: scenes\.chikusei\.mirror: wrong"
+    with pytest.raises(ConfigError, match=place), locate_errors(read):
+        raise ConfigError("scenes.chikusei.mirror: wrong.")
     other = paper.model_copy(update={"title": "{exp}"})
     assert rules.write_snapshot(other) != path
 

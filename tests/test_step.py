@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lkca.config.load import read_config
+from lkca.config.load import dump_snapshot, read_config
 from lkca.core.files import sha256
 from lkca.data import splits
 from lkca.errors import ConfigError, StaleInput
@@ -19,7 +19,7 @@ def test_input_changed_while_the_job_runs(tmp_path, monkeypatch):
     """Another program replaces the manifest of a split."""
     monkeypatch.chdir(tmp_path)
     experiment = read_config([REPOSITORY / "config.yaml", REPOSITORY / "tests/tiny.yaml"])
-    (tmp_path / "e.json").write_text(experiment.model_dump_json())
+    (tmp_path / "e.json").write_text(dump_snapshot(experiment))
     manifest = Path("results/tiny/scenes/chikusei.json")
     manifest.parent.mkdir(parents=True)
     area = {"use": "both", "row": 0, "rows": 145, "columns": 145, "crop": [0, 145, 0, 145]}
@@ -43,7 +43,7 @@ def test_input_changed_while_the_job_runs(tmp_path, monkeypatch):
 
 
 def test_unknown_job_and_wrong_outputs(paper, tmp_path):
-    (tmp_path / "e.json").write_text(paper.model_dump_json())
+    (tmp_path / "e.json").write_text(dump_snapshot(paper))
     with pytest.raises(ConfigError, match="runs/x_x4/lkca/seed0/train is not a job of paper"):
         run_step("runs/x_x4/lkca/seed0/train", tmp_path / "e.json", [], 0)
     for name in ("tables/NOPE", "splits/chikusei_x5", "runs/chikusei_x4/bicubic/seed3000/train"):

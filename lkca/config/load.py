@@ -7,12 +7,12 @@ from functools import reduce
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from lkca.config.messages import SettingError, fail, require_known, validate
 from lkca.config.schema import Experiment
 from lkca.config.validate import check_references
-from lkca.config.yaml_files import Map, deep_merge, find_place, parse_yaml, read_yaml
+from lkca.config.yaml_files import Map, deep_merge, find_place, list_places, parse_yaml, read_yaml
 from lkca.data.bands import resolve_bands
 from lkca.data.catalog import ALL_BANDS, CUBES, Cube
 from lkca.errors import ConfigError, LkcaError
@@ -57,6 +57,23 @@ def _parse_option(text: str) -> Map:
     return Map({key: parse_yaml(value, lambda line: "--config")}, {key: "--config"})
 
 
+class Snapshot(BaseModel):
+    """A checked configuration, as a JSON file for jobs, which must not see later edits of config.yaml.
+
+    Args:
+        experiment: The experiment.
+        places: Key -> file and line where the setting is written.
+    """
+
+    experiment: Experiment
+    places: dict[str, str]
+
+
+def dump_snapshot(experiment: Experiment) -> str:
+    """Return the JSON of the snapshot of an experiment."""
+    return Snapshot(experiment=experiment, places=experiment._places).model_dump_json()
+
+
 def read_snapshot(path: Path) -> Experiment:
     """Return the experiment of a snapshot, the JSON file that `lkca.pipeline.rules.write_snapshot` has written.
 
@@ -64,11 +81,13 @@ def read_snapshot(path: Path) -> Experiment:
         ConfigError: If the file is missing or has other content.
     """
     try:
-        return Experiment.model_validate_json(path.read_bytes())
+        snapshot = Snapshot.model_validate_json(path.read_bytes())
     except OSError as error:
         raise ConfigError(f"{path} cannot be read ({error.strerror}): run snakemake again.") from error
     except ValidationError:
         raise ConfigError(f"{path} is not a configuration written by the workflow: run snakemake again.") from None
+    snapshot.experiment._places = snapshot.places
+    return snapshot.experiment
 
 
 def parse_config(config: Mapping[str, Any]) -> Experiment:
@@ -85,10 +104,10 @@ def parse_config(config: Mapping[str, Any]) -> Experiment:
         if isinstance(config.get("models"), Mapping):
             config |= {"models": _parse_models(config["models"], config.get("train"))}
         experiment = validate(Experiment, _parse_inline_cubes(config))
-        experiment._source = config
+        experiment._places = list_places(config)
         check_references(experiment)
     except SettingError as error:
-        raise ConfigError(f"{find_place(config, error.key) or BASE}: {error}") from None
+        raise ConfigError(f"{find_place(list_places(config), error.key) or BASE}: {error}") from None
     return experiment
 
 
@@ -103,7 +122,7 @@ def locate_errors(experiment: Experiment) -> Iterator[None]:
         yield
     except ConfigError as error:
         key = re.split("[: ]", str(error))[0]
-        place = find_place(experiment._source, key) if key.partition(".")[0] in Experiment.model_fields else ""
+        place = find_place(experiment._places, key) if key.partition(".")[0] in Experiment.model_fields else ""
         raise ConfigError(f"{place}: {error}" if place else str(error)) from None
 
 

@@ -5,8 +5,7 @@ torch, because every call of snakemake imports it.
 """
 
 import re
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, StringConstraints, model_validator
 
@@ -425,7 +424,7 @@ class Experiment(Settings):
     models: dict[Key, Model]
     tables: dict[Key, Table]
     figures: dict[Key, Figure]
-    _source: Mapping[str, Any] = PrivateAttr(default_factory=dict)  # as read, with the place of each setting
+    _places: dict[str, str] = PrivateAttr(default_factory=dict)  # key -> file and line where the setting is written
 
     def __eq__(self, other: object) -> bool:
         """Return whether all settings are equal, wherever they are written."""

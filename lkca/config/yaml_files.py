@@ -204,22 +204,37 @@ def deep_merge(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> Map:
     return result
 
 
-def find_place(settings: Mapping[str, Any], key: str) -> str:
-    """Return where a setting is written; for a missing one, where the innermost map that should have it is written.
+def list_places(settings: Any, key: str = "") -> dict[str, str]:
+    """Return where each setting is written: key -> place, such as scenes.chikusei.bands -> config.yaml:12.
 
     Args:
         settings: Settings, as `read_yaml` or `deep_merge` returns them.
-        key: Keys and indices separated by dots, such as scenes.chikusei.bands. A key may contain dots.
+        key: Their key; empty for those of a whole file, whose place is the file.
+    """
+    places = {"": settings.file} if isinstance(settings, Map) and not key else {}
+    if isinstance(settings, Map):
+        parts = [(name, settings.places.get(name), value) for name, value in settings.items()]
+    else:
+        parts = [(str(i), settings.places[i], settings[i]) for i in range(len(settings))]
+    for name, place, value in parts:
+        path = f"{key}.{name}" if key else name
+        if place:
+            places[path] = place
+        if isinstance(value, Map | List):
+            places |= list_places(value, path)
+    return places
+
+
+def find_place(places: Mapping[str, str], key: str) -> str:
+    """Return where a setting is written; for a missing one, where the innermost map that should have it is written.
+
+    Args:
+        places: The result of `list_places`.
+        key: The key of the setting.
 
     Returns:
         A place such as config.yaml:12, or the name of a file; empty if the settings are from no file.
     """
-    place, value = getattr(settings, "file", ""), settings
-    while isinstance(value, Map | List):
-        names = {str(name): name for name in (value if isinstance(value, Map) else range(len(value)))}
-        first = max((name for name in names if f"{key}.".startswith(f"{name}.")), key=len, default=None)
-        if first is None:
-            break
-        place = value.places[names[first]] if isinstance(value, List) else value.places.get(first, place)
-        value, key = value[names[first]], key[len(first) + 1 :]
-    return place
+    while key and key not in places:
+        key = key.rpartition(".")[0]
+    return places.get(key, "")

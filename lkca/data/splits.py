@@ -39,7 +39,7 @@ def write_split(settings: SplitSettings, image: int, scene: Path, manifest: Path
     """
     facts = read_json(manifest)
     areas, invalid = facts["areas"], read_invalid_pixels(scene, facts)
-    split = make_split(settings, areas, str(manifest), invalid)
+    split = make_split(settings, areas, f"scenes.{facts['scene']}", invalid)
     check_image(facts["scene"], image, split)
     parts: dict[str, Sequence[Any]] = {"train": split.train, "validation": split.validation, "test": split.test}
     write_json(

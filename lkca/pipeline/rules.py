@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from lkca.config.job import Job
-from lkca.config.load import find_config_files, read_config
+from lkca.config.load import dump_snapshot, find_config_files, read_config
 from lkca.config.schema import Experiment
 from lkca.core.environment import total_memory
 from lkca.core.files import REMEDIES, atomic_write, system_error
@@ -98,7 +98,7 @@ def write_snapshot(experiment: Experiment) -> Path:
     Returns:
         The path of the file; equal configurations have the same file.
     """
-    text = experiment.model_dump_json()
+    text = dump_snapshot(experiment)
     path = WORKFLOW_CACHE / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
     if not path.exists():
         with atomic_write(path) as part:

@@ -8,7 +8,7 @@ from typing import Any
 
 from lkca.config.job import Job, Paths
 from lkca.config.jobs import Jobs
-from lkca.config.load import read_snapshot
+from lkca.config.load import locate_errors, read_snapshot
 from lkca.core.files import atomic_write
 from lkca.core.fingerprint import STEPS, hash_sources
 from lkca.errors import ConfigError, StaleInput
@@ -44,7 +44,7 @@ def run_step(name: str, experiment: Path, outputs: list[Path], gpus: int) -> Non
     function = _import_function(job.step)
     if hash_sources() != source_hash:
         raise StaleInput(f"the code of lkca was changed while {name} started: run snakemake again.")
-    with remember_failure(name, origin):
+    with remember_failure(name, origin), locate_errors(results.experiment):
         function(**options)
     job = Jobs(results.experiment, results.jobs.adoptions).by_name(
         name
