@@ -350,6 +350,7 @@ PLACES = [  # what is written instead of what, and the message without the path 
     ("tables:", "report: &r {tables: [*r]}\ntables:", "own.yaml:22: this value contains itself"),
     ("tables:", "title: !!python/name:os.system x\ntables:", "own.yaml:22: the tag tag:yaml.org,2002:python/name:"),
     ("tables:", "seeds: !!int x\ntables:", "own.yaml:22: x cannot be read as int"),
+    ("tables:", "seeds: {\"a\\nb\": 1, \"a\\nb\": 2}\ntables:", "own.yaml:22: a\\nb is written twice"),
     ("tables:", "? [a]\n: b\ntables:", "own.yaml:22: a map or a list cannot be a key"),
     ("tables:", "train: {epochs: 3}\ntables:", "own.yaml:22: train is written twice in one map, the first time in li"),
 ]  # fmt: skip

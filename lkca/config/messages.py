@@ -13,6 +13,7 @@ from typing import Any, NoReturn, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from lkca.config.yaml_files import printable
 from lkca.errors import ConfigError
 
 T = TypeVar("T", bound=BaseModel)
@@ -27,8 +28,7 @@ class SettingError(ConfigError):
     """
 
     def __init__(self, key: str, message: str) -> None:
-        text = f"{key}{message}"  # with texts of the user, which may have line breaks
-        super().__init__("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text))
+        super().__init__(printable(f"{key}{message}"))
         self.key = key
 
 

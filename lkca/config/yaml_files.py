@@ -184,7 +184,12 @@ class _Constructor:
         return self._place_of_line(node.start_mark.line + 1)
 
     def _error(self, node: yaml.Node, problem: str) -> ConfigError:
-        return ConfigError(f"{self._place(node)}: {problem}.")
+        return ConfigError(f"{self._place(node)}: {printable(problem)}.")
+
+
+def printable(text: str) -> str:
+    """Return a text, which may contain texts of the user, with line breaks and other control characters escaped."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def _parse_float(text: str) -> int | float:
