@@ -147,6 +147,17 @@ def test_suspicious_values_are_named(name):
         cut_and_load(make_cube(array_file("a.npy")))
 
 
+def test_bright_objects_on_dark_ground_are_no_marks():
+    ground = (PIXELS * 1e-6).astype(np.float32)  # water
+    ground[20:23, 20:23] = np.linspace(0.4, 0.9, 12)  # a boat
+    np.save("a.npy", ground)
+    assert cut_and_load(make_cube(array_file("a.npy")))[1]["maximum"] == pytest.approx(0.9)
+    ground[20:23, 20:23] = 0.9  # the same in all bands
+    np.save("a.npy", ground)
+    with pytest.raises(DataError, match="its value 0.9 in 9 pixels of band 1, .* is far from all others"):
+        cut_and_load(make_cube(array_file("a.npy")))
+
+
 def test_user_may_declare_suspicious_values():
     np.save("a.npy", change_at(3, (20, 20, 4)))
     _, manifest = cut_and_load(make_cube(array_file("a.npy", invalid=())))

@@ -233,7 +233,7 @@ def _find_value_problem(cube: Cube, file: File, measured: Measurement) -> FilePr
             f"its largest value is {maximum:g}, but that of the published file is at least {cube.least_maximum:g}: "
             "it was divided already; get the published file"
         )
-    if file.invalid is None and (suspicion := measured.suspected or _find_negative(measured, maximum)):
+    if file.invalid is None and (suspicion := measured.suspicion() or _find_negative(measured, maximum)):
         return suspicion
     correlation = median(band.correlation for band in statistics)
     if correlation < MIN_CORRELATION:

@@ -56,7 +56,6 @@ class Measurement:
         invalid: The pixels that are invalid in at least one of the bands, bool (rows, columns) of the crop.
         constant: The stored values of the pixels that hold the same one in all of the bands.
         first_invalid: Band, row and column of the file of the first invalid value; None if there is none.
-        suspected: What is suspicious about a value, None if nothing is.
     """
 
     def __init__(self, description: CubeDescription, crop: Crop) -> None:
@@ -69,7 +68,8 @@ class Measurement:
         self.constant = np.zeros(0, np.float32)
         self._constant_pixels = np.zeros(0, np.int64)  # their places
         self.first_invalid: tuple[int, int, int] | None = None
-        self.suspected: FileProblem | None = None
+        self._marks: list[FileProblem] = []
+        self._outliers: list[tuple[float, FileProblem]] = []  # the stored values, and what is suspicious about them
 
     def add(self, band: int, image: np.ndarray) -> None:
         """Measure a band (rows, columns)."""
@@ -84,8 +84,18 @@ class Measurement:
             if statistics.invalid < image.size:  # a band without valid pixels is a problem of its own
                 self.invalid |= invalid
         self._compare_stored(band, image)
-        if self.suspected is None:
-            self.suspected = self._suspect(band, image, statistics)
+        self._suspect(band, image, statistics)
+
+    def suspicion(self) -> FileProblem | None:
+        """Return what is suspicious about a value, None if nothing is.
+
+        Something that is brighter than all else in most bands, such as a boat on a lake or a lamp at night, is not
+        suspicious: a mark of invalid pixels would be the same value in all bands, and a defect is in few of them.
+        """
+        values = [value for value, _ in self._outliers]
+        is_object = 2 * len(values) > len(self.bands) and 2 * len({*values}) > len(values) and min(values) > 0
+        outliers = [] if is_object else [problem for _, problem in self._outliers]
+        return next(iter((*self._marks, *outliers)), None)
 
     def share_of_variance(self) -> tuple[float, float, float]:
         """Return which parts of the variance of the values are between rows, between columns, and between bands."""
@@ -109,8 +119,8 @@ class Measurement:
         self.constant = self.constant[same]
         self._constant_pixels = same if len(self.bands) == 2 else self._constant_pixels[same]
 
-    def _suspect(self, band: int, image: np.ndarray, statistics: BandStatistics) -> FileProblem | None:
-        """Return what is suspicious about the smallest or the largest value of a band, None if nothing is."""
+    def _suspect(self, band: int, image: np.ndarray, statistics: BandStatistics) -> None:
+        """Note what is suspicious about the smallest or the largest value of a band."""
         description, spread = self.description, statistics.high - statistics.low
         gain, offset = 1.0, 0.0
         if description.gains:
@@ -128,12 +138,15 @@ class Measurement:
             pixels = f"{number} pixel{'s' if number > 1 else ''}"
             reason = "is a usual mark of invalid pixels" if usual else "is far from all others"
             declared = [str(mark) for mark in description.invalid]  # the entry would replace them
-            return FileProblem(
+            problem = FileProblem(
                 f"its value {stored:g} in {pixels} of band {band}, the first at row {row}, column {column}, {reason}, "
                 f"but the file does not declare it: set invalid: [{', '.join([*declared, f'{stored:g}'])}] in its "
                 f"entry, or invalid: [{', '.join(declared)}] if it is valid"
             )
-        return None
+            if usual:
+                self._marks.append(problem)
+            else:
+                self._outliers.append((stored, problem))
 
 
 def _is_usual_mark(stored: float, description: CubeDescription) -> bool:
