@@ -1,5 +1,6 @@
 """`lkca check` reports every damage, and nothing else."""
 
+import errno
 import hashlib
 import json
 import os
@@ -499,3 +500,26 @@ def test_raw_file_of_a_job_is_compared(root, check, tmp_path):
     assert (code, errors) == (0, []) and "gone.npy" in notes[-1]
     raw.write_bytes(b"y")
     assert len(check()[1]) == 1 and "cube.npy is not the file" in check()[1][0]
+
+
+def test_unreadable_folders_and_files_are_named(root, monkeypatch, capsys):
+    """Without permissions, as root has them always: os.scandir reads folders for os.walk, open reads files."""
+    scandir, opened = os.scandir, Path.open
+
+    def fail_in(folder, function):
+        def call(path=".", *arguments, **options):
+            if Path(path).is_relative_to(folder):
+                raise PermissionError(errno.EACCES, "Permission denied", str(path))
+            return function(path, *arguments, **options)
+
+        return call
+
+    monkeypatch.setattr(os, "scandir", fail_in(root / "records", scandir))
+    (root / "records").mkdir(exist_ok=True)
+    monkeypatch.setattr(Path, "open", fail_in(root / LKCA / "scores.json", opened))
+    assert main(["check", str(root)]) == 1
+    wrong = [line for line in capsys.readouterr().out.splitlines() if "WRONG" in line]
+    sentences = [
+        f"  WRONG    {name} cannot be read (Permission denied): " for name in ("records", f"{LKCA}/scores.json")
+    ]
+    assert all(any(line.startswith(sentence) for line in wrong) for sentence in sentences)

@@ -26,3 +26,10 @@ def test_changed_files():
         "lkca/config/__init__.py",
     ]
     assert changed_files(record, Code("2", {"lkca.cli": "a"})) == ["the calls between its functions"]
+
+
+def test_unreadable_record_is_not_taken_for_a_missing_one(tmp_path):
+    """Otherwise, everything would run again."""
+    (tmp_path / "x.json").mkdir()
+    with pytest.raises(IsADirectoryError):
+        read_record(tmp_path / "x.json")

@@ -1,5 +1,7 @@
 """Which jobs have to run again, and why."""
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -134,3 +136,17 @@ def test_forced_job_runs(experiment):
         assert results.is_forced(split)
     results.forced = {"train"}
     assert not results.is_forced(split)
+
+
+def test_unreadable_folder_of_records_is_an_error(experiment, monkeypatch):
+    """A folder without permissions, which root may read; so os.scandir fails here, with which os.walk reads folders."""
+    folder, scandir = Path(experiment.paths.records()) / "splits", os.scandir
+
+    def scan(path="."):
+        if Path(path) == folder:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", scan)
+    with pytest.raises(PermissionError, match=str(folder)):
+        Results(experiment)

@@ -139,7 +139,7 @@ def _hash_files(evidence: Evidence) -> dict[str, str]:
         results = dict(zip(paths, pool.map(hash_file, paths), strict=True))
     for path, result in results.items():
         if isinstance(result, OSError):
-            folder.add_damage(path, describe_error(result))
+            folder.add_damage(path, result)
     return {path: result for path, result in results.items() if isinstance(result, str)}
 
 

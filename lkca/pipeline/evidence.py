@@ -31,7 +31,7 @@ from lkca.errors import LkcaError
 from lkca.models.registry import class_path
 from lkca.pipeline.experiment_folder import ExperimentFolder
 from lkca.pipeline.file_models import Manifest, ReportListing, RunOutput, Scores, Split
-from lkca.pipeline.phrases import describe_error, escape, group_unique, list_names
+from lkca.pipeline.phrases import escape, group_unique, list_names
 from lkca.pipeline.records import Record, changed_files
 
 LISTED_SUFFIXES = {".csv", ".md", ".tex", ".html", ".png", ".pdf", ".json"}  # of the files that report.json lists
@@ -231,7 +231,7 @@ class Evidence:
             lines = csv.DictReader(self.folder.read_text(path).splitlines())
             return any(line.get("scene") == scene and line.get("verdict") in JUDGING_VERDICTS for line in lines)
         except (OSError, ValueError, csv.Error) as error:
-            self.folder.add_damage(path, describe_error(error))
+            self.folder.add_damage(path, error)
             return False
 
 

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from rich.filesize import decimal
 from safetensors import SafetensorError, safe_open
 
+from lkca.core.files import remedy
 from lkca.core.paths import REPORT_FILE
 from lkca.pipeline.file_models import WeightsHeader
 from lkca.pipeline.phrases import MAX_LISTED_NAMES, describe_error, escape
@@ -50,10 +51,15 @@ class ExperimentFolder:
         if sentence not in self.errors:
             self.errors.append(sentence)
 
-    def add_damage(self, path: str, problem: str) -> None:
-        """Add an error about a file that cannot be read."""
+    def add_damage(self, path: str, error: Exception) -> None:
+        """Add an error about a file that cannot be read, or whose content is wrong."""
         self.damaged.add(path)
-        self.add_error(f"{escape(path)} was damaged or edited ({problem})", self.restore_or_rerun([path]))
+        if isinstance(error, OSError):
+            what_to_do = remedy(error) or self.restore_or_rerun([path])
+            self.add_error(f"{escape(path)} cannot be read ({describe_error(error)})", what_to_do)
+        else:
+            problem = f"{escape(path)} was damaged or edited ({describe_error(error)})"
+            self.add_error(problem, self.restore_or_rerun([path]))
 
     def rerun(self, paths: Iterable[str]) -> str:
         """Return the remedy that makes files again; for the record of a job, the one that runs the job again."""
@@ -93,9 +99,10 @@ class ExperimentFolder:
             self.add_error(f"{escape(path)} is not a regular file", self.restore_or_rerun([path]))
         except (FileNotFoundError, NotADirectoryError):
             self.missing.add(path)
-        except (OSError, ValueError) as error:
-            problem = f"{escape(path)} cannot be read ({describe_error(error)})"
-            self.add_error(problem, self.restore_or_rerun([path]))
+        except OSError as error:
+            self.add_damage(path, error)
+        except ValueError as error:  # no file has such a name
+            self.add_error(f"{escape(path)} cannot be read ({describe_error(error)})", self.restore_or_rerun([path]))
         return False
 
     def read_text(self, path: str) -> str:
@@ -118,7 +125,7 @@ class ExperimentFolder:
         try:
             return kind.model_validate(json.loads(self.read_text(path)))
         except (OSError, ValueError, RecursionError) as error:
-            self.add_damage(path, describe_error(error))
+            self.add_damage(path, error)
             return None
 
     def read_weights_header(self, path: str) -> WeightsHeader | None:
@@ -129,5 +136,5 @@ class ExperimentFolder:
             with safe_open(self.root / path, "numpy") as file:
                 return WeightsHeader.model_validate(json.loads((file.metadata() or {}).get("lkca", "{}")))
         except (OSError, SafetensorError, ValueError, RecursionError) as error:
-            self.add_damage(path, describe_error(error))
+            self.add_damage(path, error)
             return None

@@ -107,4 +107,4 @@ class FileHashes:
         """Write new hashes to the cache; if that is not possible, they are computed again in the next call."""
         if self._cache and self._has_new:
             with suppress(LkcaError):
-                write_json(self._cache, {path: entry for path, entry in self._cached.items() if Path(path).exists()})
+                write_json(self._cache, {path: entry for path, entry in self._cached.items() if os.path.exists(path)})
