@@ -641,7 +641,17 @@ def test_wavelengths_of_rasters(case):
 
 @pytest.mark.parametrize(
     ("pattern", "factor"),
-    [("Band {} ({} Nanometers)", 1), ("{1} nm", 1), ("b{0} ({1:.4f})", 1e-3), ("{1:g} um", 1e-3), ("{1:.2f}", 1)],
+    [
+        ("Band {} ({} Nanometers)", 1),
+        ("{1} nm", 1),
+        ("b{0} ({1:.4f})", 1e-3),
+        ("{1:g} um", 1e-3),
+        ("{1:.2f}", 1),
+        ("B{0}_{1:.1f}nm", 1),
+        ("B{0}-{1:g}um", 1e-3),
+        ("wl{1}nm", 1),
+        ("refl:{1} nm", 1),
+    ],
 )
 @pytest.mark.parametrize("driver", ["GTiff", "PCIDSK", "ENVI"])
 def test_wavelengths_in_names_of_bands(pattern, factor, driver):
@@ -650,10 +660,12 @@ def test_wavelengths_in_names_of_bands(pattern, factor, driver):
     assert_wavelengths(describe(path))
 
 
-@pytest.mark.parametrize("pattern", ["Band {}", "Band ({})", "{0} of 12 at {1}", "{1}", "year {1}"])
+@pytest.mark.parametrize(
+    "pattern", ["Band {}", "Band ({})", "{0} of 12 at {1}", "{1}", "year {1}", "B{0}_10m", "B{0}_v1.5", "2020-01-{0}"]
+)
 def test_names_of_bands_without_wavelengths(pattern):
-    path = write_gdal("a.tif", stored_numbers(), "GTiff", name_bands(pattern))
-    assert describe(path).nanometres is None
+    description = describe(write_gdal("a.tif", stored_numbers(), "GTiff", name_bands(pattern)))
+    assert description.nanometres is None and not description.unusable
 
 
 def test_wavelengths_survive_gdal():

@@ -53,8 +53,13 @@ HISTORY_ITEMS = (
     "tifftag_copyright",
 )
 NUMBER_WITH_UNIT = re.compile(r"([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*([^\W\d_]+)?")
-# The name of a band that ends with its wavelength: "450 nm", "Band 1 (0.45 um)", "Band 1 (0.4500)".
-NAMED_WAVELENGTH = re.compile(r"(?:.*[\s(\[=])?(\d+(?:\.\d+)?|\.\d+)\s*([^\W\d_]+)?[)\]]?\s*")
+# The name of a band that ends with its wavelength: "450 nm", "Band 1 (0.45 um)", "Band 1 (0.4500)", "B1_450.0nm".
+# "B02_10m" does not: it says the size of a pixel.
+NAMED_WAVELENGTH = re.compile(
+    r"(?:.*[\s(\[=]|.*[^\d.](?=[\d.]+\s*(?:nm|nano|um|\u00b5m|\u03bcm|micro)))?"
+    r"(\d+(?:\.\d+)?|\.\d+)\s*([^\W\d_]+)?[)\]]?\s*",
+    re.IGNORECASE,
+)
 
 
 def read_facts(
