@@ -475,6 +475,10 @@ def test_wavelengths_of_another_array_do_not_count():
     }
     assert facts["NIR"].fwhm == (6,) * BANDS and facts["VIS"].fwhm is None
     assert read("a.h5", axes=RBC, variable="C/cube")[1].nanometres[0] == 520
+    with h5py.File("a.h5", "a") as file:
+        del file["VIS/meta"]
+    for name in ("VIS", "B"):  # what is left belongs to NIR
+        assert read("a.h5", axes=RBC, variable=f"{name}/data/cube")[1].nanometres is None
 
 
 @pytest.mark.parametrize(

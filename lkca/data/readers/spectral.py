@@ -168,7 +168,16 @@ def _list_candidates(container: Container, array: ArrayInfo, layout: Layout, ban
     for path in groups:
         below = [other for other in lists if path in other.groups() and not {*groups} & {other.groups()[0]}]
         lists = [other for other in lists if other not in below]
+        below = [other for other in below if not _is_beside_cube(container, array, other, path)]
         yield from (_read_array(container, other, False)._replace(elsewhere=path) for other in below)
+
+
+def _is_beside_cube(container: Container, array: ArrayInfo, other: ArrayInfo, group: str) -> bool:
+    """Return whether the part of a group in which `other` is holds another cube, to which it belongs then."""
+    part = other.groups()[other.groups().index(group) - 1]
+    return any(
+        each is not array and len(each.shape) > 2 and part in each.groups() for each in container.arrays.values()
+    )
 
 
 def _read_array(container: Container, array: ArrayInfo, near: bool, is_coordinate: bool = False) -> _Candidate:
