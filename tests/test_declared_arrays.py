@@ -438,6 +438,7 @@ def test_wavelengths_of_the_coordinate_variable(format, dimension, unit, numbers
         ("attribute", "Wavelengths", NANOMETRES, {}),
         ("attribute", "wavelength", ", ".join(map(str, MICROMETRES)), {"wavelength_units": "Microns"}),
         ("attribute", "wavelengths_nm", NANOMETRES, {}),
+        ("attribute", "band_centers", NANOMETRES, {}),
         ("attribute", "CWL", [f"{value}" for value in NANOMETRES], {}),
         ("array", "wavelength", NANOMETRES, {"units": "nanometers"}),
         ("array", "sensor/center_wavelengths", MICROMETRES, {"unit": "µm"}),

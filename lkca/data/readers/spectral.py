@@ -21,7 +21,7 @@ from lkca.data.readers.wavelengths import DECLARED_UNITS, UNITS, find_unit, is_b
 UNIT_SUFFIX = r"(in)?(?P<unit>nm|um|mm|nanomet(er|re)s?|micromet(er|re)s?|microns?)?"
 OF_BANDS = r"(cent(er|re|ral)s?|mean|bands?|sensor|spectral|list|good|image)*"
 WAVELENGTHS = (
-    rf"{OF_BANDS}(wavelengths?|wavelenghts?|waves?|wls?|wvls?|lambdas?|lam|cwl|cw)"
+    rf"{OF_BANDS}(wavelengths?|wavelenghts?|waves?|wls?|wvls?|lambdas?|lam|cwl|cw|bandcent(er|re)s?)"
     r"(cent(er|re)s?|grid|axis|vector|list|values?)?"
 )
 WIDTHS = rf"{OF_BANDS}(wavelengths?)?(fwhms?|bandwidths?|fullwidth(at)?halfmax(imum)?s?)(list|values?)?"
