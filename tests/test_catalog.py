@@ -101,3 +101,8 @@ def test_one_invalid_value_needs_no_list():
     assert File(path="a.tif", invalid=-9999).invalid == (-9999.0,) == File(path="a.tif", invalid=[-9999]).invalid
     with pytest.raises(ValidationError):
         File(path="a.tif", invalid=True)
+
+
+def test_missing_file_of_ones_own_may_have_a_wrong_path():
+    with pytest.raises(DataError, match=r"^no.tif is missing: correct its path, or get it and put it there\.$"):
+        Cube(files=(File(path="no.tif"),)).resolve_files()

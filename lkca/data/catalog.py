@@ -322,7 +322,8 @@ class Cube(_Description):
                 f"{missing} is missing: it is a path of Windows, write it as this system does (/mnt/c/...)."
             )
         terms = f" Terms: {self.terms}." if self.terms else ""
-        raise DataError(f"{missing}{alternatives} is missing: {self.how_to_get()} and put it there.{terms}")
+        remedy = self.how_to_get() if self.source else "correct its path, or get it"
+        raise DataError(f"{missing}{alternatives} is missing: {remedy} and put it there.{terms}")
 
     def how_to_get(self) -> str:
         """Return what a user does to get the files, as the end of a message."""
