@@ -50,6 +50,7 @@ def verify(scene: str, file: Path | None, config: list[Path]) -> None:
     if experiment and file is None:
         bands = spread_bands(cube, experiment.scenes[scene].bands)
     digests, measurements = [], []
+    remarks: set[str] = set()
     for description in files:
         digest = sha256(description.local_path())
         remark = "none is published"
@@ -59,6 +60,7 @@ def verify(scene: str, file: Path | None, config: list[Path]) -> None:
         properties, problems, measured = run_sandboxed(inspect_file, cube, description, bands)
         for name, value in properties.items():
             print(f"  {name:<12} {value}")
+        remarks |= {"constant", "axes wrong?"} & properties.keys()
         if problems:
             raise DataError(" ".join(problems))
         verify_file(description, cube.source)
@@ -67,7 +69,9 @@ def verify(scene: str, file: Path | None, config: list[Path]) -> None:
     if experiment and file is None:
         with locate_errors(experiment):
             check_scene(experiment, scene, files, digests, measurements)
-    if all(description.sha256 for description in files):
+    if remarks:
+        print(f"{scene}: no error found, but read what is above at: {', '.join(sorted(remarks))}.")
+    elif all(description.sha256 for description in files):
         print(f"{scene}: the published content, unchanged.")
     else:
         print(f"{scene}: no problem found, but no published hash proves that the content is unchanged.")

@@ -29,6 +29,7 @@ from lkca.data.inspection import (
 from lkca.data.measurement import Crop, Measurement
 from lkca.data.sandbox import heartbeat, run_sandboxed
 from lkca.data.settings import SceneSettings
+from lkca.data.summary import find_remarks
 from lkca.errors import ConfigError, DataError, ResourceError
 
 EXAMINED_BANDS = 5  # number of bands that are read to check a file after its download
@@ -108,6 +109,9 @@ def _cut(out: Path, settings: SceneSettings, files: Sequence[File], bands: Seque
                 measured = measure(file, reader, area["crop"], bands, write)
                 if problems := find_problems(cube, file, measured):
                     raise DataError(f"{file.local_path()} is not what it should be: {problems[0]}.")
+                if cube.shape is None:
+                    for name, remark in find_remarks(measured).items():
+                        print(f"{file.local_path()}: {name}: {remark}.", flush=True)
                 measurements.append(measured)
         compare_files(files, measurements)
     statistics = [band for measured in measurements for band in measured.statistics]

@@ -11,7 +11,7 @@ from lkca.data.readers.description import FORMAT_FACTS, CubeDescription
 
 # Part of the variance. In images of the ground, less than 0.2 is between rows or between columns; if an axis holds the
 # bands instead, more than 0.5 is.
-SPECTRAL_SHARE = 0.4
+SPECTRAL_SHARE = 0.5
 
 
 def describe_file(description: CubeDescription, bands: Sequence[int]) -> dict[str, str]:
@@ -99,8 +99,12 @@ def describe_values(measured: Measurement) -> dict[str, str]:
         texts["valid part"] += "; the first invalid value is in band {}, row {}, column {}".format(
             *measured.first_invalid
         )
-    texts |= _describe_constant(measured) | _describe_axes(measured)
-    return texts
+    return texts | find_remarks(measured)
+
+
+def find_remarks(measured: Measurement) -> dict[str, str]:
+    """Return what may be wrong with a file although it is no error, label -> text."""
+    return _describe_constant(measured) | _describe_axes(measured)
 
 
 def _describe_constant(measured: Measurement) -> dict[str, str]:
