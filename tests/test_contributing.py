@@ -109,7 +109,7 @@ def test_network(checkout):
     assert re.search(r"\d+ passed", output)
     (line,) = run(checkout, "-m", "lkca", "cost", "--model", "espcn", "--bands", "31", "--scale", "4").splitlines()[1:]
     weights = 25 * 31 * 64 + 9 * 64 * 64 + 9 * 64 * 31 * 16
-    assert line == f"espcn,31,4,{weights + 64 + 64 + 31 * 16},{weights * 256}"
+    assert line == f"espcn,31,4,{weights + 64 + 64 + 31 * 16},{weights * 256},"
     (overlay,) = re.findall(
         r"^```yaml\n(.*?)^```", (REPOSITORY / "CONTRIBUTING.md").read_text(), re.MULTILINE | re.DOTALL
     )

@@ -449,7 +449,9 @@ CUBES = {
         sensor="AVIRIS",
         gsd_m=20,
         # Evenly spaced over all 220 bands of AVIRIS; this file leaves out 104-108, 150-163 and 220.
-        nanometres=tuple(round(400 + 2100 * (band - 1) / 219, 1) for band in _expand_ranges("1-103, 109-149, 164-219")),
+        nanometres=tuple(
+            round(400 + 2100 * (band - 1) / 219, 1) for band in (*range(1, 104), *range(109, 150), *range(164, 220))
+        ),
         source="the Python package tensorly (pip install tensorly)",
         citation="M. F. Baumgardner, L. L. Biehl and D. A. Landgrebe, 220 band AVIRIS hyperspectral image data set: "
         "June 12, 1992 Indian Pine test site 3, Purdue University Research Repository, 2015, doi:10.4231/R7RX991C",
