@@ -276,6 +276,7 @@ def test_viewer_has_spectra_of_the_runs(fake_report):
         np.testing.assert_allclose(spectra, expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_viewer_has_each_bands_own_wavelength(fake_report_of):
     """`bands: 1-8, 10-129` of wavelengths that rise by 50 nm up to 750 nm, and then by 5 nm from 1500 nm on."""
     wavelengths = [*range(400, 800, 50), *range(1500, 2100, 5)]
