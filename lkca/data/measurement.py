@@ -66,7 +66,8 @@ class Measurement:
         self.statistics: list[BandStatistics] = []
         self.invalid = np.zeros(shape, bool)
         self.constant = np.zeros(0, np.float32)
-        self._constant_pixels = np.zeros(0, np.int64)  # their places
+        self._places: tuple[np.ndarray, ...] = ()  # rows and columns of these pixels
+        self._first = np.zeros(0, np.float32)  # the first band as it is stored, until there is a second one
         self.first_invalid: tuple[int, int, int] | None = None
         self._marks: list[FileProblem] = []
         self._outliers: list[tuple[float, FileProblem]] = []  # the stored values, and what is suspicious about them
@@ -106,18 +107,24 @@ class Measurement:
 
     def _compare_stored(self, band: int, image: np.ndarray) -> None:
         """Leave those values in `constant` whose pixels hold them in this band, too."""
-        is_first, description = len(self.bands) == 1, self.description
-        values = image.ravel() if is_first or len(self.bands) == 2 else image.ravel()[self._constant_pixels]
-        if description.gains and description.gains[band - 1]:
-            with np.errstate(over="ignore", invalid="ignore"):
-                values = (values - description.offsets[band - 1]) / description.gains[band - 1]
-            values = values.round() if description.dtype.kind in "iu" else values
-        if is_first:
-            self.constant = values.copy()
-            return
-        same = np.flatnonzero(values == self.constant)
-        self.constant = self.constant[same]
-        self._constant_pixels = same if len(self.bands) == 2 else self._constant_pixels[same]
+        if len(self.bands) == 1:
+            self._first = self._to_stored(band, image).copy("K")
+        elif len(self.bands) == 2:
+            values = self._to_stored(band, image)
+            self._places = np.nonzero(values == self._first)
+            self.constant, self._first = values[self._places], self._first[:0]
+        elif self.constant.size:
+            same = self._to_stored(band, image[self._places]) == self.constant
+            self.constant, self._places = self.constant[same], tuple(axis[same] for axis in self._places)
+
+    def _to_stored(self, band: int, values: np.ndarray) -> np.ndarray:
+        """Return the stored values that stand for physical ones."""
+        description = self.description
+        if not description.gains or not description.gains[band - 1]:
+            return values
+        with np.errstate(over="ignore", invalid="ignore"):
+            values = (values - description.offsets[band - 1]) / description.gains[band - 1]
+        return values.round() if description.dtype.kind in "iu" else values
 
     def _suspect(self, band: int, image: np.ndarray, statistics: BandStatistics) -> None:
         """Note what is suspicious about the smallest or the largest value of a band."""
@@ -167,8 +174,8 @@ def _is_apart(image: np.ndarray, value: float) -> bool:
 
 def measure_band(image: np.ndarray) -> BandStatistics:
     """Return the statistics of an image (rows, columns); the correlation is 1 if it is not defined."""
-    first, last = int(image.argmin()), int(image.argmax())  # of NaN if the image contains NaN
-    minimum, maximum = float(image.flat[first]), float(image.flat[last])
+    first, last = _locate_extremes(image, image)  # of NaN if the image contains NaN
+    minimum, maximum = float(image[first]), float(image[last])
     invalid = infinite = 0
     valid = image
     if not (np.isfinite(minimum) and np.isfinite(maximum)):
@@ -178,8 +185,8 @@ def measure_band(image: np.ndarray) -> BandStatistics:
         if not finite.any():
             nan = float("nan")
             return BandStatistics(nan, nan, nan, 1, nan, nan, ((0, 0), (0, 0)), infinite, invalid)
-        first, last = int(np.where(finite, image, np.inf).argmin()), int(np.where(finite, image, -np.inf).argmax())
-        minimum, maximum = float(image.flat[first]), float(image.flat[last])
+        first, last = _locate_extremes(np.where(finite, image, np.inf), np.where(finite, image, -np.inf))
+        minimum, maximum = float(image[first]), float(image[last])
         valid = np.where(
             finite, image, np.float32(image[finite].mean(dtype=np.float64))
         )  # adds nothing to the products
@@ -202,8 +209,20 @@ def measure_band(image: np.ndarray) -> BandStatistics:
         correlation,
         low,
         high,
-        (divmod(first, width), divmod(last, width)),
+        (first, last),
         infinite,
         invalid,
         (rows, columns, pixels),
     )
+
+
+def _locate_extremes(low: np.ndarray, high: np.ndarray) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Return row and column of the smallest value of one image and of the largest value of another.
+
+    Of several equal ones, it is the first in the order of the memory, because other orders take much longer.
+    """
+    if low.flags.f_contiguous and not low.flags.c_contiguous:
+        first, last = _locate_extremes(low.T, high.T)
+        return first[::-1], last[::-1]
+    width = low.shape[1]
+    return divmod(int(low.argmin()), width), divmod(int(high.argmax()), width)
