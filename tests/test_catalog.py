@@ -71,7 +71,8 @@ def test_alternative_is_used_if_a_file_is_missing(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "bands, numbers", [("1-3", [1, 2, 3]), ("1-2, 5, 8-9", [1, 2, 5, 8, 9]), ("2,4", [2, 4]), ("1-99999", None)]
+    "bands, numbers",
+    [("1-3", [1, 2, 3]), ("1-2, 5, 8-9", [1, 2, 5, 8, 9]), ("2,4", [2, 4]), ([1, "3-4"], [1, 3, 4]), ("1-99999", None)],
 )
 def test_band_numbers_expand_ranges(bands, numbers):
     cube = Cube.model_validate(CUBES["chikusei"].model_dump() | {"bands": bands})

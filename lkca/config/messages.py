@@ -74,7 +74,7 @@ def _describe_fault(kind: type[BaseModel], error: ErrorDetails, path: list[str])
         return f" is the number {value!r}: put the key in quotes."
     if error_type in ("model_type", "dict_type"):
         return f" is {_show(value)}: write a map of settings."
-    if error_type in ("float_type", "int_type") and isinstance(value, str):
+    if error_type in ("float_type", "int_type", "float_parsing", "int_parsing") and isinstance(value, str):
         return f" is the text {_show(value)}, not a number: write a number, without quotes."
     if error_type in ("tuple_type", "list_type"):
         return f" is {_show(value)}: write a list, in square brackets."

@@ -42,6 +42,11 @@ def _check_axes(axes: str) -> str:
     return axes
 
 
+def _join_bands(bands: Any) -> Any:
+    """Return a list of numbers and ranges as one text."""
+    return ", ".join(map(str, bands)) if isinstance(bands, list | tuple) else bands
+
+
 def _check_bands(bands: str) -> str:
     if bands == ALL_BANDS:
         return bands
@@ -255,7 +260,7 @@ class Cube(_Description):
 
     files: Annotated[tuple[File, ...], Field(min_length=1), AfterValidator(_check_distinct)]
     forms: tuple[File, ...] = ()
-    bands: Annotated[str, AfterValidator(_check_bands)] = ALL_BANDS
+    bands: Annotated[str, BeforeValidator(_join_bands), AfterValidator(_check_bands)] = ALL_BANDS
     crop: Annotated[tuple[int, int, int, int], AfterValidator(_check_crop)] | None = None
     divide_by: Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)] | None = None
     shape: tuple[PositiveInt, PositiveInt, PositiveInt] | None = None
