@@ -326,7 +326,7 @@ PLACES = [  # what is written instead of what, and the message without the path 
     ("title: \"1e3\"", "title: yes", "own.yaml:5: scenes.mine.title is True, not a text"),
     ("title: \"1e3\"", "title: ", "own.yaml:5: scenes.mine.title is None, not a text"),
     ("gsd_m: 1e0,", "gsd: 1,", "own.yaml:6: scenes.mine.cube.gsd is not a setting: did you mean gsd_m?"),
-    ("nanometres: [400, 900]", "nanometres: [400, x]", "own.yaml:7: scenes.mine.cube.nanometres.1 is the text 'x', not a number"),
+    ("nanometres: [400, 900]", "nanometres: [400, x]", "own.yaml:7: scenes.mine.cube.nanometres.1 is the text 'x'"),
     ("path: a.npy, ", "", "own.yaml:6: scenes.mine.cube.files.0.path is missing: set it."),
     ("tile: 64", "tile: 48", "own.yaml:11: scenes.mine.test: tile 48 must divide rows 64 and columns 64."),
     ("columns: 64, ", "", "own.yaml:11: scenes.mine.test.columns is missing: set it."),
