@@ -11,6 +11,7 @@ from lkca.data.checksums import verify_file
 from lkca.data.inspection import inspect_file, spread_bands
 from lkca.data.sandbox import run_sandboxed
 from lkca.data.scenes import fetch_cube
+from lkca.data.summary import find_remarks
 from lkca.errors import ConfigError, DataError
 
 ARRAY_SUFFIXES = {".mat", ".h5", ".hdf5", ".npy"}
@@ -60,7 +61,7 @@ def verify(scene: str, file: Path | None, config: list[Path]) -> None:
         properties, problems, measured = run_sandboxed(inspect_file, cube, description, bands)
         for name, value in properties.items():
             print(f"  {name:<12} {value}")
-        remarks |= {"constant", "axes wrong?"} & properties.keys()
+        remarks |= find_remarks(measured).keys()
         if problems:
             raise DataError(" ".join(problems))
         verify_file(description, cube.source)

@@ -187,9 +187,8 @@ def measure_band(image: np.ndarray) -> BandStatistics:
             return BandStatistics(nan, nan, nan, 1, nan, nan, ((0, 0), (0, 0)), infinite, invalid)
         first, last = _locate_extremes(np.where(finite, image, np.inf), np.where(finite, image, -np.inf))
         minimum, maximum = float(image[first]), float(image[last])
-        valid = np.where(
-            finite, image, np.float32(image[finite].mean(dtype=np.float64))
-        )  # adds nothing to the products
+        # The mean adds nothing to the products.
+        valid = np.where(finite, image, np.float32(image[finite].mean(dtype=np.float64)))
     mean = float(valid.mean(dtype=np.float64))
     width = image.shape[1]
     sample = valid[:: -(-image.shape[0] // SAMPLES), :: -(-width // SAMPLES)]

@@ -37,7 +37,7 @@ from lkca.errors import DataError
 
 __all__ = ["CubeDescription", "CubeReader", "open_cube"]
 
-# Files with these suffixes are recognised by their content even if an ENVI header stands beside them.
+# Files with these suffixes are recognised by their content even if an ENVI header is next to them.
 CONTAINER_SUFFIXES = {".tif", ".tiff", ".mat", ".h5", ".hdf5", ".he5", ".nc", ".nc4", ".cdf", ".npy", ".pix", ".zip"}
 
 

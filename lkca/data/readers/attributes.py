@@ -1,7 +1,7 @@
 """Calibration, invalid values and texts that arrays declare by attributes: the CF conventions, and other spellings.
 
 Names are compared without case, spaces and underscores. An attribute that looks like a calibration or a mark of invalid
-pixels, but is none of the known ones, is an error, because to ignore it could give wrong values.
+pixels, but is none of the known ones, is an error, because wrong values could result from ignoring it.
 """
 
 import math
@@ -137,7 +137,7 @@ def _refuse_words(array: ArrayInfo, names: Iterable[str], remedy: str) -> None:
 
 
 def _refuse_calibration_elsewhere(container: Container, array: ArrayInfo, bands: int) -> None:
-    """Refuse a calibration that stands beside the array or in a group: it may belong to other arrays."""
+    """Refuse a calibration that is next to the array or in a group: it may belong to other arrays."""
     places: list[tuple[str, str, np.ndarray]] = [
         (f"attribute {'/' * bool(group)}{group}/{name}", plain_name(name), values)
         for group in array.groups()

@@ -1,6 +1,6 @@
 """What rasters say of themselves: calibration, invalid values, wavelengths, bad bands, position and history.
 
-A fact can stand in several places. For wavelengths, the first of these places counts: an ENVI header or the domain
+A fact can be in several places. For wavelengths, the first of these places counts: an ENVI header or the domain
 ENVI, items of the bands, the domain IMAGERY (which GDAL rounds to 1 nm), the names of the bands. Gains that contradict
 each other cannot be used; all values that are declared as invalid are. Gains that are only metadata of a TIFF, which
 programs copy to files of floating-point numbers to which they have applied them, count for integers only.

@@ -1,6 +1,6 @@
 """Wavelengths, FWHM and bad bands that a file with several arrays declares for one of them.
 
-They stand in the coordinate variable of its bands, in attributes, or in arrays of one axis beside it.
+They are in the coordinate variable of its bands, in attributes, or in arrays of one axis next to it.
 """
 
 import re
