@@ -479,7 +479,7 @@ def write_record(root: Path, job: str, inputs: list[str], output: str, **changes
     """Write the record of a job, as `lkca step` does, for files that are there."""
     entries = [{f"results/demo/{name}": [sha(root / name)] for name in names} for names in (inputs, [output])]
     record = {"step": job.rpartition("/")[2], "archs": ["lkca"], "settings": {}, "code": "", "modules": {}}
-    write(root / f"records/{job}.json", record | {"reads": entries[0], "writes": entries[1]} | changes)
+    write(root / f"records/{job}.json", sealed(record | {"reads": entries[0], "writes": entries[1]} | changes))
 
 
 def test_record_of_a_job_is_compared_with_its_files(root, check):

@@ -190,3 +190,14 @@ def json_digest(value: dict[str, Any]) -> str:
     """
     rest = {key: item for key, item in value.items() if key != "digest"}
     return hashlib.sha256(json.dumps(rest, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def check_digest(value: Any) -> Any:
+    """Return the content of a JSON file, after comparing it with its `json_digest` if it has one.
+
+    Raises:
+        ValueError: If the digest is that of other content.
+    """
+    if isinstance(value, dict) and "digest" in value and value["digest"] != json_digest(value):
+        raise ValueError("it was edited: its digest is that of other content")
+    return value

@@ -5,7 +5,6 @@ from pathlib import Path
 
 from lkca.config.job import Job
 from lkca.config.load import find_config_files, read_config
-from lkca.core.files import write_json
 from lkca.errors import ConfigError
 from lkca.pipeline.records import Adoption, changed_files
 from lkca.pipeline.results import CHANGED, Reason, Results
@@ -80,5 +79,5 @@ def _adopt_job(results: Results, job: Job, reason: Reason, because: str) -> None
         date=date.today().isoformat(),
     )
     update = {"code": code.digest, "modules": code.modules, "adopted": [*record.adopted, adoption]}
-    write_json(Path(results.experiment.paths.record(job.name)), record.model_copy(update=update).model_dump())
+    record.model_copy(update=update).write(Path(results.experiment.paths.record(job.name)))
     print(f"adopted  {job.name}: {reason.text}")

@@ -32,7 +32,7 @@ from lkca.models.registry import class_path
 from lkca.pipeline.experiment_folder import ExperimentFolder
 from lkca.pipeline.file_models import Manifest, ReportListing, RunOutput, Scores, Split
 from lkca.pipeline.phrases import escape, group_unique, list_names
-from lkca.pipeline.records import Record, changed_files
+from lkca.pipeline.records import Record, StoredRecord, changed_files
 
 LISTED_SUFFIXES = {".csv", ".md", ".tex", ".html", ".png", ".pdf", ".json"}  # of the files that report.json lists
 LISTED_FOLDERS = ("tables", "figures", "efficiency")
@@ -115,7 +115,7 @@ class Evidence:
         )  # label -> output of a job -> SHA-256 of the file that the job read
         for path in sorted(self.folder.root.glob("records/**/*.json")):
             name = path.relative_to(self.folder.root).as_posix()
-            record = self.folder.read(name, Record)
+            record = self.folder.read(name, StoredRecord)
             if not record or not record.writes:
                 continue
             self.job_records[name] = record

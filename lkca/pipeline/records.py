@@ -1,7 +1,8 @@
 """Read and describe records of jobs.
 
 A successful job writes a record, results/{experiment}/records/{job}.json, with the settings and the digest of the code
-that determined its result, and the SHA-256 of every file that it read and wrote.
+that determined its result, and the SHA-256 of every file that it read and wrote. The record ends with a digest of its
+own content, which reveals edits.
 """
 
 from collections.abc import Mapping
@@ -9,8 +10,9 @@ from pathlib import Path
 from time import sleep
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
 
+from lkca.core.files import check_digest, json_digest, write_json
 from lkca.core.fingerprint import PACKAGE, Code
 from lkca.pipeline.hashes import COARSE_TICK_NS, TICK_NS, FileHashes, HashAndStamp, is_settled, read_stamp
 
@@ -72,20 +74,41 @@ class Record(BaseModel):
         """Return the digests of all code that gives this result: the code of the record and of its adoptions."""
         return {self.code, *(adoption.code for adoption in self.adopted)}
 
+    def write(self, path: Path) -> None:
+        """Write the record to a file.
+
+        Raises:
+            DataError, ResourceError: If the file cannot be written.
+        """
+        content = self.model_dump(mode="json", exclude={"digest"})
+        write_json(path, content | {"digest": json_digest(content)})
+
+
+class StoredRecord(Record):
+    """The content of the file of a record.
+
+    Args:
+        digest: The `json_digest` of the rest.
+    """
+
+    digest: str
+
+    _check_digest = model_validator(mode="before")(check_digest)
+
 
 def digests(files: Mapping[str, RecordedFile]) -> dict[str, str]:
     """Return the SHA-256 of recorded files, without their stamps: label or path -> SHA-256."""
     return {label: file[0] for label, file in files.items()}
 
 
-def read_record(path: Path) -> Record | None:
-    """Return a record; None if it is missing or damaged, so that the job runs again.
+def read_record(path: Path) -> StoredRecord | None:
+    """Return a record; None if it is missing, damaged or edited, so that the job runs again.
 
     Raises:
         OSError: If it exists and cannot be read.
     """
     try:
-        return Record.model_validate_json(path.read_bytes())
+        return StoredRecord.model_validate_json(path.read_bytes())
     except (FileNotFoundError, ValidationError):
         return None
 

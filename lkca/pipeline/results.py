@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 from lkca.config.job import Job
 from lkca.config.jobs import Jobs
 from lkca.config.schema import Experiment
-from lkca.core.files import list_files, write_json
+from lkca.core.files import list_files
 from lkca.core.fingerprint import Code
 from lkca.core.paths import HASH_CACHE
+from lkca.errors import StaleInput
 from lkca.pipeline.hashes import FileHashes, Stamp
 from lkca.pipeline.phrases import list_names
 from lkca.pipeline.records import Adoption, Record, changed_files, describe_file, digests, read_record
@@ -99,8 +100,7 @@ class Results:
             return Reason(CHANGED, _list_changes(_differences(record.settings, job.canonical_settings())))
         if changes := self._input_changes(job, record):
             return Reason(CHANGED, _list_changes(changes))
-        written = digests(record.writes).items()
-        if edited := [path for path, digest in written if self.hashes.get(path) not in (None, digest)]:
+        if edited := [path for path in job.outputs.values() if self._is_edited(path, record)]:
             return Reason(CHANGED, f"{_list_changes(edited)} {'are' if edited[1:] else 'is'} not what this job wrote")
         code = job.code()
         if code.digest not in record.accepted_codes():
@@ -130,6 +130,31 @@ class Results:
         if dropped:
             changes.append(f"it no longer reads {list_names(dropped)}")
         return changes
+
+    def _is_edited(self, path: str, record: Record) -> bool:
+        """Return whether a file exists and is not the one that the job of a record wrote."""
+        return self.hashes.get(path) not in (None, digests(record.writes).get(path))
+
+    def check_inputs(self, job: Job) -> None:
+        """Check that each file that a job reads is the one that another job wrote, with the settings of now.
+
+        Raises:
+            StaleInput: If a file was edited or damaged after its job wrote it, or that job has other settings now.
+        """
+        for needed in self.jobs.needs(job):
+            record, read = (
+                self.records.get(needed.name),
+                [path for path in needed.outputs.values() if path in job.reads()],
+            )
+            if record is None:
+                raise StaleInput(f"{read[0]} has no intact record of how it was made: run snakemake again.")
+            if record.settings != needed.canonical_settings():
+                raise StaleInput(f"{read[0]} was made with other settings than the present ones: run snakemake again.")
+            for path in read:
+                if self._is_edited(path, record):
+                    raise StaleInput(
+                        f"{path} was edited or damaged after {needed.name} wrote it: run snakemake again to make it again."
+                    )
 
     def changed(self, job: Job) -> bool:
         """Return whether a job has to run because of a change, in itself or in a job that it needs."""
@@ -199,7 +224,7 @@ class Results:
             writes={path: describe_file(self.hashes, path) for path in job.outputs.values() if Path(path).exists()},
             adopted=adopted,
         )
-        write_json(Path(self.experiment.paths.record(job.name)), record.model_dump())
+        record.write(Path(self.experiment.paths.record(job.name)))
 
 
 def _differences(old: Any, new: Any, path: str = "") -> list[str]:

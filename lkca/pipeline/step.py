@@ -28,7 +28,8 @@ def run_step(name: str, experiment: Path, outputs: list[Path], gpus: int) -> Non
 
     Raises:
         ConfigError: If there is no such job, or `outputs` do not fit it.
-        StaleInput: If the code or a file that the job reads is changed while it runs.
+        StaleInput: If a file that the job reads is not the one that another job wrote, or if the code or such a file is
+            changed while the job runs.
         LkcaError: If the job rejects its input.
     """
     results = Results(read_snapshot(experiment))
@@ -38,6 +39,7 @@ def run_step(name: str, experiment: Path, outputs: list[Path], gpus: int) -> Non
     source_hash, code = hash_sources(), job.code()
     accepted_codes = record.accepted_codes() if record and code.digest in record.accepted_codes() else set()
     origin = results.origin(job)
+    results.check_inputs(job)
     options = _options(job)
     if job.step == "train":
         options |= {"gpus": gpus, "adopted": sorted(accepted_codes - {code.digest})}

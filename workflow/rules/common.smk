@@ -7,6 +7,8 @@ import atexit
 import shlex
 import sys
 
+from snakemake.dag import DAG
+from snakemake.jobs import Job
 from snakemake.settings.types import DeploymentMethod
 
 sys.path.insert(0, workflow.basedir)
@@ -26,6 +28,17 @@ with lkca_rules.exit_on_error():
 # Every job runs the package of this checkout, both in a venv and in the conda environment. The prefix replaces that of
 # Snakemake, so it repeats bash's strict mode: without it a command that fails before `| tee` counts as successful.
 shell.prefix(f"set -euo pipefail; export PYTHONPATH={shlex.quote(str(workflow.basedir))}; ")
+
+
+async def do_nothing(*args, **options):
+    """Replace a method of Snakemake."""
+
+
+# Jobs replace their outputs atomically, so that the old outputs of a job that fails are whole, and its record tells that
+# they are old. Snakemake would delete them before the job starts and after it has failed. It would also fail a job, and
+# delete what it has made, if the time of an input lies in the future. (The flag `update` of outputs copies each file and
+# copies it back, which a full disk turns into half a file.)
+Job.remove_existing_output = Job.cleanup = DAG.check_output_mtime = do_nothing
 
 JOBS = RESULTS.jobs
 if workflow.is_main_process:
