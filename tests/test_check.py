@@ -122,7 +122,9 @@ def intact(tmp_path_factory) -> Path:
     np.save(root / "scenes/chikusei.npy", np.arange(24, dtype=np.float32).reshape(2, 3, 4))
     digest = sha(root / "scenes/chikusei.npy")
     write(root / "scenes/chikusei.json", {"scene": "chikusei", "cube": "chikusei", "sha256": digest})
-    write(root / "splits/chikusei_x4.json", {"scene": "chikusei", "scale": 4, "scene_sha256": digest, "test": []})
+    windows = {"train": [[96, 0], [96, 16]], "validation": [[128, 0]], "test": [[0, 0, 32, 32]]}
+    split = {"scene": "chikusei", "scale": 4, "scene_sha256": digest, "size": 16, **windows}
+    write(root / "splits/chikusei_x4.json", split)
     train(root, "bicubic", 3000)
     for seed in (3000, 3001):
         train(root, "lkca", seed)
@@ -321,6 +323,29 @@ def test_split_of_an_older_scene(root, check):
     report(root)
     split = "splits/chikusei_x4.json"
     assert check()[1] == [f"scenes/chikusei.npy is not the file that {split} recorded: {again(split)}."]
+
+
+@pytest.mark.parametrize(
+    ("part", "corner", "shares"),
+    [
+        ("train", [31, 0], True),  # its first row is the last one of the test image
+        ("train", [0, 32], False),  # beside the test image
+        ("validation", [0, 17], True),
+        ("validation", [0, 31], True),
+        ("validation", [32, 31], False),  # below
+    ],
+)
+def test_split_that_trains_on_test_pixels(root, check, part, corner, shares):
+    """All files that record the split agree with it, as if somebody had made the results with it."""
+    split = root / "splits/chikusei_x4.json"
+    edit(split, **{part: [[64, 0], corner]})
+    for run in sorted(root.glob("runs/*/*/*/run.json")):
+        edit(run, split_sha256=sha(split))
+    errors = [error for error in check()[1] if "splits/" in error and "shares" in error]
+    patch = f"{'training' if part == 'train' else part} patch at row {corner[0]}, column {corner[1]}"
+    problem = f"splits/chikusei_x4.json was edited: the {patch} shares pixels with test image 0"
+    expected = [f"{problem}: {again('splits/chikusei_x4.json')}."]
+    assert errors == (expected if shares else [])
 
 
 def test_report_that_lists_itself(root, check):

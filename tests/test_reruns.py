@@ -19,7 +19,11 @@ import numpy as np
 import pytest
 
 from lkca import errors
+from lkca.cli import main
+from lkca.config.load import read_config
 from lkca.core.fingerprint import STEPS
+from lkca.errors import StaleInput
+from lkca.pipeline.results import Results
 from tests.conftest import copy_checkout
 
 COLUMNS = {
@@ -134,11 +138,11 @@ def cube(phase: float) -> np.ndarray:
     return np.round(np.array(bands) * 5000).astype("<i2")
 
 
-def call(folder: Path, *words: str) -> str:
+def call(folder: Path, *words: str, code: int = 0) -> str:
     """Call snakemake for the small experiment; return what it prints."""
     command = [Path(sys.executable).with_name("snakemake"), "--cores", "2", "--configfile", *CONFIG, *words]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == code, done.stdout + done.stderr
     return done.stdout + done.stderr
 
 
@@ -555,3 +559,121 @@ def test_change_with_deleted_files(checkout):
     for name in ("weights.safetensors", "image.npz", "scores.json", "history.csv"):
         (run / name).unlink()
         assert planned(checkout).keys() == expected
+
+
+ROOT, RUN = "results/small", "runs/chikusei_x4/{}/seed3000/{}".format
+MADE_BY = {  # file of a finished experiment -> the job that wrote it, and one that reads it
+    "scenes/chikusei.files.json": ("scenes/chikusei.files", "scenes/chikusei"),
+    "scenes/chikusei.npy": ("scenes/chikusei", RUN("vdsr", "train")),
+    "scenes/chikusei.json": ("scenes/chikusei", RUN("bicubic", "evaluate")),
+    "splits/chikusei_x4.json": ("splits/chikusei_x4", RUN("vdsr", "train")),
+    RUN("vdsr", "run.json"): (RUN("vdsr", "settings"), RUN("vdsr", "train")),
+    RUN("lkca_64", "weights.safetensors"): (RUN("lkca_64", "train"), RUN("lkca_kd", "train")),  # a teacher
+    RUN("vdsr", "history.csv"): (RUN("vdsr", "train"), RUN("vdsr", "evaluate")),
+    RUN("vdsr", "scores.json"): (RUN("vdsr", "evaluate"), "tables/V"),
+    RUN("vdsr", "image.npz"): (RUN("vdsr", "evaluate"), "report"),
+    RUN("lkca", "spectrum.json"): (RUN("lkca", "spectrum"), "figures/4"),
+    "efficiency/chikusei_x4.json": ("efficiency/chikusei_x4", "report"),
+    "tables/V.html": ("tables/V", "report"),
+    "tables/V.csv": ("tables/V", "report"),
+    "figures/4.png": ("figures/4", "report"),
+    "claims.json": ("claims", "report"),
+    "report.html": ("report", None),
+    "report.json": ("report", None),
+}
+
+
+def flip_a_bit(content: bytes) -> bytes:
+    """Change one bit in the middle, so that the size stays."""
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+
+
+def raise_a_number(content: bytes) -> bytes:
+    """Change the last digit of the first number in the text that ends in 1 to 8."""
+    return re.sub(rb"[1-8](?=\D)", lambda digit: b"%d" % (int(digit[0]) + 1), content, count=1)
+
+
+EDITS = {  # kinds of edits of a file
+    "one bit": flip_a_bit,
+    "another number": raise_a_number,
+    "cut in half": lambda content: content[: len(content) // 2],
+    "emptied": lambda content: b"",
+    "a byte appended": lambda content: content + b" ",
+}
+
+
+@pytest.fixture(scope="module")
+def editable(finished, tmp_path_factory) -> Path:
+    """A copy of which each test restores what it has changed."""
+    folder = tmp_path_factory.mktemp("editable") / "lkca"
+    subprocess.run(["cp", "-a", str(finished), str(folder)], check=True)
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("file", MADE_BY)
+def test_edited_file_is_noticed(editable, monkeypatch, capsys, file):
+    """By the next call of snakemake, by the job that reads it in the same call, and by `lkca check`."""
+    monkeypatch.chdir(editable)
+    experiment, path, (writer, reader) = read_config(list(map(Path, CONFIG))), Path(ROOT, file), MADE_BY[file]
+    whole, times = path.read_bytes(), path.stat()
+    for kind, edit_content in EDITS.items():
+        path.write_bytes(edit_content(whole))
+        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+        results = Results(experiment)
+        assert results.pending()[writer] == f"{path} is not what this job wrote", kind
+        if reader:
+            with pytest.raises(StaleInput, match=re.escape(f"{path} is not what {writer} wrote")):
+                results.check_inputs(results.jobs.by_name(reader))
+    assert main(["check", ROOT]) == 1
+    assert file in capsys.readouterr().out
+    path.write_bytes(whole)
+    os.utime(path, (2_000_000_000, 2_000_000_000))  # a date in the future is no edit
+    results = Results(experiment)
+    assert results.pending() == {}
+    if reader:
+        results.check_inputs(results.jobs.by_name(reader))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("old", "new"), [('"vdsr"', '"lkca"'), ('"writes": {', '"writes": { '), ('"code": "', '"code": "0')]
+)
+def test_edited_record_is_noticed(editable, monkeypatch, old, new):
+    """All files are compared with the records, so a record has a digest of its own content."""
+    monkeypatch.chdir(editable)
+    path = Path(ROOT, "records", RUN("vdsr", "settings.json"))
+    whole = path.read_text()
+    assert old in whole
+    path.write_text(whole.replace(old, new))
+    is_same = old.strip() == new.strip()  # other white space is the same content
+    pending, code = Results(read_config(list(map(Path, CONFIG)))).pending(), main(["check", ROOT])
+    path.write_text(whole)
+    assert (pending == {}, code) == (is_same, 0 if is_same else 1)
+
+
+@pytest.mark.slow
+def test_failed_jobs_leave_the_old_files(checkout):
+    """A figure and a training fail although their inputs are right; the next call tries them again."""
+    figure, weights = checkout / ROOT / "figures/4.png", checkout / ROOT / RUN("vdsr", "weights.safetensors")
+    before = figure.read_bytes(), weights.read_bytes()
+    for module, function in (("report/figures/__init__", "draw_figure"), ("training/train", "train_network")):
+        path = checkout / f"lkca/{module}.py"
+        head = re.search(rf'def {function}\(.*?\n    """.*?"""\n', path.read_text(), re.DOTALL)[0]
+        edit(path, head, f"{head}    raise MemoryError\n")
+    for _ in range(2):  # the second call does not take the old files for new ones
+        assert "MemoryError" in call(checkout, code=1)
+        assert (figure.read_bytes(), weights.read_bytes()) == before
+        assert {"figures/4", RUN("vdsr", "train")} <= planned(checkout).keys()
+
+
+@pytest.mark.slow
+def test_dates_in_the_future_delete_nothing(checkout):
+    """Jobs that have to run read files of another machine, whose clock is ahead."""
+    for path in [*(checkout / ROOT).rglob("*"), checkout / "lkca/report/templates/table.html.j2"]:
+        os.utime(path, (2_000_000_000, 2_000_000_000))
+    assert planned(checkout) == {}
+    CHANGES["another score"](checkout)
+    call(checkout, "--", f"{ROOT}/tables/V.md")
+    assert planned(checkout, "--", f"{ROOT}/tables/V.md") == {}

@@ -210,6 +210,8 @@ class Evidence:
         for path in (PATHS.split(scene, scale) for scale in scales):
             if split := self.folder.read(path, Split):
                 self._add(path, {PATHS.scene(scene): split.scene_sha256})
+                if overlap := split.overlap():
+                    self.folder.add_error(f"{escape(path)} was edited: {overlap}", self.folder.rerun([path]))
         manifest = self.folder.read(PATHS.manifest(scene), Manifest)
         if manifest is None:
             return

@@ -1,9 +1,14 @@
 """Models of the files in results/ with the fields that `lkca check` reads; other fields are ignored."""
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from lkca.core.files import check_digest
 from lkca.core.paths import RunKey
+
+Corner = Annotated[list[int], Field(min_length=2, max_length=2)]  # row and column of a patch
+Window = Annotated[list[int], Field(min_length=4, max_length=4)]  # first row, first column, rows and columns
 
 
 class FileModel(BaseModel):
@@ -29,6 +34,19 @@ class Split(FileModel):
     """splits/{scene}_x{scale}.json."""
 
     scene_sha256: str
+    size: int
+    train: list[Corner]
+    validation: list[Corner]
+    test: list[Window]
+
+    def overlap(self) -> str | None:
+        """Return which training or validation patch shares pixels with a test image, in words; None if none does."""
+        for part, corners in (("training", self.train), ("validation", self.validation)):
+            for i, (row, column, rows, columns) in enumerate(self.test):
+                for top, left in corners:
+                    if row - self.size < top < row + rows and column - self.size < left < column + columns:
+                        return f"the {part} patch at row {top}, column {left} shares pixels with test image {i}"
+        return None
 
 
 class RunOutput(FileModel):

@@ -67,7 +67,7 @@ class Results:
         Raises:
             OSError: If a record or a folder of them cannot be read; without them, everything would run again.
         """
-        folder, records = Path(self.experiment.paths.records()), {}
+        folder, records = Path(self.experiment.paths.records()), dict[str, Record]()
         for path in list_files(folder, ".json"):
             if record := read_record(path):
                 records[path.relative_to(folder).with_suffix("").as_posix()] = record
@@ -141,20 +141,15 @@ class Results:
         Raises:
             StaleInput: If a file was edited or damaged after its job wrote it, or that job has other settings now.
         """
+        reads = job.reads()
         for needed in self.jobs.needs(job):
-            record, read = (
-                self.records.get(needed.name),
-                [path for path in needed.outputs.values() if path in job.reads()],
-            )
+            record, paths = self.records.get(needed.name), [path for path in needed.outputs.values() if path in reads]
             if record is None:
-                raise StaleInput(f"{read[0]} has no intact record of how it was made: run snakemake again.")
+                raise StaleInput(f"{paths[0]} has no record of how it was made: run snakemake again.")
             if record.settings != needed.canonical_settings():
-                raise StaleInput(f"{read[0]} was made with other settings than the present ones: run snakemake again.")
-            for path in read:
-                if self._is_edited(path, record):
-                    raise StaleInput(
-                        f"{path} was edited or damaged after {needed.name} wrote it: run snakemake again to make it again."
-                    )
+                raise StaleInput(f"{paths[0]} was made with other settings than those of now: run snakemake again.")
+            if edited := [path for path in paths if self._is_edited(path, record)]:
+                raise StaleInput(f"{edited[0]} is not what {needed.name} wrote: run snakemake again to make it again.")
 
     def changed(self, job: Job) -> bool:
         """Return whether a job has to run because of a change, in itself or in a job that it needs."""
