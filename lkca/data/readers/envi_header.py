@@ -26,6 +26,20 @@ REMEDIES = {
     "nanometres": ", or set nanometres in its entry",
     "fwhm": ", or set fwhm in its entry",
 }
+# Fields that GDAL reads: the kind of the file, where the pixels are, and the position of the image.
+GDAL_FIELDS = (
+    "file_type",
+    "samples",
+    "lines",
+    "bands",
+    "header_offset",
+    "data_type",
+    "interleave",
+    "byte_order",
+    "map_info",
+    "projection_info",
+    "coordinate_system_string",
+)
 LINEAR_FIELDS = ("data_gain_values", "data_offset_values")
 REFLECTANCE_FIELDS = ("data_reflectance_gain_values", "data_reflectance_offset_values")
 # Other fields with which programs may mean a calibration.
@@ -79,6 +93,20 @@ def check_header(fields: Mapping[str, str]) -> None:
             raise SettingsError(problem)
     if "spectral library" in fields.get("file_type", "").lower():
         raise SettingsError("it is a spectral library, a table of spectra: name the file of an image")
+
+
+def format_gdal_header(fields: Mapping[str, str]) -> bytes:
+    """Return a header for GDAL that has the fields as `parse_header` has read them, one in each line.
+
+    GDAL would read some headers differently: a field inside of braces or with a comment, a number such as 1_0.
+
+    Raises:
+        ValueError: If the header offset is not a number.
+    """
+    texts = {name: " ".join(fields[name].splitlines()) for name in GDAL_FIELDS if name in fields}
+    if "header_offset" in texts:
+        texts["header_offset"] = str(int(texts["header_offset"]))
+    return "\n".join(["ENVI", *(f"{name.replace('_', ' ')} = {text}" for name, text in texts.items()), ""]).encode()
 
 
 def add_envi_facts(facts: dict[str, Any], fields: Mapping[str, str], bands: int, place: str = "its header") -> None:

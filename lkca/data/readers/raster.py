@@ -16,7 +16,8 @@ import numpy as np
 from lkca.data.catalog import find_envi_headers, find_raw_header
 from lkca.data.readers.base import NUMBER_KINDS, SettingsError, StoredCube, UnreadableError, check_claimed_size
 from lkca.data.readers.description import CubeDescription
-from lkca.data.readers.envi_header import check_header, read_header
+from lkca.data.readers.envi_header import check_header, format_gdal_header, read_header
+from lkca.data.readers.gdal_names import StoredBytes, name_bytes, name_file
 from lkca.data.readers.raster_facts import read_facts
 from lkca.data.readers.raster_items import BandItems, RasterItems, parse_aux_xml, read_gdal_items
 from lkca.data.sandbox import heartbeat
@@ -46,23 +47,25 @@ class RasterFile:
 
     Args:
         driver: GDAL's name of the format.
-        name: GDAL's name of the file.
-        size: Bytes of the file.
+        content: Where its bytes are.
+        size: Bytes of the raster.
         fields: The fields of the ENVI header of the file, None if it has none.
         place: What messages call the header.
         aux: Content of its .aux.xml file, None if there is none or it declares nothing.
         aux_name: Name of this file.
         mask: Its .msk file, None if there is none.
+        transform: The transform of its world file in GDAL's order, None if there is none.
     """
 
     driver: str
-    name: str
+    content: Path | StoredBytes
     size: int
     fields: Mapping[str, str] | None = None
     place: str = "its header"
     aux: bytes | None = None
     aux_name: str = ""
     mask: Path | None = None
+    transform: tuple[float, ...] | None = None
 
 
 def find_raster_file(driver: str, path: Path) -> RasterFile:
@@ -83,7 +86,10 @@ def find_raster_file(driver: str, path: Path) -> RasterFile:
     aux = find_aux_xml(path, find_raw_header(path, find_envi_headers(path)))
     if aux and aux.stat().st_size > MAX_AUX_BYTES:
         raise SettingsError(f"its metadata, {aux.name}, have more than {MAX_AUX_BYTES // 2**20} MiB: delete this file")
-    raster = RasterFile(driver, str(path), path.stat().st_size, fields, place, mask=find_mask_file(path))
+    size = path.stat().st_size
+    content = StoredBytes(path, 0, size, size) if driver == "ENVI" else path
+    mask, transform = find_mask_file(path), read_world_file(path)
+    raster = RasterFile(driver, content, size, fields, place, mask=mask, transform=transform)
     return replace(raster, aux=aux.read_bytes(), aux_name=aux.name) if aux else raster
 
 
@@ -146,7 +152,8 @@ def open_raster(
     from rasterio.enums import ColorInterp
     from rasterio.errors import NotGeoreferencedWarning
 
-    # GDAL must not read files next to the raster but ENVI headers, and must not print: its errors are exceptions.
+    # GDAL must not read files next to the raster, and must not print: its errors are exceptions. The header next to an
+    # ENVI raster is one that `name_bytes` provides.
     options = {
         "GDAL_PAM_ENABLED": "NO",
         "GDAL_CACHEMAX": CACHE_BYTES,
@@ -162,9 +169,13 @@ def open_raster(
             f"a raster has the axes 'bands rows columns' or 'bands columns rows', not '{' '.join(axes)}': "
             "correct axes in its entry"
         )
+    header = None
     if file.driver == "ENVI":
         check_header(file.fields or {})
-    raster = stack.enter_context(rasterio.open(file.name, driver=file.driver))
+        header = format_gdal_header(file.fields or {})
+    content = file.content
+    name = name_file(content) if isinstance(content, Path) else name_bytes(stack, content, header)
+    raster = stack.enter_context(rasterio.open(name, driver=file.driver))
     dtype = _check_dtype(raster)
     pages, items = _read_pages(raster, file.driver)
     bands = len(pages) or raster.count
@@ -304,7 +315,7 @@ def _open_mask_file(stack: ExitStack, path: Path, shape: tuple[int, int]) -> Any
 
     if _read_start(path) not in TIFF_STARTS:
         raise SettingsError(f"its mask, {path.name}, is not a TIFF: delete or rename it")
-    mask = stack.enter_context(rasterio.open(path, driver="GTiff"))
+    mask = stack.enter_context(rasterio.open(name_file(path), driver="GTiff"))
     _check_dtype(mask)
     flags = mask.tags().get("INTERNAL_MASK_FLAGS_1", "")
     if not flags:
@@ -329,7 +340,7 @@ def _read_position(file: RasterFile, raster: Any, items: Sequence[RasterItems], 
     transform = raster.transform.to_gdal()
     if raster.transform.is_identity:
         transform = next((each.geotransform for each in items if each.geotransform), None)
-        transform = transform or read_world_file(Path(file.name))
+        transform = transform or file.transform
     if transform:
         x, width, row_turn, y, column_turn, height = transform
         straight, turned = (width, row_turn), (column_turn, height)
