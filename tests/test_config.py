@@ -1,7 +1,11 @@
 """The settings of the paper's experiment, and the messages about wrong settings."""
 
 import copy
+import json
 import math
+import os
+import time
+import unicodedata
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +17,7 @@ from hypothesis import strategies as st
 from lkca.config import load
 from lkca.config.figure_kinds import FIGURE_KINDS, FigureKind
 from lkca.config.validate import check_references
-from lkca.config.yaml_files import deep_merge, find_place, list_places, parse_yaml
+from lkca.config.yaml_files import FORBIDDEN, deep_merge, find_place, list_places, parse_yaml
 from lkca.core.paths import RunGroup
 from lkca.errors import ConfigError, LkcaError
 from lkca.models.registry import MODELS
@@ -419,8 +423,18 @@ def test_any_bytes_are_settings_or_one_sentence(content):
         assert "\n" not in str(error) and str(error).endswith(".")  # noqa: PT017
 
 
-# PyYAML itself does not read back these line breaks of Unicode as it writes them.
-TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x85\u2028\u2029"))
+REORDERING = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}  # classes of Unicode's bidi algorithm
+
+
+def is_forbidden(code: int) -> bool:
+    """Return whether no text may contain a code point, from what Unicode says about it."""
+    char = chr(code)
+    no_character = code & 0xFFFE == 0xFFFE or 0xFDD0 <= code <= 0xFDEF  # section 23.7 of the standard
+    no_text = unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") and char not in "\t\n"
+    return no_character or no_text or unicodedata.bidirectional(char) in REORDERING
+
+
+TEXTS = st.text(st.characters().filter(lambda char: not is_forbidden(ord(char))))
 
 
 @given(
@@ -436,9 +450,101 @@ def test_values_are_those_that_were_written(value):
     assert parse_yaml(text, str) == {"a": value}
 
 
-def test_nested_too_deep_is_one_sentence():
-    with pytest.raises(ConfigError, match="nested too deep|valid YAML"):
-        parse_yaml("[" * 5000, str)
+# Texts and sizes that no configuration has ----------------------------------------------------------------------------
+
+
+def test_forbidden_characters_are_those_of_unicode():
+    assert [code for code in range(0x110000) if bool(FORBIDDEN.match(chr(code))) != is_forbidden(code)] == []
+
+
+@pytest.mark.parametrize(
+    "title",
+    ["Łódź", "中文", "日本語のタイトル", "हिन्दी", "می‌خواهم", "שלום", "👩‍🚀 🏴󠁧󠁢󠁥󠁮󠁧󠁿", "é", "a\n\tb", "½ µm², R²"],
+)
+def test_titles_of_any_script_are_texts(tmp_path, title):
+    assert read_own(tmp_path, 'title: "1e3"', "title: mine", ["title=" + json.dumps(title, ensure_ascii=False)])
+    (tmp_path / "title.yaml").write_text(yaml.safe_dump({"title": title}, allow_unicode=True), encoding="utf-8")
+    assert load.read_config([REPOSITORY / "config.yaml", tmp_path / "title.yaml"]).title == title
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("\\0", "0000"), ("\\e[31m", "001B"), ("\\x9b", "009B"), ("\\r", "000D"), ("\\N", "0085"), ("\\L", "2028"),
+        ("\\u202e", "202E"), ("\\u2067", "2067"), ("\\uffff", "FFFF"), ("\\U0001fffe", "1FFFE"), ("\\x07", "0007"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("where", ['title: "ab{}c"', 'tables: {{V: {{rows: {{"ab{}c": lkca}}}}}}', '{{"ab{}c": 1}}'])
+def test_forbidden_character_is_named_with_its_line(tmp_path, text, code, where):
+    (tmp_path / "evil.yaml").write_text("# a comment\n" + where.format(text))
+    with pytest.raises(
+        ConfigError, match=rf"evil\.yaml:2: after ab is the character U\+{code}, which no text may have"
+    ):
+        load.read_config([REPOSITORY / "config.yaml", tmp_path / "evil.yaml"])
+
+
+def test_half_a_surrogate_pair_is_refused(tmp_path):
+    """By the parser of libyaml itself, else by ours."""
+    (tmp_path / "evil.yaml").write_text(r'title: "\ud800"')
+    with pytest.raises(ConfigError, match=r"evil\.yaml:1: "):
+        load.read_config([REPOSITORY / "config.yaml", tmp_path / "evil.yaml"])
+
+
+def laughs(entry: str, start: str) -> str:
+    """Return ten levels of nine aliases each; `entry` makes one level of the text of its nine."""
+    lines = [f"k0: &k0 {start}"]
+    return "\n".join(lines + [f"k{i}: &k{i} {entry.format(', '.join([f'*k{i - 1}'] * 9))}" for i in range(1, 10)])
+
+
+LARGE = {  # what is written -> the message
+    "aliases": (laughs("[{}]", "[x]"), "50,000 values"),
+    "aliases as models": ("models:\n lkca: &a [x]\n" + laughs("[{}]", "[*a]"), "50,000 values"),
+    "maps": (laughs("{{{{a: [{}]}}}}".replace("{{", "{").replace("}}", "}"), "{b: 1}"), "50,000 values"),
+    "merge keys": (laughs("{{<<: [{}]}}", "{a: 1, b: 2}"), "50,000 values"),
+    "long texts": ("a: &a " + "x" * 4999 + "\nb: [" + "*a, " * 300 + "]", "1,000,000 characters"),
+    "chain of aliases": ("k0: &k0 [x]\n" + "\n".join(f"k{i}: &k{i} [*k{i - 1}]" for i in range(1, 5000)), "nested too"),
+    "lists": ("a: " + "[" * 3000 + "]" * 3000, "nested too deep"),
+    "open lists": ("[" * 500_000, "nested too deep|valid YAML"),
+    "block lists": ("- " * 400_000, "nested too deep"),
+    "maps in maps": ("a: " + "{a: " * 3000 + "1" + "}" * 3000, "nested too deep"),
+    "keys": ("\n".join(f"k{i}: 1" for i in range(80_000)), "50,000 values"),
+    "numbers": (f"seeds: {[*range(60_000)]}", "50,000 values"),
+    "documents": ("---\na: 1\n" * 100_000, "valid YAML|50,000 values"),
+    "merged itself": ("a: &a {<<: *a, b: 1}", "contains itself"),
+    "merged each other": ("a: &a {b: &b {<<: *a}, <<: *b}", "contains itself"),
+    "one text": ("title: " + "x" * 900_000, "is the start of 900,000 characters: write at most 5000"),
+    "one key": ("x" * 900_000 + ": 1", "valid YAML|write at most 200"),
+    "quoted key": ('? "' + "x" * 900_000 + '"\n: 1', "write at most 200"),
+    "one number": ("seeds: [" + "9" * 900_000 + "]", "write at most 100"),
+    "one hexadecimal number": ("seeds: [0x" + "f" * 900_000 + "]", "write at most 100"),
+    "bytes": ("# " + "x" * 1_000_000, "more than 1,000,000 bytes"),
+}
+
+
+@pytest.mark.parametrize(("text", "message"), LARGE.values(), ids=LARGE)
+def test_large_file_is_refused_at_once(tmp_path, text, message):
+    (tmp_path / "evil.yaml").write_text(text)
+    start = time.process_time()
+    with pytest.raises(ConfigError, match=rf"evil\.yaml\b.*({message})") as caught:
+        load.read_config([REPOSITORY / "config.yaml", tmp_path / "evil.yaml"])
+    assert len(str(caught.value)) < 500 + len(str(tmp_path)) and "\n" not in str(caught.value)
+    assert time.process_time() - start < 10  # usually below 1 s
+
+
+def test_what_is_no_file_is_not_opened(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    for path, problem in (
+        (tmp_path, "is a folder"),
+        (tmp_path / "pipe", "is a device or a pipe"),
+        (Path("/dev/zero"), "is a device or a pipe"),
+        (tmp_path / "loop", "links lead to each other"),
+        (tmp_path / ("x" * 300), "choose a shorter path"),
+        (tmp_path / "a\0b", "is no name of a file"),
+        (tmp_path / "none", "cannot be read"),
+    ):
+        with pytest.raises(LkcaError, match=problem):
+            load.read_config([path])
 
 
 def test_base_of_overlays_is_config_yaml_of_the_folder(tmp_path, monkeypatch):

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from lkca.config.messages import SettingError, fail, require_known, validate
-from lkca.config.schema import Experiment
+from lkca.config.schema import MAX_ENTRIES, Experiment
 from lkca.config.validate import check_references
 from lkca.config.yaml_files import Map, deep_merge, find_place, list_places, parse_yaml, read_yaml
 from lkca.data.bands import resolve_bands
@@ -18,6 +18,7 @@ from lkca.data.catalog import ALL_BANDS, CUBES, Cube
 from lkca.errors import ConfigError, LkcaError
 
 BASE = Path("config.yaml")  # in the current folder
+MAX_BASES = 20  # models of which each is based on the next
 REPOSITORY = Path(__file__).parents[2]
 
 
@@ -101,6 +102,9 @@ def parse_config(config: Mapping[str, Any]) -> Experiment:
     """
     config = deep_merge(config, {})
     try:
+        for name in ("scenes", "models"):  # which are parsed before the schema is applied
+            if isinstance(config.get(name), Mapping) and len(config[name]) > MAX_ENTRIES:
+                fail(name, f"there are {len(config[name]):,}: write at most {MAX_ENTRIES}.")
         if isinstance(config.get("models"), Mapping):
             config |= {"models": _parse_models(config["models"], config.get("train"))}
         experiment = validate(Experiment, _parse_inline_cubes(config))
@@ -160,21 +164,32 @@ def _parse_models(models: Mapping[str, Any], train: Any) -> Map:
                 f"models.{name}",
                 f"{model!r} is not a map of settings: write one, or base: and the settings that differ.",
             )
-    resolved = deep_merge(models, {})
+    resolved, known = deep_merge(models, {}), dict[str, Map]()
     for name in models:
-        model = resolved[name] = _resolve_base(name, models, ())
+        model = resolved[name] = deep_merge(_resolve_base(name, models, (), known), {})
         if isinstance(model.get("train"), Mapping) and isinstance(train, Mapping):
             model["train"] = deep_merge(train, model["train"])
     return resolved
 
 
-def _resolve_base(name: str, models: Mapping[str, Any], derived: tuple[str, ...]) -> Map:
-    """Return the settings of a model, merged over those of its `base`, which may have a base itself."""
-    model = deep_merge(models[name], {})
-    base = model.pop("base", None)
-    if base is None:
-        return model
-    require_known(base, models, f"models.{name}.base")
-    if base in (*derived, name):
-        fail(f"models.{name}.base", f"{base} is itself based on {name}: name another model.")
-    return deep_merge(_resolve_base(base, models, (*derived, name)), model)
+def _resolve_base(name: str, models: Mapping[str, Any], derived: tuple[str, ...], known: dict[str, Map]) -> Map:
+    """Return the settings of a model, merged over those of its `base`, which may have a base itself.
+
+    Args:
+        name: The model.
+        models: The settings of all models as they are written.
+        derived: The models that are based on it and wait for its settings.
+        known: The results of earlier calls.
+    """
+    if name not in known:
+        model = deep_merge(models[name], {})
+        base = model.pop("base", None)
+        if base is not None:
+            require_known(base, models, f"models.{name}.base")
+            if base in (*derived, name):
+                fail(f"models.{name}.base", f"{base} is itself based on {name}: name another model.")
+            if len(derived) >= MAX_BASES:
+                fail(f"models.{name}.base", f"more than {MAX_BASES} models are based on each other: write fewer.")
+            model = deep_merge(_resolve_base(base, models, (*derived, name), known), model)
+        known[name] = model
+    return known[name]

@@ -18,6 +18,7 @@ from lkca.errors import ConfigError
 
 T = TypeVar("T", bound=BaseModel)
 MAX_SHOWN_VALUE = 80  # characters
+MAX_CHOICES = 50  # names in a message
 
 
 class SettingError(ConfigError):
@@ -81,7 +82,7 @@ def _describe_fault(kind: type[BaseModel], error: ErrorDetails, path: list[str])
     if error_type == "string_type":
         return f" is {_show(value)}, not a text: put a text in quotes."
     if error_type == "literal_error" and (choices := re.findall(r"'([^']*)'", error["ctx"]["expected"])):
-        return f" is {_show(value)}, which does not exist{_suggest(str(value), choices)}"
+        return f" is {_show(value)}, which does not exist{_suggest(_shorten(str(value)), choices)}"
     text = error["msg"].replace("tuple", "list")
     message = text.removeprefix("Value error, ") if error_type == "value_error" else text[:1].lower() + text[1:]
     shown = "" if isinstance(value, Mapping) or len(repr(value)) > MAX_SHOWN_VALUE else f" is {value!r}"
@@ -90,7 +91,11 @@ def _describe_fault(kind: type[BaseModel], error: ErrorDetails, path: list[str])
 
 def _show(value: Any) -> str:
     """Return a value as Python writes it, shortened."""
-    text = repr(value)
+    return _shorten(repr(value))
+
+
+def _shorten(text: str) -> str:
+    """Return the start of a text."""
     return text if len(text) <= MAX_SHOWN_VALUE else f"{text[: MAX_SHOWN_VALUE - 3]}..."
 
 
@@ -119,7 +124,10 @@ def _suggest(word: str, valid: Iterable[str]) -> str:
     if not valid:
         return ": there are none, delete it."
     similar = get_close_matches(word, valid, 1, cutoff=0.5)
-    return f": did you mean {similar[0]}?" if similar else f": choose one of {', '.join(sorted(valid))}."
+    if similar:
+        return f": did you mean {similar[0]}?"
+    more = f" and {len(valid) - MAX_CHOICES} others" if len(valid) > MAX_CHOICES else ""
+    return f": choose one of {', '.join(sorted(valid)[:MAX_CHOICES])}{more}."
 
 
 def fail(key: str, message: str) -> NoReturn:
@@ -136,4 +144,5 @@ def require_known(name: object, valid: Iterable[str], key: str, otherwise: str =
     """
     valid = [*valid]
     if name not in valid:
-        fail(key, f"{name} does not exist{_suggest(str(name), valid)}{otherwise and f' Or {otherwise}.'}")
+        text = _shorten(str(name))
+        fail(key, f"{text} does not exist{_suggest(text, valid)}{otherwise and f' Or {otherwise}.'}")

@@ -5,26 +5,65 @@ torch, because every call of snakemake imports it.
 """
 
 import re
-from typing import Annotated, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, StringConstraints, model_validator
 
 from lkca.config.figure_kinds import FIGURE_KINDS
 from lkca.core.paths import ExperimentPaths, RunGroup, RunKey
-from lkca.data.catalog import CUBES, Cube
+from lkca.data.catalog import CUBES, MAX_BANDS, MAX_SIDE, Cube, Text
 from lkca.data.composite import parse_wavelength
 from lkca.data.settings import MIN_TILE
 
-Count = Annotated[int, Field(ge=1)]
-Index = Annotated[int, Field(ge=0)]
-Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-T = TypeVar("T")
-Key = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]+$")]  # keys are names of folders
+# Upper bounds are far above any real use. They end a call of snakemake that would count, list or allocate without end.
+MAX_COUNT = 10**6
 MAX_SCALE = 16
+MAX_TILE = 10**4  # pixels, side of a test image or a patch, which is in memory as a whole
 MAX_LABEL = 60  # characters
+MAX_KEY = 64  # characters; file names contain two keys and more, and file systems allow 255 bytes
+MAX_ENTRIES = 1000  # of a map or a list
+MAX_OVERRIDES = 200
+MAX_PANELS = 20  # scenes in a figure
+DEVICES = re.compile("con|prn|aux|nul|(com|lpt)[0-9]", re.IGNORECASE)  # no file of Windows has such a name
+
+Count = Annotated[int, Field(ge=1, le=MAX_COUNT)]
+Index = Annotated[int, Field(ge=0, le=MAX_SIDE)]
+Weight = Annotated[float, Field(ge=0, le=1e6)]
+Rate = Annotated[float, Field(gt=0, le=1000)]
 Scale = Annotated[int, Field(ge=2, le=MAX_SCALE)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
+T = TypeVar("T")
+
+
+def _check_key(key: str) -> str:
+    """Return a key, which is the name of a file or a folder.
+
+    Raises:
+        ValueError: If Windows has a device of this name.
+    """
+    if DEVICES.fullmatch(key):
+        raise ValueError("Windows can have no file of this name: choose another")
+    return key
+
+
+Key = Annotated[str, StringConstraints(pattern=rf"^[A-Za-z0-9_]{{1,{MAX_KEY}}}$"), AfterValidator(_check_key)]
+
+
+def _check_case(entries: dict[str, T]) -> dict[str, T]:
+    """Return a map whose keys are names of files.
+
+    Raises:
+        ValueError: If two keys differ only in upper and lower case, which some disks ignore.
+    """
+    names: dict[str, str] = {}
+    for name in entries:
+        other = names.setdefault(name.lower(), name)
+        if other != name:
+            raise ValueError(f"{other} and {name} differ only in upper and lower case: rename one of them")
+    return entries
+
+
+Named = Annotated[dict[Key, T], Field(max_length=MAX_ENTRIES), AfterValidator(_check_case)]
 
 
 def _unique(values: list[T]) -> list[T]:
@@ -33,9 +72,11 @@ def _unique(values: list[T]) -> list[T]:
     Raises:
         ValueError: If a value occurs twice.
     """
-    for position, value in enumerate(values):
-        if value in values[:position]:
+    known: set[Any] = set()
+    for value in values:
+        if value in known:
             raise ValueError(f"duplicate value {value}: write it once")
+        known.add(value)
     return values
 
 
@@ -51,10 +92,10 @@ def _check_label(label: str) -> str:
 
 
 Label = Annotated[str, AfterValidator(_check_label)]
-Names = Annotated[list[str], AfterValidator(_unique)]
+Names = Annotated[list[str], Field(max_length=MAX_ENTRIES), AfterValidator(_unique)]
 Scales = Annotated[list[Scale], Field(min_length=1), AfterValidator(_unique)]
 Rows = Annotated[
-    dict[Label, str | None], Field(min_length=1)
+    dict[Label, Text | None], Field(min_length=1, max_length=MAX_ENTRIES)
 ]  # label -> model, "not possible: " and why, or None: not run
 NOT_POSSIBLE = "not possible: "
 
@@ -77,7 +118,8 @@ class Report(Settings):
     figures: Names
 
 
-Side = Annotated[int, Field(ge=MIN_TILE)]
+Side = Annotated[int, Field(ge=MIN_TILE, le=MAX_TILE)]
+PatchSide = Annotated[int, Field(ge=1, le=MAX_TILE)]
 
 
 class TestArea(Settings):
@@ -95,8 +137,8 @@ class TestArea(Settings):
 
     row: Index = 0
     column: Index = 0
-    rows: Count
-    columns: Count
+    rows: Annotated[int, Field(ge=1, le=MAX_SIDE)]
+    columns: Annotated[int, Field(ge=1, le=MAX_SIDE)]
     tile: Side | Annotated[list[Side], Field(min_length=2, max_length=2)]
     invalid: Literal["refuse", "drop"] = "refuse"
 
@@ -158,7 +200,7 @@ class Scene(Settings):
 
     title: Label
     cube: str | Cube
-    bands: Annotated[int, Field(ge=2)]
+    bands: Annotated[int, Field(ge=2, le=MAX_BANDS)]
     mirror: Annotated[list[Literal["rows", "columns"]], AfterValidator(_unique)] = []
     test: TestArea
     composite: Composite = Composite()
@@ -176,8 +218,8 @@ class Patches(Settings):
         stride: Distance from one patch to the next, HR pixels.
     """
 
-    size: Count
-    stride: Count
+    size: PatchSide
+    stride: PatchSide
 
 
 class Train(Settings):
@@ -291,7 +333,7 @@ class Override(Settings):
 
     scene: str
     scale: Scale
-    models: list[str]
+    models: Names
     train: dict[str, int | float | str | bool]
 
 
@@ -307,8 +349,8 @@ class Table(Settings):
             labels the paper prints are compared with the paper's rows.
     """
 
-    title: str
-    header: str
+    title: Text
+    header: Text
     scene: str
     scales: Scales
     rows: Rows
@@ -331,8 +373,8 @@ class Figure(Settings):
     """
 
     kind: Literal[*FIGURE_KINDS]  # type: ignore[valid-type]  # mypy does not unpack here
-    title: str
-    scenes: Annotated[Names, Field(min_length=1)]
+    title: Text
+    scenes: Annotated[Names, Field(min_length=1, max_length=MAX_PANELS)]
     scale: Scale
     rows: Rows
 
@@ -411,19 +453,19 @@ class Experiment(Settings):
     """
 
     experiment: Key
-    title: str
-    stand_in: str | None
-    seeds: Annotated[list[Seed], Field(min_length=1), AfterValidator(_unique)]
+    title: Text
+    stand_in: Text | None
+    seeds: Annotated[list[Seed], Field(min_length=1, max_length=MAX_ENTRIES), AfterValidator(_unique)]
     report: Report
-    scenes: dict[Key, Scene]
+    scenes: Named[Scene]
     patches: dict[Annotated[str, StringConstraints(pattern=r"^x([2-9]|1[0-6])$")], Patches]
     sampling: Literal["grid", "random"]
     validation: Annotated[float, Field(gt=0, lt=1)]
     train: Train
-    overrides: list[Override]
-    models: dict[Key, Model]
-    tables: dict[Key, Table]
-    figures: dict[Key, Figure]
+    overrides: Annotated[list[Override], Field(max_length=MAX_OVERRIDES)]
+    models: Named[Model]
+    tables: Named[Table]
+    figures: Named[Figure]
     _places: dict[str, str] = PrivateAttr(default_factory=dict)  # key -> file and line where the setting is written
 
     def __eq__(self, other: object) -> bool:
@@ -441,22 +483,25 @@ class Experiment(Settings):
 
     def train_settings(self, group: RunGroup) -> Train | None:
         """Return the training settings of a group of runs: the model's, changed by the overrides that apply."""
-        train = self.models[group.model].train
+        train, changes = self.models[group.model].train, dict[str, Any]()
         for override in self.overrides:
-            applies = (override.scene, override.scale) == (group.scene, group.scale) and group.model in override.models
-            if train and applies:
-                train = Train.model_validate(train.model_dump() | override.train)
-        return train
+            if (override.scene, override.scale) == (group.scene, group.scale) and group.model in override.models:
+                changes |= override.train
+        return Train.model_validate(train.model_dump() | changes) if train and changes else train
 
     def teacher(self, run: RunKey) -> RunKey | None:
         """Return the run whose network teaches the network of a run; None without distillation."""
         distill = self.models[run.model].distill
         return run._replace(model=distill.teacher) if distill else None
 
-    def runs(self) -> list[RunKey]:
-        """Return all runs that tables, figures and students need, sorted by scene, scale and model, with all seeds."""
+    def groups(self) -> list[RunGroup]:
+        """Return the groups of runs that tables, figures and students need, sorted by scene, scale and model."""
         groups = {group for name in self.report.tables for group in self.tables[name].groups()}
         groups |= {group for name in self.report.figures for group in self.figures[name].groups()}
         distilled = [(group, self.models[group.model].distill) for group in groups]
         groups |= {group._replace(model=distill.teacher) for group, distill in distilled if distill}
-        return [group.with_seed(seed) for group in sorted(groups) for seed in self.seeds]
+        return sorted(groups)
+
+    def runs(self) -> list[RunKey]:
+        """Return all runs of these groups: each with all seeds."""
+        return [group.with_seed(seed) for group in self.groups() for seed in self.seeds]

@@ -10,8 +10,14 @@ from lkca.config.messages import SettingError, fail, make_error, require_known
 from lkca.config.schema import Experiment, Figure, Model, Override, Rows, Scene, Train, models_in_rows
 from lkca.core.paths import RunGroup
 from lkca.data.catalog import CUBES
+from lkca.data.settings import MAX_PATCHES, count_patches
 from lkca.errors import ConfigError
-from lkca.models.registry import MODELS, REGISTRY, check_arguments, check_entry, check_sizes
+from lkca.models.registry import MODELS, REGISTRY, check_arguments, check_entry, check_sizes, estimate_cost
+
+# Limits that are far above any real use, as those of the schema, for products of settings.
+MAX_RUNS = 10_000
+MAX_TEST_IMAGES = 10_000
+MAX_BYTES = 10**12  # of a network with its gradient, Adam's two moments and the activations of one patch
 
 
 def check_references(experiment: Experiment) -> None:
@@ -37,6 +43,10 @@ def check_references(experiment: Experiment) -> None:
         _check_rows(experiment, f"tables.{name}", [table.scene], table.scales, table.rows)
     for name, figure in experiment.figures.items():
         _check_figure(experiment, f"figures.{name}", figure)
+    num_groups, num_seeds = len(experiment.groups()), len(experiment.seeds)
+    if num_groups * num_seeds > MAX_RUNS:
+        runs = f"{num_groups:,} networks on scenes with {num_seeds:,} seeds"
+        fail("seeds", f"{runs} are more than {MAX_RUNS:,} runs: choose fewer seeds, tables or figures.")
 
 
 def _check_scene(key: str, scene: Scene) -> None:
@@ -57,16 +67,23 @@ def _check_scene(key: str, scene: Scene) -> None:
 def _check_test_area(key: str, scene: Scene) -> None:
     """Check that the test area leaves room for training; skip it if the shape of the files is not known yet."""
     cube = scene.resolve_cube()
-    crop = cube.crop or (cube.shape and (0, cube.shape[0], 0, cube.shape[1]))
-    if not crop:
+    known = _known_size(scene)
+    if not known:
         return
-    rows, columns = crop[1] - crop[0], crop[3] - crop[2]
+    rows, columns = known
     shared = any(file.use == "both" for file in cube.files)  # training needs at least one row of these files
     test = scene.test
     too_low = test.row + test.rows > rows or test.rows > rows - shared
     if too_low or test.column + test.columns > columns:
         size = f"{test.rows} x {test.columns}" + (f" at {test.row}, {test.column}" if test.row or test.column else "")
         fail(f"{key}.test", f"{size} leaves no room for training in {rows} x {columns} pixels: choose less.")
+
+
+def _known_size(scene: Scene) -> tuple[int, int] | None:
+    """Return the rows and columns of each file of a scene after its crop, None if they are not known yet."""
+    cube = scene.resolve_cube()
+    crop = cube.crop or (cube.shape and (0, cube.shape[0], 0, cube.shape[1]))
+    return (crop[1] - crop[0], crop[3] - crop[2]) if crop else None
 
 
 def _check_composite(key: str, scene: Scene) -> None:
@@ -81,6 +98,9 @@ def _check_composite(key: str, scene: Scene) -> None:
         fail(f"{key}.bands", f"{last} is more than the number of bands: {choices}.")
     tiles = scene.test.rows * scene.test.columns // (height * width)
     images = tiles * sum(file.use != "train" for file in scene.resolve_cube().files)
+    if images > MAX_TEST_IMAGES:
+        too_many = f"there are {images:,} test images, more than {MAX_TEST_IMAGES:,}"
+        fail(f"{key}.image", f"{too_many}: choose a smaller test area or larger tiles.")
     if scene.composite.image >= images:
         fail(f"{key}.image", f"there are {images} test images: choose from 0 to {images - 1}.")
 
@@ -162,6 +182,13 @@ def _check_scale(experiment: Experiment, scene: str, scale: int) -> None:
         if side % scale:
             nearest = side // scale * scale or scale
             fail(key, f"{side} is not a multiple of the scale {scale}: choose {nearest}.")
+    known, patches = _known_size(experiment.scenes[scene]), experiment.patches[f"x{scale}"]
+    if known:
+        files = [file for file in experiment.scenes[scene].resolve_cube().files if file.use != "test"]
+        number = len(files) * count_patches(*known, patches.size, patches.stride)
+        if number > MAX_PATCHES:
+            what = f"{scene} has {number:,} of these patches, more than {MAX_PATCHES:,}"
+            fail(f"patches.x{scale}.stride", f"{what}: choose a larger stride.")
 
 
 def _check_run(experiment: Experiment, key: str, group: RunGroup) -> None:
@@ -170,5 +197,11 @@ def _check_run(experiment: Experiment, key: str, group: RunGroup) -> None:
     upsampler = model.upsampler.model_dump() if model.upsampler else None
     try:
         check_sizes(model.arch, bands, group.scale, model.args, upsampler)
+        cost = estimate_cost(model.arch, bands, group.scale, model.args, upsampler)
     except ConfigError as error:
         fail(key, f"models.{group.model} on {group.scene} x{group.scale}: {error}")
+    pixels = (experiment.patches[f"x{group.scale}"].size // group.scale) ** 2
+    needed = 16 * cost.parameters + 4 * cost.activations * pixels
+    if model.train and needed > MAX_BYTES:
+        where = f"models.{group.model} on {group.scene} x{group.scale}"
+        fail(key, f"{where} needs about {needed / 1e12:.0f} TB of memory: choose a smaller network or smaller patches.")

@@ -1,21 +1,39 @@
 """Read YAML files so that each setting knows its file and line, and merge them.
 
 Differences from PyYAML's `safe_load`: a key that a map has twice is an error; all keys are texts; `1e3` is a number;
-`010` is 10; dates are texts.
+`010` is 10; dates are texts; the size of a file and of each value is limited; texts have no control characters.
 """
 
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
-from lkca.core.files import remedy
-from lkca.errors import ConfigError
+from lkca.core.files import is_file, remedy
+from lkca.errors import ConfigError, LkcaError
 
 TAG = "tag:yaml.org,2002:"
 MAX_SHOWN = 80  # characters of a value in a message
+
+# config.yaml has 18 kB and 2000 values, of which none is deeper than 7 levels. Every limit is far above that, and low
+# enough for a file to be read in seconds.
+MAX_BYTES = 1_000_000  # of a file
+MAX_VALUES = 50_000  # keys, values, lists and maps; an alias counts as what it stands for
+MAX_CHARACTERS = 1_000_000  # of all values; an alias counts as what it stands for
+MAX_DEPTH = 20  # levels of lists and maps
+MAX_TEXT = 5000  # characters of a text
+MAX_KEY = 200  # characters of a key
+MAX_NUMBER = 100  # characters of a number
+
+# What no text may contain: control characters except tab and line break, halves of surrogate pairs, line and paragraph
+# separators, marks that show text in another order than it is stored, and code points that are no characters.
+FORBIDDEN = re.compile(
+    "[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\ud800-\\udfff\\u2028-\\u202e\\u2066-\\u2069\\ufdd0-\\ufdef\\ufffe\\uffff"
+    + "".join(f"{chr(plane + 0xFFFE)}{chr(plane + 0xFFFF)}" for plane in range(0x10000, 0x110000, 0x10000))
+    + "]"
+)
 DIGITS = "[0-9]+(?:_[0-9]+)*"
 NUMBERS = {  # tag -> pattern of the plain texts that are such numbers
     "int": rf"[-+]?{DIGITS}|0x[0-9a-fA-F]+|0o[0-7]+",
@@ -56,13 +74,20 @@ def read_yaml(path: Path) -> Map:
     """Return the content of a YAML file.
 
     Raises:
-        ConfigError: If the file cannot be read or does not contain a map of settings, or a map has a key twice.
+        ConfigError: If the file cannot be read or does not contain a map of settings, or as `parse_yaml`.
     """
     try:
-        content = path.read_bytes()
+        is_file(path)  # a pipe or a device is not opened
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
     except OSError as error:
         what_to_do = remedy(error) or "name another file"
         raise ConfigError(f"{path} cannot be read ({error.strerror}): {what_to_do}.") from error
+    except ValueError as error:
+        problem = f"{printable(str(path))} is no name of a file: correct it."
+        raise ConfigError(str(error) if isinstance(error, LkcaError) else problem) from None
+    if len(content) > MAX_BYTES:
+        raise ConfigError(f"{path} has more than {MAX_BYTES:,} bytes, which no configuration needs: name another file.")
     values = parse_yaml(content, lambda line: f"{path}:{line}")
     if not isinstance(values, Map):
         raise ConfigError(f"{path} has no settings: write a map of them, like config.yaml.")
@@ -77,10 +102,12 @@ def parse_yaml(text: str | bytes, place: Callable[[int], str]) -> Any:
         place: Return where a line is written, given its number from 1.
 
     Raises:
-        ConfigError: If it is not valid YAML, a map has a key twice, or a value has a tag that settings do not use.
+        ConfigError: If it is not valid YAML, a map has a key twice, a value has a tag that settings do not use, a text
+            has characters that none may have, or it is larger than the limits of this module.
     """
     loader = None
     try:
+        _check_events(text, place)
         loader = _Loader(text)
         node = loader.get_single_node()
         return None if node is None else _Constructor(loader, place).construct(node)
@@ -90,11 +117,51 @@ def parse_yaml(text: str | bytes, place: Callable[[int], str]) -> Any:
         raise ConfigError(
             f"{place(mark.line + 1 if mark else 1)}: this is not valid YAML ({problem}): correct it."
         ) from error
-    except RecursionError:
-        raise ConfigError(f"{place(1)}: maps and lists are nested too deep: write fewer levels.") from None
     finally:
         if loader:
             loader.dispose()
+
+
+def _check_events(text: str | bytes, place: Callable[[int], str]) -> None:
+    """Check the number of values and levels of a YAML text as it is written, before its values are in memory.
+
+    Raises:
+        ConfigError: If there are too many.
+        YAMLError: If it is not valid YAML.
+    """
+    depth = 0
+    for number, event in enumerate(yaml.parse(text, _Loader)):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if problem := _describe_excess(_Size(number, 0, depth)):
+            line = event.start_mark.line + 1 if event.start_mark else 1
+            raise ConfigError(f"{place(line)}: {problem}.")
+
+
+class _Size(NamedTuple):
+    """The size of a value.
+
+    Args:
+        values: Number of values in it, itself included.
+        characters: Number of characters of these.
+        depth: Levels of lists and maps.
+    """
+
+    values: int
+    characters: int
+    depth: int
+
+
+def _describe_excess(size: _Size) -> str:
+    """Return which limit a size exceeds, in words; empty if it exceeds none."""
+    if size.depth > MAX_DEPTH:
+        return f"maps and lists are nested too deep: write at most {MAX_DEPTH} levels"
+    for number, limit, what in (
+        (size.values, MAX_VALUES, "values"),
+        (size.characters, MAX_CHARACTERS, "characters"),
+    ):
+        if number > limit:
+            return f"there are more than {limit:,} {what} if each alias (*) is replaced: write fewer"
+    return ""
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
@@ -120,18 +187,35 @@ class _Constructor:
 
     def __init__(self, loader: Any, place: Callable[[int], str]) -> None:
         self._loader, self._place_of_line = loader, place
-        self._values: dict[int, Any] = {}  # by the id of the node; an alias has the node of its anchor
-        self._open: set[int] = set()  # ids of the nodes that contain the current one
+        # By the id of the node; an alias has the node of its anchor.
+        self._values: dict[int, Any] = {}
+        self._sizes: dict[int, _Size | None] = {}  # None while the nodes inside it are measured
 
     def construct(self, node: yaml.Node) -> Any:
         """Return the value of a node."""
-        if id(node) in self._open:
-            raise self._error(node, "this value contains itself: delete the alias (*)")
         if id(node) not in self._values:
-            self._open.add(id(node))
+            self._measure(node)  # before the value is made, because merge keys copy what they name
             self._values[id(node)] = self._construct(node)
-            self._open.remove(id(node))
         return self._values[id(node)]
+
+    def _measure(self, node: yaml.Node) -> _Size:
+        """Return the size of a node, in which each alias counts as what it stands for."""
+        if id(node) not in self._sizes:
+            self._sizes[id(node)] = None
+            if isinstance(node, yaml.ScalarNode):
+                size = _Size(1, len(node.value), 0)
+            else:
+                inner = [part for item in node.value for part in (item if isinstance(item, tuple) else (item,))]
+                sizes = [_Size(1, 0, 0), *map(self._measure, inner)]
+                values, characters, depths = zip(*sizes, strict=True)
+                size = _Size(sum(values), sum(characters), 1 + max(depths))
+            if problem := _describe_excess(size):
+                raise self._error(node, problem)
+            self._sizes[id(node)] = size
+        known = self._sizes[id(node)]
+        if known is None:
+            raise self._error(node, "this value contains itself: delete the alias (*)")
+        return known
 
     def _construct(self, node: yaml.Node) -> Any:
         kind = node.tag.removeprefix(TAG)
@@ -149,7 +233,7 @@ class _Constructor:
         for key_node, value_node in node.value:
             if not isinstance(key_node, yaml.ScalarNode):
                 raise self._error(key_node, "a map or a list cannot be a key: write a text")
-            key = key_node.value
+            key = self._check_text(key_node, MAX_KEY)
             if key in lines:
                 first = f"the first time in line {lines[key]}"
                 raise self._error(key_node, f"{key} is written twice in one map, {first}: delete one of the two")
@@ -170,15 +254,31 @@ class _Constructor:
         return result
 
     def _construct_scalar(self, node: yaml.ScalarNode, kind: str) -> Any:
-        text: str = node.value
+        text = self._check_text(node, MAX_TEXT if kind == "str" else MAX_NUMBER)
         try:
             if kind == "int":
                 return int(text, 0) if text[:2] in ("0x", "0o") else int(text)
             if kind == "float":
                 return _parse_float(text)
             return text if kind == "str" else self._loader.construct_object(node)
-        except (ValueError, KeyError):  # an explicit tag, as in !!int x, or too many digits
+        except (ValueError, KeyError):  # an explicit tag, as in !!int x
             raise self._error(node, f"{text[:MAX_SHOWN]} cannot be read as {kind}: correct it") from None
+
+    def _check_text(self, node: yaml.ScalarNode, limit: int) -> str:
+        """Return the text of a scalar.
+
+        Raises:
+            ConfigError: If it is longer than the limit, or contains a character that no text may have.
+        """
+        text: str = node.value
+        if len(text) > limit:
+            start = f"{text[:MAX_SHOWN]} is the start of {len(text):,} characters"
+            raise self._error(node, f"{start}: write at most {limit}")
+        if found := FORBIDDEN.search(text):
+            before, character = text[: found.start()][-MAX_SHOWN:], ord(found[0])
+            place = f"after {before}" if before else "at the start of a text"
+            raise self._error(node, f"{place} is the character U+{character:04X}, which no text may have: delete it")
+        return text
 
     def _place(self, node: yaml.Node) -> str:
         return self._place_of_line(node.start_mark.line + 1)

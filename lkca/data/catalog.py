@@ -6,9 +6,10 @@ says how it is cut (scenes.py). config.yaml may also describe a cube that is not
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -18,8 +19,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    PositiveFloat,
-    PositiveInt,
+    StringConstraints,
     model_validator,
 )
 
@@ -29,7 +29,20 @@ from lkca.errors import DataError
 
 ALL_BANDS = "all"
 MIN_NANOMETRES = 100
-Number = Annotated[float, Field(allow_inf_nan=False)]
+# Upper bounds are far above any real cube. They end a call that would list bands or count pixels without end.
+MAX_BANDS = 10**4
+MAX_SIDE = 10**6  # pixels
+MAX_FILES = 1000
+MAX_TEXT = 2000  # characters of a text for readers
+MAX_PATH, MAX_NAME = 4000, 255  # bytes; Linux allows 4095 in a path
+Text = Annotated[str, StringConstraints(max_length=MAX_TEXT)]
+Number = Annotated[float, Field(ge=-1e12, le=1e12)]  # float32 holds the products of two such numbers
+Positive = Annotated[float, Field(ge=1e-12, le=1e12)]
+Numbers = Annotated[tuple[Number, ...], Field(max_length=MAX_BANDS)]
+Side = Annotated[int, Field(ge=1, le=MAX_SIDE)]
+Row = Annotated[int, Field(ge=0, le=MAX_SIDE)]  # or column
+Wavelength = Annotated[float, Field(gt=0, le=1e6)]  # nm, or the width of a band
+Wavelengths = Annotated[tuple[Wavelength, ...], Field(min_length=2, max_length=MAX_BANDS)]
 
 
 def _check_axes(axes: str) -> str:
@@ -50,11 +63,14 @@ def _join_bands(bands: Any) -> Any:
 def _check_bands(bands: str) -> str:
     if bands == ALL_BANDS:
         return bands
-    well_formed = re.fullmatch(r"[1-9]\d{0,4}(-\d{1,5})?(, *\d{1,5}(-\d{1,5})?)*", bands)
-    numbers = list(_expand_ranges(bands)) if well_formed else []
-    if len(numbers) < 2 or numbers != sorted(set(numbers)):
+    well_formed = re.fullmatch(r"[1-9]\d{0,4}(-\d{1,5})?(, *\d{1,5}(-\d{1,5})?)*", bands, re.ASCII)
+    ranges = _parse_ranges(bands) if well_formed else []
+    number = sum(last - first + 1 for first, last in ranges)
+    ascending = all(first <= last for first, last in ranges) and all(a[1] < b[0] for a, b in pairwise(ranges))
+    if number < 2 or not ascending or ranges[-1][1] > MAX_BANDS:
         raise ValueError(
-            "list at least two bands in ascending order, as numbers and ranges from 1: 1-103, 109-149; or write all"
+            f"list at least two bands in ascending order, as numbers and ranges from 1 to {MAX_BANDS}: 1-103, 109-149; "
+            "or write all"
         )
     return bands
 
@@ -64,11 +80,10 @@ def _make_list(value: Any) -> Any:
     return [value] if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
-def _expand_ranges(text: str) -> Iterator[int]:
-    """Yield the numbers of a list of numbers and ranges, such as `1-103, 109-149`."""
-    for part in text.split(","):
-        first, _, last = part.partition("-")
-        yield from range(int(first), int(last or first) + 1)
+def _parse_ranges(text: str) -> list[tuple[int, int]]:
+    """Return the first and last number of each part of a list of numbers and ranges, such as `1-103, 109-149`."""
+    parts = [part.partition("-") for part in text.split(",")]
+    return [(int(first), int(last or first)) for first, _, last in parts]
 
 
 def format_ranges(numbers: Sequence[int]) -> str:
@@ -130,16 +145,25 @@ class File(_Description):
 
     path: Annotated[str, Field(min_length=1)]
     use: Literal["both", "train", "test"] = "both"
-    variable: str | None = None
+    variable: Text | None = None
     axes: Annotated[str, AfterValidator(_check_axes)] | None = None
-    pixels: tuple[PositiveInt, PositiveInt] | None = None
-    gain: Number | tuple[Number, ...] | None = None
-    offset: Number | tuple[Number, ...] | None = None
-    invalid: Annotated[tuple[float, ...], BeforeValidator(_make_list)] | None = None
+    pixels: tuple[Side, Side] | None = None
+    gain: Number | Numbers | None = None
+    offset: Number | Numbers | None = None
+    invalid: Annotated[tuple[float, ...], Field(max_length=100), BeforeValidator(_make_list)] | None = None
     mask: str | None = None
-    sources: tuple[str, ...] = ()
-    bytes: PositiveInt | None = None
+    sources: Annotated[tuple[Annotated[str, StringConstraints(max_length=4000)], ...], Field(max_length=100)] = ()
+    bytes: Annotated[int, Field(ge=1, le=10**15)] | None = None
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
+
+    @model_validator(mode="after")
+    def _check_lengths(self) -> Self:
+        for name, path in (("path", self.path), ("mask", self.mask or "")):
+            longest = max(path.split("/"), key=len)
+            if len(os.fsencode(path)) > MAX_PATH or len(os.fsencode(longest)) > MAX_NAME:
+                limits = f"{MAX_PATH} bytes, and {MAX_NAME} in each name of a folder or file"
+                raise ValueError(f"{name} is longer than file systems allow, {limits}: correct it")
+        return self
 
     @model_validator(mode="after")
     def _check_pixels(self) -> Self:
@@ -258,23 +282,21 @@ class Cube(_Description):
         confirm: Whether the user has to confirm the terms before a download.
     """
 
-    files: Annotated[tuple[File, ...], Field(min_length=1), AfterValidator(_check_distinct)]
-    forms: tuple[File, ...] = ()
+    files: Annotated[tuple[File, ...], Field(min_length=1, max_length=MAX_FILES), AfterValidator(_check_distinct)]
+    forms: Annotated[tuple[File, ...], Field(max_length=MAX_FILES)] = ()
     bands: Annotated[str, BeforeValidator(_join_bands), AfterValidator(_check_bands)] = ALL_BANDS
-    crop: Annotated[tuple[int, int, int, int], AfterValidator(_check_crop)] | None = None
-    divide_by: Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)] | None = None
-    shape: tuple[PositiveInt, PositiveInt, PositiveInt] | None = None
-    least_maximum: PositiveFloat | None = None
-    not_this: tuple[tuple[tuple[int, int, int], str], ...] = ()
-    sensor: str | None = None
-    gsd_m: PositiveFloat | None = None
-    nanometres: Annotated[tuple[PositiveFloat, ...], Field(min_length=2), AfterValidator(_check_nanometres)] | None = (
-        None
-    )
-    fwhm: Annotated[tuple[PositiveFloat, ...], Field(min_length=2)] | None = None
-    source: str | None = None
-    citation: str | None = None
-    terms: str | None = None
+    crop: Annotated[tuple[Row, Row, Row, Row], AfterValidator(_check_crop)] | None = None
+    divide_by: Annotated[Positive, Field(strict=True)] | None = None
+    shape: tuple[Side, Side, Side] | None = None
+    least_maximum: Positive | None = None
+    not_this: Annotated[tuple[tuple[tuple[Side, Side, Side], Text], ...], Field(max_length=100)] = ()
+    sensor: Text | None = None
+    gsd_m: Annotated[float, Field(ge=1e-6, le=1e6)] | None = None
+    nanometres: Annotated[Wavelengths, AfterValidator(_check_nanometres)] | None = None
+    fwhm: Wavelengths | None = None
+    source: Text | None = None
+    citation: Text | None = None
+    terms: Text | None = None
     confirm: bool = False
 
     @model_validator(mode="after")
@@ -297,7 +319,7 @@ class Cube(_Description):
         """
         if self.bands == ALL_BANDS:
             raise DataError("bands: all is not resolved: list the bands.")
-        return list(_expand_ranges(self.bands))
+        return [number for first, last in _parse_ranges(self.bands) for number in range(first, last + 1)]
 
     def pixel_files(self) -> dict[str, str]:
         """Return the existing files on which the pixels depend: label -> path, as `File.pixel_files`."""

@@ -31,6 +31,19 @@ class SceneSettings(BaseModel, extra="forbid", strict=True, frozen=True):
     composite: list[int | str] | None
 
 
+MAX_PATCHES = 10**6  # of a scene: far above any real use, and low enough to be listed in seconds
+
+
+def count_patches(rows: int, columns: int, size: int, stride: int) -> int:
+    """Return the number of patches of a regular grid on an area.
+
+    Example:
+        >>> count_patches(10, 7, 4, 3)
+        6
+    """
+    return max(0, (rows - size) // stride + 1) * max(0, (columns - size) // stride + 1)
+
+
 MIN_TILE = 7  # pixels, of a side of a test image: the window of SSIM must fit
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from lkca.core.files import read_json, write_json
-from lkca.data.settings import MIN_TILE, SplitSettings, TestTiles
+from lkca.data.settings import MIN_TILE, SplitSettings, TestTiles, count_patches
 from lkca.data.windows import Area, InvalidPixels, Split, SplitProblem, divide
 from lkca.errors import ConfigError, StaleInput
 
@@ -19,6 +19,8 @@ MIN_LR_SIDE = 4  # pixels, of proposed LR patches
 MAX_AREAS = 50  # that are tried for a smaller test area
 NUM_POSITIONS = 20  # that are tried for a test area on valid pixels
 NUM_SIZES = 8  # of patches that are tried for a proposal
+MAX_TRIED = 300  # settings that are tried for one kind of change
+MAX_TRIED_PATCHES = 10**5  # settings that give more are not tried
 
 
 def write_split(settings: SplitSettings, image: int, scene: Path, manifest: Path, out: Path) -> None:
@@ -112,7 +114,7 @@ def make_split(
     try:
         return divide(settings, areas, invalid)
     except SplitProblem as problem:
-        remedies = _find_fitting_settings(settings, areas, invalid)
+        remedies = [problem.remedy] if problem.remedy else _find_fitting_settings(settings, areas, invalid)
         raise ConfigError(f"{name}: {problem}: {', or '.join(remedies) or 'use a larger scene'}.") from None
 
 
@@ -234,7 +236,10 @@ def _find_fitting_settings(settings: SplitSettings, areas: Sequence[Area], inval
 
 
 def _try_to_divide(settings: SplitSettings, areas: Sequence[Area], invalid: InvalidPixels | None) -> Split | None:
-    """Return the split of a scene, None if it cannot be divided with these settings."""
+    """Return the split of a scene, None if it cannot be divided with these settings, or into very many patches."""
+    patches = sum(count_patches(area["rows"], area["columns"], settings.size, settings.stride) for area in areas)
+    if patches > MAX_TRIED_PATCHES:
+        return None
     try:
         return divide(settings, areas, invalid)
     except SplitProblem:
@@ -257,17 +262,23 @@ def _smaller_areas(test: TestTiles) -> Iterator[TestTiles]:
 def _smaller_tiles(settings: SplitSettings) -> Iterator[TestTiles]:
     """Yield test areas of one smaller square tile, the largest first."""
     smallest = -(-MIN_TILE // settings.scale) * settings.scale
-    for side in range((min(settings.test.tile) - 1) // settings.scale * settings.scale, smallest - 1, -settings.scale):
+    sides = range((min(settings.test.tile) - 1) // settings.scale * settings.scale, smallest - 1, -settings.scale)
+    for side in _some(sides):
         yield settings.test.model_copy(update={"rows": side, "columns": side, "tile": [side, side]})
 
 
 def _smaller_patches(settings: SplitSettings) -> Iterator[SplitSettings]:
     """Yield patches with a smaller stride, then smaller patches, that overlap by up to a half, the largest first."""
-    for stride in range(settings.stride - 1, settings.size // 2 - 1, -1):
+    for stride in _some(range(settings.stride - 1, settings.size // 2 - 1, -1)):
         yield settings.model_copy(update={"stride": stride})
     unit = settings.scale
-    for size in range((settings.size - 1) // unit * unit, 0, -unit):
+    for size in _some(range((settings.size - 1) // unit * unit, 0, -unit)):
         yield settings.model_copy(update={"size": size, "stride": max(1, min(settings.stride, size // 2))})
+
+
+def _some(numbers: range) -> range:
+    """Return numbers, or MAX_TRIED of them at equal distances if there are more."""
+    return numbers[:: -(-len(numbers) // MAX_TRIED) or 1]
 
 
 def _place_first(

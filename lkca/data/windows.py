@@ -8,14 +8,22 @@ from typing import NamedTuple, TypedDict
 import numpy as np
 
 from lkca.data.catalog import format_ranges
-from lkca.data.settings import SplitSettings, TestTiles
+from lkca.data.settings import MAX_PATCHES, SplitSettings, TestTiles, count_patches
 
 Corner = tuple[int, int]  # row and column of the top left pixel
 Window = tuple[int, int, int, int]  # row and column of the top left pixel, number of rows, number of columns
 
 
 class SplitProblem(Exception):
-    """Why a scene cannot be divided, as a part of a sentence to which the caller adds the scene and what to do."""
+    """Why a scene cannot be divided, as a part of a sentence to which the caller adds the scene and what to do.
+
+    Attributes:
+        remedy: What to do; empty if that depends on the scene.
+    """
+
+    def __init__(self, problem: str, remedy: str = "") -> None:
+        super().__init__(problem)
+        self.remedy = remedy
 
 
 class Area(TypedDict):
@@ -138,6 +146,9 @@ def divide(settings: SplitSettings, areas: Sequence[Area], invalid: InvalidPixel
     """
     test, num_invalid_tests = _choose_tests(settings.test, areas, invalid)
     strips = [strip for area in areas if area["use"] != "test" for strip in _cut_strips(settings.test, area)]
+    number = sum(count_patches(len(rows), len(columns), settings.size, settings.stride) for rows, columns in strips)
+    if number > MAX_PATCHES:
+        raise SplitProblem(f"there are {number:,} patches, more than {MAX_PATCHES:,}", "choose a larger stride")
     rows, num_grid_patches = _valid_rows(settings, strips, invalid)
     # The share of the last row, that of the last two rows, and so on; without invalid pixels these are whole numbers.
     shares = [float(share) for share in accumulate(row.share for row in reversed(rows))]
