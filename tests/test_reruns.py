@@ -21,8 +21,10 @@ import pytest
 from lkca import errors
 from lkca.cli import main
 from lkca.config.load import read_config
+from lkca.core.files import sha256
 from lkca.core.fingerprint import STEPS
 from lkca.errors import StaleInput
+from lkca.pipeline.records import read_record
 from lkca.pipeline.results import Results
 from tests.conftest import copy_checkout
 
@@ -628,6 +630,14 @@ def test_edited_file_is_noticed(editable, monkeypatch, capsys, file):
                 results.check_inputs(results.jobs.by_name(reader))
     assert main(["check", ROOT]) == 1
     assert file in capsys.readouterr().out
+    path.write_bytes(flip_a_bit(whole))
+    record_path = Path(ROOT, f"records/{writer}.json")
+    record = read_record(record_path)
+    forged = {"writes": record.writes | {str(path): (sha256(path),)}}
+    record.model_copy(update=forged).write(record_path)  # with a digest that fits
+    assert main(["check", ROOT]) == 1
+    assert path.name in capsys.readouterr().out  # other files have its hash
+    record.write(record_path)
     path.write_bytes(whole)
     os.utime(path, (2_000_000_000, 2_000_000_000))  # a date in the future is no edit
     results = Results(experiment)
@@ -651,6 +661,24 @@ def test_edited_record_is_noticed(editable, monkeypatch, old, new):
     pending, code = Results(read_config(list(map(Path, CONFIG)))).pending(), main(["check", ROOT])
     path.write_text(whole)
     assert (pending == {}, code) == (is_same, 0 if is_same else 1)
+
+
+@pytest.mark.slow
+def test_run_settings_are_compared_with_the_configuration(editable, monkeypatch):
+    """Somebody edits a run.json and its record so that the two agree."""
+    monkeypatch.chdir(editable)
+    experiment, settings = read_config(list(map(Path, CONFIG))), RUN("vdsr", "settings")
+    path, record_path = Path(ROOT, RUN("vdsr", "run.json")), Path(ROOT, f"records/{settings}.json")
+    whole, record = path.read_bytes(), read_record(record_path)
+    path.write_bytes(whole.replace(b'"epochs": 1', b'"epochs": 2'))
+    record.model_copy(update={"writes": {str(path): (sha256(path),)}}).write(record_path)
+    results = Results(experiment)
+    assert results.pending()[settings] == f"in {path}, train.epochs was 2, is 1 now"
+    with pytest.raises(StaleInput, match=r"run\.json, train\.epochs was 2, is 1 now: run snakemake again"):
+        results.check_inputs(results.jobs.by_name(RUN("vdsr", "train")))
+    path.write_bytes(whole)
+    record.write(record_path)
+    assert Results(experiment).pending() == {}
 
 
 @pytest.mark.slow

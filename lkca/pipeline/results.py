@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from lkca.config.job import Job
 from lkca.config.jobs import Jobs
 from lkca.config.schema import Experiment
-from lkca.core.files import list_files
+from lkca.core.files import list_files, read_json
 from lkca.core.fingerprint import Code
 from lkca.core.paths import HASH_CACHE
 from lkca.errors import StaleInput
@@ -102,6 +102,8 @@ class Results:
             return Reason(CHANGED, _list_changes(changes))
         if edited := [path for path in job.outputs.values() if self._is_edited(path, record)]:
             return Reason(CHANGED, f"{_list_changes(edited)} {'are' if edited[1:] else 'is'} not what this job wrote")
+        if differences := self._config_differences(job):
+            return Reason(CHANGED, _list_changes(differences))
         code = job.code()
         if code.digest not in record.accepted_codes():
             return Reason(CHANGED, f"the code has changed in {_list_changes(changed_files(record, code))}", True)
@@ -135,6 +137,16 @@ class Results:
         """Return whether a file exists and is not the one that the job of a record wrote."""
         return self.hashes.get(path) not in (None, digests(record.writes).get(path))
 
+    def _config_differences(self, job: Job) -> list[str]:
+        """Return the settings in which a run.json, which repeats the configuration, differs from it, in words."""
+        path = job.outputs.get("out", "")
+        if job.step != "settings" or not self.hashes.get(path):
+            return []
+        content, arguments = read_json(Path(path)), job.canonical_settings()
+        expected = {**arguments["settings"], "seed": arguments["seed"]}
+        written = {name: content.get(name) for name in expected} if isinstance(content, dict) else {}
+        return [f"in {path}, {difference}" for difference in _differences(written, expected)]
+
     def check_inputs(self, job: Job) -> None:
         """Check that each file that a job reads is the one that another job wrote, with the settings of now.
 
@@ -150,6 +162,8 @@ class Results:
                 raise StaleInput(f"{paths[0]} was made with other settings than those of now: run snakemake again.")
             if edited := [path for path in paths if self._is_edited(path, record)]:
                 raise StaleInput(f"{edited[0]} is not what {needed.name} wrote: run snakemake again to make it again.")
+            if differences := self._config_differences(needed):
+                raise StaleInput(f"{differences[0]}: run snakemake again to make the file again.")
 
     def changed(self, job: Job) -> bool:
         """Return whether a job has to run because of a change, in itself or in a job that it needs."""

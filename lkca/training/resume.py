@@ -1,9 +1,9 @@
 """The saved state of a training, from which a killed training resumes with the same bits.
 
-The state file is stored next to the run's outputs but is not declared as one, because Snakemake deletes declared
-outputs before a rerun. Its name contains a hash of everything the training depends on: other settings start a new
-training, and restoring a setting resumes the old one. The state of a finished training keeps its weights and history,
-so that deleted outputs are written again without training. The format is safetensors with JSON metadata, no pickle.
+The state file is stored next to the run's outputs but is not declared as one. Its name contains a hash of everything the
+training depends on: other settings start a new training, and restoring a setting resumes the old one. The state of a
+finished training keeps its weights and history, so that deleted outputs are written again without training. The format
+is safetensors with JSON metadata, no pickle.
 """
 
 import hashlib
