@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, get_type_hints
 
 from lkca import __version__
+from lkca.core.printing import MAX_MESSAGE, escape_output, printable
 from lkca.errors import ConfigError, LkcaError
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print the message and exit with the code of ConfigError."""
-        print(f"lkca: {message}: see {self.prog} --help.", file=sys.stderr)
+        print(f"lkca: {printable(message, MAX_MESSAGE)}: see {self.prog} --help.", file=sys.stderr)
         sys.exit(ConfigError.exit_code)
 
 
@@ -291,6 +292,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: the return value of the command, 0 if that is None, or the code of the error.
     """
+    escape_output()
     options = vars(make_parser().parse_args(arguments))
     module, _, function = options.pop("function").partition(":")
     try:
@@ -317,7 +319,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _report(error: LkcaError) -> int:
     """Print an error; return its exit code."""
-    print(f"lkca: {error}", file=sys.stderr)
+    print(f"lkca: {printable(error, MAX_MESSAGE)}", file=sys.stderr)
     return error.exit_code
 
 

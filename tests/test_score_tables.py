@@ -1,10 +1,15 @@
 """Tables from any source: impossible and doubtful numbers are reported, sound ones are not."""
 
 import csv
+import io
+import os
 from pathlib import Path
+from time import monotonic
 
 import fake_results
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from lkca.cli import main
 from tests.conftest import REPOSITORY
@@ -109,7 +114,7 @@ def test_other_spellings_of_names_change_nothing(tmp_path, capsys, names):
         ({"table": "V"}, "no Table V on pavia_centre (VII)"),
         ({"scale": "2"}, "Table VII on pavia_centre has no scale x2 (x4, x8)"),
         ({"row": "VDSR+"}, "VDSR+: claims and MACs are not compared, because the paper's Table VII"),
-        ({"row": "\x1b[31mred"}, "?[31mred: claims and MACs are not compared"),
+        ({"row": "\x1b[31mred"}, "\\x1b[31mred: claims and MACs are not compared"),
     ],
 )
 def test_comparisons_that_are_skipped_are_named(tmp_path, capsys, change, message):
@@ -228,3 +233,140 @@ def test_missing_file_folder_and_device_are_refused(tmp_path, capsys):
     for path, message in refused.items():
         assert main(["score-tables", str(path)]) == 2
         assert message in capsys.readouterr().err
+
+
+NUMBERS = [
+    "inf",
+    "-inf",
+    "nan",
+    "1e400",
+    "-1e400",
+    "1e300",
+    "1e-300",
+    "0",
+    "-0",
+    "-1",
+    "1e-31",
+    "1e31",
+    "1e30",
+    "1e-30",
+]
+NUMBERS += [
+    "9" * 5000,
+    "1" + "0" * 400,
+    "0." + "0" * 39 + "1",
+    "1e-99999999999999999999",
+    "1_0",
+    "１",
+    "0,5",
+    "",
+    " 1 ",
+]
+NUMBERS += ["0x10", "1e", "--1", "+1", ".5", "5.", "NaN(1)", "infinity", "1\x00", "٣", "1e+30", "0.5", "40.1", "2.0"]
+SCALES = ["4", "8", "2", "16", "04", "0", "-4", "4.0", "9" * 5000, "1e1", "", "٤", "x4", "17", "inf"]
+SCENES = ["chikusei", "Pavia Centre", "houston2018", "mine", "", "\x1b[2J", "x" * 10**5]
+ROWS = ["Bicubic", "VDSR", "LKCA-Net", "LKCA-LR", "LKCA-KD", "SSPSR", "mine", "'+ mine", "", "a\nb", "\x00"]
+COLUMNS = [
+    "table",
+    "scene",
+    "scale",
+    "row",
+    "Param_M",
+    "MACs_G",
+    "MPSNR",
+    "MSSIM",
+    "SAM",
+    "CC",
+    "RMSE",
+    "ERGAS",
+    "steps",
+]
+
+
+@st.composite
+def tables(draw):
+    """Draw the bytes of a file that is nearly a table of scores."""
+    columns = draw(st.one_of(st.just(COLUMNS), st.lists(st.sampled_from([*COLUMNS, "x", "note"]), max_size=14)))
+    sound = st.floats(1e-30, 1e30).map(repr)  # what passes the check of each cell
+    number = draw(st.sampled_from([sound, sound, st.sampled_from(NUMBERS), st.text(max_size=6)]))
+    cells = {
+        "scene": SCENES[:4],
+        "scale": SCALES[:4],
+        "row": ROWS[:7],
+        "table": ["", "V", "VII", "I", "2"],
+        "steps": [""],
+    }
+    if draw(st.booleans()):
+        cells |= {"scene": SCENES, "scale": SCALES, "row": ROWS}
+    rows = [
+        [draw(st.sampled_from(cells[name]) if name in cells else number) for name in columns]
+        for _ in range(draw(st.integers(0, 8)))
+    ]
+    text = io.StringIO()
+    csv.writer(text, delimiter=draw(st.sampled_from(",,,,;\t"))).writerows([columns, *rows])
+    comment = draw(st.sampled_from(["", "# \x1b]0;x\x07\n", "#\r"]))
+    encoding = draw(st.sampled_from(["utf-8", "utf-8", "utf-8", "utf-8-sig", "utf-16", "utf-16-le", "latin-1"]))
+    content = (comment + text.getvalue()).encode(encoding, "replace")
+    return content[: draw(st.integers(0, len(content)))] if draw(st.integers(0, 9)) == 0 else content
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None)
+@given(tables())
+def test_any_file_gives_findings_or_one_sentence(tmp_path, capsys, content):
+    path = tmp_path / "t.csv"
+    path.write_bytes(content)
+    code = main(["score-tables", str(path)])
+    captured = capsys.readouterr()
+    assert (code == 0 and not captured.err) or (code == 2 and captured.err.startswith(f"lkca: {path}"))
+    assert captured.err.count("\n") == code // 2 and captured.err.rstrip().endswith(".") or not code
+    assert all(char.isprintable() or char == "\n" for char in captured.out + captured.err)
+    assert len(captured.err) < 5000
+
+
+def test_ratio_of_the_largest_and_the_smallest_numbers(tmp_path, capsys):
+    """No rule divides by zero or overflows for numbers that are accepted."""
+    extremes = ["1e30", "1e-30"]
+    for high in extremes:
+        for low in extremes:
+            lines = [
+                f"{row},chikusei,{scale},{number},{number},{high}"
+                for row in ("VDSR", "a", "b")
+                for scale, number in (("4", high), ("8", low))
+            ]
+            path = tmp_path / "t.csv"
+            path.write_text("\n".join(["row,scene,scale,RMSE,MACs_G,ERGAS", *lines]))
+            assert main(["score-tables", str(path)]) == 0
+            assert "inf" not in capsys.readouterr().out.replace("inf)", "")
+
+
+def test_large_and_special_files_are_refused_quickly(tmp_path, capsys):
+    def refuse(path, *parts):
+        start = monotonic()
+        assert main(["score-tables", str(path)]) == 2
+        error = capsys.readouterr().err
+        assert monotonic() - start < 5 and all(part in error for part in parts), error
+
+    path = tmp_path / "t.csv"
+    with path.open("wb") as file:
+        file.truncate(10**9)  # one line of zeros
+    refuse(path, "at most 10 MB")
+    path.write_bytes(b"\0" * 10**6)
+    refuse(path, "131072")
+    path.write_text(",".join(f"c{i}" for i in range(10**5)) + "\n")
+    refuse(path, "the column scene is missing")
+    path.write_text(",".join(["scene", "scale", "row", *["RMSE"] * 10**6]) + "\n")
+    refuse(path, "'RMSE' is in the table twice")
+    path.write_text("row,scene,scale\n" + "a,b,4\n" * 10**6)
+    refuse(path, "more than 10000 rows")
+    path.write_text("row,scene,scale\n" + "\n".join(f"{i},b,4" for i in range(10**4)))
+    assert main(["score-tables", str(path)]) == 0
+    capsys.readouterr()
+    path.unlink()
+    path.mkdir()
+    refuse(path, "is not a file")
+    path.rmdir()
+    os.mkfifo(path)
+    refuse(path, "is not a file")
+    path.unlink()
+    path.symlink_to("t.csv")
+    refuse(path, "cannot be read")

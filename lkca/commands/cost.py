@@ -8,6 +8,7 @@ from typing import Any
 
 from lkca.config.load import find_config_files, read_config
 from lkca.config.schema import MAX_SCALE, Model
+from lkca.core.spreadsheets import guard_cell
 from lkca.errors import ConfigError
 from lkca.models.cost import count_macs, count_parameters
 from lkca.models.registry import build
@@ -51,7 +52,7 @@ def print_costs(config: list[Path], model: str | None, bands: int | None, scale:
         rows.append([name, num_bands, factor, *costs[repr(arguments)]])
     if all(row[-1] for row in rows):
         raise ConfigError(f"models.{rows[0][0]}: {rows[0][-1]}")
-    csv.writer(sys.stdout, lineterminator="\n").writerows([HEADER, *rows])
+    csv.writer(sys.stdout, lineterminator="\n").writerows([HEADER, *(map(guard_cell, row) for row in rows)])
 
 
 def _build_arguments(model: Model, bands: int, scale: int) -> BuildArguments:

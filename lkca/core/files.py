@@ -8,9 +8,11 @@ import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from io import BufferedReader, StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
+from lkca.core.spreadsheets import guard_cell, guard_line, restore_text
 from lkca.errors import DataError, LkcaError, ResourceError
 
 # Errors of the system that a later try may not meet, unlike a missing permission, for example.
@@ -32,6 +34,8 @@ REMEDIES = {
     errno.EMFILE: "raise the limit of open files (ulimit -n) and try again",
 }
 REMEDIES[errno.EPERM] = REMEDIES[errno.EACCES]
+RECREATE = "delete it and create it again"
+MAX_TEXT_BYTES = 2**26  # of a JSON or CSV file; those of the paper's experiment are much smaller
 
 
 @contextmanager
@@ -136,24 +140,71 @@ def read_json(path: Path) -> Any:
     """Return the content of a JSON file.
 
     Raises:
-        DataError: If the file is missing or is not JSON.
+        DataError: If the file is missing, too large or not JSON; NaN and infinity are not JSON.
+    """
+    text = read_text(path)
+    try:
+        return json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        reason = "it is nested too deep" if isinstance(error, RecursionError) else error
+        raise DataError(f"{path} is not a JSON file ({reason}): {RECREATE}.") from error
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"it has {name} for a number")
+
+
+def read_text(path: Path) -> str:
+    """Return the content of a text file of this workflow.
+
+    Raises:
+        DataError: If the file is missing, too large or not UTF-8.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        with open_file(path) as file:
+            content = file.read(MAX_TEXT_BYTES + 1)
     except FileNotFoundError:
         raise DataError(f"{path} does not exist: create it with snakemake, or correct the path.") from None
-    except ValueError as error:
-        raise DataError(f"{path} is not a JSON file ({error}): delete it and create it again.") from error
+    if len(content) > MAX_TEXT_BYTES:
+        raise DataError(f"{path} has more than {MAX_TEXT_BYTES // 2**20} MiB: {RECREATE}.")
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not a text in UTF-8 ({error}): {RECREATE}.") from error
+
+
+def open_file(path: Path) -> BufferedReader:
+    """Open a file for reading, and do not wait for a writer if it is a pipe.
+
+    Raises:
+        DataError: If it is not a regular file, such as a pipe or a device.
+        OSError: If it cannot be opened.
+    """
+    file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))  # noqa: SIM115 (returned)
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise DataError(f"{path} is a device or a pipe, but a file is needed there: move it away.")
+    return file
 
 
 def read_csv(path: Path, delimiter: str = ",") -> list[dict[str, str]]:
-    """Return the rows of a CSV file with a header, each a dict: column -> text."""
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file, delimiter=delimiter))
+    """Return the rows of a CSV file with a header, each a dict: column -> text, without the marks of `write_csv`.
+
+    Raises:
+        DataError: If the file is missing, is not CSV in UTF-8, or has a line with fewer or more cells than the header.
+    """
+    try:
+        reader = csv.DictReader(StringIO(read_text(path), newline=""), delimiter=delimiter, strict=True)
+        rows = list(reader)
+    except csv.Error as error:
+        raise DataError(f"{path} is not a CSV file ({error}): {RECREATE}.") from error
+    if any(None in row or None in row.values() for row in rows):
+        raise DataError(f"{path} has a line with fewer or more cells than its header: {RECREATE}.")
+    return [{name: restore_text(cell) for name, cell in row.items()} for row in rows]
 
 
 def write_csv(path: Path, columns: Iterable[str], rows: Iterable[Mapping[str, Any]], comment: str = "") -> None:
-    """Write a CSV file, atomically.
+    """Write a CSV file, atomically, in which no cell is a formula for a spreadsheet: see `lkca.core.spreadsheets`.
 
     Args:
         path: The file to write.
@@ -166,15 +217,30 @@ def write_csv(path: Path, columns: Iterable[str], rows: Iterable[Mapping[str, An
         DataError, ResourceError: If the file cannot be written, as in `atomic_write`.
     """
     with atomic_write(path) as part, part.open("w", encoding="utf-8", newline="") as file:
-        file.write(comment)
-        writer = csv.DictWriter(file, list(columns), lineterminator="\n")
+        file.write(guard_line(comment))
+        writer = csv.DictWriter(_UnixLines(file), list(columns))
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows({name: guard_cell(value) for name, value in row.items()} for row in rows)
+
+
+class _UnixLines:
+    """A stream for csv.writer, which quotes a carriage return only if its own lines end in one; here they do not.
+
+    Args:
+        file: The file to write to.
+    """
+
+    def __init__(self, file: TextIO) -> None:
+        self.file = file
+
+    def write(self, line: str) -> int:
+        """Write a line."""
+        return self.file.write(line.removesuffix("\r\n") + "\n")
 
 
 def sha256(path: Path) -> str:
     """Return the SHA-256 of a file's bytes, 64 hexadecimal digits."""
-    with path.open("rb") as file:
+    with open_file(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

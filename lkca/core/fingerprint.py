@@ -44,7 +44,11 @@ STEPS = {
 PLUMBING = {
     "lkca.errors",
     *(f"lkca.core.{name}" for name in ("fingerprint", "gpus", "locks", "paths")),
-    *(f"lkca.core.files:{name}" for name in ("atomic_write", "sha256", "json_digest", "read_json", "write_json")),
+    *(
+        f"lkca.core.files:{name}"
+        for name in ("atomic_write", "sha256", "json_digest", "open_file", "read_text", "read_json", "write_json")
+    ),
+    "lkca.core.printing",
     "lkca.data.sandbox",
     "lkca.models.registry",  # the class of the network is passed to `step_code` instead
     *(

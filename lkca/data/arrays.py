@@ -1,5 +1,6 @@
 """Read an image from a file of the user's own, in any format that a cube may have."""
 
+import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from tokenize import TokenError
@@ -69,6 +70,8 @@ def read_image(path: Path, axes: str | None = None, variable: str | None = None)
         DataError: If the file is missing or damaged, or does not contain such an image.
         ResourceError: If the disk for temporary files is full.
     """
+    if os.fsencode(path).decode("utf-8", "replace") != str(path):  # no path in config.yaml may have such bytes
+        raise DataError(f"{path} has bytes in its name that are not UTF-8: rename it.")
     file = File(path=str(path), axes=axes, variable=variable)
     local = file.local_path()
     if not is_file(local):

@@ -11,6 +11,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
+from lkca.core.printing import escape_output
 from lkca.errors import DataError, LkcaError
 
 MAX_MEMORY = 7 * 2**29  # bytes, 3.5 GiB
@@ -79,6 +80,7 @@ def _run_child(connection: Connection, function: Callable[..., Any], args: tuple
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C reaches both processes; the parent reports it
     resource.setrlimit(resource.RLIMIT_DATA, (MAX_MEMORY, MAX_MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    escape_output()
     _Child.connection = connection
     Thread(target=_exit_with_parent, args=(connection,), daemon=True).start()
     try:

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from lkca.paper.claims.numbers import COMPARISON_TABLES
-from lkca.paper.score_rules import Finding, Line, make_printable
+from lkca.paper.score_rules import Finding, Line
 
 MAX_NAMES = 12  # names of rows that a finding lists
 
@@ -49,8 +49,7 @@ class PaperNames:
         for line in lines:
             if reason := self._find_reason(line):
                 reasons[reason].append(line)
-        says = (f"{_list_rows(rows)}: {reason}." for reason, rows in reasons.items())
-        return [Finding("skipped", make_printable(sentence)) for sentence in says]
+        return [Finding("skipped", f"{_list_rows(rows)}: {reason}.") for reason, rows in reasons.items()]
 
     def _find_reason(self, line: Line) -> str:
         """Return why a row is not compared with the paper, or is only in part; an empty string if it is."""

@@ -67,14 +67,9 @@ def check_rules(lines: list[Line], paper: list[Line]) -> list[Finding]:
 
 
 def describe_row(line: Line) -> str:
-    """Return the name of a row, without characters that a terminal would interpret."""
+    """Return the name of a row."""
     table = f" (Table {line['table']})" if line["table"] else ""
-    return make_printable(f"{line['row']} on {line['scene']} x{line['scale']}{table}")
-
-
-def make_printable(text: str) -> str:
-    """Return a text without characters that a terminal would interpret."""
-    return "".join(character if character.isprintable() else "?" for character in text)
+    return f"{line['row']} on {line['scene']} x{line['scale']}{table}"
 
 
 def check_bounds(lines: list[Line]) -> list[Finding]:

@@ -1,17 +1,21 @@
 """Check a table of scores from any source: are its numbers possible, do the paper's claims hold on it?"""
 
 import csv
+import re
 import stat
-from itertools import takewhile
-from math import isfinite
+from collections import Counter
+from itertools import islice, takewhile
 from pathlib import Path
+from typing import Any
 
+from lkca.core.printing import printable
+from lkca.core.spreadsheets import NUMBER, restore_text
 from lkca.errors import DataError
 from lkca.paper.claims.check import check_on_table, collect_claims
 from lkca.paper.claims.numbers import PrintedNumbers
 from lkca.paper.columns import PRINTED_COLUMNS, PRINTED_SCORES, table_columns
 from lkca.paper.score_names import PaperNames
-from lkca.paper.score_rules import Line, check_rules, describe_row, make_printable
+from lkca.paper.score_rules import Line, check_rules, describe_row
 
 PRINTED = Path(__file__).parent / "paper_tables.csv"
 REQUIRED = ["scene", "scale", "row"]
@@ -21,7 +25,11 @@ OWN_COLUMNS = {"model", "seeds", "steps", "reason"}
 OWN_SUFFIXES = {"std", "low", "high", "printed"}
 OWN_LISTS = (".verdicts.csv", ".comparisons.csv")  # ends of the names of CSV files next to our tables
 UNTRAINED = "untrained"  # begins `steps` of a row whose training did not see all patches
-MAX_BYTES = 10_000_000
+MAX_BYTES, MAX_ROWS = 10_000_000, 10_000
+MAX_NAME, MAX_DIGITS = 200, 40  # characters of a name and of a number
+# The absolute value of a number that is not 0: far outside of what a score or a cost can be, so that the rules and the
+# claims can divide and take powers without overflow.
+MIN_NUMBER, MAX_NUMBER = 1e-30, 1e30
 MIN_SCALE, MAX_SCALE = 2, 16
 
 
@@ -42,13 +50,13 @@ def score_tables(file: Path) -> None:
     comments, lines = read_score_table(file, names)
     findings = [*names.find_skipped(lines), *check_rules(lines, paper)]
     numbers = sum(bool(line[column]) for line in lines for column in PRINTED_COLUMNS)
-    print(f"{file}: {len(lines)} row{'s' * (len(lines) > 1)}, {numbers} numbers")
+    print(f"{printable(file)}: {len(lines)} row{'s' * (len(lines) > 1)}, {numbers} numbers")
     for comment in comments:
-        print(make_printable(comment))
+        print(printable(comment))
     for kind in ("impossible", "doubtful", "skipped", "good"):
         for finding in findings:
             if finding.kind == kind:
-                print(f"- {kind}: {finding.says}")
+                print(f"- {kind}: {printable(finding.says)}")
     _check_claims(lines)
 
 
@@ -68,7 +76,7 @@ def _check_claims(lines: list[Line]) -> None:
     for outcome in counts:
         for claim, result in results:
             if result["outcome"] == outcome:
-                print(f"- {claim.id} {outcome}: {claim.says} {result['why']}".rstrip())
+                print(printable(f"- {claim.id} {outcome}: {claim.says} {result['why']}".rstrip()))
 
 
 def _is_untrained(line: Line) -> bool:
@@ -95,12 +103,14 @@ def read_score_table(file: Path, names: PaperNames | None = None) -> tuple[list[
     if missing := [name for name in REQUIRED if name not in headings]:
         raise DataError(f"{file}: the column {missing[0]} is missing: a table needs {', '.join(REQUIRED)} and scores.")
     if len(set(headings)) < len(headings):
-        twice = next(name for i, name in enumerate(headings) if name in headings[:i])
+        twice = Counter(headings).most_common(1)[0][0]
         raise DataError(f"{file}: the column {twice!r} is in the table twice: remove one of them.")
     if unknown := [name for name in headings if not _is_column(name)]:
         raise DataError(f"{file}: the column {unknown[0]!r} is unknown: use {', '.join(COLUMNS)}.")
     if not rows:
         raise DataError(f"{file} has no rows: write a line for each method.")
+    if len(rows) > MAX_ROWS:
+        raise DataError(f"{file} has more than {MAX_ROWS} rows: divide it into several tables.")
     seen = set()
     for number, line in rows:
         where = f"{file}, line {number}"
@@ -129,7 +139,10 @@ def _read_rows(file: Path) -> tuple[list[str], list[str], list[tuple[int, Line]]
             text = list(stream)
         comments = list(takewhile(lambda line: line.startswith("#"), text))
         reader = csv.DictReader(text[len(comments) :], strict=True)
-        rows = [(len(comments) + reader.line_num, line) for line in reader]
+        rows = [
+            (len(comments) + reader.line_num, {name: _restore(cell) for name, cell in line.items()})
+            for line in islice(reader, MAX_ROWS + 1)
+        ]
     except OSError as error:
         raise DataError(f"{file} cannot be read ({error.strerror}): name a CSV file.") from error
     except (UnicodeDecodeError, csv.Error) as error:
@@ -146,22 +159,37 @@ def _is_column(heading: str) -> bool:
     return is_own or heading in COLUMNS
 
 
+def _restore(cell: Any) -> Any:
+    """Return a cell without the marks of our CSV files; None and a list are the signs of a wrong number of cells."""
+    return restore_text(cell) if isinstance(cell, str) else cell
+
+
 def _check_line(line: Line, where: str) -> None:
     """Check the cells of a line; set its missing columns, and strip its numbers."""
-    if not line["scale"].isdecimal() or not MIN_SCALE <= int(line["scale"]) <= MAX_SCALE:
-        allowed = f"a whole number from {MIN_SCALE} to {MAX_SCALE}"
-        raise DataError(f"{where}: the scale {line['scale']!r} is not {allowed}: correct it.")
-    line["scale"] = str(int(line["scale"]))
     line.setdefault("table", "")
+    for column in ("table", "scene", "row"):
+        if len(line[column]) > MAX_NAME:
+            raise DataError(f"{where}: {column} has {len(line[column])} characters, more than {MAX_NAME}: shorten it.")
+    scale = line["scale"]
+    if not re.fullmatch(r"0*[1-9]\d?", scale, re.ASCII) or not MIN_SCALE <= int(scale[-2:]) <= MAX_SCALE:
+        allowed = f"a whole number from {MIN_SCALE} to {MAX_SCALE}"
+        raise DataError(f"{where}: the scale {_shorten(scale)} is not {allowed}: correct it.")
+    line["scale"] = str(int(scale[-2:]))
     for column in PRINTED_COLUMNS:
         text = (line.get(column) or "").strip()
-        if text and not _is_finite_number(text):
-            raise DataError(f"{where}: {column} is {text!r}, not a number: correct it or leave it empty.")
+        if text and (len(text) > MAX_DIGITS or not NUMBER.fullmatch(text)):
+            raise DataError(
+                f"{where}: {column} is {_shorten(text)}, not a number such as -0.31 or 1e-5: correct it or leave it "
+                "empty."
+            )
+        if text and float(text) and not MIN_NUMBER <= abs(float(text)) <= MAX_NUMBER:
+            raise DataError(
+                f"{where}: {column} is {text}, but no score or cost is as small or as large as that: correct it or "
+                "leave it empty."
+            )
         line[column] = text
 
 
-def _is_finite_number(text: str) -> bool:
-    try:
-        return isfinite(float(text))
-    except ValueError:
-        return False
+def _shorten(text: str) -> str:
+    """Return the start of a text, in quotes."""
+    return repr(text if len(text) <= MAX_DIGITS else f"{text[:MAX_DIGITS]}...")

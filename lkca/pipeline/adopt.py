@@ -5,6 +5,7 @@ from pathlib import Path
 
 from lkca.config.job import Job
 from lkca.config.load import find_config_files, read_config
+from lkca.core.printing import printable
 from lkca.errors import ConfigError
 from lkca.pipeline.records import Adoption, changed_files
 from lkca.pipeline.results import CHANGED, Reason, Results
@@ -35,7 +36,7 @@ def adopt(config: list[Path], because: str, jobs: list[str]) -> int:
     ready = [(job, reason) for job, reason in reasons if reason.only_code]
     refused = [(job, reason) for job, reason in reasons if reason.kind == CHANGED and not reason.only_code]
     for job, reason in refused:
-        print(f"refused  {job.name}: {reason.text}")
+        print(f"refused  {job.name}: {printable(reason.text)}")
     if not ready and not refused:
         raise ConfigError(
             "there is nothing to adopt: no finished job was made by other code; lkca plan lists the jobs."
@@ -80,4 +81,4 @@ def _adopt_job(results: Results, job: Job, reason: Reason, because: str) -> None
     )
     update = {"code": code.digest, "modules": code.modules, "adopted": [*record.adopted, adoption]}
     record.model_copy(update=update).write(Path(results.experiment.paths.record(job.name)))
-    print(f"adopted  {job.name}: {reason.text}")
+    print(f"adopted  {job.name}: {printable(reason.text)}")

@@ -6,6 +6,8 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
+from lkca.core.printing import printable
+
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 MAX_LISTED_NAMES = 4
@@ -14,9 +16,7 @@ MAX_TEXT = 120  # characters
 
 def escape(text: object, max_length: int = MAX_TEXT) -> str:
     """Return a text for the terminal, with control characters escaped and at most `max_length` characters and "..."."""
-    start = str(text)[: max_length + 1]
-    plain = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in start)
-    return plain if len(plain) <= max_length else f"{plain[:max_length]}..."
+    return printable(text, max_length)
 
 
 def list_names(names: Iterable[str], max_names: int = MAX_LISTED_NAMES) -> str:

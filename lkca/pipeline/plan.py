@@ -16,6 +16,7 @@ from lkca.config.settings import make_split_settings
 from lkca.core import gpus
 from lkca.core.files import is_file
 from lkca.core.paths import RESULTS, SCORES_FILE, RunGroup, RunKey
+from lkca.core.printing import printable
 from lkca.data.splits import describe_split, make_split
 from lkca.errors import LkcaError
 from lkca.pipeline.estimates import Estimates, find_areas, network_cost
@@ -50,17 +51,17 @@ def plan(config: list[Path]) -> None:
     console.print(_make_table(trainings, estimates))
     for training in trainings:
         if training.failure:
-            console.print(f"{training.state:11}{training.failure}", soft_wrap=True, markup=False)
+            print(f"{training.state:11}{printable(training.failure)}")
     for name, text in _summarize(estimates, trainings, num_gpus).items():
-        console.print(f"{name:11}{text}", soft_wrap=True, markup=False)
+        print(f"{name:11}{text}")
     for line in use:
-        console.print(line, soft_wrap=True, markup=False)
+        print(line)
     pending = results.pending()
     results.hashes.save()
     total = len(results.jobs.all)
-    console.print(f"{'jobs':11}{total}: {total - len(pending)} up to date, {len(pending)} to run", soft_wrap=True)
+    print(f"{'jobs':11}{total}: {total - len(pending)} up to date, {len(pending)} to run")
     for line in _group_by_reason(pending):
-        console.print(f"  {line}", soft_wrap=True, markup=False)
+        print(f"  {printable(line)}")
 
 
 def _describe_splits(experiment: Experiment) -> list[str]:

@@ -24,6 +24,7 @@ from lkca.core.environment import total_memory
 from lkca.core.files import REMEDIES, atomic_write, system_error
 from lkca.core.gpus import visible_gpus
 from lkca.core.paths import WORKFLOW_CACHE, RunGroup
+from lkca.core.printing import MAX_MESSAGE, printable
 from lkca.errors import ConfigError, DataError, LkcaError, ResourceError
 from lkca.pipeline.estimates import MAX_MINUTES, Estimate, Estimates
 from lkca.pipeline.results import Results
@@ -39,7 +40,8 @@ def exit_on_error() -> Iterator[None]:
     try:
         yield
     except (LkcaError, OSError) as error:
-        sys.exit(f"lkca: {system_error(error) if isinstance(error, OSError) else error}")
+        message = system_error(error) if isinstance(error, OSError) else error
+        sys.exit(f"lkca: {printable(message, MAX_MESSAGE)}")
 
 
 def check_folder(checkout: str) -> None:
@@ -161,7 +163,7 @@ class RuleFunctions:
 
     def reason(self, step: str) -> Param:
         """Return a function for the reason why a job runs."""
-        return lambda wildcards, input: self.results.explain(self.results.jobs.get(step, wildcards))
+        return lambda wildcards, input: printable(self.results.explain(self.results.jobs.get(step, wildcards)))
 
     def memory(self, step: str) -> Resource:
         """Return a function for the megabytes that a training or an evaluation requests; a retry requests more."""

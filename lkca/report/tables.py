@@ -5,10 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from lkca.config.settings import TableSettings
-from lkca.core.files import atomic_write, read_csv, read_json
+from lkca.core.files import atomic_write, read_csv, read_json, write_csv
 from lkca.paper.columns import PRINTED_COLUMNS, table_columns
 from lkca.paper.comparisons import COMPARISON_FIELDS, compare
 from lkca.paper.statistics import CONFIDENCE_LEVEL
@@ -54,12 +52,13 @@ def write_table(
     printed_rows = _read_printed(printed, settings)
     rows = build_rows(settings, map(read_json, scores), printed_rows)
     verdict_lines = _build_verdict_lines(settings, rows, printed_rows)
-    _write_csv(csv, _build_csv_lines(settings, rows), comment=_format_csv_comment(settings, rows))
+    lines = _build_csv_lines(settings, rows)
+    write_csv(csv, lines[0], lines, _format_csv_comment(settings, rows))
     _write_text(markdown, _fill_template("table.md.j2", settings, rows, _describe_printed("In brackets")))
     _write_text(latex, _fill_template("table.tex.j2", settings, rows, _describe_printed("In italics, below each row")))
     _write_text(html, _fill_html(settings, rows, Counter(line["verdict"] for line in verdict_lines)))
-    _write_csv(verdicts, verdict_lines, VERDICT_FIELDS)
-    _write_csv(comparisons, _build_comparison_lines(settings, rows), COMPARISON_FIELDS)
+    write_csv(verdicts, VERDICT_FIELDS, verdict_lines)
+    write_csv(comparisons, COMPARISON_FIELDS, _build_comparison_lines(settings, rows))
 
 
 def _read_printed(path: Path, settings: TableSettings) -> PrintedRows:
@@ -185,11 +184,6 @@ def _format_csv_comment(settings: TableSettings, rows: list[Row]) -> str:
     intervals = _describe_intervals(rows, "Columns ending in _low and _high")
     caption = _format_caption(settings, rows, printed, intervals=intervals)
     return "# " + " ".join(f"{_format_title(settings)} {caption} {settings.stand_in or ''}".split()) + "\n"
-
-
-def _write_csv(path: Path, lines: list[dict[str, Any]], columns: list[str] | None = None, comment: str = "") -> None:
-    frame = pd.DataFrame(lines, columns=columns, dtype=object)
-    _write_text(path, comment + frame.to_csv(index=False, lineterminator="\n"))
 
 
 def _fill_html(settings: TableSettings, rows: list[Row], counts: Mapping[str, int]) -> str:

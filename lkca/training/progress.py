@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from lkca.core.printing import printable
 from lkca.errors import ConfigError, ResourceError
 
 if TYPE_CHECKING:
@@ -29,9 +30,10 @@ class ProgressDisplay:
     """
 
     def __init__(self, label: str, epochs: int, steps_per_epoch: int, done: int, visible: bool) -> None:
+        self.label = printable(label)
         self.console = Console()
         self.bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             TextColumn("{task.completed}/{task.total} steps"),
             TimeRemainingColumn(),
@@ -39,8 +41,8 @@ class ProgressDisplay:
             disable=not (visible and self.console.is_terminal),
         )
         self.total = epochs * steps_per_epoch
-        self.task = self.bar.add_task(label, total=self.total, completed=done)
-        self.label, self.epochs, self.visible = label, epochs, visible
+        self.task = self.bar.add_task(self.label, total=self.total, completed=done)
+        self.epochs, self.visible = epochs, visible
         self.done, self.done_before, self.started_at = done, done, monotonic()
         self.writer = _open_tensorboard(label, done // steps_per_epoch) if visible else None
 
