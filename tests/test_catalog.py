@@ -1,11 +1,15 @@
 """The catalog: paths of files, alternatives, band numbers, and the published cubes."""
 
+import os
+import site
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
-from lkca.data.catalog import CUBES, Cube, File
+from lkca.data.catalog import CUBES, Cube, File, describe_path
 from lkca.errors import DataError
 
 PAPER = {"chikusei": (2304, 2048), "houston2018": (4172, 1202), "pavia_centre": (1096, 715)}
@@ -46,6 +50,112 @@ def test_path_is_in_a_package():
 def test_missing_package_is_named(path):
     with pytest.raises(DataError, match=r"x.npy is missing: .*pip install [\w.]*nosuch"):
         File(path=path, axes="rows columns bands").local_path()
+
+
+EVIL = "from pathlib import Path\nPath('canary').touch()\n"
+LOCATE = """
+import sys
+from lkca.data.catalog import File
+from lkca.errors import DataError
+sys.path.insert(0, "")
+for package in sys.argv[1:]:
+    try:
+        print(File(path=f"{package}:cube.npy").local_path())
+    except DataError as error:
+        print(error)
+"""
+
+
+@pytest.mark.parametrize("on_path", [False, True])
+def test_package_of_the_checkout_is_not_imported(tmp_path, on_path):
+    for folder in ("evil", "evil/deep", "evil/deep/er", "tensorly", "evil-1.dist-info", "evil.egg-info"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "cube.npy").touch()
+        (tmp_path / folder / "__init__.py").write_text(EVIL)
+    (tmp_path / "evil_module.py").write_text(EVIL)
+    (tmp_path / "evil-1.dist-info/METADATA").write_text("Metadata-Version: 2.1\nName: evil\nVersion: 1\n")
+    (tmp_path / "evil-1.dist-info/RECORD").write_text("evil/cube.npy,,\nevil/deep/cube.npy,,\n")
+    path = os.pathsep.join([str(tmp_path)] * on_path + [str(Path(__file__).parents[1])])
+    packages = ["evil", "evil.deep", "evil.deep.er", "evil_module", "tensorly"]
+    command, environment = [sys.executable, "-c", LOCATE, *packages], {**os.environ, "PYTHONPATH": path}
+    run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    *refused, installed = run.stdout.splitlines()
+    assert not (tmp_path / "canary").exists()
+    assert all("belongs to the Python package evil" in line for line in refused) and len(refused) == 4
+    assert Path(installed).parent.name == "tensorly" and not Path(installed).is_relative_to(tmp_path)
+
+
+def test_installed_package_is_not_imported(tmp_path, monkeypatch):
+    monkeypatch.setattr(site, "getsitepackages", lambda: [str(tmp_path / "none"), str(tmp_path)])
+    (tmp_path / "mine/data").mkdir(parents=True)
+    (tmp_path / "mine/__init__.py").write_text(EVIL)
+    (tmp_path / "mine/data/a.npy").touch()
+    for path in ("mine:data/a.npy", "mine.data:a.npy", "mine:./data//a.npy"):
+        assert File(path=path).local_path() == tmp_path / "mine/data/a.npy"
+    assert "mine" not in sys.modules
+
+
+@pytest.mark.parametrize("path", ["tensorly:../secret.npy", "tensorly:a/../../b.npy", "os.x:./../b.npy"])
+def test_path_stays_in_the_package(path):
+    with pytest.raises(ValidationError, match=r"a path in a Python package has no \.\."):
+        File(path=path)
+
+
+@pytest.mark.parametrize(
+    ("path", "normal"),
+    [
+        ("a/./b.tif", "a/b.tif"),
+        ("a//b.tif", "a/b.tif"),
+        ("./a.tif", "a.tif"),
+        ("//a/b.tif", "/a/b.tif"),
+        ("a.zip//d/./c.bsq", "a.zip/d/c.bsq"),
+        ("../a.tif", "../a.tif"),
+        ("a/../b.tif", "a/../b.tif"),  # a may be a link to another folder
+        (" {a} .tif", " {a} .tif"),
+        ("~nobody_here/a.tif", "~nobody_here/a.tif"),
+    ],
+)
+def test_path_has_one_form(path, normal):
+    assert File(path=path).path == normal == File(path="a.tif", mask=path).mask
+    assert File(path=path).local_path().suffix in (".tif", ".zip")
+
+
+@pytest.mark.parametrize("other", ["./a.tif", ".//a.tif", "a.tif"])
+def test_file_is_listed_once_whatever_its_spelling(other):
+    with pytest.raises(ValidationError, match="duplicate file"):
+        Cube(files=(File(path="a.tif"), File(path=other)), bands="1-3")
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("a\nb.tif", "control characters"),
+        ("a\0.tif", "control characters"),
+        ("\x1b[31ma.tif", "control characters"),
+        ("https://x.org/a.tif", "URL"),
+        ("zip+s3://x/a.zip!b.tif", "URL"),
+        ("/vsicurl/https://x.org/a.tif", "only GDAL knows"),
+        ("/vsizip/{a.zip}/b.bsq", "only GDAL knows"),
+        ("//vsimem/a.tif", "only GDAL knows"),
+        ("/./vsimem/a.tif", "only GDAL knows"),
+        ('NETCDF:"a.nc":cube', "only GDAL knows"),
+        ("GTIFF_DIR:2:a.tif", "only GDAL knows"),
+        ("HDF5:a.h5://cube", "only GDAL knows"),
+        ("folder/", "names a folder"),
+        ("a.zip/d/", "names a folder"),
+    ],
+)
+def test_path_that_is_none_is_refused(path, message):
+    for facts in ({"path": path}, {"path": "a.tif", "mask": path}):
+        with pytest.raises(ValidationError, match=message):
+            File(**facts)
+    with pytest.raises(DataError, match=rf"cannot be read: .*{message}.*\.$"):
+        describe_path(path)
+
+
+def test_name_that_is_not_utf8_is_refused():
+    with pytest.raises(DataError, match=r"^'\\udcff.npy' cannot be read: it has bytes in its name that are not UTF-8: rename it\.$"):
+        describe_path("\udcff.npy")
 
 
 def test_pixel_files_include_envi_headers_in_any_case(tmp_path):

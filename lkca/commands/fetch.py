@@ -6,7 +6,7 @@ from lkca.commands.scene_check import check_scene
 from lkca.config.load import find_config_files, locate_errors, read_config
 from lkca.config.schema import Experiment
 from lkca.core.files import is_file, sha256
-from lkca.data.catalog import CUBES, Cube, File
+from lkca.data.catalog import CUBES, Cube, File, describe_path
 from lkca.data.checksums import verify_file
 from lkca.data.inspection import inspect_file, spread_bands
 from lkca.data.sandbox import run_sandboxed
@@ -111,10 +111,10 @@ def _describe_file(cube: Cube, path: Path) -> File:
         DataError: If the file does not exist.
     """
     suffix = ".zip" if ".zip/" in str(path) else path.suffix.lower()
-    if not is_file(File(path=str(path), axes=cube.files[0].axes).local_path()):
+    if not is_file(describe_path(path, axes=cube.files[0].axes).local_path()):
         raise DataError(f"{path} does not exist: name the file to verify.")
     for known in (*cube.files, *cube.forms):
         if known.local_path().suffix == suffix:
             member = f"/{known.archive_member()}" if suffix == ".zip" and path.suffix == ".zip" else ""
             return known.model_copy(update={"path": f"{path}{member}", "sources": ()})
-    return File(path=str(path), axes="rows columns bands" if suffix in ARRAY_SUFFIXES else cube.files[0].axes)
+    return describe_path(path, axes="rows columns bands" if suffix in ARRAY_SUFFIXES else cube.files[0].axes)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lkca.core.files import is_file
-from lkca.data.catalog import File
+from lkca.data.catalog import File, describe_path
 from lkca.data.inspection import read_bands
 from lkca.data.readers import CubeDescription, open_cube
 from lkca.data.sandbox import run_sandboxed
@@ -70,9 +70,7 @@ def read_image(path: Path, axes: str | None = None, variable: str | None = None)
         DataError: If the file is missing or damaged, or does not contain such an image.
         ResourceError: If the disk for temporary files is full.
     """
-    if os.fsencode(path).decode("utf-8", "replace") != str(path):  # no path in config.yaml may have such bytes
-        raise DataError(f"{path} has bytes in its name that are not UTF-8: rename it.")
-    file = File(path=str(path), axes=axes, variable=variable)
+    file = describe_path(path, axes=axes, variable=variable)
     local = file.local_path()
     if not is_file(local):
         raise DataError(f"{local} does not exist: correct the path.")

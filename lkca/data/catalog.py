@@ -6,11 +6,11 @@ says how it is cut (scenes.py). config.yaml may also describe a cube that is not
 
 import os
 import re
+import site
 from collections.abc import Sequence
 from contextlib import suppress
-from importlib.util import find_spec
 from itertools import pairwise
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -20,6 +20,7 @@ from pydantic import (
     ConfigDict,
     Field,
     StringConstraints,
+    ValidationError,
     model_validator,
 )
 
@@ -43,6 +44,30 @@ Side = Annotated[int, Field(ge=1, le=MAX_SIDE)]
 Row = Annotated[int, Field(ge=0, le=MAX_SIDE)]  # or column
 Wavelength = Annotated[float, Field(gt=0, le=1e6)]  # nm, or the width of a band
 Wavelengths = Annotated[tuple[Wavelength, ...], Field(min_length=2, max_length=MAX_BANDS)]
+PACKAGE = re.compile(r"([A-Za-z_]\w*(?:\.\w+)*):(?![\\/])(.+)")  # C:\ is a drive of Windows
+GDAL_NAME = re.compile(r"/+vsi\w*(/|$)|(NETCDF|HDF[45]\w*|GTIFF_\w+|NITF_\w+|ZARR|VRT|SENTINEL2_\w+):", re.IGNORECASE)
+
+
+def _normalise_path(path: str) -> str:
+    """Return the one form of a path that settings, records and messages contain: without `.` and repeated slashes.
+
+    Parts `..` remain, because the folder before them may be a link.
+    """
+    if re.search(r"[\x00-\x1f\x7f-\x9f]", path):
+        raise ValueError("a path has no line breaks or other control characters: rename the file")
+    if re.match(r"\w[\w+.-]*://", path):
+        raise ValueError("it is a URL: list it in sources, and write the path at which the file is on this machine")
+    if path.endswith("/"):
+        raise ValueError("it names a folder: write the path of a file")
+    normal = str(PurePosixPath(path))
+    if GDAL_NAME.match(normal):
+        raise ValueError("it is a name that only GDAL knows: write the path of the file, and set variable to its array")
+    if (package := PACKAGE.fullmatch(normal)) and ".." in package[2].split("/"):
+        raise ValueError("a path in a Python package has no ..: write the path of a file in the folder of the package")
+    return f"/{normal.lstrip('/')}" if normal.startswith("//") else normal
+
+
+FilePath = Annotated[str, Field(min_length=1), AfterValidator(_normalise_path)]
 
 
 def _check_axes(axes: str) -> str:
@@ -121,7 +146,7 @@ class File(_Description):
 
     Args:
         path: A path relative to the checkout; `archive.zip/path/inside` for a file in an archive, which is read without
-            unpacking; `package:path` for a file of an installed Python package.
+            unpacking; `package:path` for a file in the folder of an installed Python package, which is not imported.
         use: What its pixels are used for. With `both`, training patches are above and below the test images.
         variable: Name of the array in a MATLAB, HDF5 or NetCDF file; `group/name` in a group, `struct.field` in a
             struct of MATLAB. None if it is the only one with three axes.
@@ -143,7 +168,7 @@ class File(_Description):
         bytes, sha256: Size and hash of the file that `sources` provide.
     """
 
-    path: Annotated[str, Field(min_length=1)]
+    path: FilePath
     use: Literal["both", "train", "test"] = "both"
     variable: Text | None = None
     axes: Annotated[str, AfterValidator(_check_axes)] | None = None
@@ -151,7 +176,7 @@ class File(_Description):
     gain: Number | Numbers | None = None
     offset: Number | Numbers | None = None
     invalid: Annotated[tuple[float, ...], Field(max_length=100), BeforeValidator(_make_list)] | None = None
-    mask: str | None = None
+    mask: FilePath | None = None
     sources: Annotated[tuple[Annotated[str, StringConstraints(max_length=4000)], ...], Field(max_length=100)] = ()
     bytes: Annotated[int, Field(ge=1, le=10**15)] | None = None
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
@@ -178,16 +203,7 @@ class File(_Description):
             DataError: If the Python package that contains it is not installed.
         """
         package = self.package()
-        if not package:
-            return self._split_archive()[0]
-        path = self.path.partition(":")[2]
-        try:
-            spec = find_spec(package)
-        except (ImportError, ValueError):
-            spec = None
-        if spec is None or spec.origin is None:
-            raise DataError(f"{path} is missing: install the Python package that contains it, pip install {package}.")
-        return Path(spec.origin).parent / path
+        return _find_in_package(package, self.path.partition(":")[2]) if package else self._split_archive()[0]
 
     def archive_member(self) -> str | None:
         """Return the path inside the archive, None if the file is not in an archive."""
@@ -202,7 +218,7 @@ class File(_Description):
 
     def package(self) -> str | None:
         """Return the Python package that contains the file, None for any other file."""
-        package = re.match(r"([A-Za-z_]\w*(\.\w+)*):(?![\\/])", self.path)  # C:\ is a drive of Windows
+        package = PACKAGE.fullmatch(self.path)
         return package[1] if package and not os.path.exists(self.path) else None
 
     def pixel_files(self) -> dict[str, str]:
@@ -223,12 +239,47 @@ class File(_Description):
 
     def _split_archive(self) -> tuple[Path, str | None]:
         """Return the path of the file or archive, and the path inside the archive."""
-        path = str(Path(self.path).expanduser())
+        path = os.path.expanduser(self.path)
         for suffix in re.finditer(r"\.zip/", path, re.IGNORECASE):
             archive = Path(path[: suffix.end() - 1])
             if not os.path.isdir(archive):
                 return archive, path[suffix.end() :]
         return Path(path), None
+
+
+def describe_path(path: str | Path, **facts: Any) -> File:
+    """Return the description of a file that a user names on the command line.
+
+    Raises:
+        DataError: If it cannot be the path of a file.
+    """
+    try:
+        str(path).encode()  # no path in config.yaml has other bytes
+        return File(path=str(path), **facts)
+    except ValidationError as error:
+        problem = error.errors()[0]["msg"].removeprefix("Value error, ")
+    except UnicodeEncodeError:
+        problem = "it has bytes in its name that are not UTF-8: rename it"
+    raise DataError(f"{str(path)!r} cannot be read: {problem}.")
+
+
+def _find_in_package(package: str, path: str) -> Path:
+    """Return the path of a file in the folder of an installed Python package.
+
+    Nothing is imported, and only the folders into which this Python installs packages count: the current folder and
+    those of PYTHONPATH may contain a package of somebody else.
+
+    Raises:
+        DataError: If the package is not installed.
+    """
+    sites = [*site.getsitepackages(), *([site.getusersitepackages()] if site.ENABLE_USER_SITE else [])]
+    for folder in sites:
+        if (found := Path(folder, *package.split("."))).is_dir():
+            return found / path
+    raise DataError(
+        f"{path} is missing: it belongs to the Python package {package}, which is not installed; if you trust that "
+        f"package, install it (pip install {package})."
+    )
 
 
 def _find_sidecars(file: Path) -> list[Path]:
