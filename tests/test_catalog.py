@@ -154,7 +154,7 @@ def test_path_that_is_none_is_refused(path, message):
 
 
 def test_name_that_is_not_utf8_is_refused():
-    with pytest.raises(DataError, match=r"^'\\udcff.npy' cannot be read: it has bytes in its name that are not UTF-8: rename it\.$"):
+    with pytest.raises(DataError, match=r"has bytes in its name that are not UTF-8: rename it\.$"):
         describe_path("\udcff.npy")
 
 

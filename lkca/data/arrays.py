@@ -1,6 +1,5 @@
 """Read an image from a file of the user's own, in any format that a cube may have."""
 
-import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from tokenize import TokenError
