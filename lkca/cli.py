@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, get_type_hints
 
 from lkca import __version__
 from lkca.core.printing import MAX_MESSAGE, escape_output, printable
+from lkca.data.urls import is_url
 from lkca.errors import ConfigError, LkcaError
 
 if TYPE_CHECKING:
@@ -65,8 +66,8 @@ def _add_user_commands(add: AddCommand) -> None:
     """Add the commands that users call."""
     formats = "(bands, rows, columns) in .npy, or any format of a cube"
     command = add("lkca.commands.arrays:score", "print the scores of one array against another")
-    command.add_argument("--reference", type=Path, required=True, help=f"ground truth {formats}")
-    command.add_argument("--estimate", type=Path, required=True, help="reconstruction with the same shape")
+    command.add_argument("--reference", type=_read_path, required=True, help=f"ground truth {formats}")
+    command.add_argument("--estimate", type=_read_path, required=True, help="reconstruction with the same shape")
     command.add_argument("--scale", type=int, required=True, help="upsampling factor, which only ERGAS needs")
     command.add_argument(
         "--peak",
@@ -77,9 +78,9 @@ def _add_user_commands(add: AddCommand) -> None:
     _add_array(command, "both files, or in each file", nargs="+")
 
     command = add("lkca.commands.arrays:resize", "resize an array as MATLAB's imresize does (bicubic, antialiased)")
-    command.add_argument("--input", type=Path, required=True, help=f"array {formats}")
+    command.add_argument("--input", type=_read_path, required=True, help=f"array {formats}")
     command.add_argument("--factor", type=float, required=True, help="above 1 enlarges, below 1 shrinks")
-    command.add_argument("--output", type=Path, required=True, help=".npy to write")
+    command.add_argument("--output", type=_read_path, required=True, help=".npy to write")
     _add_array(command, "the file")
 
     command = add(
@@ -108,7 +109,7 @@ def _add_user_commands(add: AddCommand) -> None:
     command.add_argument(
         "file",
         metavar="FILE",
-        type=Path,
+        type=_read_path,
         nargs="?",
         help="file to check; default: the files at the paths in the configuration",
     )
@@ -118,7 +119,7 @@ def _add_user_commands(add: AddCommand) -> None:
         "lkca.paper.score_tables:score_tables", "check a table of scores, your own or that of a paper", "score-tables"
     )
     command.add_argument(
-        "file", metavar="FILE.csv", type=Path, help="table with the columns of lkca/paper/paper_tables.csv"
+        "file", metavar="FILE.csv", type=_read_path, help="table with the columns of lkca/paper/paper_tables.csv"
     )
 
     command = add(
@@ -128,10 +129,10 @@ def _add_user_commands(add: AddCommand) -> None:
     )
     command.add_argument("name", metavar="JOB", help="name of the job, as lkca plan prints it")
     command.add_argument(
-        "--experiment", type=Path, required=True, help="the checked configuration that the Snakefile writes"
+        "--experiment", type=_read_path, required=True, help="the checked configuration that the Snakefile writes"
     )
     command.add_argument(
-        "--outputs", type=Path, nargs="+", required=True, help="files to write, in the order of the rule"
+        "--outputs", type=_read_path, nargs="+", required=True, help="files to write, in the order of the rule"
     )
     command.add_argument("--gpus", type=int, default=1, help="number of GPUs for a training")
 
@@ -149,7 +150,7 @@ def _add_user_commands(add: AddCommand) -> None:
     command.add_argument(
         "folder",
         metavar="FOLDER",
-        type=Path,
+        type=_read_path,
         nargs="?",
         default=Path("results"),
         help="folder of an experiment or of all experiments; default: results",
@@ -172,12 +173,12 @@ def _add_jobs(add: AddCommand) -> None:
     _add_paths(command, "--settings")
     command.add_argument("--seed", type=int, required=True)
     _add_paths(command, "--scene", "--split")
-    command.add_argument("--teacher", type=Path, nargs="?")  # without a file, there is no teacher
+    command.add_argument("--teacher", type=_read_path, nargs="?")  # without a file, there is no teacher
     _add_paths(command, "--out")
 
     command = add("lkca.training.train:train", "train one network")
     _add_paths(command, "--run", "--scene", "--split")
-    command.add_argument("--teacher", type=Path, nargs="?")
+    command.add_argument("--teacher", type=_read_path, nargs="?")
     _add_paths(command, "--out", "--history")
     command.add_argument("--gpus", type=int, default=1, help="number of GPUs; several share each batch")
     command.add_argument(
@@ -186,8 +187,8 @@ def _add_jobs(add: AddCommand) -> None:
 
     command = add("lkca.scoring.evaluate:evaluate", "score a run on its test images")
     _add_paths(command, "--run", "--scene", "--split", "--manifest")
-    command.add_argument("--weights", type=Path, nargs="?")  # without a file, the method needs no training
-    command.add_argument("--history", type=Path, nargs="?")
+    command.add_argument("--weights", type=_read_path, nargs="?")  # without a file, the method needs no training
+    command.add_argument("--history", type=_read_path, nargs="?")
     command.add_argument("--image", type=int, required=True)
     command.add_argument("--composite", type=_read_colour, nargs=3, help="numbers of bands, or wavelengths as in 660nm")
     _add_paths(command, "--out", "--picture")
@@ -228,6 +229,17 @@ def _add_jobs(add: AddCommand) -> None:
     _add_paths(command, "--claims", "--printed", "--out", "--provenance")
 
 
+def _read_path(text: str) -> Path:
+    """Return the path of a file.
+
+    Raises:
+        ArgumentTypeError: If it is a URL; the message does not show it, because a part of it may be secret.
+    """
+    if is_url(text):
+        raise argparse.ArgumentTypeError("it is a URL: download the file and give its path")
+    return Path(text)
+
+
 def _read_colour(text: str) -> int | str:
     """Return the number of a band, or a wavelength as it is.
 
@@ -266,7 +278,7 @@ def _add_scene(command: argparse.ArgumentParser) -> None:
 def _add_config(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--config",
-        type=Path,
+        type=_read_path,
         nargs="+",
         default=[Path("config.yaml")],
         help="overlays; config.yaml of the current folder is always read first, if there is one, as by snakemake",
@@ -275,12 +287,12 @@ def _add_config(command: argparse.ArgumentParser) -> None:
 
 def _add_paths(command: argparse.ArgumentParser, *options: str) -> None:
     for option in options:
-        command.add_argument(option, type=Path, required=True)
+        command.add_argument(option, type=_read_path, required=True)
 
 
 def _add_path_lists(command: argparse.ArgumentParser, *options: str) -> None:
     for option in options:
-        command.add_argument(option, type=Path, nargs="*", required=True)
+        command.add_argument(option, type=_read_path, nargs="*", required=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

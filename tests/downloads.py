@@ -18,8 +18,7 @@ VARIABLES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "LKCA_MIRROR"
 LIMITS = {
     "PAUSES": (0, 0, 0),
     "CONNECT_TIMEOUT": 1,
-    "READ_TIMEOUT": 0.3,
-    "SPEED_WINDOW": 0.3,
+    "SPEED_WINDOW": 0.4,
     "BLOCK_BYTES": 10_000,
 }
 

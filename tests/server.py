@@ -9,9 +9,11 @@ from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from pathlib import Path
+from socketserver import BaseRequestHandler, ThreadingTCPServer
 from typing import Any, BinaryIO, Self
 from urllib.parse import urlsplit
 
+PATIENCE = 10  # seconds after the first request, in which a server may misbehave: a client without a limit ends, too
 PAGE = b"<!DOCTYPE html>\n<html><body>Access denied</body></html>\n"
 
 
@@ -38,7 +40,7 @@ class Server:
         - content: `other` (wrong bytes), `empty`, `gzip` (in Content-Encoding only), `page` (HTML), `page as data` and
           `json as data` (a page or JSON as application/octet-stream), `data as page` (the file as text/html);
         - a status such as `503`;
-        - redirects: `to URL`, `loop` (to itself), `redirect endless` (to itself, with an endless body).
+        - redirects: `to URL`, `loop N` (to itself, after N ms), `redirect endless` (to itself, with an endless body).
     """
 
     def __init__(
@@ -49,7 +51,7 @@ class Server:
     ) -> None:
         self.files, self.behaviours, self.validators = files, behaviours or {}, validators
         self.requests: list[tuple[str, str, dict[str, str]]] = []
-        self.ended = threading.Event()
+        self.ended = _End()
         self.http = ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (_Handler,), {"owner": self}))
         self.http.daemon_threads = True
 
@@ -71,6 +73,56 @@ class Server:
         return [headers.get("Range") for _, _, headers in self.requests]
 
 
+class _End(threading.Event):
+    """Set when a server has ended or its time to misbehave is over."""
+
+    timer: threading.Timer | None = None
+
+    def start(self) -> None:
+        """Start the time, unless it was started before."""
+        if not self.timer:
+            self.timer = threading.Timer(PATIENCE, self.set)
+            self.timer.daemon = True
+            self.timer.start()
+
+
+class DrippingServer:
+    """A context manager that answers each connection, whatever it requests, with bytes that never end.
+
+    Args:
+        start: The first bytes of a response.
+        piece: What follows for ever.
+        pause: Seconds before each piece.
+    """
+
+    def __init__(self, start: bytes, piece: bytes, pause: float = 0.02) -> None:
+        self.ended = ended = _End()
+
+        class Handler(BaseRequestHandler):
+            def handle(self) -> None:
+                ended.start()
+                with suppress(OSError):  # the client has closed the connection
+                    self.request.sendall(start)
+                    while not ended.wait(pause):
+                        self.request.sendall(piece)
+
+        self.tcp = ThreadingTCPServer(("127.0.0.1", 0), Handler)
+        self.tcp.daemon_threads = True
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self.tcp.serve_forever, args=(0.02,), daemon=True).start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.ended.set()
+        self.tcp.shutdown()
+        self.tcp.server_close()
+
+    def url(self, scheme: str = "http") -> str:
+        """Return the URL of a file."""
+        return f"{scheme}://127.0.0.1:{self.tcp.server_address[1]}/x.bin"
+
+
 class _Handler(BaseHTTPRequestHandler):
     owner: Server
     protocol_version = "HTTP/1.1"
@@ -80,6 +132,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.close_connection = True
+        self.owner.ended.start()
         self.owner.requests.append((self.command, self.path, dict(self.headers)))
         name = urlsplit(self.path).path.lstrip("/")
         behaviour = self.owner.behaviours.get(name, "fine")
@@ -96,13 +149,15 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def answer(self, name: str, behaviour: str) -> None:
-        behaviour, number = re.fullmatch(r"(.*?)(?: (\d+))?", behaviour).groups()
+        behaviour, digits = re.fullmatch(r"(.*?)(?: (\d+))?", behaviour).groups()
+        number = int(digits or 0)
         if behaviour == "silent":
             return self.pause()
         if behaviour == "garbage":
             self.wfile.write(b"\x00\x01 this is not HTTP\r\n\r\n")
             return
         if behaviour.startswith(("to ", "loop", "redirect")):
+            time.sleep(number / 1000)
             target = behaviour[3:] if behaviour.startswith("to ") else self.path
             self.start(302, None if "endless" in behaviour else 0, Location=target)
             while "endless" in behaviour and not self.owner.ended.is_set():
@@ -115,7 +170,7 @@ class _Handler(BaseHTTPRequestHandler):
         if name not in self.owner.files:
             self.start(404, 0)
             return
-        self.data(name, behaviour, int(number or 0))
+        self.data(name, behaviour, number)
 
     def data(self, name: str, behaviour: str, number: int) -> None:
         content = {
@@ -170,7 +225,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def pause(self) -> None:
         self.wfile.flush()
-        self.owner.ended.wait(60)
+        self.owner.ended.wait()
 
 
 def _validators(content: bytes | Path) -> tuple[str, str, int]:

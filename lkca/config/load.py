@@ -1,5 +1,6 @@
 """Read config.yaml and its overlays, and check the result."""
 
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -70,9 +71,14 @@ class Snapshot(BaseModel):
     places: dict[str, str]
 
 
-def dump_snapshot(experiment: Experiment) -> str:
-    """Return the JSON of the snapshot of an experiment."""
-    return Snapshot(experiment=experiment, places=experiment._places).model_dump_json()
+def dump_snapshot(experiment: Experiment, secrets: dict[str, str] | None = None) -> str:
+    """Return the JSON of the snapshot of an experiment, without what may be secret in the URLs of its files.
+
+    Args:
+        experiment: The experiment.
+        secrets: Gets these URLs: name -> URL. The names must be environment variables of the jobs; see `read_snapshot`.
+    """
+    return Snapshot(experiment=experiment, places=experiment._places).model_dump_json(context=secrets)
 
 
 def read_snapshot(path: Path) -> Experiment:
@@ -82,7 +88,7 @@ def read_snapshot(path: Path) -> Experiment:
         ConfigError: If the file is missing or has other content.
     """
     try:
-        snapshot = Snapshot.model_validate_json(path.read_bytes())
+        snapshot = Snapshot.model_validate_json(path.read_bytes(), context=os.environ)
     except OSError as error:
         raise ConfigError(f"{path} cannot be read ({error.strerror}): run snakemake again.") from error
     except ValidationError:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from lkca.config.yaml_files import printable
+from lkca.data.urls import NOT_SHOWN, hide_secrets
 from lkca.errors import ConfigError
 
 T = TypeVar("T", bound=BaseModel)
@@ -29,7 +30,7 @@ class SettingError(ConfigError):
     """
 
     def __init__(self, key: str, message: str) -> None:
-        super().__init__(printable(f"{key}{message}"))
+        super().__init__(printable(hide_secrets(f"{key}{message}")))
         self.key = key
 
 
@@ -67,6 +68,8 @@ def make_error(kind: type[BaseModel], error: ValidationError, values: Any, key: 
 def _describe_fault(kind: type[BaseModel], error: ErrorDetails, path: list[str]) -> str:
     """Return what follows the key in a message about a wrong value at a path inside a model."""
     value, error_type = error["input"], error["type"]
+    if "sources" in path and isinstance(value, str | list | Mapping):
+        value = NOT_SHOWN
     if error_type == "extra_forbidden":
         return f" is not a setting{_suggest(path[-1], _fields_at(kind, path[:-1]))}"
     if error_type == "missing":

@@ -19,13 +19,18 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    SerializationInfo,
     StringConstraints,
     ValidationError,
+    ValidationInfo,
+    field_serializer,
+    field_validator,
     model_validator,
 )
 
 from lkca.core.files import is_file
 from lkca.data.sidecars import find_aux_xml, find_mask_file, find_metadata, find_world_file
+from lkca.data.urls import is_url, replace_secrets, restore_secrets
 from lkca.errors import DataError
 
 ALL_BANDS = "all"
@@ -55,7 +60,7 @@ def _normalise_path(path: str) -> str:
     """
     if re.search(r"[\x00-\x1f\x7f-\x9f]", path):
         raise ValueError("a path has no line breaks or other control characters: rename the file")
-    if re.match(r"\w[\w+.-]*://", path):
+    if is_url(path):
         raise ValueError("it is a URL: list it in sources, and write the path at which the file is on this machine")
     if path.endswith("/"):
         raise ValueError("it names a folder: write the path of a file")
@@ -164,7 +169,8 @@ class File(_Description):
             NaN is always invalid.
         mask: Path of a file of the same rows and columns; pixels at which it is not 0 are invalid. `file.h5/name` for
             an array of a MATLAB, HDF5 or NetCDF file that holds several.
-        sources: URLs of the file, or of its archive, in the order in which they are tried.
+        sources: URLs of the file, or of its archive, in the order in which they are tried. User, password, query and
+            fragment are not printed or stored.
         bytes, sha256: Size and hash of the file that `sources` provide.
     """
 
@@ -180,6 +186,16 @@ class File(_Description):
     sources: Annotated[tuple[Annotated[str, StringConstraints(max_length=4000)], ...], Field(max_length=100)] = ()
     bytes: Annotated[int, Field(ge=1, le=10**15)] | None = None
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
+
+    @field_validator("sources", mode="before")
+    @classmethod
+    def _restore_sources(cls, sources: Any, info: ValidationInfo) -> Any:
+        return restore_secrets(sources, info.context) if info.context and isinstance(sources, list) else sources
+
+    @field_serializer("sources", when_used="json")
+    def _hide_sources(self, sources: tuple[str, ...], info: SerializationInfo) -> list[str]:
+        """Return the sources without what may be secret; the context, if any, gets it: see `replace_secrets`."""
+        return replace_secrets(sources, info.context)
 
     @model_validator(mode="after")
     def _check_lengths(self) -> Self:

@@ -14,7 +14,8 @@ from lkca.core.files import atomic_write, is_file, sha256, write_json
 from lkca.data.catalog import Cube, File
 from lkca.data.checksums import verify_file
 from lkca.data.partial_file import PartialFile
-from lkca.data.transfer import SourceFailed, printable, transfer
+from lkca.data.transfer import SourceFailed, transfer
+from lkca.data.urls import is_public, public_url
 from lkca.errors import ConfigError, DataError, ResourceError
 
 
@@ -119,8 +120,10 @@ def _download(file: File) -> None:
         ResourceError: If no source provides the file, another process downloads it, or the disk is full.
     """
     path = file.local_path()
-    mirror = os.environ.get("LKCA_MIRROR", "").rstrip("/")
-    urls = [f"{mirror}/{quote(path.name)}"] * bool(mirror) + [*file.sources]
+    urls = [*file.sources]
+    if mirror := os.environ.get("LKCA_MIRROR"):
+        folder, mark, query = mirror.partition("?")
+        urls.insert(0, f"{folder.rstrip('/')}/{quote(path.name)}{mark}{query}")
     failures = []
     with PartialFile(path).open() as part:
         if is_file(path):
@@ -129,13 +132,14 @@ def _download(file: File) -> None:
             try:
                 transfer(url, file, part)
             except SourceFailed as error:
-                failures.append(f"{printable(url)}: {error}")
+                failures.append(f"{public_url(url)}: {error}")
                 print(failures[-1], flush=True)
                 continue
             part.finish()
             return
         resume = f"; the next call resumes after {decimal(part.size())}" if part.size() else ""
+    source = file.sources[0] if is_public(file.sources[0]) else "the first of its sources"
     raise ResourceError(
-        f"{path} could not be downloaded ({'; '.join(failures)}): download {printable(file.sources[0])} in a browser "
-        f"and put it at {path}, or try again later{resume}."
+        f"{path} could not be downloaded ({'; '.join(failures)}): download {source} in a browser and put it at {path}, "
+        f"or try again later{resume}."
     )

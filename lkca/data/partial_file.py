@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from rich.filesize import decimal
 
 from lkca.core.locks import try_lock
+from lkca.data.urls import is_public, public_url
 from lkca.errors import ResourceError
 
 
@@ -44,6 +45,7 @@ class PartialFile:
         self.part = path.with_name(f".{path.name}.part")
         self.note = path.with_name(f".{path.name}.part.json")
         self.data: io.FileIO
+        self.origin: Origin | None = None  # of content that this process has downloaded
 
     @contextmanager
     def open(self) -> Iterator[Self]:
@@ -85,17 +87,26 @@ class PartialFile:
 
     def read_origin(self, url: str) -> Origin | None:
         """Return the origin of the partial file; None if it is unknown or has another URL than `url`."""
+        if self.origin:
+            return self.origin if self.origin.url == url else None
         try:
             origin = Origin.model_validate_json(self.note.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
-        return origin if origin.url == url else None
+        return origin if origin.url == public_url(url) else None
 
     def restart(self, origin: Origin) -> None:
-        """Delete all content and record the origin of the new content."""
+        """Delete all content and record the origin of the new content.
+
+        Only the public part of the URL is stored. If that is not all, another file may have it, and may have the same
+        validator: then none is stored, and only a known SHA-256 lets another process continue the download.
+        """
         self.clear()  # before the write: a kill between the two must not leave old content with a new origin
+        self.origin = origin
+        validator = origin.validator if is_public(origin.url) else None
+        stored = Origin(url=public_url(origin.url), validator=validator, length=origin.length)
         with self._disk_errors():
-            self.note.write_text(origin.model_dump_json(), encoding="utf-8")
+            self.note.write_text(stored.model_dump_json(), encoding="utf-8")
 
     def clear(self) -> None:
         """Delete all content."""

@@ -4,36 +4,45 @@ urllib3's Retry cannot replace the attempts of this module, because each attempt
 missing.
 """
 
+import logging
 import re
+import signal
+import ssl
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from http.client import HTTPException, IncompleteRead, responses
+from http.client import InvalidURL as InvalidTarget
 from itertools import chain
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Self
 from urllib.parse import urljoin
 
 import requests
-from requests.exceptions import InvalidSchema, InvalidURL, MissingSchema
+from requests.exceptions import InvalidProxyURL, InvalidSchema
 from rich.console import Console
 from rich.filesize import decimal
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import HTTPError, ProxySchemeUnknown
 
 from lkca.data.catalog import File
 from lkca.data.checksums import HEAD_BYTES, find_mismatch, is_text
 from lkca.data.partial_file import Origin, PartialFile
+from lkca.data.urls import public_url
 from lkca.errors import FileProblem
 
-CONNECT_TIMEOUT, READ_TIMEOUT = 20, 60  # seconds
-SPEED_WINDOW, MIN_SPEED = 60, 1000  # interrupt a transfer of fewer than 1000 bytes a second, measured over 60 seconds
+CONNECT_TIMEOUT = 20  # seconds, for each address of a server
+SPEED_WINDOW, MIN_SPEED = (
+    60,
+    1000,
+)  # interrupt an attempt in which, in 60 seconds, fewer than 1000 bytes a second arrive
 PAUSES = (1, 3, 10)  # seconds before the second, third and fourth attempt
 MAX_REDIRECTS = 10
 MAX_BYTES = 64 * 2**30  # largest file of unknown length
 BLOCK_BYTES = 2**20  # largest number of bytes that one read returns
 # Suffix -> first bytes of files with this suffix.
 MAGIC = {".zip": (b"PK\x03\x04",), ".mat": (b"MATLAB 5.0", b"MATLAB 7.3", b"\x89HDF\r\n\x1a\n")}
+logging.getLogger("urllib3").setLevel(logging.CRITICAL)  # its warnings contain URLs with their secrets
 WEB_PAGE = "the server sent a web page or a message instead of the file"
 
 
@@ -41,8 +50,11 @@ class SourceFailed(Exception):
     """A source does not provide the file or provides a wrong one; the message says why."""
 
 
-class _Interrupted(Exception):
-    """The connection failed; another attempt may succeed."""
+class _Interrupted(BaseException):
+    """The connection failed or is too slow; another attempt may succeed.
+
+    It is no Exception, because _SpeedLimit raises it inside of libraries, which must not handle it.
+    """
 
 
 def transfer(url: str, file: File, part: PartialFile) -> None:
@@ -57,17 +69,12 @@ def transfer(url: str, file: File, part: PartialFile) -> None:
             _attempt(url, file, part)
             return
         except _Interrupted as error:
-            print(f"{printable(url)}: {error}: retrying in {pause} s.", flush=True)
+            print(f"{public_url(url)}: {error}: retrying in {pause} s.", flush=True)
             time.sleep(pause)
     try:
         _attempt(url, file, part)
     except _Interrupted as error:
         raise SourceFailed(f"{error}, after {len(PAUSES) + 1} attempts") from error
-
-
-def printable(text: str) -> str:
-    """Return a text without the users and passwords of URLs, and with "?" instead of control characters."""
-    return "".join(c if c.isprintable() else "?" for c in re.sub(r"(?<=//)[^/@\s]*@", "", text))
 
 
 def _attempt(url: str, file: File, part: PartialFile) -> None:
@@ -87,13 +94,52 @@ def _attempt(url: str, file: File, part: PartialFile) -> None:
             headers["Range"] = f"bytes={offset}-"
             if origin.validator:
                 headers["If-Range"] = origin.validator
-        with _Session() as session, _request(session, url, headers, file) as response:
-            resumed = _receive(response, url, file, part, offset, origin)
+        with _SpeedLimit() as limit, _Session() as session, _request(session, url, headers, file) as response:
+            blocks = limit.count(_read_blocks(response))
+            resumed = _receive(response, blocks, url, file, part, offset, origin)
     if mismatch := find_mismatch(file, part.sha256()):
         part.clear()
         if resumed:  # the parts may come from different files: try once more from the start
             raise _Interrupted(f"its file {mismatch}")
         raise SourceFailed(f"its file {mismatch}")
+
+
+class _SpeedLimit:
+    """Interrupts its block if fewer than MIN_SPEED bytes a second of the file arrive, whatever the block waits for.
+
+    Timeouts of requests limit the time between two bytes only, so a server could send headers or interim responses for
+    ever. The timer raises the exception in the main thread, as Ctrl-C does, and works in no other thread.
+    """
+
+    def __init__(self) -> None:
+        self.received = 0  # bytes of the file since the last check
+
+    def __enter__(self) -> Self:
+        self.previous = signal.signal(signal.SIGALRM, self._check) or signal.SIG_DFL
+        signal.setitimer(signal.ITIMER_REAL, SPEED_WINDOW, SPEED_WINDOW)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        finally:  # the timer may have interrupted the line above
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, self.previous)
+
+    def count(self, blocks: Iterable[bytes]) -> Iterator[bytes]:
+        """Yield blocks of the file and count their bytes."""
+        for block in blocks:
+            self.received += len(block)
+            yield block
+
+    def _check(self, number: int, frame: FrameType | None) -> None:
+        received, self.received = self.received, 0
+        if received < MIN_SPEED * SPEED_WINDOW:
+            raise _Interrupted(
+                f"it sent {received} bytes of the file in {SPEED_WINDOW} s, less than {MIN_SPEED} a second"
+            )
 
 
 class _Session(requests.Session):
@@ -110,10 +156,11 @@ def _request(session: requests.Session, url: str, headers: dict[str, str], file:
         SourceFailed: If a redirect is not allowed, or there are too many.
         _Interrupted: If the connection fails.
     """
-    for _ in range(MAX_REDIRECTS + 1):
+    for redirects in range(MAX_REDIRECTS + 1):
         if not re.match("https?://", url, re.I):
-            raise SourceFailed(f"{printable(url)} is not an http or https URL")
-        timeout = CONNECT_TIMEOUT, READ_TIMEOUT
+            name = f"it redirects to {public_url(url)}, which" if redirects else "it"
+            raise SourceFailed(f"{name} is not an http or https URL")
+        timeout = CONNECT_TIMEOUT, None  # _SpeedLimit limits the time to read
         with _network_errors():
             response = session.get(url, headers=headers, stream=True, allow_redirects=False, timeout=timeout)
             if not response.is_redirect:
@@ -121,18 +168,25 @@ def _request(session: requests.Session, url: str, headers: dict[str, str], file:
             response.close()
             target = urljoin(url, response.headers["location"])
         if url.lower().startswith("https:") and not target.lower().startswith("https:") and not file.sha256:
-            raise SourceFailed(f"it redirects from https to {printable(target)}, and no SHA-256 is known for a check")
+            raise SourceFailed(f"it redirects from https to {public_url(target)}, and no SHA-256 is known for a check")
         url = target
     raise SourceFailed(f"more than {MAX_REDIRECTS} redirects")
 
 
 def _receive(
-    response: requests.Response, url: str, file: File, part: PartialFile, offset: int, origin: Origin | None
+    response: requests.Response,
+    blocks: Iterator[bytes],
+    url: str,
+    file: File,
+    part: PartialFile,
+    offset: int,
+    origin: Origin | None,
 ) -> bool:
     """Append the body of a response to the partial file, or replace the partial file by it.
 
     Args:
         response: The response. If it contains only a part of the file (HTTP 206), its body is appended.
+        blocks: Its body.
         url: The URL that was requested, which the partial file records.
         file: The file that is downloaded.
         part: Its partial file.
@@ -151,7 +205,6 @@ def _receive(
     if file.bytes and total not in (None, file.bytes):
         raise SourceFailed(f"its file has {total} bytes instead of {file.bytes}")
     total = total or file.bytes
-    blocks = _read_blocks(response)
     if response.status_code == 200:
         offset, head = 0, b""
         while len(head) < HEAD_BYTES and (block := next(blocks, b"")):
@@ -163,7 +216,7 @@ def _receive(
     size = decimal(total) if total else "unknown length"
     start = f", from byte {offset}" if offset else ""
     part.check_space(total - offset if total else 0)
-    print(f"{part.path.name}: {size} from {printable(url)}{start}", flush=True)
+    print(f"{part.path.name}: {size} from {public_url(url)}{start}", flush=True)
     _write_blocks(blocks, part, offset, total)
     return offset > 0
 
@@ -239,20 +292,14 @@ def _read_blocks(response: requests.Response) -> Iterator[bytes]:
     """Yield the body in blocks as they arrive, so that an interruption loses nothing.
 
     Raises:
-        _Interrupted: If the connection fails or is too slow.
+        _Interrupted: If the connection fails.
     """
-    start, received = time.monotonic(), 0
     while True:
         with _network_errors():
             block = response.raw.read1(BLOCK_BYTES)  # returns the available bytes; `read` would wait for a full block
         if not block:
             return
         yield block
-        received += len(block)
-        if (seconds := time.monotonic() - start) > SPEED_WINDOW:
-            if received < MIN_SPEED * seconds:
-                raise _Interrupted(f"it sent {received} bytes in {seconds:.0f} s, less than {MIN_SPEED} a second")
-            start, received = time.monotonic(), 0
 
 
 def _write_blocks(blocks: Iterable[bytes], part: PartialFile, offset: int, total: int | None) -> None:
@@ -283,23 +330,46 @@ def _write_blocks(blocks: Iterable[bytes], part: PartialFile, offset: int, total
 
 @contextmanager
 def _network_errors() -> Iterator[None]:
-    """Turn exceptions of requests, urllib3, http.client and sockets into SourceFailed or _Interrupted."""
+    """Turn exceptions of requests, urllib3, http.client and sockets into SourceFailed or _Interrupted.
+
+    Their texts may contain URLs and what a server sent, so none of them is used except those of the operating system
+    and of OpenSSL.
+    """
     try:
         yield
-    except (InvalidSchema, InvalidURL, MissingSchema) as error:
-        raise SourceFailed(_describe(error)) from error
+    except (InvalidProxyURL, InvalidSchema, ProxySchemeUnknown) as error:
+        raise SourceFailed("requests cannot use the proxy that HTTPS_PROXY or HTTP_PROXY names") from error
     except (requests.RequestException, HTTPError, HTTPException, OSError, ValueError) as error:
-        raise _Interrupted(_describe(error)) from error
+        raise _classify(error) from error
 
 
-def _describe(error: BaseException) -> str:
-    """Return the message of the innermost exception, in one line."""
-    while inner := error.__cause__ or error.__context__:
-        error = inner
-    if isinstance(error, IncompleteRead):
-        return "the connection broke"
-    text = " ".join(str(getattr(error, "strerror", None) or error).split())
-    return printable(text or type(error).__name__)[:200].rstrip(".")
+def _classify(error: BaseException) -> SourceFailed | _Interrupted:
+    """Return the exception that says what is wrong, given an exception of a library."""
+    errors = [error]
+    while cause := errors[-1].__cause__ or errors[-1].__context__:
+        errors.append(cause)
+
+    def has(*kinds: type[BaseException]) -> bool:
+        return any(isinstance(each, kinds) for each in errors)
+
+    first = errors[-1]
+    if isinstance(first, ssl.SSLCertVerificationError):
+        reason = first.verify_message.partition(",")[0]  # the name of the host may follow
+        return _Interrupted(f"its certificate is not valid ({reason})")
+    if has(TimeoutError):
+        return _Interrupted("the connection timed out")
+    if isinstance(first, OSError) and first.strerror:
+        return _Interrupted(first.strerror)
+    if has(IncompleteRead, ConnectionError):
+        return _Interrupted("the connection broke")
+    if refused := re.match(r"Tunnel connection failed: (\d{3})", str(first)):
+        status = int(refused[1])
+        return _Interrupted(f"the proxy answered HTTP {status} {responses.get(status, '')}".rstrip())
+    if isinstance(first, InvalidTarget) or (isinstance(first, ValueError) and not has(HTTPException)):
+        return SourceFailed("it is not a valid URL, or redirects to none")
+    if has(HTTPException, HTTPError):
+        return _Interrupted("its response is not HTTP")
+    return _Interrupted("requests cannot use the certificates that REQUESTS_CA_BUNDLE names, or the proxy")
 
 
 class _ProgressBar:

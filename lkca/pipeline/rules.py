@@ -97,10 +97,14 @@ def read_workflow_config(settings: Any) -> Experiment:
 def write_snapshot(experiment: Experiment) -> Path:
     """Write a checked configuration for the jobs of this call, so that later edits of config.yaml do not affect them.
 
+    URLs that may contain secrets are not in the file, but in the environment of this process and of its jobs.
+
     Returns:
         The path of the file; equal configurations have the same file.
     """
-    text = dump_snapshot(experiment)
+    secrets: dict[str, str] = {}
+    text = dump_snapshot(experiment, secrets)
+    os.environ.update(secrets)
     path = WORKFLOW_CACHE / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
     if not path.exists():
         with atomic_write(path) as part:
