@@ -18,7 +18,7 @@ VARIABLES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "LKCA_MIRROR"
 LIMITS = {
     "PAUSES": (0, 0, 0),
     "CONNECT_TIMEOUT": 1,
-    "SPEED_WINDOW": 0.4,
+    "SPEED_WINDOW": 5,  # long, because a machine with much to do answers slowly
     "BLOCK_BYTES": 10_000,
 }
 
@@ -31,6 +31,12 @@ def fast_network(tmp_path, monkeypatch):
         monkeypatch.delenv(name, raising=False)
     for name, value in LIMITS.items():
         monkeypatch.setattr(transfer, name, value)
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """Leave a server that sends too little in half a second."""
+    monkeypatch.setattr(transfer, "SPEED_WINDOW", 0.5)
 
 
 def make_cube(*sources, name="x.bin", confirm=False, terms="CC BY 4.0", forms=(), **facts) -> Cube:
