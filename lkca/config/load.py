@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from lkca.config.messages import SettingError, fail, require_known, validate
 from lkca.config.schema import MAX_ENTRIES, Experiment
 from lkca.config.validate import check_references
-from lkca.config.yaml_files import Map, deep_merge, find_place, list_places, parse_yaml, read_yaml
+from lkca.config.yaml_files import MAX_SHOWN, Map, deep_merge, find_place, list_places, parse_yaml, read_yaml
 from lkca.data.bands import resolve_bands
 from lkca.data.catalog import ALL_BANDS, CUBES, Cube
 from lkca.errors import ConfigError, LkcaError
@@ -50,12 +50,19 @@ def read_config(paths: Sequence[Path], options: Iterable[str] = ()) -> Experimen
     Raises:
         ConfigError: If a file cannot be read or is not a YAML map, or on the first setting that is wrong.
     """
-    return parse_config(reduce(deep_merge, [*map(read_yaml, paths), *map(_parse_option, options)]))
+    return parse_config(reduce(deep_merge, [*map(read_yaml, paths), *map(parse_option, options)]))
 
 
-def _parse_option(text: str) -> Map:
-    """Return the setting of an option KEY=VALUE; see `read_config`."""
-    key, _, value = text.partition("=")
+def parse_option(text: str) -> Map:
+    """Return the setting of an option KEY=VALUE; see `read_config`.
+
+    Raises:
+        ConfigError: If it has another form or its value is not valid YAML.
+    """
+    key, equals, value = text.partition("=")
+    if not equals:
+        fail("--config", f"{text[:MAX_SHOWN]} has no value: write KEY=VALUE.")
+    require_known(key, Experiment.model_fields, "--config")
     return Map({key: parse_yaml(value, lambda line: "--config")}, {key: "--config"})
 
 
