@@ -28,7 +28,8 @@ from tests.conftest import paper_settings
 
 MAX_SECONDS = 20  # of the processor; usually below 0.2
 NASTY_TEXTS = [
-    "", " ", "\n", "a\nb", "\t", "x" * 61, "x" * 300, "x" * 3000, "Ł中文👩‍🚀", "\u202e", "\0", "\x1b[31m", "\ufeff", "null",
+    "", " ", "\n", "a\nb", "\t", "x" * 61, "x" * 300, "x" * 3000, "Ł中文👩‍🚀", "\u202e", "\0", "\x1b[31m", "\ufeff",
+    "null",
     "all", "1e3", "-1", "{id}", "<b>", "%s", "$(x)", "`x`", "=1+1", "..", ".", "/", "-x", "a/b", "../a", "a:b", "os:x",
     "/dev/zero", "~", "~/x", "~nobody_here/x", "C:\\x", "a.zip/b", "a.zip/../../b", "a/" * 2500, "1-99999", "1-2, 5-9",
     "9" * 30, "660 nm", "1e9 um", "0 nm", "rows columns bands", "columns*rows bands", "not possible: ", "2-1", "con",
