@@ -635,8 +635,7 @@ def test_edited_file_is_noticed(editable, monkeypatch, capsys, file):
     record = read_record(record_path)
     forged = {"writes": record.writes | {str(path): (sha256(path),)}}
     record.model_copy(update=forged).write(record_path)  # with a digest that fits
-    assert main(["check", ROOT]) == 1
-    assert path.name in capsys.readouterr().out  # other files have its hash
+    assert main(["check", ROOT]) == 1  # other files have its hash, or it has those of others
     record.write(record_path)
     path.write_bytes(whole)
     os.utime(path, (2_000_000_000, 2_000_000_000))  # a date in the future is no edit
