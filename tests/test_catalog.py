@@ -182,11 +182,11 @@ def test_alternative_is_used_if_a_file_is_missing(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     "bands, numbers",
-    [("1-3", [1, 2, 3]), ("1-2, 5, 8-9", [1, 2, 5, 8, 9]), ("2,4", [2, 4]), ([1, "3-4"], [1, 3, 4]), ("1-99999", None)],
+    [("1-3", [1, 2, 3]), ("1-2, 5, 8-9", [1, 2, 5, 8, 9]), ("2,4", [2, 4]), ([1, "3-4"], [1, 3, 4]), ("1-10000", None)],
 )
 def test_band_numbers_expand_ranges(bands, numbers):
     cube = Cube.model_validate(CUBES["chikusei"].model_dump() | {"bands": bands})
-    assert cube.band_numbers() == (numbers or list(range(1, 100_000)))
+    assert cube.band_numbers() == (numbers or list(range(1, 10_001)))
 
 
 @pytest.mark.parametrize("bands", ["", "0-3", "3", "3-1", "1,1", "5-6, 2-3", "1-2;4", "1-x", "1-100000"])

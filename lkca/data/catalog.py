@@ -29,11 +29,19 @@ from pydantic import (
 )
 
 from lkca.core.files import is_file
-from lkca.data.sidecars import find_aux_xml, find_mask_file, find_metadata, find_world_file
+from lkca.data.sidecars import (
+    find_aux_xml,
+    find_mask_file,
+    find_metadata,
+    find_world_file,
+    is_sidecar,
+    list_folder,
+)
 from lkca.data.urls import is_url, replace_secrets, restore_secrets
 from lkca.errors import DataError
 
 ALL_BANDS = "all"
+TIFF_SUFFIXES = (".tif", ".tiff")
 MIN_NANOMETRES = 100
 # Upper bounds are far above any real cube. They end a call that would list bands or count pixels without end.
 MAX_BANDS = 10**4
@@ -138,6 +146,10 @@ def _check_crop(crop: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
     if not (0 <= crop[0] < crop[1] and 0 <= crop[2] < crop[3]):
         raise ValueError("give first row, last row + 1, first column, last column + 1; rows and columns count from 0")
     return crop
+
+
+class MissingPackageError(DataError):
+    """The Python package that contains a file is not installed."""
 
 
 class _Description(BaseModel):
@@ -286,13 +298,13 @@ def _find_in_package(package: str, path: str) -> Path:
     those of PYTHONPATH may contain a package of somebody else.
 
     Raises:
-        DataError: If the package is not installed.
+        MissingPackageError: If the package is not installed.
     """
     sites = [*site.getsitepackages(), *([site.getusersitepackages()] if site.ENABLE_USER_SITE else [])]
     for folder in sites:
         if (found := Path(folder, *package.split("."))).is_dir():
             return found / path
-    raise DataError(
+    raise MissingPackageError(
         f"{path} is missing: it belongs to the Python package {package}, which is not installed; if you trust that "
         f"package, install it (pip install {package})."
     )
@@ -303,20 +315,27 @@ def _find_sidecars(file: Path) -> list[Path]:
     headers = find_envi_headers(file)
     header = find_raw_header(file, headers)
     others = (find_metadata(file), find_aux_xml(file, header), find_mask_file(file), find_world_file(file))
-    return [*headers, *(path for path in others if path)]
+    return [*headers, *(path for path in others if path), *find_namesakes(file, headers)]
 
 
 def find_raw_header(file: Path, headers: Sequence[Path]) -> Path | None:
     """Return the ENVI header of a raw file, None for a TIFF or PCIDSK raster, which may have one next to it."""
-    return headers[0] if headers and file.suffix.lower() not in (".tif", ".tiff", ".pix") else None
+    return headers[0] if headers and file.suffix.lower() not in (*TIFF_SUFFIXES, ".pix") else None
+
+
+def find_namesakes(file: Path, headers: Sequence[Path]) -> list[Path]:
+    """Return the files next to a TIFF to which the ENVI headers may belong instead: a.bsq for a.hdr next to a.tif."""
+    own = f"{file.name}.hdr".lower()
+    if not headers or file.suffix.lower() not in TIFF_SUFFIXES or any(header.name.lower() == own for header in headers):
+        return []
+    others = [path for path in list_folder(file) if path.stem == file.stem and path not in (file, *headers)]
+    return [path for path in others if is_sidecar(path)]
 
 
 def find_envi_headers(file: Path) -> list[Path]:
     """Return the ENVI headers next to a file: a.hdr or a.bsq.hdr for a.bsq, in upper or lower case."""
     names = {f"{file.stem}.hdr".lower(), f"{file.name}.hdr".lower()}
-    with suppress(OSError):
-        return sorted(path for path in file.parent.iterdir() if path.name.lower() in names and path != file)
-    return []
+    return [path for path in list_folder(file) if path.name.lower() in names and path != file and is_sidecar(path)]
 
 
 def _check_distinct(files: tuple[File, ...]) -> tuple[File, ...]:
@@ -389,14 +408,18 @@ class Cube(_Description):
         return [number for first, last in _parse_ranges(self.bands) for number in range(first, last + 1)]
 
     def pixel_files(self) -> dict[str, str]:
-        """Return the existing files on which the pixels depend: label -> path, as `File.pixel_files`."""
+        """Return the existing files on which the pixels depend: label -> path, as `File.pixel_files`.
+
+        Raises:
+            DataError: If one of them is no file, such as a pipe or a link to nowhere.
+        """
         try:
             files = self.resolve_files()
         except DataError:
             files = self.files
         paths: dict[str, str] = {}
-        with suppress(DataError):  # the Python package of a file is not installed
-            for file in files:
+        for file in files:
+            with suppress(MissingPackageError):
                 paths |= file.pixel_files()
         return paths
 

@@ -1,8 +1,12 @@
 """Find the files next to an image that describe it: metadata of a product, GDAL's .aux.xml and .msk, a world file."""
 
 import re
+import stat
 from contextlib import suppress
 from pathlib import Path
+
+from lkca.core.files import system_error
+from lkca.errors import DataError
 
 MAX_AUX_BYTES = 2**24  # largest .aux.xml file
 MAX_HEADER_BYTES = 2**22  # largest ENVI header; GDAL parses it as a whole
@@ -23,6 +27,42 @@ AUX_FACTS = [
 PART = re.compile(r"(?:^|-)((?:SPECTRAL_IMAGE|QL_)[^./]*)\.[^./]+$", re.IGNORECASE)
 
 
+def is_sidecar(path: Path) -> bool:
+    """Return whether there is a file at a path; a folder does not count.
+
+    Raises:
+        DataError: If there is something that cannot be read, such as a link to nowhere or a pipe: whether it would
+            change the pixels is unknown.
+        ResourceError: If the disk fails.
+    """
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: no file has such a name
+        if path.is_symlink():
+            raise DataError(f"{path} is a link to a file that does not exist: correct or delete the link.") from None
+        return False
+    except OSError as error:
+        raise system_error(error) from error
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise DataError(f"{path} is a device or a pipe instead of a file: move it away.")
+    return stat.S_ISREG(mode)
+
+
+def list_folder(file: Path) -> list[Path]:
+    """Return what is in the folder of a file, sorted; nothing if there is no such folder.
+
+    Raises:
+        DataError: If the folder cannot be read.
+        ResourceError: If the disk fails.
+    """
+    try:
+        return sorted(file.parent.iterdir())
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return []
+    except OSError as error:
+        raise system_error(error) from error
+
+
 def split_name(image: Path) -> tuple[str, str | None]:
     """Return the name of the product to which an image belongs, and which of its images it is, as in SPECTRAL_IMAGE.
 
@@ -40,10 +80,7 @@ def find_metadata(image: Path) -> Path | None:
         return None
     wanted = f"{name}-metadata.xml".lower().removeprefix("-")
     names = {wanted, f"{wanted}.xml"}  # some downloads have the suffix twice
-    with suppress(OSError):
-        found = sorted(file for file in image.parent.iterdir() if file.name.lower() in names and file.is_file())
-        return found[0] if found else None
-    return None
+    return next((file for file in list_folder(image) if file.name.lower() in names and is_sidecar(file)), None)
 
 
 def find_aux_xml(image: Path, header: Path | None) -> Path | None:
@@ -54,10 +91,13 @@ def find_aux_xml(image: Path, header: Path | None) -> Path | None:
         header: The ENVI header of a raw file, whose facts count before those of the .aux.xml file; None for others.
     """
     path = image.with_name(f"{image.name}.aux.xml")
-    with suppress(OSError):
-        if path.stat().st_size > MAX_AUX_BYTES or declares_facts(path.read_bytes(), _read_header(header)):
-            return path
-    return None
+    if not is_sidecar(path):
+        return None
+    try:
+        is_used = path.stat().st_size > MAX_AUX_BYTES or declares_facts(path.read_bytes(), _read_header(header))
+    except OSError as error:
+        raise system_error(error) from error
+    return path if is_used else None
 
 
 def _read_header(header: Path | None) -> bytes:
@@ -79,16 +119,14 @@ def declares_facts(aux: bytes, header: bytes) -> bool:
 def find_mask_file(image: Path) -> Path | None:
     """Return the file .msk of an image, GDAL's mask of its pixels; None if there is none."""
     path = image.with_name(f"{image.name}.msk")
-    return path if path.is_file() else None
+    return path if is_sidecar(path) else None
 
 
 def find_world_file(image: Path) -> Path | None:
     """Return the world file of an image, such as a.tfw for a.tif; None if there is none."""
     ending = image.suffix[1:].lower()
     names = {f"{image.stem}.{end}".lower() for end in (ending[:1] + ending[-1:] + "w", f"{ending}w", "wld")}
-    with suppress(OSError):
-        return next((path for path in sorted(image.parent.iterdir()) if path.name.lower() in names), None)
-    return None
+    return next((path for path in list_folder(image) if path.name.lower() in names and is_sidecar(path)), None)
 
 
 def read_world_file(image: Path) -> tuple[float, float, float, float, float, float] | None:

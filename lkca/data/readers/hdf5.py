@@ -46,7 +46,7 @@ def open_hdf5(stack: ExitStack, path: Path, file: File, is_mask: bool) -> Stored
     import h5py
 
     opened = stack.enter_context(h5py.File(path, "r"))
-    arrays = list_arrays(opened)
+    arrays = list_arrays(opened, file.variable)
     with path.open("rb") as raw:
         matlab = raw.read(len(MATLAB_START)) == MATLAB_START
     matlab |= any("MATLAB_class" in array.attrs for array in arrays.values())
@@ -126,29 +126,43 @@ def _find_fill(array: Any) -> float | None:
     return None if value == 0 or np.isnan(value) else value.item()
 
 
-def list_arrays(file: Any) -> dict[str, Any]:
-    """Return the arrays of an open HDF5 file by name; links are not followed."""
+def list_arrays(file: Any, wanted: str | None = None) -> dict[str, Any]:
+    """Return the arrays of an open HDF5 file by name, without those whose values are in other files.
+
+    Links are not followed. Even the shape of a virtual array may be in another file, which h5py would open.
+
+    Args:
+        file: The file.
+        wanted: The array that will be read, None for the only one.
+
+    Raises:
+        UnreadableError: If the values of this array are in other files.
+    """
     import h5py
 
-    arrays = {}
+    arrays, elsewhere = {}, []
 
     def note(name: str, item: Any) -> None:
         if isinstance(item, h5py.Dataset):
-            arrays[name] = item
+            if item.is_virtual or item.external:
+                elsewhere.append(name)
+            else:
+                arrays[name] = item
 
     file.visititems(note)  # does not follow links
+    for name in elsewhere:
+        if name == (wanted or name).strip("/").replace(".", "/") and (wanted or not arrays):
+            raise UnreadableError(f"{name} only refers to other files")
     return arrays
 
 
 def check_array(path: Path, array: Any) -> None:
-    """Refuse an array that refers to other files or claims to be larger than its file allows.
+    """Refuse an array that claims to be larger than its file allows.
 
     Raises:
         UnreadableError: If it is such an array; the message names it.
     """
     name = array.name.lstrip("/")
-    if array.is_virtual or array.external:
-        raise UnreadableError(f"{name} only refers to other files")
     chunk = array.chunks or ()
     if math.prod(chunk) * array.dtype.itemsize > MAX_CHUNK_BYTES:
         raise UnreadableError(f"{name} has chunks of {chunk}, too large to be read one by one")

@@ -13,7 +13,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from lkca.data.catalog import find_envi_headers, find_raw_header
+from lkca.data.catalog import find_envi_headers, find_namesakes, find_raw_header
 from lkca.data.readers.base import NUMBER_KINDS, SettingsError, StoredCube, UnreadableError, check_claimed_size
 from lkca.data.readers.description import CubeDescription
 from lkca.data.readers.envi_header import check_header, format_gdal_header, read_header
@@ -122,8 +122,7 @@ def _find_raw_file(tiff: Path, headers: Sequence[Path]) -> Path | None:
     size = math.prod(shape) * itemsize + int(
         fields["header_offset"] if fields.get("header_offset", "").isdigit() else 0
     )
-    others = (path for path in tiff.parent.iterdir() if path.stem == tiff.stem and path not in (tiff, *headers))
-    return next((path for path in others if path.is_file() and path.stat().st_size == size), None)
+    return next((path for path in find_namesakes(tiff, headers) if path.stat().st_size == size), None)
 
 
 def _read_shape(fields: Mapping[str, str]) -> tuple[int, int, int] | None:
@@ -315,9 +314,10 @@ def _open_mask_file(stack: ExitStack, path: Path, shape: tuple[int, int]) -> Any
 
     if _read_start(path) not in TIFF_STARTS:
         raise SettingsError(f"its mask, {path.name}, is not a TIFF: delete or rename it")
-    mask = stack.enter_context(rasterio.open(name_file(path), driver="GTiff"))
+    with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"):  # the mask has no files next to it, either
+        mask = stack.enter_context(rasterio.open(name_file(path), driver="GTiff"))
+        flags = mask.tags().get("INTERNAL_MASK_FLAGS_1", "")
     _check_dtype(mask)
-    flags = mask.tags().get("INTERNAL_MASK_FLAGS_1", "")
     if not flags:
         return None
     if not (flags.isdigit() and int(flags) & 2):
