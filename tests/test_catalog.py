@@ -189,7 +189,7 @@ def test_band_numbers_expand_ranges(bands, numbers):
     assert cube.band_numbers() == (numbers or list(range(1, 10_001)))
 
 
-@pytest.mark.parametrize("bands", ["", "0-3", "3", "3-1", "1,1", "5-6, 2-3", "1-2;4", "1-x", "1-100000"])
+@pytest.mark.parametrize("bands", ["", "0-3", "3", "3-1", "1,1", "5-6, 2-3", "1-2;4", "1-x", "1-10001", "1-3, 3-5"])
 def test_wrong_bands_are_refused(bands):
     with pytest.raises(ValidationError, match="at least two bands"):
         Cube.model_validate(CUBES["chikusei"].model_dump() | {"bands": bands})

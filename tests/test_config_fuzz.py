@@ -11,6 +11,7 @@ from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
+from unittest.mock import patch
 
 import pytest
 import yaml
@@ -27,6 +28,7 @@ from lkca.pipeline.results import Results
 from tests.conftest import paper_settings
 
 MAX_SECONDS = 20  # of the processor; usually below 0.2
+DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 NASTY_TEXTS = [
     "", " ", "\n", "a\nb", "\t", "x" * 61, "x" * 300, "x" * 3000, "Ł中文👩‍🚀", "\u202e", "\0", "\x1b[31m", "\ufeff",
     "null",
@@ -57,7 +59,11 @@ def small_settings() -> dict[str, Any]:
     paper = paper_settings()
     models = ("bicubic", "vdsr", "sspsr", "lkca", "lkca_lr", "lkca_64", "lkca_kd")
     file = {"path": "a.npy", "axes": "rows columns bands", "gain": [1.0] * 12, "invalid": -9999, "mask": "mask.h5/m"}
-    file |= {"sources": ["https://example.org/a.npy"], "bytes": 1000, "sha256": "0" * 64}
+    file |= {
+        "sources": ["https://example.org/a.npy", "http://x:y@example.org/a?b=c"],
+        "bytes": 1000,
+        "sha256": "0" * 64,
+    }
     cube = {"files": [file], "bands": "1-12", "crop": [0, 200, 0, 160], "divide_by": 1000, "shape": [200, 160, 12]}
     cube |= {"nanometres": [400, 900], "fwhm": [5.0] * 12, "gsd_m": 1, "not_this": [[[1, 2, 3], "x"]], "confirm": True}
     cube |= dict.fromkeys(("sensor", "source", "citation", "terms"), "x")
@@ -204,7 +210,11 @@ def near_valid(draw: st.DrawFn) -> Any:
     value = copy.deepcopy(SMALL)
     for _ in range(draw(st.integers(1, 3))):
         path, kind, constraints = draw(st.sampled_from(list(fields_in(Experiment, value))))
-        find(value, path[:-1])[path[-1]] = draw(values_of(kind, constraints))
+        place, key = find(value, path[:-1]), path[-1]
+        old, values = place.get(key), values_of(kind, constraints)
+        if type(old) in (int, float):
+            values |= st.sampled_from([old - 1, old + 1, old * 2, old // 2, old * 10, old / 10])
+        place[key] = draw(values)
     return value
 
 
@@ -212,13 +222,16 @@ def plan_or_refuse(value: Any) -> str:
     """Plan a configuration in the current folder; return the sentence that refuses it, or nothing."""
     start = time.process_time()
     try:
-        Path("fuzz.yaml").write_text(yaml.safe_dump(value, allow_unicode=True, sort_keys=False), encoding="utf-8")
+        text = yaml.dump(value, Dumper=DUMPER, allow_unicode=True, sort_keys=False)
+        Path("fuzz.yaml").write_text(text, encoding="utf-8")
     except (yaml.YAMLError, UnicodeError):  # what cannot be written as YAML, such as half a surrogate pair
         Path("fuzz.yaml").write_text(json.dumps(value))
     try:
         experiment = read_config([Path("fuzz.yaml")])
-        Path("snapshot.json").write_text(dump_snapshot(experiment), encoding="utf-8")
-        assert read_snapshot(Path("snapshot.json")) == experiment
+        secrets: dict[str, str] = {}
+        Path("snapshot.json").write_text(dump_snapshot(experiment, secrets), encoding="utf-8")
+        with patch.dict(os.environ, secrets):
+            assert read_snapshot(Path("snapshot.json")) == experiment
         results = Results(experiment)
         for job in results.jobs.all:
             json.dumps(job.canonical_settings(), allow_nan=False)
@@ -247,8 +260,8 @@ OPTIONS = {"deadline": None, "derandomize": True, "database": None, "suppress_he
 @pytest.fixture(scope="module", autouse=True)
 def folder(tmp_path_factory):
     """Work in an empty folder."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(tmp_path_factory.mktemp("fuzz"))
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.chdir(tmp_path_factory.mktemp("fuzz"))
         yield
 
 

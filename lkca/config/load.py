@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from lkca.config.messages import SettingError, fail, require_known, validate
+from lkca.config.messages import SettingError, fail, require_known, show, validate
 from lkca.config.schema import MAX_ENTRIES, Experiment
 from lkca.config.validate import check_references
 from lkca.config.yaml_files import MAX_SHOWN, Map, deep_merge, find_place, list_places, parse_yaml, read_yaml
@@ -175,7 +175,7 @@ def _parse_models(models: Mapping[str, Any], train: Any) -> Map:
         if not isinstance(model, Mapping):
             fail(
                 f"models.{name}",
-                f"{model!r} is not a map of settings: write one, or base: and the settings that differ.",
+                f"{show(model)} is not a map of settings: write one, or base: and the settings that differ.",
             )
     resolved, known = deep_merge(models, {}), dict[str, Map]()
     for name in models:

@@ -77,22 +77,22 @@ def _describe_fault(kind: type[BaseModel], error: ErrorDetails, path: list[str])
     if "[key]" in error["loc"] and not isinstance(value, str):
         return f" is the number {value!r}: put the key in quotes."
     if error_type in ("model_type", "dict_type"):
-        return f" is {_show(value)}: write a map of settings."
+        return f" is {show(value)}: write a map of settings."
     if error_type in ("float_type", "int_type", "float_parsing", "int_parsing") and isinstance(value, str):
-        return f" is the text {_show(value)}, not a number: write a number, without quotes."
+        return f" is the text {show(value)}, not a number: write a number, without quotes."
     if error_type in ("tuple_type", "list_type"):
-        return f" is {_show(value)}: write a list, in square brackets."
+        return f" is {show(value)}: write a list, in square brackets."
     if error_type == "string_type":
-        return f" is {_show(value)}, not a text: put a text in quotes."
+        return f" is {show(value)}, not a text: put a text in quotes."
     if error_type == "literal_error" and (choices := re.findall(r"'([^']*)'", error["ctx"]["expected"])):
-        return f" is {_show(value)}, which does not exist{_suggest(_shorten(str(value)), choices)}"
+        return f" is {show(value)}, which does not exist{_suggest(_shorten(str(value)), choices)}"
     text = error["msg"].replace("tuple", "list")
     message = text.removeprefix("Value error, ") if error_type == "value_error" else text[:1].lower() + text[1:]
     shown = "" if isinstance(value, Mapping) or len(repr(value)) > MAX_SHOWN_VALUE else f" is {value!r}"
     return f"{shown}: {message}."
 
 
-def _show(value: Any) -> str:
+def show(value: Any) -> str:
     """Return a value as Python writes it, shortened."""
     return _shorten(repr(value))
 

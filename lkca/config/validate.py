@@ -60,6 +60,10 @@ def _check_scene(key: str, scene: Scene) -> None:
     for use, purpose in (("test", "testing"), ("train", "training")):
         if not uses & {use, "both"}:
             fail(f"{key}.cube.files", f"no file is for {purpose}: set use: {use} or use: both for one of them.")
+    for name, files in (("files", cube.files), ("forms", cube.forms)):
+        for index, file in enumerate(files):
+            if not all(re.match("https?://", url, re.IGNORECASE) for url in file.sources):
+                fail(f"{key}.cube.{name}.{index}.sources", "write URLs that begin with http:// or https://.")
     _check_test_area(key, scene)
     _check_composite(f"{key}.composite", scene)
 

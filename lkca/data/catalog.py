@@ -50,6 +50,7 @@ MAX_FILES = 1000
 MAX_TEXT = 2000  # characters of a text for readers
 MAX_PATH, MAX_NAME = 4000, 255  # bytes; Linux allows 4095 in a path
 Text = Annotated[str, StringConstraints(max_length=MAX_TEXT)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
 Number = Annotated[float, Field(ge=-1e12, le=1e12)]  # float32 holds the products of two such numbers
 Positive = Annotated[float, Field(ge=1e-12, le=1e12)]
 Numbers = Annotated[tuple[Number, ...], Field(max_length=MAX_BANDS)]
@@ -193,7 +194,7 @@ class File(_Description):
     pixels: tuple[Side, Side] | None = None
     gain: Number | Numbers | None = None
     offset: Number | Numbers | None = None
-    invalid: Annotated[tuple[float, ...], Field(max_length=100), BeforeValidator(_make_list)] | None = None
+    invalid: Annotated[tuple[Finite, ...], Field(max_length=100), BeforeValidator(_make_list)] | None = None
     mask: FilePath | None = None
     sources: Annotated[tuple[Annotated[str, StringConstraints(max_length=4000)], ...], Field(max_length=100)] = ()
     bytes: Annotated[int, Field(ge=1, le=10**15)] | None = None
