@@ -14,7 +14,7 @@ from lkca.data.readers import open_cube
 from lkca.data.readers.base import SettingsError
 from lkca.data.readers.gdal_names import name_file
 from lkca.errors import DataError
-from tests.hostile_files import BANDS, COLUMNS, FORMATS, ROWS, envi_header, hdf5, pixels, valid
+from tests.hostile_files import BANDS, COLUMNS, FORMATS, ROWS, envi_header, hdf5, mat5, pixels, valid
 
 # Files that programs write next to an image: {s} is its name without the suffix, {n} the whole name.
 NAMES = """
@@ -191,3 +191,13 @@ def test_linked_image_is_read(tmp_path, kind):
         (tmp_path / "linked/b").symlink_to("../real/a.bsq")
     file = File(path=str(tmp_path / "linked/a.bsq"), axes="bands rows columns")
     assert read(file) == before and len(file.pixel_files()) == 2
+
+
+def test_two_arrays_of_one_name_are_refused(tmp_path):
+    first, second = (mat5(cube=np.full((ROWS, COLUMNS, BANDS), value, float)) for value in (1, 2))
+    (tmp_path / "a.mat").write_bytes(first + second[128:])  # a header of 128 bytes, then the arrays
+    file = File(path=str(tmp_path / "a.mat"), variable="cube")
+    assert "it holds two arrays that have the name cube" in read(file)
+    data = valid("netcdf3")
+    (tmp_path / "a.nc").write_bytes(data.replace(b"\0\0\0\1n\0\0\0", b"\0\0\0\4cube"))
+    assert "it holds two arrays that have the name cube" in read(File(path=str(tmp_path / "a.nc"), variable="cube"))

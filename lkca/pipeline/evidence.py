@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from lkca.config.schema import RunConfig
-from lkca.core.files import sha256
+from lkca.core.files import is_file, sha256
 from lkca.core.fingerprint import step_code
 from lkca.core.paths import (
     HISTORY_FILE,
@@ -132,8 +132,11 @@ class Evidence:
     def _check_raw_file(self, label: str, digests: Mapping[str, str]) -> None:
         """Check that jobs read a file from outside of the experiment as it is now, if it is on this machine."""
         try:
-            digest = sha256(File(path=label, axes="bands rows columns").local_path())
+            path = File(path=label, axes="bands rows columns").local_path()
+            digest = sha256(path) if is_file(path) else None  # a record may name a pipe, which has no end
         except (OSError, LkcaError, ValueError):
+            digest = None
+        if digest is None:
             self.missing_raw_files.append(label)
             return
         if others := [output for output, read in digests.items() if read != digest]:

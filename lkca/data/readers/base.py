@@ -1,7 +1,8 @@
 """Classes and functions that all readers use: the stored values of a cube, and checks of what a file declares."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -143,6 +144,16 @@ def _list_shapes(shapes: Mapping[str, tuple[int, ...]]) -> str:
     """Return the names and shapes of the arrays with the most axes, largest first, at most nine."""
     order = sorted(shapes, key=lambda name: (-min(len(shapes[name]), 3), -math.prod(shapes[name])))
     return ", ".join(f"{name} ({' x '.join(map(str, shapes[name])) or 'one number'})" for name in order[:9])
+
+
+def check_unique(names: Iterable[str]) -> None:
+    """Refuse a file that holds two arrays of one name, of which programs read different ones.
+
+    Raises:
+        UnreadableError: If it does; the message names them.
+    """
+    if duplicates := [name for name, count in Counter(names).items() if count > 1]:
+        raise UnreadableError(f"it holds two arrays that have the name {duplicates[0][:80]}")
 
 
 def check_claimed_size(name: str, claimed: int, stored: int) -> None:

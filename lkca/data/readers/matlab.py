@@ -10,7 +10,7 @@ import numpy as np
 
 from lkca.data.catalog import File
 from lkca.data.readers.arrays import open_array
-from lkca.data.readers.base import StoredCube, UnreadableError, check_claimed_size, check_numbers
+from lkca.data.readers.base import StoredCube, UnreadableError, check_claimed_size, check_numbers, check_unique
 from lkca.data.readers.container import ArrayInfo, Container, is_list
 
 MAX_ARRAY_BYTES = 2**32  # scipy reads an array as a whole
@@ -33,7 +33,9 @@ def open_matlab5(path: Path, file: File, is_mask: bool) -> StoredCube:
     def load(name: str) -> Any:
         return loadmat(path, variable_names=[name])[name]
 
-    variables = {name: (shape, kind) for name, shape, kind in whosmat(path)}
+    listed = whosmat(path)
+    variables = {name: (shape, kind) for name, shape, kind in listed}
+    check_unique(name for name, *_ in listed)  # scipy lists the last one, but loads the first one
     arrays = {
         name: ArrayInfo(
             name,

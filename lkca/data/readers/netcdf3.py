@@ -15,7 +15,7 @@ import numpy as np
 
 from lkca.data.catalog import File
 from lkca.data.readers.arrays import open_array
-from lkca.data.readers.base import StoredCube, UnreadableError
+from lkca.data.readers.base import StoredCube, UnreadableError, check_unique
 from lkca.data.readers.container import NETCDF_FILLS, ArrayInfo, Container
 
 MAX_HEADER_BYTES = 2**24
@@ -57,6 +57,7 @@ def open_netcdf3(path: Path, file: File, is_mask: bool) -> StoredCube:
     with path.open("rb") as opened:
         header = _Header(opened.read(MAX_HEADER_BYTES))
     records, attributes, variables = header.parse()
+    check_unique(variable.name for variable in variables)
     in_records = [variable for variable in variables if variable.is_record]
     step = sum(variable.row_bytes + -variable.row_bytes % 4 for variable in in_records)  # bytes of a record
     if len(in_records) == 1:
