@@ -340,7 +340,7 @@ CHANGES = {
     "another direction of a score": in_file("lkca/scoring/metrics.py", '"degrees", 4, -1', '"degrees", 4, 1'),
     "another interval": in_file("lkca/paper/statistics.py", "LEVEL = 0.95", "LEVEL = 0.9"),
     "another parser of bands": in_file(
-        "lkca/data/catalog.py", "range(int(first), ", "range(int(first) + (',' in text), "
+        "lkca/data/catalog.py", "(int(first), int(last", "(int(first) + (',' in text), int(last"
     ),
     "another reader": in_file(
         "lkca/data/readers/raster.py",
