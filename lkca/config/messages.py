@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from lkca.config.yaml_files import printable
-from lkca.data.urls import NOT_SHOWN, hide_secrets
+from lkca.data.urls import NOT_SHOWN, hide_secrets, is_url, public_url
 from lkca.errors import ConfigError
 
 T = TypeVar("T", bound=BaseModel)
@@ -70,6 +70,8 @@ def _describe_fault(kind: type[BaseModel], error: ErrorDetails, path: list[str])
     value, error_type = error["input"], error["type"]
     if "sources" in path and isinstance(value, str | list | Mapping):
         value = NOT_SHOWN
+    elif isinstance(value, str) and is_url(value):
+        value = public_url(value)
     if error_type == "extra_forbidden":
         return f" is not a setting{_suggest(path[-1], _fields_at(kind, path[:-1]))}"
     if error_type == "missing":

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from lkca.core.files import is_file, remedy
+from lkca.data.urls import hide_secrets
 from lkca.errors import ConfigError, LkcaError
 
 TAG = "tag:yaml.org,2002:"
@@ -284,7 +285,7 @@ class _Constructor:
         return self._place_of_line(node.start_mark.line + 1)
 
     def _error(self, node: yaml.Node, problem: str) -> ConfigError:
-        return ConfigError(f"{self._place(node)}: {printable(problem)}.")
+        return ConfigError(f"{self._place(node)}: {printable(hide_secrets(problem))}.")
 
 
 def printable(text: str) -> str:

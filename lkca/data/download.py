@@ -137,7 +137,8 @@ def _download(file: File) -> None:
                 continue
             part.finish()
             return
-        resume = f"; the next call resumes after {decimal(part.size())}" if part.size() else ""
+        resumes = file.sha256 or ((note := part.read_note()) and note.validator)
+        resume = f"; the next call resumes after {decimal(part.size())}" if part.size() and resumes else ""
     source = file.sources[0] if is_public(file.sources[0]) else "the first of its sources"
     raise ResourceError(
         f"{path} could not be downloaded ({'; '.join(failures)}): download {source} in a browser and put it at {path}, "

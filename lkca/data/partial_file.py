@@ -89,17 +89,21 @@ class PartialFile:
         """Return the origin of the partial file; None if it is unknown or has another URL than `url`."""
         if self.origin:
             return self.origin if self.origin.url == url else None
+        origin = self.read_note()
+        return origin if origin and origin.url == public_url(url) else None
+
+    def read_note(self) -> Origin | None:
+        """Return the stored origin, None if there is none; see `restart`."""
         try:
-            origin = Origin.model_validate_json(self.note.read_text(encoding="utf-8"))
+            return Origin.model_validate_json(self.note.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
-        return origin if origin.url == public_url(url) else None
 
     def restart(self, origin: Origin) -> None:
         """Delete all content and record the origin of the new content.
 
-        Only the public part of the URL is stored. If that is not all, another file may have it, and may have the same
-        validator: then none is stored, and only a known SHA-256 lets another process continue the download.
+        Only the public part of the URL is stored. If that is not all, another file may have the same public part and
+        validator: then no validator is stored, and another process continues only if the SHA-256 is known.
         """
         self.clear()  # before the write: a kill between the two must not leave old content with a new origin
         self.origin = origin

@@ -255,7 +255,7 @@ def _check_continuation(response: requests.Response, part: PartialFile, offset: 
             int(first) == offset
             and length in (None, int(last) - offset + 1)
             and whole in ("*", str(total))
-            and _validator(response) in (None, origin.validator)
+            and (not origin.validator or _validator(response) in (None, origin.validator))
         ):
             return total
     part.clear()
@@ -332,14 +332,14 @@ def _write_blocks(blocks: Iterable[bytes], part: PartialFile, offset: int, total
 def _network_errors() -> Iterator[None]:
     """Turn exceptions of requests, urllib3, http.client and sockets into SourceFailed or _Interrupted.
 
-    Their texts may contain URLs and what a server sent, so none of them is used except those of the operating system
-    and of OpenSSL.
+    The texts of libraries may contain URLs and what a server sent, so none of them is used. Those of the operating
+    system and of OpenSSL contain neither.
     """
     try:
         yield
     except (InvalidProxyURL, InvalidSchema, ProxySchemeUnknown) as error:
         raise SourceFailed("requests cannot use the proxy that HTTPS_PROXY or HTTP_PROXY names") from error
-    except (requests.RequestException, HTTPError, HTTPException, OSError, ValueError) as error:
+    except Exception as error:  # requests raises TypeError, too, for some URLs of proxies
         raise _classify(error) from error
 
 

@@ -14,8 +14,8 @@ URL = re.compile(
 ENCODED_MARK = re.compile(r"%(25)*(3[bf]|23)", re.IGNORECASE)  # ; ? or # in a path
 ENCODED_AT = re.compile(r"%(25)*40")
 URL_START = re.compile(r"\s*[a-z][a-z0-9+.-]+:[/\\]", re.IGNORECASE)  # C:\ is a drive of Windows
-# A password may contain spaces. The limits keep the time short in any text.
-URL_IN_TEXT = re.compile(r"""[a-z][a-z0-9+.-]{1,20}:[/\\]([^'"]{0,500}@)?[^\s'"]*""", re.IGNORECASE)
+# A password may contain spaces and quotes. The limits keep the time short in any text.
+URL_IN_TEXT = re.compile(r"""[a-z][a-z0-9+.-]{1,20}:[/\\](.{0,500}@)?[^\s'"]*""", re.IGNORECASE | re.DOTALL)
 
 
 def public_url(url: str) -> str:
