@@ -308,7 +308,8 @@ OFFICIAL = {  # scene -> name on the server, writer, rows, columns and bands as 
 def test_served_official_files_to_scores(tmp_path):
     """Small files in the official formats are downloaded, checked, cut, split, trained on and scored.
 
-    The connection breaks once, and Houston's terms have to be confirmed first.
+    The connection breaks once, and Houston's terms have to be confirmed first. The URLs have secrets, which are in no
+    other file than the overlay.
     """
     folder, served = copy_checkout(tmp_path / "lkca"), tmp_path / "served"
     served.mkdir()
@@ -320,7 +321,8 @@ def test_served_official_files_to_scores(tmp_path):
             write(served / name, generated_cubes.Scene(*size, 8000))
             cube = CUBES[scene].model_dump(mode="json") | {"shape": None} | changes
             sum = sha256(served / name) if scene != "pavia_centre" else None  # of which none is published
-            facts = {"sources": [server.url(name)], "sha256": sum, "bytes": (served / name).stat().st_size}
+            url = f"{server.url(name).replace('//', '//me:SECRET1@')}?token=SECRET2"
+            facts = {"sources": [url], "sha256": sum, "bytes": (served / name).stat().st_size}
             cube["files"] = [cube["files"][0] | facts]
             overlay["scenes"][scene] = {"cube": cube, "test": {"rows": 64, "columns": 128, "tile": 64}}
             table = {"title": scene, "header": "Method", "scene": scene, "scales": [4]}
@@ -341,8 +343,13 @@ def test_served_official_files_to_scores(tmp_path):
         assert accepted.returncode == 0 and "promise to cite" in accepted.stdout, accepted.stderr
         second = subprocess.run(command, **words)
         assert second.returncode == 0, second.stderr
-        asked = [target for _, target, _ in server.requests]
-        assert sorted(asked) == ["/Hyperspec_Chikusei_ENVI.zip", "/Pavia.mat", "/Pavia.mat", "/phase2.zip"]
+        assert not any("SECRET" in each.stdout + each.stderr for each in (first, accepted, second))
+        asked = sorted(target for _, target, _ in server.requests)
+        names = ["Hyperspec_Chikusei_ENVI.zip", "Pavia.mat", "Pavia.mat", "phase2.zip"]
+        assert asked == [f"/{name}?token=SECRET2" for name in names]
+        assert all("Authorization" in headers for _, _, headers in server.requests)
+    with_secrets = [path.name for path in folder.rglob("*") if path.is_file() and b"SECRET" in path.read_bytes()]
+    assert with_secrets == ["served.yaml"]
     planned_again = [*command[:3], "--dry-run", *command[3:]]
     assert "Nothing to be done" in subprocess.run(planned_again, **words).stdout
     pavia = folder / "data/raw/pavia_centre/Pavia.mat"
