@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -208,3 +209,20 @@ def test_wrong_settings_are_one_sentence(wrong, key, tmp_path, capfd):
 def test_killed_process_is_a_resource_error():
     with pytest.raises(ResourceError, match="a process was killed"):
         run_in_subprocess(os._exit, 9)
+
+
+class Stopping(Slow):
+    """Takes 10 ms for each image; its process is stopped in the fourth pass, for two seconds."""
+
+    def forward(self, lr):
+        super().forward(lr)
+        if len(self.shapes) == 4:
+            subprocess.Popen(["sh", "-c", f"sleep 2; kill -CONT {os.getpid()}"])
+            os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def test_stop_does_not_enter_a_measurement():
+    """In another process, because this one would have to be started again by the shell."""
+    cost = run_in_subprocess(measure_cost, Stopping(), bands=4, scale=4, device="cpu")
+    assert cost["latency_high_s"] < 0.5
+    assert cost["throughput_per_s"] > 10

@@ -5,14 +5,17 @@ total number of kills: 25 by default, 100 in `make soak`.
 """
 
 import csv
+import itertools
 import json
 import multiprocessing
 import os
 import random
+import re
 import resource
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -287,6 +290,35 @@ def test_divergence_keeps_last_good_state(tiny, monkeypatch):
         assert json.loads(file.metadata()["progress"])["step"] == 11
         assert all(file.get_tensor(name).isfinite().all() for name in file.keys())  # noqa: SIM118
     assert not run.with_name(FILES[0]).exists()
+
+
+@pytest.mark.slow
+def test_stopped_and_killed_training_has_seconds_of_training_only(tiny):
+    """It is stopped, killed in the middle and resumed, and stopped again."""
+    run = tiny.run("net", train=RECIPE | {"epochs": 25})
+    for last in (False, True):
+        process = start_attempt(tiny, run, None, None, 3)  # this seed saves states
+        while not [*run.parent.glob("state-*")]:
+            time.sleep(0.01)
+        time.sleep(1)
+        os.kill(process.pid, signal.SIGSTOP)
+        time.sleep(6)
+        os.kill(process.pid, signal.SIGCONT)
+        if not last:
+            time.sleep(0.5)
+            process.kill()
+        process.join()
+    seconds = [0.0, *(float(line["seconds"]) for line in csv.DictReader(run.with_name(FILES[1]).open()))]
+    assert all(0 < after - before < 5 for before, after in itertools.pairwise(seconds))
+
+
+def test_time_left(capsys):
+    """The time left follows from the steps and seconds of the last epoch, whatever a clock says."""
+    with lkca.training.progress.ProgressDisplay("net", 4, 10, 0, visible=True) as display:
+        for epoch, seconds in ((1, 5.0), (2, 8605.0)):  # 0.5 s, then 860 s for a step
+            scores = {"epoch": epoch, "steps": 10 * epoch, "loss": 0.1, "val_mpsnr": 30.0, "seconds": seconds}
+            display.epoch(scores)
+    assert re.findall(r"(\S+) left", capsys.readouterr().out) == ["0:00:15", "4:46:40"]
 
 
 @pytest.mark.slow

@@ -124,3 +124,31 @@ def test_sandbox_ends_with_its_parent(tmp_path, kill):
     while stat.exists() and stat.read_text().split()[2] != "Z":  # Z: a zombie, which nobody has waited for
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def take_two_seconds(path: Path) -> str:
+    sandbox.TIMEOUT = 3
+    set_current_file(path)
+    path.write_text(path.read_text() + "started ")
+    time.sleep(2)
+    return "done"
+
+
+@pytest.mark.slow
+def test_stop_is_no_time_limit(tmp_path):
+    """Both processes are stopped for longer than the time limit, as by Ctrl-Z; a file that hangs is still found."""
+    file = tmp_path / "a.mat"
+    file.touch()
+    code = "from pathlib import Path; from tests.test_sandbox import *; "
+    code += f"print(run_sandboxed(take_two_seconds, Path({str(file)!r})))"
+    command = [sys.executable, "-c", code]
+    folder = Path(__file__).parents[1]
+    parent = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    while not file.read_text():
+        assert parent.poll() is None
+        time.sleep(0.05)
+    os.killpg(parent.pid, signal.SIGSTOP)
+    time.sleep(4)
+    os.killpg(parent.pid, signal.SIGCONT)
+    assert parent.communicate(timeout=60)[0] == "done\n"
+    assert file.read_text() == "started started "

@@ -43,7 +43,7 @@ STEPS = {
 # compared separately, or tests show that results do not depend on it (resuming, GPUs, the sandbox).
 PLUMBING = {
     "lkca.errors",
-    *(f"lkca.core.{name}" for name in ("fingerprint", "gpus", "locks", "paths")),
+    *(f"lkca.core.{name}" for name in ("fingerprint", "gpus", "locks", "paths", "stopwatch")),
     *(
         f"lkca.core.files:{name}"
         for name in ("atomic_write", "sha256", "json_digest", "open_file", "read_text", "read_json", "write_json")

@@ -31,7 +31,7 @@ def resolve_bands(cube: Cube) -> Cube:
         hint = f"bands: {ALL_BANDS} needs the file; list the bands instead to let lkca download it."
         raise DataError(f"{error} {hint}" if any(file.sources for file in cube.files) else str(error)) from None
     paths = [path for file in files for path in file.pixel_files().values()]
-    stamps = [(path, Path(path).stat().st_size, Path(path).stat().st_mtime_ns) for path in paths]
+    stamps = [(path, *_read_stamp(Path(path))) for path in paths]
     key = json_digest({"files": [file.model_dump(mode="json") for file in files], "stamps": stamps})
     bands = _read_cache().get(key)
     if not isinstance(bands, str):
@@ -46,8 +46,14 @@ def resolve_bands(cube: Cube) -> Cube:
         raise DataError(f"{problem}: {bands}, which {files[0].local_path()} does not declare as bad.") from None
 
 
+def _read_stamp(path: Path) -> tuple[int, ...]:
+    """Return facts about a file of which a change of its content changes at least one; dates alone can be set."""
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
+
+
 def _read_cache() -> Mapping[str, Any]:
-    """Return the cached bands: digest of a file's entry, size and time -> bands."""
+    """Return the cached bands: digest of the entries and stamps of files -> bands."""
     with suppress(LkcaError):
         cached = read_json(BANDS_CACHE)
         return cached if isinstance(cached, Mapping) else {}

@@ -12,6 +12,7 @@ from threading import Thread
 from typing import Any
 
 from lkca.core.printing import escape_output
+from lkca.core.stopwatch import Stopwatch
 from lkca.errors import DataError, LkcaError
 
 MAX_MEMORY = 7 * 2**29  # bytes, 3.5 GiB
@@ -21,6 +22,8 @@ MIN_SPEED = 5_000_000  # bytes a second, of a slow disk
 
 def run_sandboxed(function: Callable[..., Any], *args: Any) -> Any:
     """Return `function(*args)`, run in a new process with limited memory and limited time between two heartbeats.
+
+    If both processes are stopped for longer than that, the function is run again.
 
     Raises:
         DataError: If the process crashes, exceeds its memory or hangs; the message names the file of the last call of
@@ -32,6 +35,7 @@ def run_sandboxed(function: Callable[..., Any], *args: Any) -> Any:
     context = get_context("spawn")  # a fork would copy locks that other threads hold
     connection, child_connection = context.Pipe()
     process = context.Process(target=_run_child, args=(child_connection, function, args), daemon=True)
+    stopwatch = Stopwatch()
     process.start()
     child_connection.close()
     path = "a file"
@@ -42,7 +46,10 @@ def run_sandboxed(function: Callable[..., Any], *args: Any) -> Any:
             kind, value = connection.recv()
     except (EOFError, ConnectionResetError):
         process.join()
-        reason = "the reader timed out" if process.exitcode == -signal.SIGALRM else "the reader crashed"
+        timed_out = process.exitcode == -signal.SIGALRM
+        if timed_out and stopwatch.stopped():
+            return run_sandboxed(function, *args)
+        reason = "the reader timed out" if timed_out else "the reader crashed"
         raise DataError(f"{path} cannot be read ({reason}): it is damaged or the wrong file.") from None
     finally:
         process.kill()

@@ -24,6 +24,7 @@ from lkca.config.settings import BenchmarkSettings
 from lkca.core.environment import cpu_name, default_device, die_with_parent, git_commit, package_versions
 from lkca.core.files import write_json
 from lkca.core.gpus import acquire_gpus
+from lkca.core.stopwatch import Stopwatch
 from lkca.errors import ResourceError
 from lkca.models.cost import LR_SIDE, count_macs, count_parameters
 from lkca.models.registry import build
@@ -193,9 +194,12 @@ def measure_cost(net: nn.Module, bands: int, scale: int, device: str) -> Network
 def time_passes(
     net: nn.Module, lr: Tensor, device: str, min_seconds: float, min_passes: int
 ) -> tuple[list[float], float]:
-    """Return the seconds of each of several forward passes, and the joules of all of them, 0 without a counter."""
+    """Return the seconds of each of several forward passes, and the joules of all of them, 0 without a counter.
+
+    If this process is stopped meanwhile, measure again.
+    """
     seconds: list[float] = []
-    starts = [(counter, counter.read()) for counter in energy_counters(device)]
+    starts, stopwatch = [(counter, counter.read()) for counter in energy_counters(device)], Stopwatch()
     while sum(seconds) < min_seconds or len(seconds) < (
         min_passes if sum(seconds) < LONG_SECONDS else min(min_passes, 2)
     ):
@@ -203,6 +207,8 @@ def time_passes(
         net(lr)
         synchronize(device)
         seconds.append(perf_counter() - start)
+    if stopwatch.stopped():
+        return time_passes(net, lr, device, min_seconds, min_passes)
     return seconds, sum(counter.joules_since(start) for counter, start in starts)
 
 

@@ -2,7 +2,6 @@
 
 import platform
 from pathlib import Path
-from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from lkca.config.run import read_run
 from lkca.core.environment import default_device, git_commit, package_versions
 from lkca.core.files import atomic_write, json_digest, read_csv, read_json, sha256, write_json
 from lkca.core.gpus import acquire_gpus
+from lkca.core.stopwatch import Stopwatch
 from lkca.data import patches
 from lkca.data.composite import choose_bands
 from lkca.data.resize import resize
@@ -61,7 +61,7 @@ def evaluate(
         ConfigError: If the options do not suit the run, or there is no such image or band.
         StaleInput: If the split is not that of the run.
     """
-    settings, split_content, start = read_run(run), read_json(split), monotonic()
+    settings, split_content, stopwatch = read_run(run), read_json(split), Stopwatch()
     if (settings.train is None) != (weights is None) or (weights is None) != (history is None):
         raise ConfigError(f"{run}: give --weights and --history for a trained model, and only for a trained model.")
     if settings.split_sha256 != sha256(split):
@@ -96,7 +96,7 @@ def evaluate(
         "steps": steps,
         "untrained": settings.train is not None and steps < steps_for_all_patches(settings.train, split_content),
         "epoch": epoch,
-        "seconds": {"training": float(epochs[-1]["seconds"]) if epochs else 0, "evaluation": monotonic() - start},
+        "seconds": {"training": float(epochs[-1]["seconds"]) if epochs else 0, "evaluation": stopwatch.seconds()},
         "mean": {name: float(np.mean([each["scores"][name] for each in images])) for name in images[0]["scores"]},
         "images": images,
         "device": torch.cuda.get_device_name() if device == "cuda" else platform.processor() or platform.machine(),

@@ -2,7 +2,6 @@
 
 import os
 from datetime import timedelta
-from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -43,7 +42,7 @@ class ProgressDisplay:
         self.total = epochs * steps_per_epoch
         self.task = self.bar.add_task(self.label, total=self.total, completed=done)
         self.epochs, self.visible = epochs, visible
-        self.done, self.done_before, self.started_at = done, done, monotonic()
+        self.steps, self.seconds = 0, 0.0  # of the training, at the end of the last epoch
         self.writer = _open_tensorboard(label, done // steps_per_epoch) if visible else None
 
     def __enter__(self) -> Self:
@@ -57,7 +56,6 @@ class ProgressDisplay:
 
     def step(self) -> None:
         """Count a step."""
-        self.done += 1
         self.bar.advance(self.task)
 
     def epoch(self, line: dict[str, Any]) -> None:
@@ -75,9 +73,10 @@ class ProgressDisplay:
         if self.console.is_terminal:
             self.bar.update(self.task, description=f"{self.label}: {scores}")
         elif self.visible:
-            seconds_per_step = (monotonic() - self.started_at) / max(1, self.done - self.done_before)
-            left = timedelta(seconds=round(seconds_per_step * (self.total - self.done)))
+            seconds_per_step = (line["seconds"] - self.seconds) / (line["steps"] - self.steps)
+            left = timedelta(seconds=round(seconds_per_step * (self.total - line["steps"])))
             print(f"{self.label}: epoch {number}/{self.epochs}, {scores}, {left} left", flush=True)
+        self.steps, self.seconds = line["steps"], line["seconds"]
 
 
 def _open_tensorboard(label: str, epochs: int) -> "SummaryWriter | None":

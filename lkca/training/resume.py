@@ -1,9 +1,9 @@
 """The saved state of a training, from which a killed training resumes with the same bits.
 
-The state file is stored next to the run's outputs but is not declared as one. Its name contains a hash of everything the
-training depends on: other settings start a new training, and restoring a setting resumes the old one. The state of a
-finished training keeps its weights and history, so that deleted outputs are written again without training. The format
-is safetensors with JSON metadata, no pickle.
+The state file is stored next to the run's outputs but is not declared as one. Its name contains a hash of everything
+the training depends on: other settings start a new training, and restoring a setting resumes the old one. The state of
+a finished training keeps its weights and history, so that deleted outputs are written again without training. The
+format is safetensors with JSON metadata, no pickle.
 """
 
 import hashlib
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from lkca.core.files import atomic_write, sha256
 from lkca.core.paths import STATE_PATTERN, state_name
+from lkca.core.stopwatch import Stopwatch
 from lkca.errors import ResourceError
 from lkca.training.checkpoint import write_safetensors
 from lkca.training.distributed import TrainingFiles
@@ -42,7 +43,8 @@ class TrainingProgress:
         val_mpsnr_sum: Sum of their MPSNR, dB.
         best_val_l1: Lowest validation L1 of an epoch.
         best_epoch: The epoch with this L1, from 1.
-        seconds: Duration of the training up to the last checkpoint, without the time that was lost to kills.
+        seconds: Duration of the training up to the last checkpoint, without the time that was lost to kills or in which
+            the process was stopped.
         finished: Whether all epochs are done.
         history: Lines of history.csv, without the header.
     """
@@ -83,6 +85,8 @@ class TrainingState:
         best_weights: Weights of the best epoch.
         loss_sums: Sums of the three losses over the steps of the current epoch, (3,).
         path: The state file.
+        saved_at: Time of the last checkpoint or, before the first one, of the start. Stops count: a checkpoint is due
+            after a long one.
     """
 
     def __init__(
@@ -103,7 +107,8 @@ class TrainingState:
         self.loss_sums = torch.zeros(3, device=next(network.parameters()).device)
         if self.path.exists():
             self._load()
-        self.resumed_at = self.saved_at = monotonic()
+        self.seconds_before = self.progress.seconds
+        self.stopwatch, self.saved_at = Stopwatch(), monotonic()
 
     def is_due(self) -> bool:
         """Return whether it is time for a checkpoint."""
@@ -115,8 +120,8 @@ class TrainingState:
         return bool(self.loss_sums.isfinite().all() and norm.isfinite())
 
     def seconds(self) -> float:
-        """Return the duration of the training so far in seconds, without the time that was lost to kills."""
-        return self.progress.seconds + monotonic() - self.resumed_at
+        """Return the duration of the training so far in seconds, without the time that was lost to kills or stops."""
+        return self.seconds_before + self.stopwatch.seconds()
 
     def snapshot_best(self) -> None:
         """Copy the current weights to `best_weights`."""
@@ -128,7 +133,7 @@ class TrainingState:
         Raises:
             LkcaError: If the file cannot be written.
         """
-        self.progress.seconds, self.resumed_at = self.seconds(), monotonic()
+        self.progress.seconds = self.seconds()
         tensors = {f"best.{name}": weight for name, weight in self.best_weights.items()}
         if not self.progress.finished:
             tensors |= {f"net.{name}": weight for name, weight in self.network.state_dict().items()}
