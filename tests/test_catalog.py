@@ -153,6 +153,30 @@ def test_path_that_is_none_is_refused(path, message):
         describe_path(path)
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "lkca/evil.py",
+        "Snakefile",
+        "data",
+        "data/../Snakefile",
+        "/data/raw/a.npy",
+        "~/.bashrc",
+        "database/a.npy",
+        "../data/a.npy",
+        "tensorly:data/evil.py",
+        "data.x:data/a.npy",
+        "data.zip/a.bsq",
+        "DATA/a.npy",
+    ],
+)
+def test_file_is_downloaded_into_data_only(path):
+    assert File(path=path)
+    with pytest.raises(ValidationError, match="a file with sources is downloaded into data/"):
+        File(path=path, sources=("https://x.org/a",))
+    assert File(path="./data//raw/a.zip/d/c.bsq", sources=("https://x.org/a",)).path == "data/raw/a.zip/d/c.bsq"
+
+
 def test_name_that_is_not_utf8_is_refused():
     with pytest.raises(DataError, match=r"has bytes in its name that are not UTF-8: rename it\.$"):
         describe_path("\udcff.npy")

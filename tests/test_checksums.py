@@ -54,10 +54,11 @@ def test_hashes_of_user_files_and_packages_are_not_recorded(tmp_path):
     download_cube("it", Cube(**{**make_cube().model_dump(), "files": [package]}), False, tmp_path / "receipt.json")
     (row,) = json.loads((tmp_path / "receipt.json").read_text())["files"]
     assert row["path"] == package["path"] and row["sha256"].startswith("8f038e4d81569e38")
-    download_cube(
-        "it", Cube(**{**make_cube().model_dump(), "files": [{**own, "sources": ["http://far.example/"]}]}), False, None
-    )
-    assert (tmp_path / "SHA256SUMS").read_text() == f"{SHA256}  own.bin\n"
+    (tmp_path / "data").mkdir()
+    (tmp_path / "own.bin").rename("data/own.bin")
+    own |= {"path": "data/own.bin", "sources": ["http://far.example/"]}
+    download_cube("it", Cube(**{**make_cube().model_dump(), "files": [own]}), False, None)
+    assert (tmp_path / "data/SHA256SUMS").read_text() == f"{SHA256}  own.bin\n"
 
 
 def test_saved_web_page_is_refused_and_not_recorded(tmp_path):
@@ -70,10 +71,12 @@ def test_saved_web_page_is_refused_and_not_recorded(tmp_path):
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/version"), reason="needs Linux")
-def test_data_on_a_read_only_disk_are_used_without_a_record(capsys):
-    file = make_cube("http://far.example/", path="/proc/version").files[0]
+def test_data_on_a_read_only_disk_are_used_without_a_record(tmp_path, capsys):
+    (tmp_path / "data/raw").mkdir(parents=True)
+    (tmp_path / "data/raw/it").symlink_to("/proc")
+    file = make_cube("http://far.example/", name="version").files[0]
     assert len(verify_file(file, "the page")) == 64
-    assert "/proc/SHA256SUMS cannot be written" in capsys.readouterr().out
+    assert "data/raw/it/SHA256SUMS cannot be written" in capsys.readouterr().out
 
 
 def test_unreadable_sums_file_is_reported_in_one_sentence(tmp_path):

@@ -58,8 +58,9 @@ def small_settings() -> dict[str, Any]:
     """Return a configuration with few entries of every kind, so that a plan takes a moment."""
     paper = paper_settings()
     models = ("bicubic", "vdsr", "sspsr", "lkca", "lkca_lr", "lkca_64", "lkca_kd")
-    file = {"path": "a.npy", "axes": "rows columns bands", "gain": [1.0] * 12, "invalid": -9999, "mask": "mask.h5/m"}
+    file = {"path": "data/a.npy", "axes": "rows columns bands", "gain": [1.0] * 12, "invalid": -9999}
     file |= {
+        "mask": "mask.h5/m",
         "sources": ["https://example.org/a.npy", "http://x:y@example.org/a?b=c"],
         "bytes": 1000,
         "sha256": "0" * 64,

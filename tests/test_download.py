@@ -50,9 +50,12 @@ def test_mirror_is_tried_first_and_its_password_is_not_printed(tmp_path, monkeyp
 def test_unwritable_folder_is_reported_in_one_sentence(tmp_path):
     (tmp_path / "file").touch()
     with Server({"x.bin": DATA}) as server:
+        (tmp_path / "data/raw").mkdir(parents=True)
         for folder in ("/proc/1", str(tmp_path / "file")):  # not even root may write there
+            (tmp_path / "data/raw/it").symlink_to(folder)
             with pytest.raises(LkcaError, match=r"cannot be written \(.*writable.*\.$"):
-                download_cube("it", make_cube(server.url("x.bin"), path=f"{folder}/x.bin"), False, None)
+                download_cube("it", make_cube(server.url("x.bin")), False, None)
+            (tmp_path / "data/raw/it").unlink()
         (tmp_path / "data/raw/it/x.bin").mkdir(parents=True)
         with pytest.raises(LkcaError, match=r"x.bin is a folder, but a file is needed there: .*move it away\."):
             download_cube("it", make_cube(server.url("x.bin")), False, None)

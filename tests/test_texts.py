@@ -78,7 +78,7 @@ def hostile_experiment(file: str, suffix: str = "") -> dict[str, Any]:
 
 
 def test_configuration_keeps_the_texts(tmp_path):
-    (tmp_path / "hostile.yaml").write_text(json.dumps(hostile_experiment("a.npy")))  # YAML contains JSON
+    (tmp_path / "hostile.yaml").write_text(json.dumps(hostile_experiment("data/a.npy")))  # YAML contains JSON
     experiment = read_config([REPOSITORY / "config.yaml", tmp_path / "hostile.yaml"])
     cube = experiment.scenes["mine"].resolve_cube()
     assert {experiment.title, experiment.stand_in, cube.source, cube.terms, experiment.figures["SPEED"].title} == {TEXT}

@@ -220,6 +220,13 @@ class File(_Description):
         return self
 
     @model_validator(mode="after")
+    def _check_target(self) -> Self:
+        folder, *parts = self.path.split("/")
+        if self.sources and (folder != "data" or not parts or ".." in parts):
+            raise ValueError("a file with sources is downloaded into data/: write path as data/raw/..., without ..")
+        return self
+
+    @model_validator(mode="after")
     def _check_pixels(self) -> Self:
         if self.pixels and "*" not in (self.axes or ""):
             raise ValueError("pixels needs axes with rows and columns in one, as in axes: bands columns*rows")
