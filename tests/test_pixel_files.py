@@ -201,3 +201,26 @@ def test_two_arrays_of_one_name_are_refused(tmp_path):
     data = valid("netcdf3")
     (tmp_path / "a.nc").write_bytes(data.replace(b"\0\0\0\1n\0\0\0", b"\0\0\0\4cube"))
     assert "it holds two arrays that have the name cube" in read(File(path=str(tmp_path / "a.nc"), variable="cube"))
+
+
+@pytest.mark.parametrize("second", ["P-METADATA.xml", "p-metadata.XML", "P-METADATA.XML.xml"])
+def test_two_files_of_metadata_are_equal(tmp_path, second):
+    file = File(path=str(tmp_path / "P-SPECTRAL_IMAGE.tif"))
+    (tmp_path / "P-SPECTRAL_IMAGE.tif").write_bytes(valid("tiff"))
+    (tmp_path / "P-METADATA.XML").write_text("<a/>")
+    (tmp_path / second).write_text("<a/>")
+    assert len(file.pixel_files()) == 2
+    (tmp_path / second).write_text("<b/>")
+    with pytest.raises(DataError, match=r"P-METADATA.XML.* differ: delete or rename the wrong one\.$"):
+        file.pixel_files()
+    assert "differ" in read(file)
+
+
+@pytest.mark.parametrize("names", ["P.hdr P.HDR", "P.hdr P.tif.hdr", "P.tif.hdr"])
+def test_two_headers_of_desis_are_equal(tmp_path, names):
+    image = "DESIS-HSI-L2A-X-SPECTRAL_IMAGE"
+    (tmp_path / f"{image}.tif").write_bytes(valid("tiff"))
+    for i, name in enumerate(names.split()):
+        (tmp_path / name.replace("P", image)).write_bytes(envi_header(data_gain_values=GAINS.replace("2", str(i + 2))))
+    message = read(File(path=str(tmp_path / f"{image}.tif")))
+    assert ("differ: delete or rename the wrong one" in message) == (" " in names)

@@ -2,7 +2,9 @@
 
 import re
 import stat
+from collections.abc import Sequence
 from contextlib import suppress
+from filecmp import cmp
 from pathlib import Path
 
 from lkca.core.files import system_error
@@ -74,13 +76,34 @@ def split_name(image: Path) -> tuple[str, str | None]:
 
 
 def find_metadata(image: Path) -> Path | None:
-    """Return the metadata, XML, next to an image of a product; None if there are none."""
+    """Return the metadata, XML, next to an image of a product; None if there are none.
+
+    Raises:
+        DataError: If there are two files with different metadata.
+        ResourceError: If the disk fails.
+    """
     name, part = split_name(image)
     if not part:
         return None
     wanted = f"{name}-metadata.xml".lower().removeprefix("-")
     names = {wanted, f"{wanted}.xml"}  # some downloads have the suffix twice
-    return next((file for file in list_folder(image) if file.name.lower() in names and is_sidecar(file)), None)
+    return select_equal([file for file in list_folder(image) if file.name.lower() in names and is_sidecar(file)])
+
+
+def select_equal(files: Sequence[Path]) -> Path | None:
+    """Return the first of some files with the same content; None if there are none.
+
+    Raises:
+        DataError: If the content of one is different.
+        ResourceError: If the disk fails.
+    """
+    try:
+        if any(not cmp(files[0], other, shallow=False) for other in files[1:]):
+            names = " and ".join(file.name for file in files)
+            raise DataError(f"{files[0].parent}: {names} differ: delete or rename the wrong one.")
+    except OSError as error:
+        raise system_error(error) from error
+    return files[0] if files else None
 
 
 def find_aux_xml(image: Path, header: Path | None) -> Path | None:

@@ -10,7 +10,7 @@ from lkca.data.readers.base import UnreadableError, WrongProductError
 from lkca.data.readers.description import CubeDescription
 from lkca.data.readers.envi_header import add_envi_facts, read_header
 from lkca.data.readers.raster_facts import merge_gains
-from lkca.data.sidecars import split_name
+from lkca.data.sidecars import select_equal, split_name
 
 EMPTY_PIXEL = -32768.0
 NEEDED = {"gains": ("data gain values", "gain and offset"), "nanometres": ("wavelength", "nanometres")}
@@ -33,7 +33,7 @@ def describe_desis(path: Path, root: Element | None, description: CubeDescriptio
         raise WrongProductError(
             f"it is DESIS {level[:40]}, not DESIS L2A, which has the reflectance of the surface: order the scene as L2A"
         )
-    header = next(iter(find_envi_headers(path)), None)
+    header = select_equal(find_envi_headers(path))
     facts: dict[str, Any] = {"sources": {}, "unusable": {}}
     if header:
         rows, columns, bands = description.shape
