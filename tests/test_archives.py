@@ -216,7 +216,7 @@ def test_position_beyond_four_gigabytes():
 
 
 @pytest.mark.parametrize(
-    "name", ["{a}.zip", "}.zip", "a&<b>'\".zip", "ü ö.zip", "a\nb.zip", "a!b.zip", "a.zip?b=c.zip", "{{.zip", "%41.zip"]
+    "name", ["{a}.zip", "}.zip", "a&<b>'\".zip", "ü ö.zip", "a!b.zip", "a.zip?b=c.zip", "{{.zip", "%41.zip"]
 )
 def test_archive_may_have_any_name(name):
     Path(" {folder} &amp;").mkdir()
