@@ -52,6 +52,7 @@ MAX_PATH, MAX_NAME = 4000, 255  # bytes; Linux allows 4095 in a path
 Text = Annotated[str, StringConstraints(max_length=MAX_TEXT)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Number = Annotated[float, Field(ge=-1e12, le=1e12)]  # float32 holds the products of two such numbers
+Offset = Annotated[float, Field(ge=-1e20, le=1e20)]  # of integers of 64 bits
 Positive = Annotated[float, Field(ge=1e-12, le=1e12)]
 Numbers = Annotated[tuple[Number, ...], Field(max_length=MAX_BANDS)]
 Side = Annotated[int, Field(ge=1, le=MAX_SIDE)]
@@ -193,7 +194,7 @@ class File(_Description):
     axes: Annotated[str, AfterValidator(_check_axes)] | None = None
     pixels: tuple[Side, Side] | None = None
     gain: Number | Numbers | None = None
-    offset: Number | Numbers | None = None
+    offset: Offset | Annotated[tuple[Offset, ...], Field(max_length=MAX_BANDS)] | None = None
     invalid: Annotated[tuple[Finite, ...], Field(max_length=100), BeforeValidator(_make_list)] | None = None
     mask: FilePath | None = None
     sources: Annotated[tuple[Annotated[str, StringConstraints(max_length=4000)], ...], Field(max_length=100)] = ()
