@@ -160,9 +160,9 @@ def test_partial_file_with_a_damaged_note_restarts(tmp_path, note):
         ("redirect endless", "more than 10 redirects", 11),
         ("to ftp://far.example/x.bin", "it redirects to ftp://far.example/x.bin, which is not an http or https URL", 1),
         ("to file:///etc/passwd", "it redirects to file:///etc/passwd, which is not an http or https URL", 1),
-        ("to http://[::1", "it is not a valid URL, or redirects to none", 1),
-        ("to http://127.0.0.1:99999/", "it is not a valid URL, or redirects to none", 1),
-        ("to http://a..b/", "it is not a valid URL, or redirects to none", 1),
+        ("to http://[::1", "its URL, that of a redirect or that of the proxy is not valid", 1),
+        ("to http://127.0.0.1:99999/", "its URL, that of a redirect or that of the proxy is not valid", 1),
+        ("to http://a..b/", "its URL, that of a redirect or that of the proxy is not valid", 1),
         ("silent", "it sent 0 bytes of the file in 0.5 s", 4),
         ("garbage", "after 4 attempts", 4),
         ("cut 0", "the connection broke", 4),
@@ -415,10 +415,10 @@ def test_data_are_on_the_disk_before_the_rename(tmp_path, monkeypatch):
     assert calls[:2] == [len(DATA), "x.bin"]
 
 
-def start_download(url):
-    """Start a process that downloads x.bin."""
+def start_download(url, limits=""):
+    """Start a process that downloads x.bin; `limits` is code that changes constants of the module `transfer`."""
     code = "import sys; from lkca.data.catalog import Cube; from lkca.errors import LkcaError\n"
-    code += "from lkca.data.download import download_cube\n"
+    code += f"from lkca.data import transfer\nfrom lkca.data.download import download_cube\n{limits}\n"
     code += "try: download_cube('it', Cube.model_validate_json(sys.argv[1]), False, None)\n"
     code += "except LkcaError as error: sys.exit(str(error))"
     command = [sys.executable, "-c", code, make_cube(url).model_dump_json()]
@@ -446,6 +446,21 @@ def test_killed_download_is_resumed(tmp_path, kill):
         assert names_in_folder(tmp_path) == {".x.bin.part", ".x.bin.part.json"}
         assert_downloads(tmp_path, server.url("x.bin"))
     assert server.ranges() == [None, "bytes=200000-"]
+
+
+@pytest.mark.slow
+def test_stopped_download_goes_on(tmp_path):
+    """Stopped for longer than the window, as on a computer that sleeps: the attempt may end; the next one resumes."""
+    limits = "transfer.SPEED_WINDOW, transfer.MIN_SPEED, transfer.PAUSES = 1, 10, (0, 0, 0)"
+    with Server({"x.bin": DATA}, {"x.bin": ["drip 200000", "fine"]}) as server:
+        process = start_download(server.url("x.bin"), limits)
+        wait_for_size(200_050)
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(2.5)
+        process.send_signal(signal.SIGCONT)
+        assert process.communicate(timeout=30)[1] == "" and process.returncode == 0
+    assert (tmp_path / "data/raw/it/x.bin").read_bytes() == DATA
+    assert len(server.requests) == 2 and int(server.ranges()[1].strip("bytes=-")) >= 200_050
 
 
 @pytest.mark.slow

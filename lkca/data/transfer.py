@@ -366,7 +366,7 @@ def _classify(error: BaseException) -> SourceFailed | _Interrupted:
         status = int(refused[1])
         return _Interrupted(f"the proxy answered HTTP {status} {responses.get(status, '')}".rstrip())
     if isinstance(first, InvalidTarget) or (isinstance(first, ValueError) and not has(HTTPException)):
-        return SourceFailed("it is not a valid URL, or redirects to none")
+        return SourceFailed("its URL, that of a redirect or that of the proxy is not valid")
     if has(HTTPException, HTTPError):
         return _Interrupted("its response is not HTTP")
     return _Interrupted("requests cannot use the certificates that REQUESTS_CA_BUNDLE names, or the proxy")
