@@ -7,6 +7,7 @@ import os
 import time
 import unicodedata
 from dataclasses import replace
+from functools import reduce
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,11 @@ def own_cube(used="both", axes="rows columns bands", sha=None, twice=False, **ch
     file = {"path": "a.npy", "use": used, "axes": axes} | ({"sha": sha} if sha else {})
     facts = {"sensor": "x", "gsd_m": 1, "nanometres": [400, 900], "source": "x", "citation": "x", "terms": "x"}
     return {"scenes": {"chikusei": {"cube": {"files": [file] * (1 + twice), "bands": "1-128", **facts, **changes}}}}
+
+
+def merge(*overlays):
+    """Return several overlays as one."""
+    return reduce(deep_merge, overlays)
 
 
 TILE_OF_3 = {"chikusei": {"test": {"rows": 504, "columns": 2016, "tile": 504}}}
@@ -206,6 +212,73 @@ WRONG = [
     ({"patches": {"x0": {"size": 1, "stride": 1}}}, "patches.x0"),
     ({"train": []}, "train is []: write a map of settings"),
     ({"experiment": "../paper"}, "experiment is '../paper'"),
+    # Names that no file may have, and those that are one file on some disks
+    ({"experiment": "x" * 65}, "experiment is 'xxx"),
+    ({"experiment": ".paper"}, "experiment is '.paper'"),
+    ({"experiment": "-n"}, "experiment is '-n'"),
+    ({"experiment": "Com1"}, "experiment is 'Com1': Windows can have no file of this name"),
+    ({"models": {"nul": {"base": "lkca"}}}, "models.nul is 'nul': Windows can have no file of this name"),
+    ({"models": {"LKCA": {"base": "lkca"}}}, "models: lkca and LKCA differ only in upper and lower case"),
+    ({"tables": {"s1": CONFIG["tables"]["S1"]}}, "tables: S1 and s1 differ only in upper and lower case"),
+    (own_cube(files=[{"path": "a/" * 2500 + "a", "axes": "rows columns bands"}]), "files.0: path is longer than file"),
+    (own_cube(files=[{"path": f"{'é' * 128}.npy", "axes": "rows columns bands"}]), "files.0: path is longer than file"),
+    (own_cube(files=[{"path": "a.npy", "mask": "a/" + "x" * 256}]), "files.0: mask is longer than file systems allow"),
+    # Numbers
+    (
+        {"train": {"batch": 10**20}},
+        "train.batch is 100000000000000000000: input should be less than or equal to 1000000",
+    ),
+    ({"train": {"epochs": 10**12}}, "train.epochs is 1000000000000: input should be less than or equal to 1000000"),
+    ({"train": {"learning_rate": 1e300}}, "train.learning_rate"),
+    ({"train": {"sam": math.nan}}, "train.sam is nan"),
+    ({"seeds": [10**30]}, "seeds.0 is 1000000000000000000000000000000: input should be less than 4294967296"),
+    ({"seeds": [*range(1001)]}, "seeds: list should have at most 1000 items"),
+    ({"seeds": [*range(1000)]}, "seeds: 81 networks on scenes with 1,000 seeds are more than 10,000 runs"),
+    (
+        {"overrides": [{"scene": "x", "scale": 4, "models": [], "train": {}}] * 201},
+        "overrides: list should have at most 200",
+    ),
+    ({"models": {f"m{i}": {"base": "lkca"} for i in range(1001)}}, "models: there are 1,"),
+    (
+        {"models": {f"m{i}": {"base": f"m{i + 1}" if i < 30 else "lkca"} for i in range(31)}},
+        "20 models are based on each",
+    ),
+    ({"models": {"lkca": {"args": {"width": 4096, "blocks": 4096}}}}, "needs about 5 TB of memory: choose a smaller"),
+    (
+        {"tables": {"V": {"rows": {f"row {i}": "lkca" for i in range(1001)}}}},
+        "tables.V.rows: dictionary should have at m",
+    ),
+    (
+        {"figures": {"6": {"rows": {f"row {i}": "lkca" for i in range(60)}}}},
+        "figures.6: a figure has at most 50 rows, and",
+    ),
+    (own_cube(gsd_m=math.inf), "gsd_m is inf"),
+    (own_cube(nanometres=[400, 1e30]), "nanometres.1 is 1e+30"),
+    (own_cube(divide_by=1e-300), "divide_by is 1e-300"),
+    (own_cube(bands="1-99999"), "bands is '1-99999': list at least two bands in ascending order"),
+    (own_cube(bands=", ".join(["1-9999"] * 400)), "list at least two bands in ascending order"),
+    (own_cube(crop=[0, 10**9, 0, 10**9]), "crop.1 is 1000000000"),
+    (
+        own_cube(files=[{"path": "a.npy", "invalid": math.nan}]),
+        "files.0.invalid is nan: input should be a finite number",
+    ),
+    (own_cube(files=[{"path": "a.npy", "sources": ["ftp://x/a"]}]), "sources: write URLs that begin with http:// or"),
+    (
+        own_cube(crop=[0, 10**5, 0, 10**5]),
+        "patches.x4.stride: chikusei has 9,759,376 of these patches, more than 1,000,000",
+    ),
+    ({"title": "x" * 2001}, "title: string should have at most 2000 characters"),
+    (
+        {"scenes": {"chikusei": {"test": {"rows": 10**6, "columns": 10**6, "tile": 8}, "cube": "chikusei"}}},
+        "scenes.chikusei.test: 1000000 x 1000000 leaves no room",
+    ),
+    (
+        merge(
+            own_cube(crop=[0, 10**6, 0, 9000]),
+            {"scenes": {"chikusei": {"test": {"rows": 8000, "columns": 8000, "tile": 8}}}},
+        ),
+        "scenes.chikusei.composite.image: there are 1,000,000 test images, more than 10,000",
+    ),
 ]
 
 

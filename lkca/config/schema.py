@@ -23,7 +23,8 @@ MAX_LABEL = 60  # characters
 MAX_KEY = 64  # characters; file names contain two keys and more, and file systems allow 255 bytes
 MAX_ENTRIES = 1000  # of a map or a list
 MAX_OVERRIDES = 200
-MAX_PANELS = 20  # scenes in a figure
+MAX_FIGURE_ROWS = 50
+MAX_PANELS = 200  # scenes times rows of a figure; PNG files have at most 65535 pixel rows
 DEVICES = re.compile("con|prn|aux|nul|(com|lpt)[0-9]", re.IGNORECASE)  # no file of Windows has such a name
 
 Count = Annotated[int, Field(ge=1, le=MAX_COUNT)]
@@ -75,7 +76,7 @@ def _unique(values: list[T]) -> list[T]:
     known: set[Any] = set()
     for value in values:
         if value in known:
-            raise ValueError(f"duplicate value {value}: write it once")
+            raise ValueError(f"duplicate value {str(value)[:MAX_LABEL]}: write it once")
         known.add(value)
     return values
 
@@ -374,13 +375,16 @@ class Figure(Settings):
 
     kind: Literal[*FIGURE_KINDS]  # type: ignore[valid-type]  # mypy does not unpack here
     title: Text
-    scenes: Annotated[Names, Field(min_length=1, max_length=MAX_PANELS)]
+    scenes: Annotated[Names, Field(min_length=1)]
     scale: Scale
     rows: Rows
 
     @model_validator(mode="after")
     def _check_kind(self) -> Self:
         kind, models = FIGURE_KINDS[self.kind], models_in_rows(self.rows)
+        if len(self.rows) > MAX_FIGURE_ROWS or len(self.rows) * len(self.scenes) > MAX_PANELS:
+            limits = f"at most {MAX_FIGURE_ROWS} rows, and {MAX_PANELS} rows times scenes"
+            raise ValueError(f"a figure has {limits}: make several figures")
         if kind.one_scene and len(self.scenes) > 1:
             raise ValueError(f"a {self.kind} figure shows one scene: make a figure for each")
         if kind.compares_rows and (len(models) < 2 or next(iter(self.rows)) not in models):
