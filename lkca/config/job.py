@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from pydantic import BaseModel
@@ -46,8 +47,13 @@ class Job:
         path_lists = [[paths] if isinstance(paths, str) else paths or [] for paths in self.inputs.values()]
         return [path for paths in path_lists for path in paths] + [*self.other_inputs]
 
-    def reads(self) -> dict[str, str]:
+    def reads(self) -> Mapping[str, str]:
         """Return all files that it reads: label -> path; the label of a file of the workflow is its path."""
+        return self._reads
+
+    @cached_property
+    def _reads(self) -> Mapping[str, str]:
+        """The files, made once, because the report reads those of every run."""
         return {path: path for path in self.workflow_files()} | self.raw_files
 
     def canonical_settings(self) -> dict[str, Any]:
