@@ -311,6 +311,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         call = getattr(import_module(module), function)
         if "settings" in options:
             options["settings"] = _read_settings(options["settings"], get_type_hints(call)["settings"])
+        if isinstance(options.get("scene"), Path):
+            _check_scene(options["scene"], options.get("split"))
         code: int = call(**options) or 0
         sys.stdout.flush()  # here, so that a full disk is an error of the command
         return code
@@ -327,6 +329,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _report(system_error(error))
     except LkcaError as error:
         return _report(error)
+
+
+def _check_scene(scene: Path, split: Path | None) -> None:
+    """Check the input of a job that has a scene; see `lkca.data.splits.check_scene`."""
+    from lkca.data.splits import check_scene
+
+    check_scene(scene, split)
 
 
 def _report(error: LkcaError) -> int:

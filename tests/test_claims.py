@@ -4,6 +4,7 @@ import csv
 import json
 from typing import Any
 
+import fake_results
 import pytest
 
 from lkca.cli import main
@@ -161,7 +162,7 @@ def test_job_writes_every_claim(tmp_path, capsys):
     paths = []
     for i, run in enumerate(runs(noise=0.001)):
         paths.append(tmp_path / f"{i}.json")
-        paths[-1].write_text(json.dumps(run))
+        paths[-1].write_text(json.dumps(fake_results.complete_scores(run)))
     out, table = tmp_path / "claims.json", tmp_path / "claims.csv"
     check_claims(ClaimsSettings(models=SETTINGS, stand_in=None), paths, [], PRINTED, out, table)
     written = read_json(out)

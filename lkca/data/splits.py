@@ -5,14 +5,16 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
 
-from lkca.core.files import read_json, write_json
+from lkca.core.files import open_file, write_json
+from lkca.core.result_files import ManifestFile, SplitFile, damaged, read_result
 from lkca.data.settings import MIN_TILE, SplitSettings, TestTiles, count_patches
 from lkca.data.windows import Area, InvalidPixels, Split, SplitProblem, divide
-from lkca.errors import ConfigError, StaleInput
+from lkca.errors import ConfigError, DataError, LkcaError, StaleInput
 
 MIN_USED = 0.75  # a split that uses less of the patches gets a proposal
 MIN_LR_SIDE = 4  # pixels, of proposed LR patches
@@ -39,7 +41,7 @@ def write_split(settings: SplitSettings, image: int, scene: Path, manifest: Path
             test image.
         StaleInput: If the scene is not that of the manifest.
     """
-    facts = read_json(manifest)
+    facts = read_result(manifest, ManifestFile)
     areas, invalid = facts["areas"], read_invalid_pixels(scene, facts)
     split = make_split(settings, areas, f"scenes.{facts['scene']}", invalid)
     check_image(facts["scene"], image, split)
@@ -65,6 +67,48 @@ def write_split(settings: SplitSettings, image: int, scene: Path, manifest: Path
     print(f"{facts['scene']} x{settings.scale}: {describe_split(settings, areas, split, invalid)}")
 
 
+def check_scene(scene: Path, split: Path | None) -> None:
+    """Check the files of a scene before a job reads them.
+
+    Args:
+        scene: The scene, .npy, or its manifest, .json.
+        split: The split, if the job reads one; its patches and test images have to be inside of the scene.
+
+    Raises:
+        DataError: If one of the files is damaged.
+        StaleInput: If they do not belong together.
+    """
+    if scene.suffix == ".json":
+        read_result(scene, ManifestFile)
+        return
+    if split is None:
+        return
+    content, (_, rows, columns) = read_result(split, SplitFile), _open_scene(scene).shape
+    size = content["size"]
+    ends = [(row + size, column + size) for row, column in [*content["train"], *content["validation"]]]
+    ends += [(row + height, column + width) for row, column, height, width in content["test"]]
+    if max(row for row, _ in ends) > rows or max(column for _, column in ends) > columns:
+        raise StaleInput(f"{split} has patches outside of {scene}: run snakemake again.")
+
+
+def _open_scene(scene: Path) -> np.ndarray:
+    """Return a scene, (bands, rows, columns), which is read from its file when it is used.
+
+    Raises:
+        DataError: If the file is missing, damaged, or not such an array.
+    """
+    try:
+        open_file(scene).close()  # np.load would wait for the writer of a pipe
+        array: np.ndarray = np.load(scene, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        raise DataError(f"{scene} does not exist: run snakemake again.") from None
+    except (ValueError, TypeError, OverflowError, EOFError, SyntaxError, TokenError, MemoryError) as error:
+        raise error if isinstance(error, LkcaError) else damaged(scene, str(error)) from error
+    if not isinstance(array, np.ndarray) or array.ndim != 3 or array.dtype != np.float32 or not array.size:
+        raise damaged(scene, "it is no array (bands, rows, columns) of float32")
+    return array
+
+
 def read_invalid_pixels(scene: Path, manifest: Mapping[str, Any]) -> InvalidPixels | None:
     """Return the invalid pixels of a scene, which are NaN in all bands; None if it has none.
 
@@ -77,7 +121,7 @@ def read_invalid_pixels(scene: Path, manifest: Mapping[str, Any]) -> InvalidPixe
     """
     if not manifest.get("invalid_pixels"):
         return None
-    mask = np.isnan(np.load(scene, mmap_mode="r", allow_pickle=False)[0])
+    mask = np.isnan(_open_scene(scene)[0])
     if np.count_nonzero(mask) != manifest["invalid_pixels"]:
         raise StaleInput(f"{scene} is not the scene that its manifest describes: delete both and run snakemake again.")
     return InvalidPixels(mask)

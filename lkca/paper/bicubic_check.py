@@ -13,10 +13,12 @@ from statistics import fmean
 from typing import Any, TypedDict
 
 from lkca.config.settings import BicubicCheckSettings
-from lkca.core.files import atomic_write, read_csv, read_json, write_json
-from lkca.errors import DataError
+from lkca.core.files import atomic_write, read_csv, write_json
+from lkca.core.result_files import SceneDivisor, damaged, read_result
+from lkca.errors import DataError, StaleInput
 from lkca.paper.columns import PRINTED_SCORES, decimals, last_digit_difference
 from lkca.paper.statistics import RunScores
+from lkca.scoring.score_files import read_scores
 
 INDEPENDENT_OF_DIVISOR = ["SAM", "CC", "ERGAS"]
 DEFINITION = {  # score -> the part of its definition that most likely differs
@@ -105,8 +107,11 @@ def bicubic_check(
     """
     lines = read_csv(printed)
     paper = {(line["scene"], int(line["scale"])): line for line in lines if line["row"] == "Bicubic"}
-    divisors = {manifest["scene"]: manifest["divisor"] for manifest in map(read_json, manifests)}
-    runs = {(run["scene"], run["scale"]): run for run in map(read_json, scores)}
+    scenes = [read_result(path, SceneDivisor) for path in manifests]
+    divisors = {manifest["scene"]: manifest["divisor"] for manifest in scenes}
+    runs = {(run["scene"], run["scale"]): run for run in map(_read_scores, scores)}
+    if missing := {scene for scene, _ in runs} - divisors.keys():
+        raise StaleInput(f"there are scores of {min(missing)}, but no manifest: run snakemake again.")
     rows = [_compare_row(runs[key], line, divisors[key[0]], settings) for key, line in paper.items() if key in runs]
     if not rows:
         absent = "; ".join(f"{scene}: {why.strip().rstrip('.')}" for scene, why in settings.absent.items())
@@ -119,6 +124,18 @@ def bicubic_check(
     with atomic_write(markdown) as part:
         part.write_text(text, encoding="utf-8")
     print(text, end="")
+
+
+def _read_scores(path: Path) -> RunScores:
+    """Return the content of the scores.json of a bicubic run.
+
+    Raises:
+        DataError: If it is missing or damaged.
+    """
+    run = read_scores(path)
+    if run["mean"]["ERGAS"] <= 0 or run["mean"]["RMSE"] <= 0:
+        raise damaged(path, "RMSE or ERGAS is not above 0, which bicubic always is")
+    return run
 
 
 def _compare_row(run: RunScores, printed: Mapping[str, str], divisor: float, settings: BicubicCheckSettings) -> Row:

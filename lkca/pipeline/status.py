@@ -1,6 +1,5 @@
 """Read the progress of the trainings of an experiment from results/."""
 
-import json
 from collections import defaultdict
 from dataclasses import dataclass
 from math import inf
@@ -8,12 +7,15 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
+from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 
 from lkca.config.settings import RunSettings
-from lkca.core.files import read_csv, read_json, sha256
+from lkca.core.files import open_file, sha256
 from lkca.core.locks import lock_path, try_lock
 from lkca.core.paths import HISTORY_FILE, RUN_FILE, STATE_PATTERN, WEIGHTS_FILE, RunKey
+from lkca.core.result_files import Count, Number, ResultFile, RunIdentity, read_history, read_result
+from lkca.errors import LkcaError
 from lkca.pipeline.estimates import Estimates, sample_macs
 from lkca.pipeline.failures import read_failure
 from lkca.pipeline.results import Results
@@ -44,6 +46,15 @@ class Training:
     seconds_spent: float
     failure: str
     seconds_left: float = 0.0
+
+
+class SavedProgress(ResultFile):
+    """The progress in the metadata of the state of a training; other fields are ignored."""
+
+    epoch: Count
+    steps_per_epoch: Count
+    step: Count
+    seconds: Number
 
 
 class Status(NamedTuple):
@@ -99,22 +110,17 @@ def _read_status(results: Results, run: RunKey) -> Status:
     experiment = results.experiment
     run_file = Path(experiment.paths.run_file(run, RUN_FILE))
     settings = RunSettings.of(experiment, run.group).model_dump()
-    if not run_file.exists() or not settings.items() <= read_json(run_file).items():
+    if not run_file.exists() or not settings.items() <= read_result(run_file, RunIdentity).items():
         return Status("waiting")
     job = results.jobs.get("train", run._asdict())
     if results.reason(job) is None and not results.changed(job):
-        last_epoch = read_csv(run_file.with_name(HISTORY_FILE))[-1]
+        last_epoch = read_history(run_file.with_name(HISTORY_FILE), "steps", "seconds")[-1]
         return Status("done", int(last_epoch["steps"]), float(last_epoch["seconds"]))
     key = {"run_sha256": sha256(run_file), "code": job.code().digest}
     metadata = [_read_metadata(path) for path in run_file.parent.glob(STATE_PATTERN)]
-    saved = [
-        json.loads(state["progress"])
-        for state in metadata
-        if key.items() <= state.items() and "progress" in state  # another version of lkca may save none
-    ]
+    saved = [progress for state in metadata if key.items() <= state.items() and (progress := _read_progress(state))]
     steps, seconds = max(
-        ((state["epoch"] * state["steps_per_epoch"] + state["step"], state["seconds"]) for state in saved),
-        default=(0, 0.0),
+        ((state.epoch * state.steps_per_epoch + state.step, state.seconds) for state in saved), default=(0, 0.0)
     )
     if _is_locked(lock_path(run_file.with_name(WEIGHTS_FILE))):
         return Status("running", steps, seconds)
@@ -123,12 +129,21 @@ def _read_status(results: Results, run: RunKey) -> Status:
     return Status("interrupted" if saved else "waiting", steps, seconds)
 
 
+def _read_progress(metadata: dict[str, str]) -> SavedProgress | None:
+    """Return the progress in the metadata of a state; None if another version of lkca has saved it, or it is bad."""
+    try:
+        return SavedProgress.model_validate_json(metadata.get("progress", ""))
+    except ValidationError:
+        return None
+
+
 def _read_metadata(path: Path) -> dict[str, str]:
     """Return the metadata of a safetensors file; empty if the file is damaged."""
     try:
+        open_file(path).close()  # safe_open would wait for the writer of a pipe
         with safe_open(path, "numpy") as file:
             return file.metadata() or {}
-    except (OSError, SafetensorError):
+    except (OSError, SafetensorError, LkcaError):
         return {}
 
 

@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from lkca.data.composite import usual_step
+from lkca.errors import StaleInput
 
 MARGIN = 0.03  # of the range
 MAX_GAP = 2.5  # in usual steps between bands; a line that jumped over more would show values that nobody measured
@@ -33,6 +35,17 @@ class BandAxis:
         """Return the bands of a scene from its manifest."""
         facts = {name: manifest[name] for name in ("nanometres", "fwhm")}
         return cls(numbers=manifest["bands"], source=manifest["wavelength_source"], **facts)
+
+    def check_count(self, count: int, path: Path) -> None:
+        """Check that a file has as many bands as the scene.
+
+        Raises:
+            StaleInput: If it has not.
+        """
+        if count != len(self.numbers):
+            raise StaleInput(
+                f"{path} has {count} bands, but the manifest of its scene {len(self.numbers)}: run snakemake again."
+            )
 
     @property
     def positions(self) -> np.ndarray:

@@ -1,16 +1,33 @@
 """Images of the figures and of the page: their stretch and colours, and their encoding for the page."""
 
 import io
+import math
+import os
+import struct
+import zlib
 from base64 import b64encode
 from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 from matplotlib import colormaps
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
+from rich.filesize import decimal
 
+from lkca.core.files import open_file
+from lkca.core.result_files import MAX_NUMBER, damaged
+from lkca.errors import DataError, LkcaError, StaleInput
+
+IMAGE_ARRAYS = ("hr", "sr", "bands", "error", "rows", "columns", "spectra_hr", "spectra_sr")  # of an image.npz
+ZIP_ERRORS = (BadZipFile, KeyError, ValueError, EOFError, RuntimeError, zlib.error)  # of damaged archives
+HEADER_ERRORS = (SyntaxError, TokenError, MemoryError)  # of damaged arrays; a ValueError, too
+MAX_ARRAY_BYTES = 2**29  # of an array in an image.npz; those of a test image of 512 x 512 pixels have 2**22
+MAX_PNG_BYTES = 2**27
+MAX_PIXELS, WEBP_MAX_DIMENSION = 2**26, 16383  # of a figure; the second is the limit of the format
 MIN_RANGE = 1e-6  # smallest range of a stretch, so that a constant band stays finite
 # Colours of error maps from 0 to the error limit, those of the figures: (17, 3)
 ERROR_COLOURS = colormaps["magma"](np.linspace(0, 1, 17))[:, :3].round(3).tolist()
@@ -55,7 +72,7 @@ def encode_test_image(images: Mapping[str, Path], untrained: Collection[str]) ->
         {"picture", "error" (grey): WebP as a data URL, "spectra": {"low", "high", "values": (rows, columns, bands) as
         16-bit integers from low to high, little-endian, base64}}}.
     """
-    arrays = {name: np.load(path) for name, path in images.items()}
+    arrays = read_images(images)
     first = next(iter(arrays.values()))
     hr, errors = first["hr"], {name: image["error"] for name, image in arrays.items()}
     limits, max_error = stretch_limits(hr), error_limit(errors, untrained)
@@ -84,10 +101,105 @@ def encode_test_image(images: Mapping[str, Path], untrained: Collection[str]) ->
     }
 
 
+def read_images(paths: Mapping[str, Path]) -> dict[str, dict[str, np.ndarray]]:
+    """Return the arrays of several image.npz of one test image, by the names of their methods.
+
+    Raises:
+        DataError: If a file is missing or has not the form that `lkca.scoring.evaluate.write_picture` writes.
+        StaleInput: If they show different test images.
+    """
+    images = {name: read_image(path) for name, path in paths.items()}
+    first, *others = images
+    for name in others:
+        if any(array.shape != images[first][key].shape for key, array in images[name].items()):
+            raise StaleInput(f"{paths[first]} and {paths[name]} show different test images: run snakemake again.")
+    return images
+
+
+def read_image(path: Path) -> dict[str, np.ndarray]:
+    """Return the arrays of an image.npz; see `read_images`."""
+    arrays = _read_arrays(path)
+    side, grid = arrays["hr"].shape[:2], (arrays["rows"].size, arrays["columns"].size)
+    bands = arrays["spectra_hr"].size // max(1, grid[0] * grid[1])
+    shapes = {"hr": (*side, 3), "sr": (*side, 3), "bands": (3,), "error": side, "rows": grid[:1], "columns": grid[1:]}
+    shapes |= {"spectra_hr": (bands, *grid), "spectra_sr": (bands, *grid)}
+    for name, shape in shapes.items():
+        array, integers = arrays[name], name in ("bands", "rows", "columns")
+        if array.shape != shape or not array.size or (array.dtype.kind == "i") != integers:
+            raise damaged(path, f"{name} is {array.dtype} of shape {array.shape}")
+        if not (np.abs(array) <= MAX_NUMBER).all():
+            raise damaged(path, f"{name} has NaN, infinity or a huge number")
+    for name, limit in {"bands": bands + 1, "rows": side[0], "columns": side[1]}.items():
+        first = 1 if name == "bands" else 0
+        if arrays[name].min() < first or arrays[name].max() >= limit:
+            raise damaged(path, f"{name} has a number outside of {first} to {limit - 1}")
+    return arrays
+
+
+def _read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Return the arrays of an .npz file, without pickle, and without more memory than the file declares.
+
+    Raises:
+        DataError: If the file is missing or damaged.
+    """
+    try:
+        with open_file(path) as file, ZipFile(file) as archive:
+            return {name: _read_array(archive, f"{name}.npy") for name in IMAGE_ARRAYS}
+    except FileNotFoundError:
+        raise DataError(f"{path} does not exist: run snakemake again.") from None
+    except (*ZIP_ERRORS, *HEADER_ERRORS) as error:
+        if isinstance(error, LkcaError):
+            raise
+        raise damaged(path, str(error) or type(error).__name__) from error
+
+
+def _read_array(archive: ZipFile, name: str) -> np.ndarray:
+    """Return an array of an archive.
+
+    Raises:
+        ValueError: If its header does not fit its size, or it is too large.
+    """
+    size = archive.getinfo(name).file_size
+    if size > MAX_ARRAY_BYTES:
+        raise ValueError(f"{name} has {decimal(size)}")
+    with archive.open(name) as member:
+        if np.lib.format.read_magic(member) != (1, 0):
+            raise ValueError(f"{name} has another version of the format")
+        shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(member)
+        if dtype.kind not in "fi" or dtype.itemsize > 8 or math.prod(shape) * dtype.itemsize != size - member.tell():
+            raise ValueError(f"{name} is declared as {dtype} of shape {shape}, which is not what it has")
+        values = np.frombuffer(member.read(), dtype)
+    return values.reshape(shape, order="F" if fortran_order else "C")
+
+
 def encode_png(path: Path) -> str:
-    """Return the pixels of a PNG file as a data URL of lossless WebP, which is a third smaller."""
-    with Image.open(path) as image:
-        return _encode_data_url(image.convert("RGB"), lossless=True, quality=0, method=2)
+    """Return the pixels of a PNG file as a data URL of lossless WebP, which is a third smaller.
+
+    Raises:
+        DataError: If the file is missing, damaged or too large.
+    """
+    try:
+        with open_file(path) as file, Image.open(file, formats=["PNG"]) as image:
+            if os.fstat(file.fileno()).st_size > MAX_PNG_BYTES:
+                raise damaged(path, f"it has more than {decimal(MAX_PNG_BYTES)}")
+            if image.width * image.height > MAX_PIXELS or max(image.size) > WEBP_MAX_DIMENSION:
+                raise damaged(path, f"it has {image.width} x {image.height} pixels")
+            return _encode_data_url(image.convert("RGB"), lossless=True, quality=0, method=2)
+    except FileNotFoundError:
+        raise DataError(f"{path} does not exist: run snakemake again.") from None
+    except (
+        UnidentifiedImageError,
+        Image.DecompressionBombError,
+        SyntaxError,
+        ValueError,
+        EOFError,
+        struct.error,
+        zlib.error,
+        OSError,
+    ) as error:
+        if isinstance(error, LkcaError):
+            raise
+        raise damaged(path, str(error)) from error
 
 
 def _encode_webp(image: np.ndarray, quality: int) -> str:

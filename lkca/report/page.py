@@ -1,6 +1,7 @@
 """The report: one self-contained HTML page with verdicts, claims, tables, figures and their provenance."""
 
 import hashlib
+import re
 from base64 import b64encode
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -9,9 +10,11 @@ from typing import Any
 from markupsafe import Markup
 
 from lkca.config.settings import ReportSettings, ReportTable
-from lkca.core.files import atomic_write, read_csv, read_json, sha256, write_json
+from lkca.core.files import atomic_write, read_text, sha256, write_json
+from lkca.core.result_files import ShownManifest, SplitFile, damaged, read_result, read_table
 from lkca.data.splits import describe_numbers, uses_few
-from lkca.paper.verdicts import RULES
+from lkca.errors import StaleInput
+from lkca.paper.verdicts import RULES, SIGNS
 from lkca.report.images import ERROR_COLOURS, encode_png
 from lkca.report.page_comparisons import read_differences
 from lkca.report.page_images import encode_images
@@ -21,17 +24,19 @@ from lkca.report.page_runs import (
     format_duration,
     label_rows,
     pack_run_windows,
-    read_csv_if_exists,
+    read_benchmark,
 )
 from lkca.report.page_speed import collect_speed, format_threads, reference_label
 from lkca.report.page_summaries import (
     OUTCOME_SIGNS,
+    ClaimsFile,
     count_claims,
     count_untrained_decisions,
     count_verdicts,
     format_claim,
 )
 from lkca.report.render import TEMPLATES, render
+from lkca.report.table_html import read_table_html
 from lkca.scoring.metrics import SCORES
 
 JOB_FILES = {  # kind of job -> its benchmark files below results/{experiment}
@@ -82,9 +87,10 @@ def write_report(
     """
     report_runs = [ReportRun(path) for path in runs]
     labels = label_rows(settings)
-    manifests = {manifest["scene"]: manifest for manifest in map(read_json, scenes)}
-    verdicts = [line for path in tables for line in read_csv(path.with_suffix(".verdicts.csv"))]
-    claims_content = read_json(claims)
+    manifests = {manifest["scene"]: manifest for manifest in (read_result(path, ShownManifest) for path in scenes)}
+    _check_scenes(settings, manifests.keys() | {run.scene for run in report_runs})
+    verdicts = [line for path in tables for line in _read_verdicts(path.with_suffix(".verdicts.csv"), settings)]
+    claims_content = read_result(claims, ClaimsFile)
     script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
     page = render(
         "report.html.j2",
@@ -103,7 +109,7 @@ def write_report(
         figures=[(figure, encode_png(path)) for figure, path in zip(settings.figures, figures, strict=True)],
         viewer_images=list(encode_images(settings, labels, manifests, report_runs)),
         error_colours=ERROR_COLOURS,
-        devices=collect_speed(settings, labels, map(read_json, efficiency)),
+        devices=collect_speed(settings, labels, efficiency),
         reference=reference_label(labels),
         software=_describe_software(settings, [run.scores for run in report_runs]),
         manifests=manifests,
@@ -127,9 +133,33 @@ def write_report(
     print(f"Report: {out.resolve()}")
 
 
+def _check_scenes(settings: ReportSettings, scenes: Iterable[str]) -> None:
+    """Check that the report has these scenes.
+
+    Raises:
+        StaleInput: If it lacks one.
+    """
+    if unknown := sorted(set(scenes) - settings.scenes.keys()):
+        raise StaleInput(f"there are results of the scene {unknown[0]}, which the report has not: run snakemake again.")
+
+
+def _read_verdicts(path: Path, settings: ReportSettings) -> list[dict[str, str]]:
+    """Return the lines of a *.verdicts.csv.
+
+    Raises:
+        DataError: If it is missing or damaged, or of a table that the report does not have.
+    """
+    lines = read_table(path, ("table", "scene", "scale", "row", "column", "printed", "verdict", "why"))
+    names = {table.name for table in settings.tables}
+    for line in lines:
+        if line["table"] not in names or line["verdict"] not in SIGNS or not re.fullmatch(r"[0-9]{1,4}", line["scale"]):
+            raise damaged(path, "it has a table, a scale or a verdict that the report does not have")
+    return lines
+
+
 def _describe_split(path: Path) -> dict[str, Any]:
     """Return the content of a split, its hash, the use of its patches in words, and whether it uses few of them."""
-    split = read_json(path)
+    split = read_result(path, SplitFile)
     numbers, left_out = split["numbers"], split.get("left_out", {})
     words = {"use": describe_numbers(numbers, left_out), "uses_few": uses_few(numbers, left_out)}
     return {**split, **words, "digest": sha256(path)}
@@ -139,7 +169,7 @@ def _describe_table(table: ReportTable, path: Path) -> dict[str, Any]:
     """Return the settings of a table, its HTML, its files as links, and its comparisons."""
     return {
         "settings": table,
-        "html": Markup(path.read_text(encoding="utf-8")),  # its template has escaped it
+        "html": read_table_html(path),
         "downloads": {name: _encode_download(path.with_suffix(suffix)) for name, suffix in DOWNLOADS.items()},
         "differences": read_differences(path.with_suffix(".comparisons.csv"), list(table.rows)),
     }
@@ -147,7 +177,7 @@ def _describe_table(table: ReportTable, path: Path) -> dict[str, Any]:
 
 def _encode_download(path: Path) -> dict[str, str]:
     """Return the name of a file and a data URL with its bytes, for a link that saves it."""
-    content = b64encode(path.read_bytes()).decode()
+    content = b64encode(read_text(path).encode()).decode()
     return {"name": path.name, "url": f"data:{MIME_TYPES[path.suffix]};charset=utf-8;base64,{content}"}
 
 
@@ -184,7 +214,7 @@ def _read_job_durations(root: Path) -> list[dict[str, Any]]:
     jobs = []
     for kind, pattern in JOB_FILES.items():
         files = root.glob(f"{pattern}.benchmark.tsv")
-        seconds = [float(line["s"]) for path in files for line in read_csv_if_exists(path, "\t")]
+        seconds = [float(line["s"]) for path in files for line in read_benchmark(path) if line["s"]]
         if seconds:
             total, longest = format_duration(sum(seconds)), format_duration(max(seconds))
             jobs.append({"kind": kind, "count": len(seconds), "total": total, "longest": longest})

@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from lkca.core.files import read_csv
+from lkca.core.result_files import damaged, read_table
 from lkca.scoring.metrics import SCORES
 
+DIRECTIONS = {"a better": 1, "b better": -1, "not resolved": 0}  # outcome -> its sign for `a`
 NUMBERS = ["difference", "low", "high", "low_blocks", "high_blocks"]
 
 
@@ -46,8 +47,16 @@ def read_differences(path: Path, labels: list[str]) -> list[MethodDifferences]:
     Args:
         path: A *.comparisons.csv.
         labels: The labels of the table, in its order.
+
+    Raises:
+        DataError: If the file is missing or damaged.
     """
-    pairs = pd.DataFrame(read_csv(path), columns=["scale", "a", "b", "score", *NUMBERS, "outcome", "why"])
+    texts = ["scale", "a", "b", "score", "outcome", "why"]
+    lines = read_table(path, texts, NUMBERS)
+    for pair in lines:
+        if pair["outcome"] not in DIRECTIONS or not pair["difference"] or pair["score"] not in SCORES:
+            raise damaged(path, "it has a score or an outcome that does not exist, or no difference")
+    pairs = pd.DataFrame(lines, columns=[*texts, *NUMBERS])
     both = pd.concat(
         [
             pairs.assign(method=pairs["a"], reference=pairs["b"], sign=1),
@@ -57,9 +66,9 @@ def read_differences(path: Path, labels: list[str]) -> list[MethodDifferences]:
     result = []
     for label in labels:
         scales = {}
-        for scale, lines in both[both["reference"] == label].groupby("scale", sort=False):
+        for scale, group in both[both["reference"] == label].groupby("scale", sort=False):
             by_method: Differences = {}
-            for line in lines.to_dict("records"):
+            for line in group.to_dict("records"):
                 by_method.setdefault(line["method"], {})[line["score"]] = _format_difference(line)
             rows = {method: by_method[method] for method in labels if method in by_method}
             scales[str(scale)] = ScaleDifferences(rows, _describe_unresolved(rows))
@@ -78,7 +87,7 @@ def _format_difference(line: Mapping[Any, Any]) -> ScoreDifference:
         ends = sorted(numbers[name] for name in names if name in numbers)
         return " to ".join(_format_signed(end, digits) for end in ends)
 
-    direction = {"a better": 1, "b better": -1, "not resolved": 0}[line["outcome"]] * line["sign"]
+    direction = DIRECTIONS[line["outcome"]] * line["sign"]
     return ScoreDifference(
         value=_format_signed(numbers["difference"], digits),
         interval=interval("low", "high"),

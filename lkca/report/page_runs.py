@@ -11,10 +11,13 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from lkca.config.settings import ReportSettings
-from lkca.core.files import read_csv, read_json, sha256
+from lkca.core.files import sha256
 from lkca.core.paths import HISTORY_FILE, IMAGE_FILE, SCORES_FILE, WEIGHTS_FILE
+from lkca.core.result_files import RunIdentity, read_history, read_result, read_table
+from lkca.scoring.score_files import read_scores
 
 UNKNOWN = "–"
+HISTORY_COLUMNS = ("epoch", "steps", "loss", "val_mpsnr", "seconds")
 IMAGE_FIELDS = ("window", "scores", "mae", "mae_edges")  # not the many numbers of bands and blocks
 
 
@@ -37,8 +40,8 @@ class ReportRun:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.settings: dict[str, Any] = read_json(path)
-        self.scores: dict[str, Any] = read_json(path.with_name(SCORES_FILE))
+        self.settings: dict[str, Any] = read_result(path, RunIdentity)
+        self.scores: dict[str, Any] = read_scores(path.with_name(SCORES_FILE))
         self.scores["images"] = [{name: image[name] for name in IMAGE_FIELDS} for image in self.scores["images"]]
         self.scene, self.scale, self.model, self.seed = (
             self.settings[name] for name in ("scene", "scale", "model", "seed")
@@ -48,7 +51,7 @@ class ReportRun:
     def history(self) -> pd.DataFrame | None:
         """The history.csv of the training, all cells as text; None for a method without training."""
         path = self.path.with_name(HISTORY_FILE)
-        return pd.read_csv(path, dtype=str, keep_default_na=False) if path.exists() else None
+        return pd.DataFrame(read_history(path, *HISTORY_COLUMNS)) if path.exists() else None
 
     def hashes(self) -> dict[Path, str]:
         """Return the SHA-256 of the files of the run; take those that scores.json records from there."""
@@ -89,8 +92,8 @@ class ReportRun:
         peaks = [
             float(line["max_rss"])
             for job in ("train", "evaluate")
-            for line in read_csv_if_exists(self.path.with_name(f"{job}.benchmark.tsv"), "\t")
-            if line["max_rss"] not in ("-", "NA")  # the job was too short to be measured
+            for line in read_benchmark(self.path.with_name(f"{job}.benchmark.tsv"))
+            if line["max_rss"]
         ]
         return f"{max(peaks) / 1024:.2f} GiB" if peaks else UNKNOWN
 
@@ -155,9 +158,15 @@ def pack_run_windows(
     return b64encode(gzip.compress(json.dumps(windows).encode(), 6, mtime=0)).decode()
 
 
-def read_csv_if_exists(path: Path, delimiter: str = ",") -> list[dict[str, str]]:
-    """Return the lines of a CSV file; none if the file is missing."""
-    return read_csv(path, delimiter) if path.exists() else []
+def read_benchmark(path: Path) -> list[dict[str, str]]:
+    """Return the lines of a benchmark file of Snakemake; none if the file is missing.
+
+    `s` and `max_rss` are empty if they were not measured, because the job was too short.
+
+    Raises:
+        DataError: If it is damaged.
+    """
+    return read_table(path, (), ("s", "max_rss"), "\t", unknown=("-", "NA")) if path.exists() else []
 
 
 def format_duration(seconds: float) -> str:

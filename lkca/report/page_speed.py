@@ -2,9 +2,12 @@
 
 import json
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from lkca.config.settings import ReportSettings
+from lkca.core.result_files import EfficiencyFile, read_result
+from lkca.errors import StaleInput
 from lkca.report.page_runs import RowLabels
 
 REFERENCE = "lkca_lr"  # the model that the paper compares the costs of other models with
@@ -42,19 +45,24 @@ class DeviceSpeed(NamedTuple):
         return max(rows, key=lambda pair: pair[1].macs_ratio) if rows else None
 
 
-def collect_speed(
-    settings: ReportSettings, labels: RowLabels, measurements: Iterable[dict[str, Any]]
-) -> list[DeviceSpeed]:
+def collect_speed(settings: ReportSettings, labels: RowLabels, measurements: Iterable[Path]) -> list[DeviceSpeed]:
     """Return the measured time and memory by device.
 
     Args:
         settings: The report.
         labels: Scene and scale -> the labels of the models.
-        measurements: Contents of efficiency/*.json.
+        measurements: Paths of efficiency/*.json.
+
+    Raises:
+        DataError: If one is missing or damaged.
+        StaleInput: If one is of a scene or a scale that the report does not have.
     """
     devices: dict[str, DeviceSpeed] = {}
-    for content in measurements:
+    for path in measurements:
+        content = read_result(path, EfficiencyFile)
         scene, scale = content["scene"], content["scale"]
+        if (scene, scale) not in labels or scene not in settings.scenes:
+            raise StaleInput(f"{path} is of {scene} x{scale}, which the report does not have: run snakemake again.")
         for measured in content["measured"]:
             name = measured["name"]
             if measured["device"] == "cpu":
@@ -84,7 +92,7 @@ def _build_rows(labels: RowLabels, scene: str, scale: int, costs: dict[str, dict
     for model in models:
         if model in costs:
             networks.setdefault(json.dumps(costs[model]), []).append(model)
-    reference = costs[REFERENCE] if REFERENCE in models and REFERENCE in costs else None
+    reference = costs[REFERENCE] if REFERENCE in models and REFERENCE in costs and costs[REFERENCE]["macs"] else None
     rows = []
     for first, *others in networks.values():
         cost, row = costs[first], models[first]

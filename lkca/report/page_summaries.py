@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Annotated, Any, NamedTuple, Self
 
 import pandas as pd
+from pydantic import Field, model_validator
 
 from lkca.core.files import read_csv
+from lkca.core.result_files import Number, ResultFile
 from lkca.paper.columns import PRINTED_COLUMNS
 from lkca.paper.verdicts import SIGNS
 
@@ -18,6 +20,60 @@ OUR_OUTCOMES = (*DECIDED, "not resolved", "not run", "stand-in")
 SAME_SIGN = {"reproduced": "match", "contradicted": "outside", "holds": "match", "fails": "outside"}
 SAME_SIGN |= {"cannot be told": "not run", NOT_IN_REPORT: "not run"}
 OUTCOME_SIGNS = SIGNS | {outcome: SIGNS[verdict] for outcome, verdict in SAME_SIGN.items()}
+
+
+class NumberWithInterval(ResultFile):
+    """A number with its interval."""
+
+    value: Number
+    low: Number | None
+    high: Number | None
+
+
+Value = Number | NumberWithInterval
+
+
+class ClaimResult(ResultFile):
+    """What a claim is on the numbers of a source."""
+
+    outcome: str
+    why: str
+    values: dict[str, Value | list[Value]]
+
+
+class CheckedClaim(ResultFile):
+    """A claim and its results."""
+
+    id: str
+    section: str
+    kind: str
+    says: str
+    needs: str
+    expression: str
+    replication: str | None
+    note: str
+    paper: ClaimResult
+    ours: ClaimResult
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.paper.outcome not in PAPER_OUTCOMES or self.ours.outcome not in OUR_OUTCOMES:
+            raise ValueError("an outcome does not exist")
+        return self
+
+
+class Contradiction(ResultFile):
+    """A contradiction in the paper."""
+
+    says: str
+    about: list[str]
+
+
+class ClaimsFile(ResultFile):
+    """The content of claims.json."""
+
+    claims: Annotated[list[CheckedClaim], Field(min_length=1)]
+    contradictions: list[Contradiction]
 
 
 class CountRow(NamedTuple):

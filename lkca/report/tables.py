@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from lkca.config.settings import TableSettings
-from lkca.core.files import atomic_write, read_csv, read_json, write_csv
+from lkca.core.files import atomic_write, read_csv, write_csv
 from lkca.paper.columns import PRINTED_COLUMNS, table_columns
 from lkca.paper.comparisons import COMPARISON_FIELDS, compare
 from lkca.paper.statistics import CONFIDENCE_LEVEL
 from lkca.paper.verdicts import SIGNS, judge_row
 from lkca.report.render import render
 from lkca.report.table_rows import PrintedRows, Row, build_rows
+from lkca.scoring.score_files import read_scores
 
 NOT_PRINTED = "–"
 VERDICT_FIELDS = ["table", "scene", "scale", "row", "column", "printed", "ours", "std", "low", "high", "seeds"]
@@ -50,7 +51,7 @@ def write_table(
         StaleInput: If the seeds of a row differ in steps or costs, or if runs differ in their test images.
     """
     printed_rows = _read_printed(printed, settings)
-    rows = build_rows(settings, map(read_json, scores), printed_rows)
+    rows = build_rows(settings, map(read_scores, scores), printed_rows)
     verdict_lines = _build_verdict_lines(settings, rows, printed_rows)
     lines = _build_csv_lines(settings, rows)
     write_csv(csv, lines[0], lines, _format_csv_comment(settings, rows))

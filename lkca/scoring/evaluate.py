@@ -10,8 +10,9 @@ from torch import nn
 
 from lkca.config.run import read_run
 from lkca.core.environment import default_device, git_commit, package_versions
-from lkca.core.files import atomic_write, json_digest, read_csv, read_json, sha256, write_json
+from lkca.core.files import atomic_write, json_digest, sha256, write_json
 from lkca.core.gpus import acquire_gpus
+from lkca.core.result_files import ManifestFile, SplitFile, read_history, read_result
 from lkca.core.stopwatch import Stopwatch
 from lkca.data import patches
 from lkca.data.composite import choose_bands
@@ -61,7 +62,7 @@ def evaluate(
         ConfigError: If the options do not suit the run, or there is no such image or band.
         StaleInput: If the split is not that of the run.
     """
-    settings, split_content, stopwatch = read_run(run), read_json(split), Stopwatch()
+    settings, split_content, stopwatch = read_run(run), read_result(split, SplitFile), Stopwatch()
     if (settings.train is None) != (weights is None) or (weights is None) != (history is None):
         raise ConfigError(f"{run}: give --weights and --history for a trained model, and only for a trained model.")
     if settings.split_sha256 != sha256(split):
@@ -70,12 +71,15 @@ def evaluate(
         raise ConfigError(
             f"--image {image}: {split} has no such test image: use 0 to {len(split_content['test']) - 1}."
         )
-    rgb = choose_bands(settings.scene, composite, read_json(manifest)["nanometres"], settings.bands)
+    nanometres = read_result(manifest, ManifestFile).get("nanometres")
+    if nanometres and len(nanometres) != settings.bands:
+        raise StaleInput(f"{manifest} has {len(nanometres)} bands, {run} {settings.bands}: run snakemake again.")
+    rgb = choose_bands(settings.scene, composite, nanometres, settings.bands)
     device = default_device()
     net, epoch = build_network(settings).to(device).eval(), None
     if weights:
         epoch = load_weights(weights, net, sha256(run))
-    epochs = read_csv(history) if history else []
+    epochs = read_history(history, "steps", "seconds") if history else []
     steps = int(epochs[-1]["steps"]) if epochs else 0
     cube = patches.load_scene(scene, settings.scene_sha256, device)
     images = []

@@ -2,14 +2,30 @@
 
 import json
 from pathlib import Path
+from typing import Annotated
 
 import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from lkca.core.files import atomic_write
+from lkca.core.files import atomic_write, open_file
 from lkca.errors import DataError, StaleInput
+
+
+class WeightsMetadata(BaseModel):
+    """The metadata of a file of weights.
+
+    Args:
+        run_sha256: Hash of the run.json of the training.
+        epoch: Epoch of the weights, from 1.
+    """
+
+    model_config = ConfigDict(strict=True)
+
+    run_sha256: str
+    epoch: Annotated[int, Field(ge=1)]
 
 
 def write_safetensors(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> None:
@@ -46,15 +62,19 @@ def load_weights(path: Path, network: nn.Module, run_sha256: str) -> int:
         StaleInput: If the file has the weights of another run or of another network.
     """
     try:
+        open_file(path).close()  # safe_open would wait for the writer of a pipe
         with safe_open(path, "pt") as file:
-            metadata = json.loads((file.metadata() or {}).get("lkca", "{}"))
+            metadata = WeightsMetadata.model_validate_json((file.metadata() or {}).get("lkca", "{}"))
             weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no mapping)
     except (OSError, SafetensorError, ValueError) as error:
-        raise DataError(f"{path} cannot be read as safetensors ({error}): train the network again.") from error
-    if metadata.get("run_sha256") != run_sha256:
+        reason = "its metadata are wrong" if isinstance(error, ValidationError) else error
+        raise DataError(f"{path} cannot be read as safetensors ({reason}): train the network again.") from error
+    if not all(weight.isfinite().all() for weight in weights.values()):
+        raise DataError(f"{path} has weights that are NaN or infinite: train the network again.")
+    if metadata.run_sha256 != run_sha256:
         raise StaleInput(f"{path} was trained with other settings than its run.json says: train the network again.")
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:
         raise StaleInput(f"{path} has the weights of another network: give the run.json of its training.") from error
-    return int(metadata["epoch"])
+    return metadata.epoch

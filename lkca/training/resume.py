@@ -12,13 +12,14 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from time import monotonic
-from typing import Any
+from typing import Annotated, Literal
 
 import torch
+from pydantic import Field, TypeAdapter
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from lkca.core.files import atomic_write, sha256
+from lkca.core.files import atomic_write, open_file, sha256
 from lkca.core.paths import STATE_PATTERN, state_name
 from lkca.core.stopwatch import Stopwatch
 from lkca.errors import ResourceError
@@ -27,6 +28,11 @@ from lkca.training.distributed import TrainingFiles
 
 LAYOUT = "2"  # version of the state file; increase it when the name or the meaning of anything in the file changes
 CHECKPOINT_SECONDS = 30.0  # between two checkpoints; a kill costs no more than this
+
+
+HistoryLine = Annotated[
+    list[int | float | Literal[""]], Field(min_length=9, max_length=9)
+]  # as HISTORY_COLUMNS of train.py
 
 
 @dataclass
@@ -60,13 +66,16 @@ class TrainingProgress:
     best_epoch: int = 0
     seconds: float = 0.0
     finished: bool = False
-    history: list[list[Any]] = field(default_factory=list)
+    history: list[HistoryLine] = field(default_factory=list)
 
     def next_place(self) -> str:
         """Return where the training goes on, in words."""
         if self.step == self.steps_per_epoch:
             return f"in the validation of epoch {self.epoch + 1}"
         return f"from epoch {self.epoch + 1}, step {self.step + 1}"
+
+
+PROGRESS = TypeAdapter(TrainingProgress)
 
 
 class TrainingState:
@@ -157,6 +166,7 @@ class TrainingState:
         """
         try:
             tensors, progress = self._read()
+            self._check(tensors, progress)
         except (SafetensorError, ValueError) as error:
             refused = self.path.with_name(f"refused-{self.path.name}")
             with suppress(FileNotFoundError):  # another process that trains with this one has renamed it
@@ -185,6 +195,7 @@ class TrainingState:
         Raises:
             ValueError: If the file is damaged, of another run or of another version.
         """
+        open_file(self.path).close()  # safe_open would wait for the writer of a pipe
         with safe_open(self.path, "pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
@@ -194,7 +205,34 @@ class TrainingState:
             raise ValueError("another version of lkca has saved it")
         if metadata.get("sha256") != _digest(tensors, metadata.get("progress", "")):
             raise ValueError("its checksum is wrong")
-        return tensors, TrainingProgress(**json.loads(metadata["progress"]))
+        return tensors, PROGRESS.validate_json(metadata.get("progress", ""))
+
+    def _check(self, tensors: dict[str, Tensor], progress: TrainingProgress) -> None:
+        """Check that a state is one of this training, so that loading it cannot fail after a part of it is loaded.
+
+        Raises:
+            ValueError: If it is not.
+        """
+        epochs, steps = self.progress.epochs, self.progress.steps_per_epoch
+        fits = (progress.epochs, progress.steps_per_epoch) == (epochs, steps)
+        fits &= 0 <= progress.epoch <= epochs and 0 <= progress.step <= steps and progress.num_validated >= 0
+        fits &= progress.finished == (progress.finished and progress.epoch == epochs)
+        fits &= len(progress.history) == progress.epoch and 0 <= progress.best_epoch <= progress.epoch
+        if not fits:
+            raise ValueError("its progress is not one of this training")
+        parameters = self.optimiser.param_groups[0]["params"]
+        weights = {name: weight.shape for name, weight in self.network.state_dict().items()}
+        expected = {f"best.{name}": shape for name, shape in weights.items() if progress.best_epoch}
+        if not progress.finished:
+            expected |= {f"net.{name}": shape for name, shape in weights.items()} | {"loss_sums": torch.Size([3])}
+            if any(name.startswith("optimiser.") for name in tensors):
+                for i, parameter in enumerate(parameters):
+                    expected |= {f"optimiser.{i}.{name}": parameter.shape for name in ("exp_avg", "exp_avg_sq")}
+                    expected[f"optimiser.{i}.step"] = torch.Size([])
+        if {name: tensor.shape for name, tensor in tensors.items()} != expected:
+            raise ValueError("its tensors are not those of this training")
+        if not all(tensor.isfinite().all() for tensor in tensors.values()):
+            raise ValueError("it has numbers that are NaN or infinite")
 
     def delete_stale_states(self) -> None:
         """Delete the states of trainings with other settings, and partial state files that a kill has left."""

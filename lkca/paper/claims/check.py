@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from lkca.config.settings import ClaimsSettings
-from lkca.core.files import read_csv, read_json, write_csv, write_json
+from lkca.core.files import read_csv, write_csv, write_json
+from lkca.core.result_files import SpectrumFile, read_result
 from lkca.errors import DataError, LkcaError
 from lkca.paper.claims import (
     ablations,
@@ -22,6 +23,7 @@ from lkca.paper.claims import (
 from lkca.paper.claims.definitions import Claim, Contradiction, Value, source
 from lkca.paper.claims.numbers import MeasuredNumbers, MissingNumber, Numbers, PrintedNumbers
 from lkca.paper.statistics import Uncertain, get_value
+from lkca.scoring.score_files import read_scores
 
 SECTIONS = (introduction, upsampling, distillation, ablations, experiments, chikusei, houston, pavia, overall)
 OTHER_NEEDS = {"code": "our code", "weights": "trained weights", "images": "reconstructed images"}
@@ -56,7 +58,9 @@ def check_claims(
         DataError: If a claim divides by a zero of the table, or a number of a contradiction is missing.
     """
     paper = PrintedNumbers(read_csv(printed))
-    ours = MeasuredNumbers(map(read_json, scores), map(read_json, spectra), settings.models)
+    ours = MeasuredNumbers(
+        map(read_scores, scores), (read_result(path, SpectrumFile) for path in spectra), settings.models
+    )
     results = [_check(claim, paper, ours, bool(settings.stand_in)) for claim in collect_claims()]
     try:
         sentences = [{"says": c.sentence(paper), "about": list(c.about)} for c in collect_contradictions()]

@@ -20,7 +20,7 @@ TRUTH = "Ground truth"
 def draw_composite(data: FigureData) -> Figure:
     """Draw the figure: a column for each method with composite, zoom, error map and zoom below each other."""
     ((scene, shown),) = data.settings.scenes.items()
-    images = {label: data.load_arrays(scene, label) for label in data.labels(scene)}
+    images = data.load_images(scene, data.labels(scene))
     first = next(iter(images.values()))
     hr = first["hr"]  # (rows, columns, 3)
     errors = {label: arrays["error"] for label, arrays in images.items()}  # each (rows, columns)

@@ -7,8 +7,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from lkca.core.files import read_csv
 from lkca.core.paths import HISTORY_FILE
+from lkca.core.result_files import damaged, read_history
 from lkca.report.figures.data import OUTLIER_GAP_DB, FigureData, find_outliers
 from lkca.report.figures.layout import Page, key_height, method_handles, pad_limits, set_ylabel
 from lkca.report.figures.style import PAGE_WIDTH, method_style
@@ -58,10 +58,12 @@ def draw_curves(data: FigureData) -> Figure:
 
 
 def _read_curve(history: Path, best_epoch: int) -> Curve:
-    epochs = read_csv(history)
+    epochs = read_history(history, "epoch", "steps", "val_mpsnr")
     steps, psnr = (np.array([float(epoch[name]) for epoch in epochs]) for name in ("steps", "val_mpsnr"))
-    best = [int(epoch["epoch"]) for epoch in epochs].index(best_epoch)
-    return Curve(steps, psnr, best)
+    numbers = [int(epoch["epoch"]) for epoch in epochs]
+    if best_epoch not in numbers:
+        raise damaged(history, f"it has no epoch {best_epoch}, whose weights were scored")
+    return Curve(steps, psnr, numbers.index(best_epoch))
 
 
 def _compute_psnr_limits(curves: list[Curve]) -> tuple[float, float]:

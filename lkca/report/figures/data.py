@@ -8,9 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lkca.config.settings import FigureSettings
-from lkca.core.files import read_json
-from lkca.core.paths import IMAGE_FILE
+from lkca.core.paths import IMAGE_FILE, SPECTRUM_FILE
+from lkca.core.result_files import EfficiencyFile, ShownManifest, SpectrumFile, damaged, read_result
 from lkca.report.band_axis import BandAxis
+from lkca.report.images import read_images
+from lkca.scoring.score_files import read_scores
 
 OUTLIER_GAP_DB = 6.0  # a method further below the best one of its scene would hide the differences of the others
 RowKey = tuple[str, str]  # scene, label
@@ -46,7 +48,8 @@ class FigureData:
         """Read the files of this figure's rows, scale and seeds; others are ignored."""
         by_run = {}
         for path in paths:
-            content = read_json(path)
+            is_spectrum = path.name == SPECTRUM_FILE
+            content = read_result(path, SpectrumFile) if is_spectrum else _read_scores(path, settings)
             if content["scale"] == settings.scale:
                 by_run[content["scene"], content["model"], content["seed"]] = LoadedRun(path, content)
         runs = {
@@ -54,12 +57,19 @@ class FigureData:
             for scene in settings.scenes
             for label, model in settings.rows.items()
         }
-        measured = [content for content in map(read_json, efficiency) if content["scale"] == settings.scale]
+        costs = [read_result(path, EfficiencyFile) for path in efficiency]
+        measured = [content for content in costs if content["scale"] == settings.scale]
+        shown = [read_result(path, ShownManifest) for path in manifests]
+        axes = {manifest["scene"]: BandAxis.of(manifest) for manifest in shown}
+        for (scene, _), files in runs.items():
+            for path, content in files:
+                if scene in axes and "images" in content:
+                    axes[scene].check_count(len(content["images"][0]["bands"]["MPSNR"]), path)
         return cls(
             settings,
             {row: files for row, files in runs.items() if files},
             {content["scene"]: content for content in measured},
-            {manifest["scene"]: BandAxis.of(manifest) for manifest in map(read_json, manifests)},
+            axes,
         )
 
     @property
@@ -88,10 +98,13 @@ class FigureData:
         """Return the title of a scene."""
         return self.settings.scenes[scene].title
 
-    def load_arrays(self, scene: str, label: str) -> dict[str, np.ndarray]:
-        """Return the arrays of a row's image.npz."""
-        with np.load(self.first(scene, label).path.with_name(IMAGE_FILE)) as arrays:
-            return dict(arrays)
+    def load_images(self, scene: str, labels: Iterable[str]) -> dict[str, dict[str, np.ndarray]]:
+        """Return the arrays of the image.npz of rows, by label."""
+        paths = {label: self.first(scene, label).path.with_name(IMAGE_FILE) for label in labels}
+        images = read_images(paths)
+        for label, arrays in images.items():
+            self.bands[scene].check_count(len(arrays["spectra_hr"]), paths[label])
+        return images
 
     # Sentences for the footer
 
@@ -144,6 +157,19 @@ class FigureData:
         images = self.first(scene, self.labels(scene)[0]).content["images"]
         row, column, rows, columns = images[number]["window"]
         return f"Test image {number + 1} of {len(images)}, {rows} × {columns} pixels from ({row}, {column})"
+
+
+def _read_scores(path: Path, settings: FigureSettings) -> dict[str, Any]:
+    """Return the content of a scores.json.
+
+    Raises:
+        DataError: If it is missing or damaged, or lacks the test image that the figure shows.
+    """
+    content = read_scores(path)
+    scene = settings.scenes.get(content["scene"])
+    if scene and scene.image >= len(content["images"]):
+        raise damaged(path, f"it has no test image {scene.image + 1}")
+    return content
 
 
 def find_outliers(psnr: dict[RowKey, float]) -> set[RowKey]:

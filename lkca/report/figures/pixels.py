@@ -43,7 +43,7 @@ def draw_pixels(data: FigureData) -> Figure:
     for i, scene in enumerate(data.scenes):
         top = key + i * row_height + 0.2
         shown = [label for label in data.labels(scene) if (scene, label) not in outliers]
-        arrays = {label: data.load_arrays(scene, label) for label in shown}
+        arrays = data.load_images(scene, shown)
         first = next(iter(arrays.values()))
         image_axes = _draw_image(page, first["hr"], top)
         image_axes.set_title(data.title(scene), loc="left", weight="bold")
