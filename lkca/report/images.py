@@ -15,7 +15,7 @@ from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 from matplotlib import colormaps
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from rich.filesize import decimal
 
 from lkca.core.files import open_file
@@ -24,6 +24,7 @@ from lkca.errors import DataError, LkcaError, StaleInput
 
 IMAGE_ARRAYS = ("hr", "sr", "bands", "error", "rows", "columns", "spectra_hr", "spectra_sr")  # of an image.npz
 ZIP_ERRORS = (BadZipFile, KeyError, ValueError, EOFError, RuntimeError, zlib.error)  # of damaged archives
+PNG_ERRORS = (OSError, Image.DecompressionBombError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
 HEADER_ERRORS = (SyntaxError, TokenError, MemoryError)  # of damaged arrays; a ValueError, too
 MAX_ARRAY_BYTES = 2**29  # of an array in an image.npz; those of a test image of 512 x 512 pixels have 2**22
 MAX_PNG_BYTES = 2**27
@@ -187,16 +188,7 @@ def encode_png(path: Path) -> str:
             return _encode_data_url(image.convert("RGB"), lossless=True, quality=0, method=2)
     except FileNotFoundError:
         raise DataError(f"{path} does not exist: run snakemake again.") from None
-    except (
-        UnidentifiedImageError,
-        Image.DecompressionBombError,
-        SyntaxError,
-        ValueError,
-        EOFError,
-        struct.error,
-        zlib.error,
-        OSError,
-    ) as error:
+    except PNG_ERRORS as error:
         if isinstance(error, LkcaError):
             raise
         raise damaged(path, str(error)) from error
