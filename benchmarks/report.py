@@ -121,7 +121,7 @@ def write_image(path: Path, side: int, bands: int, rng: np.random.Generator) -> 
     spectra = np.float32(hr.mean(-1)[grid[:, None], grid] * np.linspace(1, 0.5, bands)[:, None, None])
     error = np.abs(sr - hr).mean(-1)
     spectra_arrays = {"rows": grid, "columns": grid, "spectra_hr": spectra, "spectra_sr": spectra + rng.normal(0, 0.01)}
-    np.savez(path, hr=hr, sr=sr, error=error, **spectra_arrays)
+    np.savez(path, hr=hr, sr=sr, error=error, bands=[1, 2, 3], **spectra_arrays)
 
 
 def write_history(path: Path, rng: np.random.Generator) -> None:

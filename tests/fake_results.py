@@ -162,6 +162,7 @@ def complete_scores(content: dict[str, Any]) -> dict[str, Any]:
     facts |= {"seconds": {"training": 0.0, "evaluation": 0.0}, "versions": {}, "run_sha256": "11" * 32}
     facts |= {"epoch": None, "commit": None, "weights_sha256": None, "history_sha256": None, "image_sha256": "22" * 32}
     given = {name: value for name, value in content.items() if value is not None}
+    given |= {name: round(given[name]) for name in ("params", "macs") if name in given}
     return {**facts, **given, "mean": SCORES | content.get("mean", {}), "images": images}
 
 

@@ -362,15 +362,16 @@ def test_composite_names_chosen_wavelengths(tmp_path, scores, figures):
     assert has_sentence(figures[4], "bands 31, 98, 61 as red, green and blue.")
 
 
-def test_pixels_are_brightest_edge_and_median_error(tmp_path, figures):
+def test_pixels_are_brightest_edge_and_median_error(tmp_path, figures, monkeypatch):
     """On 24 x 24 pixels the grid has the odd rows and columns."""
+    monkeypatch.setattr(fake_results, "BANDS", 5)
     path = fake_results.write_run(tmp_path, "lkca", steps=0)
     grid = 2 * np.arange(12) + 1
     hr, error = np.full((24, 24, 3), 0.1), np.arange(576.0).reshape(24, 24) / 576
     hr[7, 8], hr[7, 10] = 0, 1  # around (7, 9)
     truth = np.full((5, 12, 12), 0.2)
     truth[:, 1, 2] = 0.9  # at (3, 5)
-    spectra = {"spectra_hr": truth, "spectra_sr": truth + np.arange(5.0)[:, None, None] / 10}
+    spectra = {"spectra_hr": truth, "spectra_sr": truth + np.arange(5.0)[:, None, None] / 10, "bands": [1, 2, 3]}
     np.savez(path.with_name("image.npz"), hr=hr, sr=hr, error=error, rows=grid, columns=grid, **spectra)
     manifest = {"bands": [1, 2, 3, 4, 5], "nanometres": [400, 410, 420, 430, 440]}
     draw(tmp_path, "pixels", [path], manifest=manifest, rows={"Net": "lkca"})

@@ -47,8 +47,8 @@ def read_result(path: Path, kind: type[ResultFile]) -> dict[str, Any]:
         kind.model_validate(content)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
-        place = ".".join(map(str, first["loc"]))
-        raise damaged(path, f"{place}: {first['msg']}" if place else first["msg"]) from None
+        place, reason = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")
+        raise damaged(path, f"{place}: {reason}" if place else reason) from None
     except ValueError as error:
         raise damaged(path, str(error)) from None
     result: dict[str, Any] = content
@@ -99,7 +99,6 @@ class Area(ResultFile):
     row: Index
     rows: Index
     columns: Index
-    crop: Window
 
 
 class SceneDivisor(ResultFile):
@@ -109,16 +108,28 @@ class SceneDivisor(ResultFile):
     divisor: Positive
 
 
-class ManifestFile(SceneDivisor):
+class SceneAreas(ResultFile):
+    """scenes/{scene}.json, as far as `lkca plan` reads it."""
+
+    invalid_pixels: Count = 0
+    areas: Annotated[list[Area], Field(min_length=1)]
+
+
+class CroppedArea(Area):
+    """An area with its place in the file."""
+
+    crop: Window
+
+
+class ManifestFile(SceneAreas, SceneDivisor):
     """scenes/{scene}.json, as far as a split and an evaluation read it."""
 
     nanometres: list[Positive] | None = None
-    invalid_pixels: Count = 0
-    areas: Annotated[list[Area], Field(min_length=1)]
+    areas: Annotated[list[CroppedArea], Field(min_length=1)]  # type: ignore[assignment]  # a list of a narrower type
     sha256: Digest
 
 
-class ShownArea(Area):
+class ShownArea(CroppedArea):
     """An area with the facts about its file that the page shows."""
 
     file: str

@@ -17,7 +17,7 @@ from lkca.config.schema import Experiment, Train
 from lkca.config.settings import make_split_settings
 from lkca.core import gpus
 from lkca.core.paths import RunGroup
-from lkca.core.result_files import ManifestFile, read_result
+from lkca.core.result_files import SceneAreas, read_result
 from lkca.data import patches, splits
 from lkca.data.windows import Area, InvalidPixels, SplitProblem, divide
 from lkca.errors import LkcaError
@@ -95,7 +95,7 @@ def find_areas(experiment: Experiment, scene: str) -> tuple[list[Area], InvalidP
     """
     cube, paths = experiment.scenes[scene].resolve_cube(), experiment.paths
     manifest, array = Path(paths.manifest(scene)), Path(paths.scene(scene))
-    cut = read_result(manifest, ManifestFile) if manifest.exists() else None
+    cut = read_result(manifest, SceneAreas) if manifest.exists() else None
     if cut and cut.get("invalid_pixels") and not array.exists():
         cut = None
     if crop := cube.crop or (cube.shape and (0, cube.shape[0], 0, cube.shape[1])):
