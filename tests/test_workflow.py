@@ -1,8 +1,8 @@
 """The whole workflow on tests/tiny.yaml: its results, what runs again, and the messages about faults."""
 
+import itertools
 import json
 import os
-import random
 import re
 import signal
 import subprocess
@@ -15,10 +15,11 @@ import pandas as pd
 import pytest
 
 from lkca.config.load import read_config
-from lkca.core.files import sha256
+from lkca.core.files import read_csv, sha256
 from lkca.data.catalog import CUBES
 from tests import generated_cubes
 from tests.conftest import clean_shell, copy_checkout
+from tests.disturbances import STOP, Disturber, mounted
 from tests.server import Server
 from tests.test_docs import check_file_reference
 
@@ -234,58 +235,81 @@ def test_killed_training_continues(tmp_path, kill):
     assert len(history) == 1 + 100
 
 
-def test_workflow_killed_five_times_has_the_same_tables(finished, tmp_path):
-    """SIGKILL for the whole process group, five times, a while (drawn by a seed) after a training has saved its state:
-    tables and weights are those of a run that nothing disturbed, byte by byte.
-
-    With LKCA_SOAK set (make soak) it is the whole demo, which runs for a quarter of an hour, else a table of the tiny
-    experiment, with distillation.
-    """
-    if os.environ.get("LKCA_SOAK"):
-        overlay, target, root, seconds = "workflow/demo.yaml", "all", "results/demo", 120
-        reference, killed = (copy_checkout(tmp_path / name) for name in ("reference", "killed"))
-    else:
-        overlay, target, root, seconds = TINY[1], "table_IV", "results/tiny", 2.5
-        reference, killed = finished, copy_checkout(tmp_path / "killed")
-        # It saves after each step, which lasts three seconds: trainings of two steps do not end before five kills.
-        edit(
-            killed,
-            "lkca/training/resume.py",
-            "monotonic() - self.saved_at >= CHECKPOINT_SECONDS",
-            "not __import__('time').sleep(3)",
-        )
-    command = ["snakemake", "--cores", "all", "--configfile", "config.yaml", overlay, "--", target]
-    quiet = {"env": ENVIRONMENT, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    draw, states = random.Random(4), set()
-    for _ in range(5):
-        run, deadline = subprocess.Popen(command, cwd=killed, start_new_session=True, **quiet), time.monotonic() + 300
-        while not (saved := {(path, path.stat().st_mtime) for path in (killed / root).rglob("state-*")}) - states:
-            assert time.monotonic() < deadline and run.poll() is None
-            time.sleep(0.1)
-        states |= saved
-        time.sleep(draw.uniform(0, seconds))
-        assert run.poll() is None
-        os.killpg(run.pid, signal.SIGKILL)
-        run.wait()
-        subprocess.run(["make", "unlock"], cwd=killed, check=True, capture_output=True)
-    for folder in (killed, reference):  # of which the finished one does nothing
-        subprocess.run(command, cwd=folder, check=True, **quiet)
-    made, expected = (
-        {path.relative_to(folder): path.read_bytes() for kind in RESULTS for path in (folder / root).glob(kind)}
-        for folder in (killed, reference)
-    )
-    assert len(made) >= 4 + 3 and made.keys() == expected.keys() & made.keys()
-    assert [path for path in made if made[path] != expected[path]] == []
-
-
+KINDS = ["kill", "stop", "fill_disk", "fill_disk_briefly", "kill"]
 RESULTS = [
     "tables/*.csv",
     "tables/*.md",
     "tables/*.tex",
     "tables/*.html",
+    "claims.csv",
     "runs/*/*/*/weights.*",
     "runs/*/*/*/image.npz",
+    "runs/*/*/*/scores.json",
+    "runs/*/*/*/history.csv",
 ]
+
+
+def test_disturbed_workflow_has_the_same_results(finished, tmp_path):
+    """Kills of the whole process group, stops, full disks, and dates of results before and after everything, at moments
+    that are drawn by a seed: tables, weights, scores and claims are those of a run that nothing disturbed.
+
+    With LKCA_SOAK set (make soak) it is the whole demo, which runs for a quarter of an hour, else a table of the tiny
+    experiment, with distillation. Without the right to mount a disk, processes may write no large files instead.
+    """
+    soak = bool(os.environ.get("LKCA_SOAK"))
+    overlay, target, root = (
+        ("workflow/demo.yaml", "all", "results/demo") if soak else (TINY[1], "table_IV", "results/tiny")
+    )
+    command = ["snakemake", "--cores", "all", "--configfile", "config.yaml", overlay, "--", target]
+    reference = copy_checkout(tmp_path / "reference") if soak else finished
+    with mounted(tmp_path / "disk", 8192 if soak else 1024) as is_mounted:
+        print(
+            "full disks:",
+            "a mounted disk" if is_mounted else "a limit on the size of files, as mounting is not allowed",
+        )
+        disturbed = copy_checkout(tmp_path / "disk" / "lkca")
+        if not soak:
+            # It saves after each step, which lasts a second, so that trainings of two steps do not end too early.
+            edit(
+                disturbed,
+                "lkca/training/resume.py",
+                "monotonic() - self.saved_at >= CHECKPOINT_SECONDS",
+                "not __import__('time').sleep(1)",
+            )
+        disturber = Disturber(command, disturbed, root, ENVIRONMENT, seed=4)
+        for kind in KINDS * (3 if soak else 1):
+            disturber.disturb(kind, 90 if soak else 2)
+        while disturber.finish():  # a full disk may have failed jobs of the last call
+            assert len(disturber.done) < 30
+            disturber.done.append("failed")
+        print(disturber.done)
+        assert "Traceback" not in disturber.output
+        subprocess.run(command, cwd=reference, check=True, env=ENVIRONMENT, capture_output=True)  # nothing, if finished
+        results, expected = (read_results(folder / root) for folder in (disturbed, reference))
+        check = subprocess.run(
+            [sys.executable, "-m", "lkca", "check", root], cwd=disturbed, capture_output=True, text=True
+        )
+        histories = [read_csv(path) for path in (disturbed / root).rglob("history.csv")]
+    assert len(results) >= 4 + 3 and results.keys() == expected.keys() & results.keys()
+    assert [path for path in results if results[path] != expected[path]] == []
+    assert check.returncode == 0, check.stdout + check.stderr
+    for history in histories:
+        seconds = [0.0, *(float(line["seconds"]) for line in history)]
+        assert all(0 < after - before < STOP for before, after in itertools.pairwise(seconds))
+
+
+def read_results(root: Path) -> dict[str, object]:
+    """Return the content of the results that a disturbance must not change: path -> content, without durations."""
+    results: dict[str, object] = {}
+    for path in (path for pattern in RESULTS for path in root.glob(pattern)):
+        content: object = path.read_bytes()
+        if path.name == "scores.json":
+            scores = json.loads(path.read_text())
+            content = {name: scores[name] for name in scores.keys() - {"seconds", "commit", "history_sha256", "digest"}}
+        elif path.name == "history.csv":
+            content = [line | {"seconds": ""} for line in read_csv(path)]
+        results[str(path.relative_to(root))] = content
+    return results
 
 
 OFFICIAL = {  # scene -> name on the server, writer, rows, columns and bands as it takes them, what differs from CUBES
