@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
 
-from lkca.core.files import sha256, write_json
+from lkca.core.files import read_text, sha256, write_json
 from lkca.errors import DataError, LkcaError
 
 # A change of a file that comes later than this after the previous one changes the time stamp: on most file systems, and
@@ -59,8 +59,8 @@ class FileHashes:
         self._cached: dict[str, HashAndStamp] = {}
         self._has_new = False
         if cache:
-            with suppress(OSError, ValidationError):  # a missing or damaged cache is ignored and written again
-                self._cached = CACHE.validate_json(cache.read_bytes())
+            with suppress(OSError, LkcaError, ValidationError):  # a bad cache is ignored
+                self._cached = CACHE.validate_json(read_text(cache))
         for digest, *stamp in self._cached.values():
             self.add(digest, Stamp(*stamp))
 

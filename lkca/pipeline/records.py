@@ -12,8 +12,9 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
 
-from lkca.core.files import check_digest, json_digest, write_json
+from lkca.core.files import check_digest, json_digest, read_text, write_json
 from lkca.core.fingerprint import PACKAGE, Code
+from lkca.errors import DataError
 from lkca.pipeline.hashes import COARSE_TICK_NS, TICK_NS, FileHashes, HashAndStamp, is_settled, read_stamp
 
 
@@ -108,8 +109,8 @@ def read_record(path: Path) -> StoredRecord | None:
         OSError: If it exists and cannot be read.
     """
     try:
-        return StoredRecord.model_validate_json(path.read_bytes())
-    except (FileNotFoundError, ValidationError):
+        return StoredRecord.model_validate_json(read_text(path))
+    except (DataError, ValidationError):
         return None
 
 

@@ -11,16 +11,18 @@ import json
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from math import isfinite
 from time import monotonic
 from typing import Annotated, Literal
 
 import torch
-from pydantic import Field, TypeAdapter
+from pydantic import Field, TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from lkca.core.files import atomic_write, open_file, sha256
 from lkca.core.paths import STATE_PATTERN, state_name
+from lkca.core.printing import printable
 from lkca.core.stopwatch import Stopwatch
 from lkca.errors import ResourceError
 from lkca.training.checkpoint import write_safetensors
@@ -171,7 +173,7 @@ class TrainingState:
             refused = self.path.with_name(f"refused-{self.path.name}")
             with suppress(FileNotFoundError):  # another process that trains with this one has renamed it
                 self.path.replace(refused)
-            print(f"cannot resume from {self.path} ({error}); moved to {refused.name}", flush=True)
+            print(f"cannot resume from {self.path} ({printable(error)}); moved to {refused.name}", flush=True)
             return
         except OSError as error:
             raise ResourceError(
@@ -205,7 +207,10 @@ class TrainingState:
             raise ValueError("another version of lkca has saved it")
         if metadata.get("sha256") != _digest(tensors, metadata.get("progress", "")):
             raise ValueError("its checksum is wrong")
-        return tensors, PROGRESS.validate_json(metadata.get("progress", ""))
+        try:
+            return tensors, PROGRESS.validate_json(metadata.get("progress", ""), strict=True)
+        except ValidationError:
+            raise ValueError("its progress is damaged") from None
 
     def _check(self, tensors: dict[str, Tensor], progress: TrainingProgress) -> None:
         """Check that a state is one of this training, so that loading it cannot fail after a part of it is loaded.
@@ -218,7 +223,8 @@ class TrainingState:
         fits &= 0 <= progress.epoch <= epochs and 0 <= progress.step <= steps and progress.num_validated >= 0
         fits &= progress.finished == (progress.finished and progress.epoch == epochs)
         fits &= len(progress.history) == progress.epoch and 0 <= progress.best_epoch <= progress.epoch
-        if not fits:
+        sums = (progress.seconds, progress.val_l1_sum, progress.val_mpsnr_sum, progress.best_val_l1 or 0)
+        if not fits or not all(map(isfinite, sums)):
             raise ValueError("its progress is not one of this training")
         parameters = self.optimiser.param_groups[0]["params"]
         weights = {name: weight.shape for name, weight in self.network.state_dict().items()}
