@@ -13,7 +13,6 @@ from pathlib import Path
 import psutil
 
 DATES = ["1990-01-01", "2031-01-01", "1980-01-01 00:00:02"]  # before and after everything; the first of FAT
-STOP = 10.0  # seconds
 PATIENCE = 600  # seconds until something must have happened
 
 
@@ -26,15 +25,24 @@ class Disturber:
         root: Results in the folder.
         environment: The environment of the command.
         seed: Of the moments and of the files whose dates change.
+        stop_seconds: Duration of a stop.
 
     Attributes:
         done: The disturbances so far, in words.
         output: What the calls have printed.
     """
 
-    def __init__(self, command: Sequence[str], folder: Path, root: str, environment: dict[str, str], seed: int) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        folder: Path,
+        root: str,
+        environment: dict[str, str],
+        seed: int,
+        stop_seconds: float,
+    ) -> None:
         self.command, self.folder, self.root = command, folder, folder / root
-        self.environment, self.draw = environment, random.Random(seed)
+        self.environment, self.draw, self.stop_seconds = environment, random.Random(seed), stop_seconds
         self.states: set[tuple[Path, int]] = set()
         self.done: list[str] = []
         self.output = ""
@@ -97,7 +105,7 @@ class Disturber:
     def stop(self) -> None:
         """Stop the process group for a while."""
         os.killpg(self.run.pid, signal.SIGSTOP)
-        time.sleep(STOP)
+        time.sleep(self.stop_seconds)
         os.killpg(self.run.pid, signal.SIGCONT)
 
     def fill_disk(self) -> None:

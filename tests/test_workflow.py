@@ -19,7 +19,7 @@ from lkca.core.files import read_csv, sha256
 from lkca.data.catalog import CUBES
 from tests import generated_cubes
 from tests.conftest import clean_shell, copy_checkout
-from tests.disturbances import STOP, Disturber, mounted
+from tests.disturbances import Disturber, mounted
 from tests.server import Server
 from tests.test_docs import check_file_reference
 
@@ -276,7 +276,8 @@ def test_disturbed_workflow_has_the_same_results(finished, tmp_path):
                 "monotonic() - self.saved_at >= CHECKPOINT_SECONDS",
                 "not __import__('time').sleep(1)",
             )
-        disturber = Disturber(command, disturbed, root, ENVIRONMENT, seed=4)
+        stop_seconds = 120 if soak else 10  # longer than an epoch
+        disturber = Disturber(command, disturbed, root, ENVIRONMENT, seed=4, stop_seconds=stop_seconds)
         for kind in KINDS * (3 if soak else 1):
             disturber.disturb(kind, 90 if soak else 2)
         while disturber.finish():  # a full disk may have failed jobs of the last call
@@ -295,7 +296,7 @@ def test_disturbed_workflow_has_the_same_results(finished, tmp_path):
     assert check.returncode == 0, check.stdout + check.stderr
     for history in histories:
         seconds = [0.0, *(float(line["seconds"]) for line in history)]
-        assert all(0 < after - before < STOP for before, after in itertools.pairwise(seconds))
+        assert all(0 < after - before < stop_seconds for before, after in itertools.pairwise(seconds))
 
 
 def read_results(root: Path) -> dict[str, object]:
