@@ -17,6 +17,7 @@ from lkca.cli import main
 from lkca.core.printing import PrintableStream, printable
 from lkca.errors import DataError
 from lkca.pipeline.rules import exit_on_error
+from lkca.report.render import escape_latex, escape_markdown
 
 HOSTILE = {
     "title": "\x1b]0;owned\x07",
@@ -169,3 +170,10 @@ def test_only_two_modules_write_to_the_streams_themselves():
     package = Path(__file__).parents[1] / "lkca"
     writers = [path for path in package.rglob("*.py") if re.search(r"std(out|err)__|\.buffer\b", path.read_text())]
     assert writers == []
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+def test_tables_in_latex_and_markdown_have_no_control_characters(text):
+    """LaTeX stops at some of them, and editors obey others."""
+    for escape in (escape_latex, escape_markdown):
+        assert is_safe(escape(f"a {text} ×4")) and "\n" not in escape(text)

@@ -7,6 +7,8 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from lkca.core.printing import printable
+
 TEMPLATES = Path(__file__).parent / "templates"
 LATEX_ESCAPES: dict[str, str | int | None] = {
     **{special: f"\\{special}" for special in "{}$&#%_"},
@@ -80,4 +82,4 @@ def escape_latex(text: str) -> str:
 
 
 def _join_lines(text: str) -> str:
-    return " ".join(text.split())
+    return printable(" ".join(text.split()))
