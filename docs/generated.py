@@ -42,10 +42,13 @@ def describe_type(annotation: Any, metadata: tuple[Any, ...] = ()) -> str:
         return f"map of names to {describe_type(arguments[1])}"
     if origin in (list, tuple):
         items = " or ".join(dict.fromkeys(describe_type(argument) for argument in arguments if argument is not ...))
-        length = len(arguments) if origin is tuple and ... not in arguments else limits.get("max_length")
-        return f"list of {length} values, each {items}" if length else f"list, each {items}"
+        most = len(arguments) if origin is tuple and ... not in arguments else limits.get("max_length")
+        least = most if origin is tuple and ... not in arguments else limits.get("min_length")
+        number = f" of {'' if most == least else 'at most '}{most} values" if most else ""
+        return f"list{number}, each {items}"
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return f"[{annotation.__name__}](#settings-{annotation.__name__.lower()})"
+    limits = {name: f"{limit:g}" if isinstance(limit, float) else limit for name, limit in limits.items()}
     words = [LIMITS[name].format(limit) for name, limit in limits.items() if name in LIMITS]
     return f"{PLAIN[annotation]} {' and '.join(words)}".strip()
 
@@ -56,7 +59,7 @@ def read_limits(metadata: tuple[Any, ...]) -> dict[str, Any]:
     for constraint in metadata:
         if isinstance(constraint, FieldInfo):
             limits |= read_limits(tuple(constraint.metadata))
-        for name in (*LIMITS, "max_length"):
+        for name in (*LIMITS, "min_length", "max_length"):
             if getattr(constraint, name, None) is not None:
                 limits[name] = getattr(constraint, name)
     return limits
