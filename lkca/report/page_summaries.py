@@ -51,7 +51,7 @@ class CheckedClaim(ResultFile):
     needs: str
     expression: str
     replication: str | None
-    note: str
+    note: str | None
     paper: ClaimResult
     ours: ClaimResult
 
