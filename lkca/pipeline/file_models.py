@@ -1,36 +1,27 @@
 """Models of the files in results/ with the fields that `lkca check` reads; other fields are ignored."""
 
-from typing import Annotated
-
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+import numpy as np
+from pydantic import model_validator
 
 from lkca.core.files import check_digest
 from lkca.core.paths import RunKey
-
-Corner = Annotated[list[int], Field(min_length=2, max_length=2)]  # row and column of a patch
-Window = Annotated[list[int], Field(min_length=4, max_length=4)]  # first row, first column, rows and columns
+from lkca.core.result_files import Corner, ResultFile, Window
 
 
-class FileModel(BaseModel):
-    """The base class: wrong types are errors, unknown fields are ignored."""
-
-    model_config = ConfigDict(strict=True)
-
-
-class ReportListing(FileModel):
+class ReportListing(ResultFile):
     """report.json: path relative to the experiment -> SHA-256 of every file that the report depends on."""
 
     files: dict[str, str]
 
 
-class Manifest(FileModel):
+class Manifest(ResultFile):
     """scenes/{scene}.json."""
 
     cube: str | None
     sha256: str
 
 
-class Split(FileModel):
+class Split(ResultFile):
     """splits/{scene}_x{scale}.json."""
 
     scene_sha256: str
@@ -42,14 +33,17 @@ class Split(FileModel):
     def overlap(self) -> str | None:
         """Return which training or validation patch shares pixels with a test image, in words; None if none does."""
         for part, corners in (("training", self.train), ("validation", self.validation)):
+            top, left = np.array(corners).reshape(-1, 2).T
             for i, (row, column, rows, columns) in enumerate(self.test):
-                for top, left in corners:
-                    if row - self.size < top < row + rows and column - self.size < left < column + columns:
-                        return f"the {part} patch at row {top}, column {left} shares pixels with test image {i}"
+                in_rows = (row - self.size < top) & (top < row + rows)
+                in_columns = (column - self.size < left) & (left < column + columns)
+                if (found := np.flatnonzero(in_rows & in_columns)).size:
+                    place = f"row {top[found[0]]}, column {left[found[0]]}"
+                    return f"the {part} patch at {place} shares pixels with test image {i}"
         return None
 
 
-class RunOutput(FileModel):
+class RunOutput(ResultFile):
     """A file in the folder of a run that names its run, such as spectrum.json."""
 
     scene: str
@@ -78,7 +72,7 @@ class Scores(RunOutput):
     _check_digest = model_validator(mode="before")(check_digest)
 
 
-class WeightsHeader(FileModel):
+class WeightsHeader(ResultFile):
     """The metadata of weights.safetensors."""
 
     run_sha256: str
