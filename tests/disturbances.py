@@ -55,21 +55,25 @@ class Disturber:
             kind: Name of a method of this class.
             seconds: The disturbance comes this time, or less, after a training has saved its state.
         """
-        if self.run is None or self.run.poll() is not None:
-            self.start()
-        deadline = time.monotonic() + PATIENCE
-        while not (saved := self._find_states()) - self.states:
+        deadline, moment = time.monotonic() + PATIENCE, None
+        while moment is None or time.monotonic() < moment:
             assert time.monotonic() < deadline
-            assert self.run.poll() is None, self.read_output()
+            if self.run is None or self.run.poll() is not None:
+                self.start()
+                moment = None
+            saved = self._find_states()
+            if moment is None and saved - self.states:
+                self.states |= saved
+                moment = time.monotonic() + self.draw.uniform(0, seconds)
             time.sleep(0.1)
-        self.states |= saved
-        time.sleep(self.draw.uniform(0, seconds))
-        assert self.run.poll() is None, self.read_output()
         getattr(self, kind)()
         self.done.append(kind)
 
     def start(self) -> None:
-        """Start the command, as a process group."""
+        """Start the command, as a process group. If it ran before, a disturbance has ended it."""
+        if self.run:
+            self.output += self.read_output()
+            assert self.run.returncode, self.output
         self.log = self.folder.parent.with_suffix(".log")
         with self.log.open("w") as file:
             self.run = subprocess.Popen(
@@ -99,7 +103,6 @@ class Disturber:
         """Kill the process group, and change dates of results."""
         os.killpg(self.run.pid, signal.SIGKILL)
         self.run.wait()
-        self.output += self.read_output()
         self._clean_up()
 
     def stop(self) -> None:
@@ -112,7 +115,6 @@ class Disturber:
         """Have the disk full until the call ends, and change dates of results."""
         with full_disk(self.folder.parent, self.run, self.draw.randrange(2**16)):
             self._wait(PATIENCE)
-        self.output += self.read_output()
         self._clean_up()
 
     def fill_disk_briefly(self) -> None:
