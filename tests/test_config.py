@@ -262,7 +262,10 @@ WRONG = [
         own_cube(files=[{"path": "a.npy", "invalid": math.nan}]),
         "files.0.invalid is nan: input should be a finite number",
     ),
-    (own_cube(files=[{"path": "a.npy", "sources": ["ftp://x/a"]}]), "sources: write URLs that begin with http:// or"),
+    (
+        own_cube(files=[{"path": "data/raw/a.npy", "sources": ["ftp://x/a"]}]),
+        "sources: write URLs that begin with http:// or",
+    ),
     (
         own_cube(crop=[0, 10**5, 0, 10**5]),
         "patches.x4.stride: chikusei has 9,759,376 of these patches, more than 1,000,000",

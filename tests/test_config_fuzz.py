@@ -270,13 +270,13 @@ def test_start_of_the_changes_has_a_plan():
     assert plan_or_refuse(SMALL) == ""
 
 
-@settings(max_examples=120, **OPTIONS)
+@settings(max_examples=80, **OPTIONS)
 @given(mutated())
 def test_changed_configuration_has_a_plan_or_is_refused(value):
     plan_or_refuse(value)
 
 
-@settings(max_examples=120, **OPTIONS)
+@settings(max_examples=80, **OPTIONS)
 @given(near_valid())
 def test_nearly_valid_configuration_has_a_plan_or_is_refused(value):
     plan_or_refuse(value)
