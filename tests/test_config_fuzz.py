@@ -27,6 +27,7 @@ from lkca.pipeline.plan import plan
 from lkca.pipeline.results import Results
 from tests.conftest import paper_settings
 
+EXAMPLES = 2000 if "LKCA_LONG_TESTS" in os.environ else 45
 MAX_SECONDS = 20  # of the processor; usually below 0.2
 DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 NASTY_TEXTS = [
@@ -270,13 +271,13 @@ def test_start_of_the_changes_has_a_plan():
     assert plan_or_refuse(SMALL) == ""
 
 
-@settings(max_examples=80, **OPTIONS)
+@settings(max_examples=EXAMPLES, **OPTIONS)
 @given(mutated())
 def test_changed_configuration_has_a_plan_or_is_refused(value):
     plan_or_refuse(value)
 
 
-@settings(max_examples=80, **OPTIONS)
+@settings(max_examples=EXAMPLES, **OPTIONS)
 @given(near_valid())
 def test_nearly_valid_configuration_has_a_plan_or_is_refused(value):
     plan_or_refuse(value)
