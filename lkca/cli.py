@@ -312,7 +312,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if "settings" in options:
             options["settings"] = _read_settings(options["settings"], get_type_hints(call)["settings"])
         if isinstance(options.get("scene"), Path):
-            _check_scene(options["scene"], options.get("split"))
+            _check_scene_files(options["scene"], options.get("split"))
         code: int = call(**options) or 0
         sys.stdout.flush()  # here, so that a full disk is an error of the command
         return code
@@ -331,11 +331,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _report(error)
 
 
-def _check_scene(scene: Path, split: Path | None) -> None:
-    """Check the input of a job that has a scene; see `lkca.data.splits.check_scene`."""
-    from lkca.data.splits import check_scene
+def _check_scene_files(scene: Path, split: Path | None) -> None:
+    """Check the input of a job that has a scene; see `lkca.data.splits.check_scene_files`."""
+    from lkca.data.splits import check_scene_files
 
-    check_scene(scene, split)
+    check_scene_files(scene, split)
 
 
 def _report(error: LkcaError) -> int:

@@ -13,12 +13,12 @@ from typing import Any, NoReturn, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from lkca.config.yaml_files import printable
+from lkca.config.yaml_files import MAX_SHOWN
+from lkca.core.printing import printable
 from lkca.data.urls import NOT_SHOWN, hide_secrets, is_url, public_url
 from lkca.errors import ConfigError
 
 T = TypeVar("T", bound=BaseModel)
-MAX_SHOWN_VALUE = 80  # characters
 MAX_CHOICES = 50  # names in a message
 
 
@@ -90,7 +90,7 @@ def _describe_fault(kind: type[BaseModel], error: ErrorDetails, path: list[str])
         return f" is {show(value)}, which does not exist{_suggest(_shorten(str(value)), choices)}"
     text = error["msg"].replace("tuple", "list")
     message = text.removeprefix("Value error, ") if error_type == "value_error" else text[:1].lower() + text[1:]
-    shown = "" if isinstance(value, Mapping) or len(repr(value)) > MAX_SHOWN_VALUE else f" is {value!r}"
+    shown = "" if isinstance(value, Mapping) or len(repr(value)) > MAX_SHOWN else f" is {value!r}"
     return f"{shown}: {message}."
 
 
@@ -101,7 +101,7 @@ def show(value: Any) -> str:
 
 def _shorten(text: str) -> str:
     """Return the start of a text."""
-    return text if len(text) <= MAX_SHOWN_VALUE else f"{text[: MAX_SHOWN_VALUE - 3]}..."
+    return text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 3]}..."
 
 
 def _fields_at(kind: type[BaseModel], path: list[str]) -> list[str]:

@@ -199,13 +199,13 @@ def _check_run(experiment: Experiment, key: str, group: RunGroup) -> None:
     """Check that a network supports the number of bands of a scene, and a scale."""
     model, bands = experiment.models[group.model], experiment.scenes[group.scene].bands
     upsampler = model.upsampler.model_dump() if model.upsampler else None
+    where = f"models.{group.model} on {group.scene} x{group.scale}"
     try:
         check_sizes(model.arch, bands, group.scale, model.args, upsampler)
         cost = estimate_cost(model.arch, bands, group.scale, model.args, upsampler)
     except ConfigError as error:
-        fail(key, f"models.{group.model} on {group.scene} x{group.scale}: {error}")
+        fail(key, f"{where}: {error}")
     pixels = (experiment.patches[f"x{group.scale}"].size // group.scale) ** 2
     needed = 16 * cost.parameters + 4 * cost.activations * pixels
     if model.train and needed > MAX_BYTES:
-        where = f"models.{group.model} on {group.scene} x{group.scale}"
         fail(key, f"{where} needs about {needed / 1e12:.0f} TB of memory: choose a smaller network or smaller patches.")

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from lkca.core.files import is_file, remedy
+from lkca.core.printing import printable
 from lkca.data.urls import hide_secrets
 from lkca.errors import ConfigError, LkcaError
 
@@ -85,7 +86,7 @@ def read_yaml(path: Path) -> Map:
         what_to_do = remedy(error) or "name another file"
         raise ConfigError(f"{path} cannot be read ({error.strerror}): {what_to_do}.") from error
     except ValueError as error:
-        problem = f"{printable(str(path))} is no name of a file: correct it."
+        problem = f"{printable(path)} is no name of a file: correct it."
         raise ConfigError(str(error) if isinstance(error, LkcaError) else problem) from None
     if len(content) > MAX_BYTES:
         raise ConfigError(f"{path} has more than {MAX_BYTES:,} bytes, which no configuration needs: name another file.")
@@ -286,11 +287,6 @@ class _Constructor:
 
     def _error(self, node: yaml.Node, problem: str) -> ConfigError:
         return ConfigError(f"{self._place(node)}: {printable(hide_secrets(problem))}.")
-
-
-def printable(text: str) -> str:
-    """Return a text, which may contain texts of the user, with line breaks and other control characters escaped."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def _parse_float(text: str) -> int | float:

@@ -46,17 +46,22 @@ def read_result(path: Path, kind: type[ResultFile]) -> dict[str, Any]:
         _check_depth(content, MAX_DEPTH)
         kind.model_validate(content)
     except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        place, reason = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")
-        raise damaged(path, f"{place}: {reason}" if place else reason) from None
+        raise damaged(path, describe_first(error)) from None
     except ValueError as error:
         raise damaged(path, str(error)) from None
     result: dict[str, Any] = content
     return result
 
 
+def describe_first(error: ValidationError) -> str:
+    """Return where the first fault is that a model has found, and what it is."""
+    first = error.errors(include_input=False, include_url=False)[0]
+    place, reason = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")
+    return f"{place}: {reason}" if place else reason
+
+
 def damaged(path: Path, reason: str) -> DataError:
-    """Return the error about a file that its step has not written like this."""
+    """Return the error about a file whose content is not what its step writes."""
     return DataError(f"{path} was damaged or edited ({printable(reason, MAX_REASON)}): {REMEDY}.")
 
 
@@ -176,6 +181,18 @@ class SplitFile(ResultFile):
         if not self.numbers["grid"] or not all(rows and columns for _, _, rows, columns in self.test):
             raise ValueError("it has an empty grid or an empty test image")
         return self
+
+
+class WeightsMetadata(ResultFile):
+    """The metadata of weights.safetensors.
+
+    Args:
+        run_sha256: Hash of the run.json of the training.
+        epoch: Epoch of the weights, from 1.
+    """
+
+    run_sha256: str
+    epoch: Annotated[int, Field(ge=1)]
 
 
 class Ranks(ResultFile):

@@ -67,7 +67,7 @@ def write_split(settings: SplitSettings, image: int, scene: Path, manifest: Path
     print(f"{facts['scene']} x{settings.scale}: {describe_split(settings, areas, split, invalid)}")
 
 
-def check_scene(scene: Path, split: Path | None) -> None:
+def check_scene_files(scene: Path, split: Path | None) -> None:
     """Check the files of a scene before a job reads them.
 
     Args:

@@ -32,10 +32,8 @@ from lkca.data.urls import public_url
 from lkca.errors import FileProblem
 
 CONNECT_TIMEOUT = 20  # seconds, for each address of a server
-SPEED_WINDOW, MIN_SPEED = (
-    60,
-    1000,
-)  # interrupt an attempt in which, in 60 seconds, fewer than 1000 bytes a second arrive
+SPEED_WINDOW = 60  # seconds over which the speed is measured
+MIN_SPEED = 1000  # bytes a second; a slower attempt is interrupted
 PAUSES = (1, 3, 10)  # seconds before the second, third and fourth attempt
 MAX_REDIRECTS = 10
 MAX_BYTES = 64 * 2**30  # largest file of unknown length

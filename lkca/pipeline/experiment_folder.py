@@ -11,13 +11,12 @@ from pydantic import BaseModel
 from rich.filesize import decimal
 from safetensors import SafetensorError, safe_open
 
-from lkca.core.files import remedy
+from lkca.core.files import MAX_TEXT_BYTES, remedy
 from lkca.core.paths import REPORT_FILE
-from lkca.pipeline.file_models import WeightsHeader
+from lkca.core.result_files import WeightsMetadata
 from lkca.pipeline.phrases import MAX_LISTED_NAMES, describe_error, escape
 
 T = TypeVar("T", bound=BaseModel)
-MAX_BYTES = 2**26  # of a JSON or CSV file that is read
 MAX_PATH = 400  # characters of a path in a suggested command
 
 
@@ -113,9 +112,9 @@ class ExperimentFolder:
             ValueError: If it is too large or not UTF-8.
         """
         with (self.root / path).open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
-        if len(data) > MAX_BYTES:
-            raise ValueError(f"it has more than {decimal(MAX_BYTES)}")
+            data = file.read(MAX_TEXT_BYTES + 1)
+        if len(data) > MAX_TEXT_BYTES:
+            raise ValueError(f"it has more than {decimal(MAX_TEXT_BYTES)}")
         return data.decode("utf-8")
 
     def read(self, path: str, kind: type[T]) -> T | None:
@@ -128,13 +127,13 @@ class ExperimentFolder:
             self.add_damage(path, error)
             return None
 
-    def read_weights_header(self, path: str) -> WeightsHeader | None:
+    def read_weights_header(self, path: str) -> WeightsMetadata | None:
         """Return the metadata of weights without reading tensors; None in the same cases as `read`."""
         if not self.exists(path):
             return None
         try:
             with safe_open(self.root / path, "numpy") as file:
-                return WeightsHeader.model_validate(json.loads((file.metadata() or {}).get("lkca", "{}")))
+                return WeightsMetadata.model_validate_json((file.metadata() or {}).get("lkca", "{}"))
         except (OSError, SafetensorError, ValueError, RecursionError) as error:
             self.add_damage(path, error)
             return None

@@ -5,7 +5,7 @@ from pydantic import model_validator
 
 from lkca.core.files import check_digest
 from lkca.core.paths import RunKey
-from lkca.core.result_files import Corner, ResultFile, Window
+from lkca.core.result_files import Corner, ResultFile, RunIdentity, Window
 
 
 class ReportListing(ResultFile):
@@ -43,13 +43,8 @@ class Split(ResultFile):
         return None
 
 
-class RunOutput(ResultFile):
+class RunOutput(RunIdentity):
     """A file in the folder of a run that names its run, such as spectrum.json."""
-
-    scene: str
-    scale: int
-    model: str
-    seed: int
 
     @property
     def run(self) -> RunKey:
@@ -70,9 +65,3 @@ class Scores(RunOutput):
     digest: str
 
     _check_digest = model_validator(mode="before")(check_digest)
-
-
-class WeightsHeader(ResultFile):
-    """The metadata of weights.safetensors."""
-
-    run_sha256: str

@@ -7,6 +7,7 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from lkca.core.printing import printable
+from lkca.core.result_files import describe_first
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -65,10 +66,7 @@ def group_unique(pairs: Iterable[tuple[K, V]]) -> dict[K, list[V]]:
 def describe_error(error: Exception) -> str:
     """Return a short description of an error."""
     if isinstance(error, ValidationError):
-        first = error.errors()[0]
-        field = ".".join(map(str, first["loc"]))
-        message = first["msg"].removeprefix("Value error, ")
-        return escape(f"{field}: {message}" if field else message)
+        return escape(describe_first(error))
     if isinstance(error, OSError):
         return error.strerror or "no reason is known"
     return "it is nested too deep" if isinstance(error, RecursionError) else escape(error)

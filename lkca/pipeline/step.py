@@ -11,7 +11,7 @@ from lkca.config.jobs import Jobs
 from lkca.config.load import locate_errors, read_snapshot
 from lkca.core.files import atomic_write
 from lkca.core.fingerprint import STEPS, hash_sources
-from lkca.data.splits import check_scene
+from lkca.data.splits import check_scene_files
 from lkca.errors import ConfigError, StaleInput
 from lkca.pipeline.failures import remember_failure
 from lkca.pipeline.records import digests
@@ -43,7 +43,7 @@ def run_step(name: str, experiment: Path, outputs: list[Path], gpus: int) -> Non
     results.check_inputs(job)
     options = _options(job)
     if "scene" in job.inputs:
-        check_scene(options["scene"], options.get("split"))
+        check_scene_files(options["scene"], options.get("split"))
     if job.step == "train":
         options |= {"gpus": gpus, "adopted": sorted(accepted_codes - {code.digest})}
     function = _import_function(job.step)

@@ -2,30 +2,16 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
 from lkca.core.files import atomic_write, open_file
+from lkca.core.result_files import WeightsMetadata
 from lkca.errors import DataError, StaleInput
-
-
-class WeightsMetadata(BaseModel):
-    """The metadata of a file of weights.
-
-    Args:
-        run_sha256: Hash of the run.json of the training.
-        epoch: Epoch of the weights, from 1.
-    """
-
-    model_config = ConfigDict(strict=True)
-
-    run_sha256: str
-    epoch: Annotated[int, Field(ge=1)]
 
 
 def write_safetensors(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> None:

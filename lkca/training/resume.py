@@ -31,10 +31,8 @@ from lkca.training.distributed import TrainingFiles
 LAYOUT = "2"  # version of the state file; increase it when the name or the meaning of anything in the file changes
 CHECKPOINT_SECONDS = 30.0  # between two checkpoints; a kill costs no more than this
 
-
-HistoryLine = Annotated[
-    list[int | float | Literal[""]], Field(min_length=9, max_length=9)
-]  # as HISTORY_COLUMNS of train.py
+# A value for each of the HISTORY_COLUMNS of train.py
+HistoryLine = Annotated[list[int | float | Literal[""]], Field(min_length=9, max_length=9)]
 
 
 @dataclass
@@ -221,7 +219,7 @@ class TrainingState:
         epochs, steps = self.progress.epochs, self.progress.steps_per_epoch
         fits = (progress.epochs, progress.steps_per_epoch) == (epochs, steps)
         fits &= 0 <= progress.epoch <= epochs and 0 <= progress.step <= steps and progress.num_validated >= 0
-        fits &= progress.finished == (progress.finished and progress.epoch == epochs)
+        fits &= progress.epoch == epochs or not progress.finished
         fits &= len(progress.history) == progress.epoch and 0 <= progress.best_epoch <= progress.epoch
         sums = (progress.seconds, progress.val_l1_sum, progress.val_mpsnr_sum, progress.best_val_l1 or 0)
         if not fits or not all(map(isfinite, sums)):

@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from lkca.core.files import is_file
+from lkca.core.printing import printable
 from lkca.data.catalog import File, find_envi_headers
 from lkca.data.checksums import is_text
 from lkca.data.readers.archive import describe_archive, open_archive
@@ -82,17 +83,13 @@ def _data_errors(path: Path) -> Iterator[None]:
     except MemoryError as error:
         raise DataError(f"{path} cannot be read (out of memory): it is damaged or the wrong file.") from error
     except (SettingsError, WrongProductError) as error:
-        raise DataError(f"{path} cannot be read: {_make_printable(str(error))[:700]}.") from error
+        raise DataError(f"{path} cannot be read: {printable(error, 700)}.") from error
     except Exception as error:
         text = " ".join(str(error.__cause__ or error).split()).rstrip(".")  # rasterio explains errors in their cause
-        reason = _make_printable(text or type(error).__name__)
+        reason = printable(text or type(error).__name__, 300)
         raise DataError(
-            f"{path} cannot be read ({reason[:300]}): it is damaged, the wrong file, or not as described."
+            f"{path} cannot be read ({reason}): it is damaged, the wrong file, or not as described."
         ) from error
-
-
-def _make_printable(text: str) -> str:
-    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def _open_format(stack: ExitStack, path: Path, file: File, is_mask: bool = False) -> StoredCube:
