@@ -48,7 +48,7 @@ def read_result(path: Path, kind: type[ResultFile]) -> dict[str, Any]:
     except ValidationError as error:
         raise damaged(path, describe_first(error)) from None
     except ValueError as error:
-        raise damaged(path, str(error)) from None
+        raise damaged(path, error) from None
     result: dict[str, Any] = content
     return result
 
@@ -60,9 +60,10 @@ def describe_first(error: ValidationError) -> str:
     return f"{place}: {reason}" if place else reason
 
 
-def damaged(path: Path, reason: str) -> DataError:
+def damaged(path: Path, reason: str | Exception) -> DataError:
     """Return the error about a file whose content is not what its step writes."""
-    return DataError(f"{path} was damaged or edited ({printable(reason, MAX_REASON)}): {REMEDY}.")
+    text = printable(str(reason) or type(reason).__name__, MAX_REASON)
+    return DataError(f"{path} was damaged or edited ({text}): {REMEDY}.")
 
 
 def _check_depth(value: object, depth: int) -> None:

@@ -159,7 +159,9 @@ class Results:
             if record is None:
                 raise StaleInput(f"{paths[0]} has no record of how it was made: run snakemake again.")
             if record.settings != needed.canonical_settings():
-                raise StaleInput(f"{paths[0]} was made with other settings than those of now: run snakemake again.")
+                raise StaleInput(
+                    f"{paths[0]} was made with other settings than the configuration has now: run snakemake again."
+                )
             if edited := [path for path in paths if self._is_edited(path, record)]:
                 raise StaleInput(f"{edited[0]} is not what {needed.name} wrote: run snakemake again to make it again.")
             if differences := self._config_differences(needed):

@@ -151,7 +151,7 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
     except (*ZIP_ERRORS, *HEADER_ERRORS) as error:
         if isinstance(error, LkcaError):
             raise
-        raise damaged(path, str(error) or type(error).__name__) from error
+        raise damaged(path, error) from error
 
 
 def _read_array(archive: ZipFile, name: str) -> np.ndarray:
@@ -191,7 +191,7 @@ def encode_png(path: Path) -> str:
     except PNG_ERRORS as error:
         if isinstance(error, LkcaError):
             raise
-        raise damaged(path, str(error)) from error
+        raise damaged(path, error) from error
 
 
 def _encode_webp(image: np.ndarray, quality: int) -> str:

@@ -86,5 +86,5 @@ def read_table_html(path: Path) -> Markup:
         if rewriter.open or not rewriter.parts:
             raise ValueError("it ends before its table does")
     except (ValueError, AssertionError) as error:
-        raise damaged(path, str(error)) from error
+        raise damaged(path, error) from error
     return Markup("".join(rewriter.parts))
