@@ -517,6 +517,16 @@ def test_record_of_a_job_is_compared_with_its_files(root, check):
     assert check()[1] == [f"scenes/chikusei.json is not the file that {run} recorded: {again(run)}."]
 
 
+@pytest.mark.parametrize("content", ["", "{", "[[]]", "{}", '{"step": 1}'])
+def test_damaged_record_of_a_job(root, check, content):
+    """Snakemake cannot be asked for it, but runs a job that has no record."""
+    write_record(root, f"{LKCA}/settings", [], f"{LKCA}/run.json")
+    record = root / f"records/{LKCA}/settings.json"
+    record.write_text(content)
+    [error] = check()[1]
+    assert "settings.json was damaged or edited" in error and error.endswith("or run snakemake, which runs its job again.")
+
+
 def test_raw_file_of_a_job_is_compared(root, check, tmp_path):
     raw, run = tmp_path / "cube.npy", f"{LKCA}/run.json"
     raw.write_bytes(b"x")

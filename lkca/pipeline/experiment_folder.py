@@ -12,11 +12,12 @@ from rich.filesize import decimal
 from safetensors import SafetensorError, safe_open
 
 from lkca.core.files import MAX_TEXT_BYTES, remedy
-from lkca.core.paths import REPORT_FILE
+from lkca.core.paths import REPORT_FILE, ExperimentPaths
 from lkca.core.result_files import WeightsMetadata
 from lkca.pipeline.phrases import MAX_LISTED_NAMES, describe_error, escape
 
 T = TypeVar("T", bound=BaseModel)
+RECORDS = ExperimentPaths().records()  # relative to the folder of the experiment
 MAX_PATH = 400  # characters of a path in a suggested command
 
 
@@ -63,6 +64,8 @@ class ExperimentFolder:
     def rerun(self, paths: Iterable[str]) -> str:
         """Return the remedy that makes files again; for the record of a job, the one that runs the job again."""
         files = dict.fromkeys(self.outputs.get(path, path) for path in paths)
+        if all(path.startswith(f"{RECORDS}/") for path in files):  # damaged ones, which name no file
+            return "run snakemake, which runs its job again"
         arguments = [shlex.quote(escape(self.root / path, MAX_PATH)) for path in files]
         more = f" ... ({len(arguments)} files)" if len(arguments) > MAX_LISTED_NAMES else ""
         pronoun = "them" if arguments[1:] else "it"
