@@ -524,7 +524,9 @@ def test_damaged_record_of_a_job(root, check, content):
     record = root / f"records/{LKCA}/settings.json"
     record.write_text(content)
     [error] = check()[1]
-    assert "settings.json was damaged or edited" in error and error.endswith("or run snakemake, which runs its job again.")
+    assert "settings.json was damaged or edited" in error and error.endswith(
+        "or run snakemake, which runs its job again."
+    )
 
 
 def test_raw_file_of_a_job_is_compared(root, check, tmp_path):

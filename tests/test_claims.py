@@ -135,6 +135,16 @@ def test_zero_in_a_table_is_named():
         check_on_table(CLAIMS["A1"], PrintedNumbers(lines))
 
 
+@pytest.mark.parametrize("copied", ["LKCA-Net", "LKCA-LR", "Bicubic", "32"])
+def test_equal_rows_are_no_error(copied):
+    """Two methods may have the same scores, so that the gain of one over the other is zero."""
+    same = next(line for line in LINES if line["row"] == copied)
+    places = "table", "scene", "scale", "row"
+    lines = [{**same, **{name: line[name] for name in places}} for line in LINES]
+    for claim in CLAIMS.values():
+        assert check_on_table(claim, PrintedNumbers(lines))["outcome"]
+
+
 def test_ids_are_unique_and_contradictions_are_about_claims():
     assert len({claim.id for claim in collect_claims()}) == len(collect_claims())
     assert all(name in CLAIMS for contradiction in collect_contradictions() for name in contradiction.about)

@@ -180,12 +180,12 @@ def _compute(claim: Claim, function: Callable[[Numbers], T], numbers: Numbers) -
 
 
 def _collect_values(claim: Claim, numbers: Numbers, show: Callable[[Uncertain | float], Any]) -> dict[str, Any]:
-    """Return the values to show with a claim, except for those that need missing numbers."""
+    """Return the values to show with a claim, except for those that need missing numbers or divide by a gain of zero."""
     values = {}
     for label, function in (claim.values or {}).items():
         try:
             value: Value = _compute(claim, function, numbers)
-        except MissingNumber:
+        except (MissingNumber, DataError):
             continue
         values[label] = show(value) if isinstance(value, Uncertain | int | float) else [show(each) for each in value]
     return values
