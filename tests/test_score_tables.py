@@ -318,7 +318,7 @@ def test_any_file_gives_findings_or_one_sentence(tmp_path, capsys, content):
     code = main(["score-tables", str(path)])
     captured = capsys.readouterr()
     assert (code == 0 and not captured.err) or (code == 2 and captured.err.startswith(f"lkca: {path}"))
-    assert captured.err.count("\n") == code // 2 and captured.err.rstrip().endswith(".") or not code
+    assert not code or (captured.err.count("\n") == 1 and captured.err.endswith(".\n"))
     assert all(char.isprintable() or char == "\n" for char in captured.out + captured.err)
     assert len(captured.err) < 5000
 
@@ -336,7 +336,7 @@ def test_ratio_of_the_largest_and_the_smallest_numbers(tmp_path, capsys):
             path = tmp_path / "t.csv"
             path.write_text("\n".join(["row,scene,scale,RMSE,MACs_G,ERGAS", *lines]))
             assert main(["score-tables", str(path)]) == 0
-            assert "inf" not in capsys.readouterr().out.replace("inf)", "")
+            assert "inf" not in capsys.readouterr().out
 
 
 def test_large_and_special_files_are_refused_quickly(tmp_path, capsys):
