@@ -216,8 +216,8 @@ WRONG = [
     ({"experiment": "x" * 65}, "experiment is 'xxx"),
     ({"experiment": ".paper"}, "experiment is '.paper'"),
     ({"experiment": "-n"}, "experiment is '-n'"),
-    ({"experiment": "Com1"}, "experiment is 'Com1': Windows can have no file of this name"),
-    ({"models": {"nul": {"base": "lkca"}}}, "models.nul is 'nul': Windows can have no file of this name"),
+    ({"experiment": "Com1"}, "experiment is 'Com1': Windows does not allow files of this name"),
+    ({"models": {"nul": {"base": "lkca"}}}, "models.nul is 'nul': Windows does not allow files of this name"),
     ({"models": {"LKCA": {"base": "lkca"}}}, "models: lkca and LKCA differ only in upper and lower case"),
     ({"tables": {"s1": CONFIG["tables"]["S1"]}}, "tables: S1 and s1 differ only in upper and lower case"),
     (own_cube(files=[{"path": "a/" * 2500 + "a", "axes": "rows columns bands"}]), "files.0: path is longer than file"),
@@ -618,7 +618,7 @@ def test_what_is_no_file_is_not_opened(tmp_path):
         (Path("/dev/zero"), "is a device or a pipe"),
         (tmp_path / "loop", "links lead to each other"),
         (tmp_path / ("x" * 300), "choose a shorter path"),
-        (tmp_path / "a\0b", "is no name of a file"),
+        (tmp_path / "a\0b", "is not a valid file name"),
         (tmp_path / "none", "cannot be read"),
     ):
         with pytest.raises(LkcaError, match=problem):

@@ -15,7 +15,7 @@ from lkca.data.catalog import CUBES, MAX_BANDS, MAX_SIDE, Cube, Text
 from lkca.data.composite import parse_wavelength
 from lkca.data.settings import MIN_TILE
 
-# Upper bounds are far above any real use. They end a call of snakemake that would count, list or allocate without end.
+# Upper bounds are far above any real use. Without them a call of snakemake could count, list or allocate for hours.
 MAX_COUNT = 10**6
 MAX_SCALE = 16
 MAX_TILE = 10**4  # pixels, side of a test image or a patch, which is in memory as a whole
@@ -43,7 +43,7 @@ def _check_key(key: str) -> str:
         ValueError: If Windows has a device of this name.
     """
     if DEVICES.fullmatch(key):
-        raise ValueError("Windows can have no file of this name: choose another")
+        raise ValueError("Windows does not allow files of this name: choose another")
     return key
 
 

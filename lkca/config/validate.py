@@ -14,7 +14,7 @@ from lkca.data.settings import MAX_PATCHES, count_patches
 from lkca.errors import ConfigError
 from lkca.models.registry import MODELS, REGISTRY, check_arguments, check_entry, check_sizes, estimate_cost
 
-# Limits that are far above any real use, as those of the schema, for products of settings.
+# Limits of products of settings. Like those of the schema, they are far above any real use.
 MAX_RUNS = 10_000
 MAX_TEST_IMAGES = 10_000
 MAX_BYTES = 10**12  # of a network with its gradient, Adam's two moments and the activations of one patch

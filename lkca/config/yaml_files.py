@@ -86,7 +86,7 @@ def read_yaml(path: Path) -> Map:
         what_to_do = remedy(error) or "name another file"
         raise ConfigError(f"{path} cannot be read ({error.strerror}): {what_to_do}.") from error
     except ValueError as error:
-        problem = f"{printable(path)} is no name of a file: correct it."
+        problem = f"{printable(path)} is not a valid file name: correct it."
         raise ConfigError(str(error) if isinstance(error, LkcaError) else problem) from None
     if len(content) > MAX_BYTES:
         raise ConfigError(f"{path} has more than {MAX_BYTES:,} bytes, which no configuration needs: name another file.")

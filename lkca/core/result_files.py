@@ -16,13 +16,14 @@ from lkca.core.printing import printable
 from lkca.errors import DataError
 
 REMEDY = "restore the original, or delete it and run snakemake again"
-MAX_DEPTH = 20  # of lists and maps in each other
+MAX_DEPTH = 20  # levels of lists and maps
 MAX_NUMBER = 1e12
 MAX_REASON = 300  # characters
 
 Number = Annotated[float, Field(ge=-MAX_NUMBER, le=MAX_NUMBER, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, le=MAX_NUMBER, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0, le=10**18)]
+Scale = Annotated[int, Field(ge=1, le=1000)]
 Index = Annotated[int, Field(ge=0, le=10**9)]  # of a pixel
 Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Corner = Annotated[list[Index], Field(min_length=2, max_length=2)]  # first row and column
@@ -93,7 +94,7 @@ class RunIdentity(ResultFile):
     """The fields that say of which run a file is."""
 
     scene: str
-    scale: Annotated[int, Field(ge=1, le=1000)]
+    scale: Scale
     model: str
     seed: Count
 
@@ -166,7 +167,7 @@ class SplitFile(ResultFile):
     """splits/{scene}_x{scale}.json."""
 
     scene: str
-    scale: Annotated[int, Field(ge=1, le=1000)]
+    scale: Scale
     size: Annotated[int, Field(ge=1, le=10**6)]
     stride: Annotated[int, Field(ge=1, le=10**9)]
     numbers: dict[str, Count]
@@ -251,7 +252,7 @@ class EfficiencyFile(ResultFile):
     """efficiency/{scene}_x{scale}.json."""
 
     scene: str
-    scale: Annotated[int, Field(ge=1, le=1000)]
+    scale: Scale
     measured: list[MeasuredDevice]
 
 

@@ -32,7 +32,7 @@ def guard_cell(value: Any) -> Any:
 
 
 def guard_line(text: str) -> str:
-    """Return a line of text that is no cell: the same as `guard_text` for the parts between commas, too."""
+    """Return a line of text outside of the cells, such as a comment, with `guard_text` of each part between commas."""
     return ",".join(map(guard_text, text.split(",")))
 
 

@@ -1,7 +1,7 @@
 """Measure the time during which this process could run.
 
 A process is stopped by SIGSTOP, by Ctrl-Z, by `docker pause` (the freezer of its cgroup) or with its virtual machine.
-Linux' monotonic clock goes on meanwhile; only while the whole machine sleeps it stands still.
+Linux' monotonic clock continues meanwhile; it stops only while the whole machine sleeps.
 
 A thread wakes five times a second. Whatever delays it, the kernel tells why: it counts the time for which the thread
 was ready and waited for a core (`schedstat`), and how often the thread gave up its core. A thread that waits for

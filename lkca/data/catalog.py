@@ -43,7 +43,7 @@ from lkca.errors import DataError
 ALL_BANDS = "all"
 TIFF_SUFFIXES = (".tif", ".tiff")
 MIN_NANOMETRES = 100
-# Upper bounds are far above any real cube. They end a call that would list bands or count pixels without end.
+# Upper bounds are far above any real cube. Without them a call could list bands or count pixels for hours.
 MAX_BANDS = 10**4
 MAX_SIDE = 10**6  # pixels
 MAX_FILES = 1000
@@ -69,7 +69,7 @@ def _normalise_path(path: str) -> str:
     Parts `..` remain, because the folder before them may be a link.
     """
     if re.search(r"[\x00-\x1f\x7f-\x9f]", path):
-        raise ValueError("a path has no line breaks or other control characters: rename the file")
+        raise ValueError("a path must not have line breaks or other control characters: rename the file")
     if is_url(path):
         raise ValueError("it is a URL: list it in sources, and write the path at which the file is on this machine")
     if path.endswith("/"):
@@ -420,7 +420,7 @@ class Cube(_Description):
         """Return the existing files on which the pixels depend: label -> path, as `File.pixel_files`.
 
         Raises:
-            DataError: If one of them is no file, such as a pipe or a link to nowhere.
+            DataError: If one of them is not a file but, for example, a pipe or a broken link.
         """
         try:
             files = self.resolve_files()

@@ -33,8 +33,8 @@ def is_sidecar(path: Path) -> bool:
     """Return whether there is a file at a path; a folder does not count.
 
     Raises:
-        DataError: If there is something that cannot be read, such as a link to nowhere or a pipe: whether it would
-            change the pixels is unknown.
+        DataError: If there is something that cannot be read, such as a broken link or a pipe. Whether it would change
+            the pixels is unknown.
         ResourceError: If the disk fails.
     """
     try:

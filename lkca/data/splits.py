@@ -105,7 +105,7 @@ def _open_scene(scene: Path) -> np.ndarray:
     except (ValueError, TypeError, OverflowError, EOFError, SyntaxError, TokenError, MemoryError) as error:
         raise error if isinstance(error, LkcaError) else damaged(scene, error) from error
     if not isinstance(array, np.ndarray) or array.ndim != 3 or array.dtype != np.float32 or not array.size:
-        raise damaged(scene, "it is no array (bands, rows, columns) of float32")
+        raise damaged(scene, "it is not an array of float32 with the axes (bands, rows, columns)")
     return array
 
 

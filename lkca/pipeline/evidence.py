@@ -133,7 +133,7 @@ class Evidence:
         """Check that jobs read a file from outside of the experiment as it is now, if it is on this machine."""
         try:
             path = File(path=label, axes="bands rows columns").local_path()
-            digest = sha256(path) if is_file(path) else None  # a record may name a pipe, which has no end
+            digest = sha256(path) if is_file(path) else None  # a record may name a pipe, which would block
         except (OSError, LkcaError, ValueError):
             digest = None
         if digest is None:

@@ -148,7 +148,7 @@ class Results:
         return [f"in {path}, {difference}" for difference in _differences(written, expected)]
 
     def check_inputs(self, job: Job) -> None:
-        """Check that each file that a job reads is the one that another job wrote, with the settings of now.
+        """Check that each file that a job reads is the one that another job wrote, with the current settings.
 
         Raises:
             StaleInput: If a file was edited or damaged after its job wrote it, or that job has other settings now.

@@ -140,7 +140,9 @@ def _check_scenes(settings: ReportSettings, scenes: Iterable[str]) -> None:
         StaleInput: If it lacks one.
     """
     if unknown := sorted(set(scenes) - settings.scenes.keys()):
-        raise StaleInput(f"there are results of the scene {unknown[0]}, which the report has not: run snakemake again.")
+        raise StaleInput(
+            f"there are results of the scene {unknown[0]}, which the report does not have: run snakemake again."
+        )
 
 
 def _read_verdicts(path: Path, settings: ReportSettings) -> list[dict[str, str]]:
