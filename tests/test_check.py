@@ -517,6 +517,32 @@ def test_record_of_a_job_is_compared_with_its_files(root, check):
     assert check()[1] == [f"scenes/chikusei.json is not the file that {run} recorded: {again(run)}."]
 
 
+@pytest.mark.parametrize(
+    ("job", "output"),
+    [
+        (f"{LKCA}/settings", f"{BICUBIC}/run.json"),
+        (f"{LKCA}/train", f"{LKCA}3001/weights.safetensors"),
+        (f"{LKCA}/evaluate", "tables/V.csv"),
+        ("tables/VI", "tables/V.csv"),
+        ("tables/I", "tables/V.csv"),
+        ("scenes/chikusei.files", "scenes/chikusei.npy"),
+        ("report", "tables/V.html"),
+    ],
+)
+def test_record_of_another_job(root, check, job, output):
+    (root / output).parent.mkdir(exist_ok=True)
+    (root / output).touch()
+    write_record(root, job, [], output)
+    errors = check()[1]
+    assert any(f"records/{job}.json is the record of another job" in error for error in errors)
+
+
+def test_record_of_another_step(root, check):
+    write_record(root, f"{LKCA}/settings", [], f"{LKCA}/run.json", step="train")
+    [error] = check()[1]
+    assert "settings.json is the record of another job" in error and error.endswith(", which runs its job again.")
+
+
 @pytest.mark.parametrize("content", ["", "{", "[[]]", "{}", '{"step": 1}'])
 def test_damaged_record_of_a_job(root, check, content):
     """Snakemake cannot be asked for it, but runs a job that has no record."""

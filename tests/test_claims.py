@@ -141,8 +141,7 @@ def test_equal_rows_are_no_error(copied):
     same = next(line for line in LINES if line["row"] == copied)
     places = "table", "scene", "scale", "row"
     lines = [{**same, **{name: line[name] for name in places}} for line in LINES]
-    for claim in CLAIMS.values():
-        assert check_on_table(claim, PrintedNumbers(lines))["outcome"]
+    assert all(check_on_table(each, PrintedNumbers(lines))["outcome"] for each in CLAIMS.values())
 
 
 def test_ids_are_unique_and_contradictions_are_about_claims():

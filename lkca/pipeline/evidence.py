@@ -29,7 +29,7 @@ from lkca.core.paths import (
 from lkca.data.catalog import CUBES, File
 from lkca.errors import LkcaError
 from lkca.models.registry import class_path
-from lkca.pipeline.experiment_folder import ExperimentFolder
+from lkca.pipeline.experiment_folder import RECORDS, ExperimentFolder
 from lkca.pipeline.file_models import Manifest, ReportListing, RunOutput, Scores, Split
 from lkca.pipeline.phrases import escape, group_unique, list_names
 from lkca.pipeline.records import Record, StoredRecord, changed_files
@@ -117,6 +117,9 @@ class Evidence:
             name = path.relative_to(self.folder.root).as_posix()
             record = self.folder.read(name, StoredRecord)
             if not record or not record.writes:
+                continue
+            if not _is_record_of(name, record):
+                self.folder.add_error(f"{escape(name)} is the record of another job", self.folder.rerun([name]))
                 continue
             self.job_records[name] = record
             self._add(name, {_relative(output): file[0] for output, file in record.writes.items()})
@@ -238,6 +241,15 @@ class Evidence:
         except (OSError, ValueError, csv.Error) as error:
             self.folder.add_damage(path, error)
             return False
+
+
+def _is_record_of(path: str, record: Record) -> bool:
+    """Return whether a record with this path is that of its job: one of a run, or of files with the name of the job."""
+    job = path.removeprefix(f"{RECORDS}/").removesuffix(".json")
+    folder, _, step = job.rpartition("/")
+    is_run = folder.startswith("runs/")
+    start = f"{folder}/" if is_run else f"{job}."
+    return (not is_run or record.step == step) and all(_relative(output).startswith(start) for output in record.writes)
 
 
 def _relative(path: str) -> str:

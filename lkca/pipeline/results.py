@@ -5,6 +5,7 @@ A job runs again if its settings, its code, or the content of a file that it rea
 """
 
 import json
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -128,7 +129,7 @@ class Results:
             changes.append(f"it now reads {list_names(added)}")
         # A deleted header counts, because its cube is still read; other missing files are made again by their jobs.
         deleted_headers = [label for label in removed if job.raw_files and label.lower().endswith(".hdr")]
-        dropped = [label for label in removed if label in deleted_headers or self.hashes.get(label)]
+        dropped = [label for label in removed if label in deleted_headers or os.path.exists(label)]
         if dropped:
             changes.append(f"it no longer reads {list_names(dropped)}")
         return changes

@@ -180,7 +180,7 @@ def _compute(claim: Claim, function: Callable[[Numbers], T], numbers: Numbers) -
 
 
 def _collect_values(claim: Claim, numbers: Numbers, show: Callable[[Uncertain | float], Any]) -> dict[str, Any]:
-    """Return the values to show with a claim, except for those that need missing numbers or divide by a gain of zero."""
+    """Return the values to show with a claim, except those that need missing numbers or divide by a gain of zero."""
     values = {}
     for label, function in (claim.values or {}).items():
         try:
