@@ -27,6 +27,17 @@ def test_every_job_follows_those_that_it_needs(jobs):
     assert all(position[needed.name] < position[job.name] for job in jobs.all for needed in jobs.needs(job))
 
 
+@pytest.mark.parametrize(
+    ("part", "step", "name"), [("tables", "table", "V"), ("figures", "figure", "8"), ("figures", "figure", "6")]
+)
+def test_run_in_two_rows_is_read_once(part, step, name):
+    """Or it would count as several seeds, whose scores have no deviation."""
+    rows = {"LKCA-Net": "lkca", "The same": "lkca", "Again": "lkca"}
+    experiment = with_overlay(**{"seeds": [1, 2], part: {name: {"rows": rows}}})
+    for paths in Jobs(experiment).get(step, {step: name}).inputs.values():
+        assert isinstance(paths, str) or len(paths) == len(set(paths))
+
+
 def test_every_job_is_found_by_its_name(jobs):
     assert all(jobs.by_name(job.name) is job for job in jobs.all)
 

@@ -357,8 +357,8 @@ class Table(Settings):
     rows: Rows
 
     def groups(self) -> list[RunGroup]:
-        """Return the groups of runs that the table shows, with all seeds."""
-        models = models_in_rows(self.rows).values()
+        """Return the groups of runs that the table shows, with all seeds; each once, also if it is in several rows."""
+        models = dict.fromkeys(models_in_rows(self.rows).values())
         return [RunGroup(self.scene, scale, model) for scale in self.scales for model in models]
 
 
@@ -396,8 +396,8 @@ class Figure(Settings):
         return seeds if FIGURE_KINDS[self.kind].all_seeds else seeds[:1]
 
     def groups(self) -> list[RunGroup]:
-        """Return the groups of runs that the figure shows, with the seeds of `shown_seeds`."""
-        models = models_in_rows(self.rows).values()
+        """Return the groups of runs that the figure shows, with the seeds of `shown_seeds`; each once."""
+        models = dict.fromkeys(models_in_rows(self.rows).values())
         return [RunGroup(scene, self.scale, model) for scene in self.scenes for model in models]
 
 
