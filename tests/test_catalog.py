@@ -177,6 +177,13 @@ def test_file_is_downloaded_into_data_only(path):
     assert File(path="./data//raw/a.zip/d/c.bsq", sources=("https://x.org/a",)).path == "data/raw/a.zip/d/c.bsq"
 
 
+@pytest.mark.parametrize("path", ["data/SHA256SUMS", "data/raw/a/TERMS", "data/raw/./terms", "data//Sha256Sums"])
+def test_download_forges_no_hashes_and_no_confirmation(path):
+    assert File(path=path)
+    with pytest.raises(ValidationError, match="a file that lkca writes itself"):
+        File(path=path, sources=("https://x.org/a",))
+
+
 def test_name_that_is_not_utf8_is_refused():
     with pytest.raises(DataError, match=r"has bytes in its name that are not UTF-8: rename it\.$"):
         describe_path("\udcff.npy")

@@ -49,6 +49,7 @@ MAX_SIDE = 10**6  # pixels
 MAX_FILES = 1000
 MAX_TEXT = 2000  # characters of a text for readers
 MAX_PATH, MAX_NAME = 4000, 255  # bytes; Linux allows 4095 in a path
+OWN_FILES = ("SHA256SUMS", "TERMS")  # next to downloads: hashes, and terms that the user has confirmed
 Text = Annotated[str, StringConstraints(max_length=MAX_TEXT)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Number = Annotated[float, Field(ge=-1e12, le=1e12)]  # float32 holds the products of two such numbers
@@ -225,6 +226,8 @@ class File(_Description):
         folder, *parts = self.path.split("/")
         if self.sources and (folder != "data" or not parts or ".." in parts):
             raise ValueError("a file with sources is downloaded into data/: write path as data/raw/..., without ..")
+        if self.sources and parts[-1].upper() in OWN_FILES:
+            raise ValueError(f"{self.path} is a file that lkca writes itself: a download has another name")
         return self
 
     @model_validator(mode="after")
