@@ -99,3 +99,10 @@ def test_damaged_cache_is_written_again(file, tmp_path, read, text):
 def test_folder_instead_of_file(tmp_path):
     with pytest.raises(DataError, match="is a folder"):
         FileHashes().get(str(tmp_path))
+
+
+def test_links_that_lead_to_each_other(tmp_path):
+    for name, target in (("a", "b"), ("b", "a")):
+        (tmp_path / name).symlink_to(tmp_path / target)
+    with pytest.raises(DataError, match="its links lead to each other"):
+        FileHashes().get(str(tmp_path / "a"))

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
 
-from lkca.core.files import read_text, sha256, write_json
+from lkca.core.files import read_text, remedy, sha256, write_json
 from lkca.errors import DataError, LkcaError
 
 # A change of a file that comes later than this after the previous one changes the time stamp: on most file systems, and
@@ -100,7 +100,8 @@ class FileHashes:
         except IsADirectoryError:
             raise DataError(f"{path} is a folder, but a file is expected at this path: move the folder away.") from None
         except OSError as error:
-            raise DataError(f"{path} cannot be read ({error.strerror}): make it readable.") from error
+            what_to_do = remedy(error) or "make it readable"
+            raise DataError(f"{path} cannot be read ({error.strerror}): {what_to_do}.") from error
         return digest
 
     def save(self) -> None:
