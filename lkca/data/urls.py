@@ -19,7 +19,7 @@ URL_IN_TEXT = re.compile(r"""[a-z][a-z0-9+.-]{1,20}:[/\\](.{0,500}@)?[^\s'"]*"""
 
 
 def public_url(url: str) -> str:
-    """Return scheme, host, port and path of a URL for messages and files; NOT_SHOWN if they cannot be told apart.
+    """Return scheme, host, port and path of a URL for messages and files; NOT_SHOWN if it is not clear which is which.
 
     Example:
         >>> public_url("http://user:SE@CRET@host:80/a/x.zip?token=1#2")

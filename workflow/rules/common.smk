@@ -34,10 +34,10 @@ async def do_nothing(*args, **options):
     """Replace a method of Snakemake."""
 
 
-# Jobs replace their outputs atomically, so that the old outputs of a job that fails are whole, and its record tells that
-# they are old. Snakemake would delete them before the job starts and after it has failed. It would also fail a job, and
-# delete what it has made, if the time of an input lies in the future. (The flag `update` of outputs copies each file and
-# copies it back, which a full disk turns into half a file.)
+# Jobs replace their outputs atomically. A job that fails therefore leaves its old outputs, and its record shows that they
+# are old. Snakemake would delete them before the job starts and after it fails. It would also fail a job and delete its
+# outputs if an input has a date in the future. Its flag `update` for outputs is no alternative: it copies each file and
+# copies it back, and on a full disk the copy is cut.
 Job.remove_existing_output = Job.cleanup = DAG.check_output_mtime = do_nothing
 
 JOBS = RESULTS.jobs

@@ -1,7 +1,7 @@
 """Calibration, invalid values and texts that arrays declare by attributes: the CF conventions, and other spellings.
 
 Names are compared without case, spaces and underscores. An attribute that looks like a calibration or a mark of invalid
-pixels, but is none of the known ones, is an error, because wrong values could result from ignoring it.
+pixels, but is not one of the known ones, is an error, because wrong values could result from ignoring it.
 """
 
 import math

@@ -16,7 +16,7 @@ from xml.sax.saxutils import escape
 from lkca.data.readers.base import SettingsError
 
 RASTER, HEADER = b"raster.bin", b"raster.hdr"
-IN_EXTRA = 2**32 - 1  # a size that has 64 bits, and stands in the extra field
+IN_EXTRA = 2**32 - 1  # in place of a size of 64 bits, which is in the extra field
 DATE = 0x21  # 1980-01-01
 STORED, DEFLATED = 0, 8  # methods of compression
 
