@@ -175,6 +175,17 @@ def test_summary_has_mean_spread_and_interval():
     assert (single.std, single.interval, single.missing_reasons) == (None, None, {"one seed"})
 
 
+def test_interval_has_no_impossible_values():
+    """The correlation of three images is 0.99, 0.97 and 0.85: Student's t alone reaches 1.13."""
+    scores = [0.99, 0.97, 0.85]
+    runs = make_runs([scores], trained=False)
+    for image, score in zip(runs[0]["images"], scores, strict=True):
+        image["scores"]["CC"] = score
+    low, high = stats.t.interval(0.95, 2, np.mean(scores), stats.sem(scores))
+    assert high > 1
+    assert summarize(runs, "CC").interval == (pytest.approx(low), 1)
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_score_that_is_not_finite_is_refused(value):
     with pytest.raises(DataError, match="chikusei x4 lkca is NaN or infinite"):

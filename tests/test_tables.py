@@ -133,7 +133,8 @@ def test_untrained_row_is_marked_in_every_format(tmp_path):
         fake_results.write_run(tmp_path, "vdsr", steps=2, untrained=True),
     ]
     text = write(tmp_path, scores)
-    assert all("untrained: 2 steps" in one and one.count("untrained") == 1 for one in text.values())
+    assert all(one.count("untrained: 2 steps") == 1 for one in text.values())
+    assert text["html"].count('class="untrained"') == 1 and "Untrained: the training ended before" in text["html"]
     assert lines(text["csv"])["4", "VDSR"]["steps"] == "untrained: 2 steps"
 
 
@@ -196,15 +197,38 @@ def test_order_of_files_does_not_matter(tmp_path):
 
 
 def test_best_score_is_marked(tmp_path):
+    """On two test images no difference is resolved, so the best number is bold, but not on colour."""
     scores = [
         fake_results.write_run(tmp_path, "vdsr", MPSNR=39.5, SAM=2.5, params=1_000_000),
         fake_results.write_run(tmp_path, "lkca", MPSNR=40.5, SAM=3.5),
     ]
     text = write(tmp_path, scores)
-    assert "<mark>40.5000</mark>" in text["html"] and "<mark>2.5000</mark>" in text["html"]
-    assert "<mark>39.5000</mark>" not in text["html"] and "<mark>3.5000</mark>" not in text["html"]
+    assert "<strong>40.5000</strong>" in text["html"] and "<strong>2.5000</strong>" in text["html"]
+    assert "<strong>39.5000</strong>" not in text["html"] and "<strong>3.5000</strong>" not in text["html"]
+    assert "<mark>" not in text["html"]
     assert "**40.5000**" in text["md"] and "\\textbf{2.5000}" in text["tex"]
-    assert "<mark>1.000</mark>" not in text["html"]  # a cost is not a score
+    assert "<strong>1.000</strong>" not in text["html"]  # a cost is not a score
+
+
+def test_best_score_is_on_colour_if_all_comparisons_are_resolved(tmp_path):
+    """LKCA-Net has the best MPSNR: 2 dB above bicubic on every image, but above VDSR only on two of three."""
+    bicubic, lkca = [37.0, 38.0, 39.0], [39.0, 40.1, 40.9]
+    scores = fake_results.write_runs(tmp_path, "bicubic", {3000: {"MPSNR": bicubic}}, steps=0)
+    scores += fake_results.write_runs(tmp_path, "lkca", {seed: {"MPSNR": lkca} for seed in (3000, 3001)})
+    assert "<mark>40.0000</mark>" in write(tmp_path, scores, seeds=[3000, 3001])["html"]
+    vdsr = {seed: {"MPSNR": [38.0, 39.0, 41.0]} for seed in (3000, 3001)}
+    text = write(tmp_path, [*scores, *fake_results.write_runs(tmp_path, "vdsr", vdsr)], seeds=[3000, 3001])["html"]
+    assert "<strong>40.0000</strong>" in text and "<mark>" not in text
+
+
+def test_untrained_score_is_not_the_best(tmp_path):
+    scores = [
+        fake_results.write_run(tmp_path, "lkca"),
+        fake_results.write_run(tmp_path, "bicubic", steps=0, MPSNR=38.0),
+    ]
+    scores.append(fake_results.write_run(tmp_path, "vdsr", MPSNR=44.0, steps=2, untrained=True))
+    html = write(tmp_path, scores)["html"]
+    assert "<strong>40.0000</strong>" in html and "<strong>44.0000</strong>" not in html
 
 
 def test_cost_of_nothing_is_zero(tmp_path):

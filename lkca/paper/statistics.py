@@ -21,6 +21,7 @@ import numpy as np
 from scipy import stats
 
 from lkca.errors import DataError, StaleInput
+from lkca.scoring.metrics import SCORES
 
 CONFIDENCE_LEVEL = 0.95
 MIN_IMAGES = 3  # test images that an interval needs; two would leave one degree of freedom, where Student's t is 12.7
@@ -179,7 +180,8 @@ class Summary(NamedTuple):
     Args:
         mean: Mean over the seeds of the mean over the test images.
         std: Sample standard deviation over the seeds; None for one seed.
-        interval: Confidence interval of the mean over test images and seeds; None if there are too few of them.
+        interval: Confidence interval of the mean over test images and seeds, without impossible values; None if there
+            are too few of them.
         missing_reasons: Why there is no interval; empty if there is one.
     """
 
@@ -203,7 +205,11 @@ def summarize(runs: Sequence[RunScores], name: str) -> Summary:
     estimate = estimate_score(runs, name)
     means = seed_means(runs, name)
     std = statistics.stdev(means) if len(means) > 1 else None
-    return Summary(statistics.mean(means), std, estimate.interval(), estimate.missing_reasons)
+    interval = estimate.interval()
+    if interval:  # Student's t knows no limits; without impossible values the interval contains the truth as often
+        low, high = np.clip(interval, *SCORES[name].limits).tolist()
+        interval = low, high
+    return Summary(statistics.mean(means), std, interval, estimate.missing_reasons)
 
 
 def seed_means(runs: Sequence[RunScores], name: str) -> list[float]:

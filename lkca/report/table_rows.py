@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import floor, log10
-from typing import Self
+from typing import Any, Self
 
 from lkca.config.schema import NOT_POSSIBLE
 from lkca.config.settings import TableSettings
@@ -28,6 +28,7 @@ class Cell:
         printed: The number as the paper prints it; empty if it prints none.
         verdict: The verdict on the printed number; None if none is printed.
         best: Whether our number is the best of the table at this scale.
+        resolved: Whether it is the best, and the comparison with every other row says that this row is better.
     """
 
     column: Column
@@ -35,6 +36,7 @@ class Cell:
     printed: str
     verdict: Verdict | None
     best: bool = False
+    resolved: bool = False
 
     @property
     def value(self) -> str:
@@ -104,6 +106,11 @@ class Row:
         return len(self.runs[0]["images"])
 
     @property
+    def untrained(self) -> bool:
+        """Whether the training of a row that was run ended before it had shown every patch in every orientation."""
+        return bool(self.runs and self.runs[0]["untrained"])
+
+    @property
     def num_steps(self) -> int:
         """The number of training steps of a row that was run."""
         steps: int = self.runs[0]["steps"]
@@ -111,8 +118,8 @@ class Row:
 
     @property
     def steps(self) -> str:
-        """The training steps in words, marked as untrained if the training did not see all patches once."""
-        if self.runs[0]["untrained"]:
+        """The training steps in words, marked if the row is untrained."""
+        if self.untrained:
             return f"untrained: {self.num_steps} step{'' if self.num_steps == 1 else 's'}"
         return f"{self.num_steps:,}"
 
@@ -173,30 +180,43 @@ def build_rows(settings: TableSettings, runs: Iterable[RunScores], printed: Prin
     for run in sorted(runs, key=lambda run: run["seed"]):
         if run["scene"] == settings.scene:
             by_model[run["scale"], run["model"]].append(run)
-    rows = []
-    for scale in settings.scales:
-        at_scale = [
-            Row.of(settings, scale, label, by_model.get((scale, model), []), printed.get((scale, label)))
-            for label, model in settings.rows.items()
-        ]
-        _mark_best([row for row in at_scale if row.runs])
-        rows += at_scale
-    return rows
+    return [
+        Row.of(settings, scale, label, by_model.get((scale, model), []), printed.get((scale, label)))
+        for scale in settings.scales
+        for label, model in settings.rows.items()
+    ]
+
+
+def mark_best(rows: Iterable[Row], comparisons: Iterable[Mapping[str, Any]]) -> None:
+    """Mark the best number of each score at each scale, among several rows that were run and are not untrained.
+
+    Args:
+        rows: The rows of a table.
+        comparisons: The lines of its *.comparisons.csv, with `scale`, `a`, `b`, `score` and `outcome`.
+    """
+    better = {
+        (line["scale"], line["score"], *pair)
+        for line in comparisons
+        for pair, outcome in (((line["a"], line["b"]), "a better"), ((line["b"], line["a"]), "b better"))
+        if line["outcome"] == outcome
+    }
+    candidates = defaultdict(list)
+    for row in rows:
+        if row.runs and not row.untrained:
+            candidates[row.scale].append(row)
+    for scale, at_scale in candidates.items():
+        for name, column in table_columns().items() if len(at_scale) > 1 else ():
+            if not column.direction:
+                continue
+            scores = {row.label: column.direction * ours.mean for row in at_scale if (ours := row.cells[name].ours)}
+            for row in at_scale:
+                cell = row.cells[name]
+                cell.best = scores[row.label] == max(scores.values())
+                others = scores.keys() - {row.label}
+                cell.resolved = cell.best and all((scale, name, row.label, other) in better for other in others)
 
 
 def _summarize(runs: list[RunScores]) -> dict[str, Summary]:
     """Return our number in each column; costs are the same with every seed."""
     costs = {name: Summary(column_values(runs, name)[0], None, None, frozenset()) for name in COSTS}
     return costs | {name: summarize(runs, name) for name in SCORES}
-
-
-def _mark_best(rows: list[Row]) -> None:
-    """Mark the best number of each score among rows that were run, if there are several rows."""
-    if len(rows) < 2:
-        return
-    for name, column in table_columns().items():
-        if column.direction:
-            cells = [row.cells[name] for row in rows]
-            best = max(column.direction * cell.ours.mean for cell in cells if cell.ours)
-            for cell in cells:
-                cell.best = cell.ours is not None and column.direction * cell.ours.mean == best

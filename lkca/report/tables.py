@@ -12,10 +12,11 @@ from lkca.paper.comparisons import COMPARISON_FIELDS, compare
 from lkca.paper.statistics import CONFIDENCE_LEVEL
 from lkca.paper.verdicts import SIGNS, judge_row
 from lkca.report.render import render
-from lkca.report.table_rows import PrintedRows, Row, build_rows
+from lkca.report.table_rows import PrintedRows, Row, build_rows, mark_best
 from lkca.scoring.score_files import read_scores
 
 NOT_PRINTED = "–"
+UNTRAINED = "Untrained: the training ended before it had shown every patch in each of its orientations"
 VERDICT_FIELDS = ["table", "scene", "scale", "row", "column", "printed", "ours", "std", "low", "high", "seeds"]
 VERDICT_FIELDS += ["images", "tolerance", "verdict", "why"]
 
@@ -52,6 +53,8 @@ def write_table(
     """
     printed_rows = _read_printed(printed, settings)
     rows = build_rows(settings, map(read_scores, scores), printed_rows)
+    comparison_lines = _build_comparison_lines(settings, rows)
+    mark_best(rows, comparison_lines)
     verdict_lines = _build_verdict_lines(settings, rows, printed_rows)
     lines = _build_csv_lines(settings, rows)
     write_csv(csv, lines[0], lines, _format_csv_comment(settings, rows))
@@ -59,7 +62,7 @@ def write_table(
     _write_text(latex, _fill_template("table.tex.j2", settings, rows, _describe_printed("In italics, below each row")))
     _write_text(html, _fill_html(settings, rows, Counter(line["verdict"] for line in verdict_lines)))
     write_csv(verdicts, VERDICT_FIELDS, verdict_lines)
-    write_csv(comparisons, COMPARISON_FIELDS, _build_comparison_lines(settings, rows))
+    write_csv(comparisons, COMPARISON_FIELDS, comparison_lines)
 
 
 def _read_printed(path: Path, settings: TableSettings) -> PrintedRows:
@@ -127,6 +130,7 @@ def _format_caption(settings: TableSettings, rows: list[Row], printed: str, best
         "MACs are multiply-accumulates on a 16 × 16 low-resolution input, what the paper prints as Flops",
         printed if _is_in_paper(rows) else "",
         best if any(cell.best for row in rows for cell in row.cells.values()) else "",
+        UNTRAINED if any(row.untrained for row in rows) else "",
     ]
     return " ".join(f"{sentence}." for sentence in sentences if sentence)
 
@@ -192,7 +196,7 @@ def _fill_html(settings: TableSettings, rows: list[Row], counts: Mapping[str, in
         settings,
         rows,
         "Small, at the end of a cell: what the paper prints",
-        "Marked: the best of ours at that scale",
+        "Bold: the best of ours at that scale; on colour: the comparison with every other row says that it is better",
         _describe_intervals(rows, "Small, low to high"),
     )
     verdicts = [(counts[verdict], verdict, sign) for verdict, sign in SIGNS.items() if verdict in counts]

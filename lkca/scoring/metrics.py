@@ -15,6 +15,7 @@ Every score is computed for the whole image, and for the image without each of i
 The same conventions hold there, except that an undefined score is None.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypedDict
@@ -35,6 +36,7 @@ from lkca.scoring.jackknife import (
 
 SSIM_WINDOW = 7  # pixels on a side
 MIN_MSE = 1e-10
+MAX_PSNR = -10 * math.log10(MIN_MSE)  # dB
 
 
 class ScoreValues(NamedTuple):
@@ -59,6 +61,7 @@ class Score:
         unit: Unit; empty for a number without unit.
         decimals: Decimals that a table shows.
         direction: 1 if a higher score is better, -1 if a lower one is.
+        limits: The lowest and the highest possible score.
 
     Raises:
         ValueError: If the heading is empty, or the decimals or the direction are not allowed.
@@ -69,6 +72,7 @@ class Score:
     unit: str
     decimals: int
     direction: int
+    limits: tuple[float, float] = (-math.inf, math.inf)
 
     def __post_init__(self) -> None:
         if not self.heading:
@@ -339,12 +343,12 @@ def _mean_over_bands(values: np.ndarray) -> ScoreValues:
 
 
 SCORES = {  # name -> score, in the order of the tables
-    "MPSNR": Score(mpsnr, "MPSNR", "dB", 4, 1),
-    "MSSIM": Score(mssim, "MSSIM", "", 4, 1),
-    "SAM": Score(sam, "SAM", "degrees", 4, -1),
-    "CC": Score(cc, "CC", "", 4, 1),
-    "RMSE": Score(rmse, "RMSE", "", 4, -1),
-    "ERGAS": Score(ergas, "ERGAS", "", 4, -1),
+    "MPSNR": Score(mpsnr, "MPSNR", "dB", 4, 1, limits=(-math.inf, MAX_PSNR)),
+    "MSSIM": Score(mssim, "MSSIM", "", 4, 1, limits=(-1, 1)),
+    "SAM": Score(sam, "SAM", "degrees", 4, -1, limits=(0, 180)),
+    "CC": Score(cc, "CC", "", 4, 1, limits=(-1, 1)),
+    "RMSE": Score(rmse, "RMSE", "", 4, -1, limits=(0, math.inf)),
+    "ERGAS": Score(ergas, "ERGAS", "", 4, -1, limits=(0, math.inf)),
 }
 
 
