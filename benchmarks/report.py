@@ -84,11 +84,13 @@ def write_efficiency(
     """Write latencies of a CPU and a GPU, proportional to the square root of the MACs."""
     for (scene, scale), models in sizes.items():
         costs = {model: 1e-6 * size["macs"] ** 0.5 for model, size in models.items()}
+        ratios = {model: cost / costs["lkca_lr"] for model, cost in costs.items() if "lkca_lr" in costs}
         measured = [
             {
                 "device": device,
                 "name": f"fake {device}",
                 "threads": 2,
+                "processors": 2,
                 "models": {
                     model: {
                         **models[model],
@@ -99,6 +101,14 @@ def write_efficiency(
                         "throughput_per_s": factor / cost if cost else 1e6,
                         "memory_mib": 100.0,
                         "energy_j": 10 * cost if device == "cuda" else None,
+                        "time_ratio": {
+                            "value": ratios[model],
+                            "low": 0.98 * ratios[model],
+                            "high": 1.02 * ratios[model],
+                        }
+                        if ratios.get(model)
+                        else None,
+                        "disturbed": "",
                     }
                     for model, cost in costs.items()
                 },

@@ -325,14 +325,25 @@ def write_claims(root: Path, word: str = "word") -> Path:
     return root / "claims.json"
 
 
-def write_efficiency(root: Path, macs: dict[str, int], scene: str = "chikusei", device: str = "AMD EPYC") -> Path:
+def write_efficiency(
+    root: Path,
+    macs: dict[str, int],
+    scene: str = "chikusei",
+    device: str = "AMD EPYC",
+    disturbed: dict[str, str] | None = None,
+) -> Path:
     """Write measured times at x4: 1 ms for the first model, for each further one twice the time of the one before.
+
+    Ratios are exact, with an interval of 2 % to both sides, if lkca_lr is among the models.
 
     The model "twin" is the same network as lkca_lr, if that is among the models, and has the same numbers.
 
     Args:
         macs: Model -> its MACs.
+        disturbed: Model -> why its times cannot be quoted.
     """
+    disturbed, models = disturbed or {}, list(macs)
+    ratios = {model: 2.0 ** (i - models.index("lkca_lr")) for i, model in enumerate(models) if "lkca_lr" in macs}
     models = {
         model: {
             "params": 1000,
@@ -341,16 +352,20 @@ def write_efficiency(root: Path, macs: dict[str, int], scene: str = "chikusei", 
             "latency_low_s": 0.0009 * 2**i,
             "latency_high_s": 0.0012 * 2**i,
             "batch": 8,
-            "throughput_per_s": 4000 / 2**i,
+            "throughput_per_s": None if model in disturbed else 4000 / 2**i,
             "memory_mib": 512.0,
             "energy_j": None,
+            "time_ratio": {"value": ratios[model], "low": 0.98 * ratios[model], "high": 1.02 * ratios[model]}
+            if model in ratios and not {model, "lkca_lr"} & disturbed.keys()
+            else None,
+            "disturbed": disturbed.get(model, ""),
         }
         for i, (model, number) in enumerate(macs.items())
     }
     if "lkca_lr" in models:
         models["twin"] = models["lkca_lr"]
     path = root / "efficiency" / f"{scene}_x4.json".replace("/", "_")
-    measured = [{"device": "cpu", "name": device, "threads": 1, "models": models}]
+    measured = [{"device": "cpu", "name": device, "threads": 1, "processors": 2, "models": models}]
     facts = {"scene": scene, "scale": 4, "bands": BANDS, "lr_side": 16, "commit": None, "versions": {}}
     _write_json(path, {**facts, "measured": measured})
     return path

@@ -245,9 +245,27 @@ def test_speed_has_empty_panel_for_unmeasured_scene(tmp_path, scores, figures):
     facts["measured"].append({**facts["measured"][0], "device": "cuda", "name": "H100"})
     path.write_text(json.dumps(facts))
     draw(tmp_path, "speed", scores, [path], scenes={"chikusei": "Chikusei", "pavia_centre": "Pavia"})
-    assert len(figures[0].axes) == 6 and texts(figures[0]).count("not measured") == 2
+    assert len(figures[0].axes) == 6 and texts(figures[0]).count("no times") == 2
     assert has_sentence(figures[0], "GPU: H100")
     assert has_sentence(figures[0], "Not measured: LKCA-Net (Pavia).")
+
+
+def test_speed_names_disturbed_networks_and_counts_clear_pairs(tmp_path, figures):
+    """Times 1, 2, 4 and 8 ms, of which the second was disturbed, and MACs in the opposite order; one pair overlaps."""
+    macs = {"vdsr": 4_000_000_000, "lkca": 3_000_000_000, "sspsr": 2_000_000_000, "fcnn3d": 1_000_000_000}
+    scores = [fake_results.write_run(tmp_path, model, macs=number, MPSNR=38) for model, number in macs.items()]
+    path = fake_results.write_efficiency(tmp_path, macs, disturbed={"lkca": "Other programs ran."})
+    facts = read_json(path)
+    facts["measured"][0]["models"]["sspsr"]["latency_high_s"] = 0.0075  # above the lower quartile of the next, 7.2 ms
+    path.write_text(json.dumps(facts))
+    rows = {"VDSR": "vdsr", "LKCA-Net": "lkca", "SSPSR": "sspsr", "3DFCNN": "fcnn3d"}
+    draw(tmp_path, "speed", scores, [path], rows=rows)
+    _, time = figures[0].axes
+    assert lines(time, "SSPSR") and not lines(time, "LKCA-Net")
+    assert "2 of 2 pairs swapped against MACs" in texts(figures[0])
+    note = "No time, because other work disturbed its measurement (CPU: AMD EPYC, 1 thread): LKCA-Net."
+    assert has_sentence(figures[0], note)
+    assert not has_sentence(figures[0], "Not measured")
 
 
 def test_names_of_points_do_not_overlap(tmp_path, figures):

@@ -225,8 +225,19 @@ class SpectrumFile(RunIdentity):
     layers: Annotated[list[Layer], Field(min_length=1)]
 
 
+class TimeRatio(ResultFile):
+    """The time of a network divided by that of the reference, and its 95 % interval."""
+
+    value: Positive
+    low: Positive
+    high: Positive
+
+
 class MeasuredCost(ResultFile):
-    """The size of a network and the time, memory and energy that it takes."""
+    """The size of a network and the time, memory and energy that it takes.
+
+    `disturbed` says why its times cannot be quoted; it is empty if they can.
+    """
 
     params: Count
     macs: Count
@@ -234,9 +245,17 @@ class MeasuredCost(ResultFile):
     latency_low_s: Positive
     latency_high_s: Positive
     batch: Count
-    throughput_per_s: Positive
+    throughput_per_s: Positive | None
     memory_mib: Number
     energy_j: Number | None
+    time_ratio: TimeRatio | None
+    disturbed: Annotated[str, Field(max_length=MAX_REASON)]
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.disturbed and self.time_ratio:
+            raise ValueError("a disturbed measurement has no ratio")
+        return self
 
 
 class MeasuredDevice(ResultFile):
@@ -245,6 +264,7 @@ class MeasuredDevice(ResultFile):
     device: str
     name: str
     threads: Count
+    processors: Count
     models: dict[str, MeasuredCost]
 
 

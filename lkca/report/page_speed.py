@@ -20,7 +20,8 @@ class SpeedRow(NamedTuple):
     model: str
     cost: dict[str, Any]  # as in efficiency/*.json
     macs_ratio: float  # to the reference; 0 without one
-    time_ratio: float
+    time_ratio: dict[str, float] | None  # value, low and high; None without a reference or if disturbed
+    disturbed: str  # why its times cannot be quoted; empty if they can
 
 
 class SpeedGroup(NamedTuple):
@@ -40,8 +41,8 @@ class DeviceSpeed(NamedTuple):
 
     @property
     def costliest(self) -> tuple[SpeedGroup, SpeedRow] | None:
-        """The network with the highest ratio of MACs; None without a reference."""
-        rows = [(group, row) for group in self.groups for row in group.rows if row.macs_ratio]
+        """The network with the highest ratio of MACs of those with a ratio of times; None if there is none."""
+        rows = [(group, row) for group in self.groups for row in group.rows if row.macs_ratio and row.time_ratio]
         return max(rows, key=lambda pair: pair[1].macs_ratio) if rows else None
 
 
@@ -103,7 +104,8 @@ def _build_rows(labels: RowLabels, scene: str, scale: int, costs: dict[str, dict
                 model=first,
                 cost=cost,
                 macs_ratio=cost["macs"] / reference["macs"] if reference else 0,
-                time_ratio=cost["latency_s"] / reference["latency_s"] if reference else 0,
+                time_ratio=cost["time_ratio"] if reference else None,
+                disturbed=cost["disturbed"],
             )
         )
     return rows

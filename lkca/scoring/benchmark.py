@@ -5,6 +5,7 @@ an LR image of 16 x 16 pixels, for which the paper's tables count MACs, or a bat
 precision for float32. No other program should run at the same time; the workflow gives this job all cores.
 """
 
+import os
 import resource
 import sys
 from collections.abc import Callable, Iterator
@@ -98,8 +99,12 @@ def efficiency(settings: BenchmarkSettings, out: Path) -> None:
         for group in groups:
             name, group_costs = run_in_subprocess(measure_costs, settings, group, device)
             costs |= group_costs
-        models = {model: {**sizes[other], **costs[other]} for model, other in measured_as.items()}
-        measured.append({"device": device, "name": name, "threads": threads, "models": models})
+        missing = {"time_ratio": None, "disturbed": ""}
+        models = {model: {**sizes[other], **costs[other], **missing} for model, other in measured_as.items()}
+        processors = len(os.sched_getaffinity(0))
+        measured.append(
+            {"device": device, "name": name, "threads": threads, "processors": processors, "models": models}
+        )
     write_json(
         out,
         {

@@ -56,7 +56,7 @@ def draw_speed(data: FigureData) -> Figure:
                 set_ylabel(axes, "MPSNR (dB)", width)
             scene_costs = {label: by_row[scene, label] for label in data.labels(scene) if (scene, label) in by_row}
             if not scene_costs:
-                axes.text(0.5, 0.5, "not measured", transform=axes.transAxes, ha="center", color=MUTED)
+                axes.text(0.5, 0.5, "no times", transform=axes.transAxes, ha="center", color=MUTED)
                 continue
             _draw_methods(
                 axes,
@@ -76,16 +76,32 @@ def _compute_mean_and_std(values: list[float]) -> Psnr:
 
 
 def _read_costs(data: FigureData) -> dict[str, Costs]:
-    """Return the costs of the methods: name of the cost -> costs by row; first MACs, then the times on each device."""
+    """Return the costs of the methods: name of the cost -> costs by row; first MACs, then the times on each device.
+
+    Times that were disturbed are left out.
+    """
     costs = {MACS: {row: np.full(3, runs[0].content["macs"] / 1e9) for row, runs in data.runs.items()}}
     for scene, content in data.efficiency.items():
         for device in content["measured"]:
             times = costs.setdefault(f"{TIME}\n{_format_device_name(device)}", {})
             for label in data.labels(scene):
-                if measured := device["models"].get(data.first(scene, label).content["model"]):
+                measured = device["models"].get(data.first(scene, label).content["model"])
+                if measured and not measured["disturbed"]:
                     seconds = [measured[name] for name in ("latency_s", "latency_low_s", "latency_high_s")]
                     times[scene, label] = 1e3 * np.array(seconds)
     return costs
+
+
+def _find_disturbed(data: FigureData) -> dict[str, set[RowKey]]:
+    """Return the methods whose times were disturbed: name of the device -> rows."""
+    disturbed: dict[str, set[RowKey]] = {}
+    for scene, content in data.efficiency.items():
+        for device in content["measured"]:
+            for label in data.labels(scene):
+                measured = device["models"].get(data.first(scene, label).content["model"])
+                if measured and measured["disturbed"]:
+                    disturbed.setdefault(_format_device_name(device), set()).add((scene, label))
+    return disturbed
 
 
 def _format_device_name(device: dict[str, Any]) -> str:
@@ -95,10 +111,13 @@ def _format_device_name(device: dict[str, Any]) -> str:
 
 def _compose_notes(data: FigureData, costs: dict[str, Costs]) -> list[str]:
     measured = {row for name, by_row in costs.items() if name != MACS for row in by_row}
-    unmeasured = data.runs.keys() - measured
+    disturbed = _find_disturbed(data)
+    unmeasured = data.runs.keys() - measured - {row for rows in disturbed.values() for row in rows}
     notes = ["Error bars: standard deviation over seeds, quartiles of the time."]
     if len(costs) > 1:
-        notes.append("Swapped: the one with fewer MACs takes longer.")
+        notes.append("Swapped: the one with fewer MACs takes longer; pairs whose times overlap do not count.")
+    for name, rows in disturbed.items():
+        notes.append(f"No time, because other work disturbed its measurement ({name}): {data.name_rows(rows)}.")
     if unmeasured:
         notes.append(f"Not measured: {data.name_rows(unmeasured)}.")
     return notes
@@ -148,7 +167,15 @@ def _draw_methods(
 
 
 def _describe_swapped_pairs(times: dict[str, np.ndarray], macs: dict[str, np.ndarray]) -> str:
-    """Return how many pairs of networks have opposite orders by time and by MACs; methods without MACs do not count."""
+    """Return how many pairs of networks have opposite orders by time and by MACs.
+
+    Methods without MACs and pairs whose quartiles of the time overlap do not count.
+    """
     networks = [label for label in times if macs[label][0] > 0]
-    pairs = [(times[a][0] - times[b][0]) * (macs[a][0] - macs[b][0]) < 0 for a, b in combinations(networks, 2)]
-    return f"{sum(pairs)} of {len(pairs)} pairs swapped against MACs"
+    clear = [
+        (a, b)
+        for a, b in combinations(networks, 2)
+        if max(times[a][1], times[b][1]) > min(times[a][2], times[b][2])  # lower and upper quartiles
+    ]
+    swapped = [(times[a][0] - times[b][0]) * (macs[a][0] - macs[b][0]) < 0 for a, b in clear]
+    return f"{sum(swapped)} of {len(swapped)} pairs swapped against MACs"
