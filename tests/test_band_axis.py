@@ -44,3 +44,17 @@ def test_segments_do_not_depend_on_the_order_of_the_bands(wavelengths, random):
     )
     assert parts == other_parts
     assert sum(parts, []) == sorted(wavelengths)
+
+
+@pytest.mark.parametrize(
+    ("nanometres", "fwhm", "names"),
+    [
+        ([400.0, 661.404], [9.9, None], ["104 (400 nm, FWHM 9.9 nm)", "109 (661.4 nm)"]),
+        ([1000.0, 2394.567], None, ["104 (1000 nm)", "109 (2394.57 nm)"]),
+        (None, [9.0, 10.0], ["104 (FWHM 9 nm)", "109 (FWHM 10 nm)"]),
+        (None, None, ["104", "109"]),
+    ],
+)
+def test_name_has_the_number_of_the_file_and_what_is_known(nanometres, fwhm, names):
+    bands = BandAxis([104, 109], nanometres, fwhm, None)
+    assert [bands.name(i) for i in (0, 1)] == names

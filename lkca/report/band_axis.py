@@ -47,6 +47,22 @@ class BandAxis:
                 f"{path} has {count} bands, but the manifest of its scene {len(self.numbers)}: run snakemake again."
             )
 
+    def name(self, index: int) -> str:
+        """Return the number of a band in the file, and its wavelength and width as far as they are known.
+
+        Example:
+            >>> BandAxis([29], [661.404], [9.9], None).name(0)
+            '29 (661.4 nm, FWHM 9.9 nm)'
+
+        Args:
+            index: Index of the band in the scene, from 0.
+        """
+        facts = []
+        for prefix, values in (("", self.nanometres), ("FWHM ", self.fwhm)):
+            if values and (value := values[index]):
+                facts.append(f"{prefix}{value:.2f}".rstrip("0").rstrip(".") + " nm")
+        return f"{self.numbers[index]}" + (f" ({', '.join(facts)})" if facts else "")
+
     @property
     def positions(self) -> np.ndarray:
         """The position of each band on the axis, (bands,)."""

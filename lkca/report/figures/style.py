@@ -12,7 +12,7 @@ INK, MUTED, FAINT = "#1F2328", "#5B6370", "#E4E7EA"  # text, secondary text, gri
 # Methods have Paul Tol's colour scheme "muted", which colour-blind readers can tell apart. Dashes and markers differ as
 # well, for prints without colours.
 COLOURS = [MUTED, "#999933", "#88CCEE", "#117733", "#AA4499", "#CC6677", "#332288", "#44AA99", "#882255"]
-DASHES = ["-", (0, (5, 1.5)), (0, (5, 1.2, 1, 1.2)), (0, (1.5, 1))]
+DASHES: list[tuple[float, ...]] = [(), (5, 1.5), (5, 1.2, 1, 1.2), (1.5, 1)]  # lengths of lines and gaps
 MARKERS = "osD^vPX<>*"
 WHITE_OUTLINE = withStroke(linewidth=2.2, foreground="white")  # visible on dark and on light
 DARK_OUTLINE = withStroke(linewidth=2.2, foreground=INK)
@@ -39,11 +39,22 @@ RC_PARAMS: dict[Any, Any] = {
 }
 
 
+def method_colour_and_dash(number: int) -> tuple[str, str]:
+    """Return colour and dashes of the method with this number, as SVG has them.
+
+    Example:
+        >>> method_colour_and_dash(0), method_colour_and_dash(1)
+        (('#5B6370', ''), ('#999933', '5 1.5'))
+    """
+    return COLOURS[number % len(COLOURS)], " ".join(f"{length:g}" for length in DASHES[number % len(DASHES)])
+
+
 def method_style(number: int) -> dict[str, Any]:
     """Return colour, dashes and marker of the method with this number."""
+    dashes = DASHES[number % len(DASHES)]
     return {
         "color": COLOURS[number % len(COLOURS)],
-        "linestyle": DASHES[number % len(DASHES)],
+        "linestyle": (0, dashes) if dashes else "-",
         "marker": MARKERS[number % len(MARKERS)],
     }
 
