@@ -105,7 +105,8 @@ def test_title_and_footer_are_plain_text_inside_the_page(tmp_path, scores, figur
     missing = [names[0], "VDSR"] if trained_only else ["VDSR"]
     assert f"{title}, ×4" in words
     (footer,) = (text for text in words if text.startswith("Not run:"))
-    assert footer.startswith(f"Not run: {', '.join(missing)}.") and footer.endswith(f"\n{stand_in}")
+    assert footer.startswith(f"Not run: {', '.join(missing)}.")
+    assert "stand-in data" in words and not has_sentence(figures[0], stand_in)  # a badge instead of the sentence
     assert has_sentence(figures[0], "Seed 3000.") == (kind != "share")
     shown = [*scenes.values()] if kind == "spectrum" else names[trained_only:]
     lines_joined = [" ".join(text.split()) for text in words if text != footer]  # names may have two lines
@@ -173,16 +174,69 @@ def test_composites_share_stretch_and_error_scale(tmp_path, scores, figures):
         assert f"{arrays['error'].mean():.4f}" in texts(figures[0])
 
 
-def test_untrained_methods_do_not_set_the_error_scale(tmp_path, scores, figures):
-    draw(tmp_path, "composite", scores)
-    before = [i for axes in figures[0].axes for i in axes.images if i.get_array().shape == (64, 64)][0].get_clim()
+def test_untrained_methods_are_named_beside_the_composites(tmp_path, scores, figures):
+    """All else is as without them, although their errors are larger and elsewhere: pictures, error scale and zoom."""
     outlier = fake_results.write_run(tmp_path, "vdsr", steps=2, untrained=True)
     with np.load(outlier.with_name("image.npz")) as arrays:
-        np.savez(outlier.with_name("image.npz"), **{**arrays, "error": arrays["error"] * 100})
-    draw(tmp_path, "composite", [*scores, outlier], rows={"Bicubic": "bicubic", **TRAINED})
-    assert has_sentence(figures[-1], "Untrained (2 steps at most): VDSR.")
-    errors = [i for axes in figures[-1].axes for i in axes.images if i.get_array().shape == (64, 64)]
-    assert {error.get_clim() for error in errors} == {before}
+        np.savez(outlier.with_name("image.npz"), **{**arrays, "error": arrays["error"][::-1, ::-1] * 100})
+    trained = {"Bicubic": "bicubic", "LKCA-Net": "lkca"}
+    draw(tmp_path, "composite", scores, rows=trained)
+    draw(tmp_path, "composite", [*scores, outlier], rows={"VDSR": "vdsr", **trained})
+    without, beside = figures[::2]
+    shown, expected = ([i for axes in figure.axes for i in axes.images] for figure in (beside, without))
+    assert len(shown) == len(expected) > 0
+    for image, other in zip(shown, expected, strict=True):
+        np.testing.assert_array_equal(image.get_array(), other.get_array())
+        assert image.get_clim() == other.get_clim()
+    (text,) = (text for text in beside.findobj(Text) if text.get_text() == "VDSR\nuntrained: 2 steps")
+    assert not text.axes.images and text.axes.get_position().x0 > max(i.axes.get_position().x1 for i in shown)
+    canvas = FigureCanvasAgg(beside)
+    canvas.draw()
+    box, panel = (artist.get_window_extent(canvas.get_renderer()) for artist in (text, text.axes))
+    assert panel.x0 <= box.x0 < box.x1 <= panel.x1 and panel.y0 <= box.y0 < box.y1 <= panel.y1
+
+
+UNTRAINED_NOTE = "Not drawn, untrained (2 steps at most, not every patch was seen): "
+
+
+@pytest.mark.parametrize("kind", FIGURE_KINDS)
+def test_untrained_methods_are_not_drawn_as_results(tmp_path, scores, figures, kind):
+    """The first row is untrained; nothing that depends on training is shown of it."""
+    scores.append(fake_results.write_run(tmp_path, "sspsr", steps=2, untrained=True, MPSNR=77.0))
+    scores.append(fake_results.write_run(tmp_path, "vdsr", MPSNR=40.0))
+    measured = [fake_results.write_efficiency(tmp_path, {"bicubic": 0, "lkca": 10**9, "sspsr": 10**9, "vdsr": 10**9})]
+    rows = {"LKCA-Net": "lkca", "SSPSR": "sspsr", "VDSR": "vdsr", "Bicubic": "bicubic"}
+    if FIGURE_KINDS[kind].untrained_lacks:
+        del rows["Bicubic"]
+    draw(tmp_path, kind, scores, measured, rows=rows)
+    words = [" ".join(text.split()) for text in texts(figures[0])]
+    if kind == "share":  # the parameters do not depend on training
+        assert "SSPSR" in words and not any("untrained" in text for text in words)
+        return
+    named = [text for text in words if "SSPSR" in text]
+    notes = {"SSPSR untrained: 2 steps"} if kind == "composite" else set()
+    (footer,) = set(named) - notes
+    assert f"{UNTRAINED_NOTE}SSPSR." in footer and set(named) - {footer} == notes
+    assert not any(line.get_label() == "SSPSR" for axes in figures[0].axes for line in axes.lines)
+    assert any("VDSR" in text for text in words if text != footer)
+
+
+@pytest.mark.parametrize("kind", sorted(FIGURE_KINDS.keys() - {"share"}))
+def test_figure_of_untrained_methods_only_says_so(tmp_path, figures, kind):
+    """On one of two scenes, then on both; no panel is left over."""
+    titles = {"chikusei": "Chikusei"} if FIGURE_KINDS[kind].one_scene else {"chikusei": "Chikusei", "mine": "Mine"}
+    untrained = [
+        fake_results.write_run(tmp_path, model, scene=scene, steps=2, untrained=True)
+        for scene in titles
+        for model in ("vdsr", "lkca")
+    ]
+    draw(tmp_path, kind, untrained, [], rows=TRAINED, scenes=titles)
+    assert has_sentence(figures[0], f"{UNTRAINED_NOTE}VDSR, LKCA-Net.") and not figures[0].axes
+    if len(titles) > 1:
+        trained = [fake_results.write_run(tmp_path, model, scene="mine") for model in ("vdsr", "lkca")]
+        draw(tmp_path, kind, untrained[:2] + trained, [], rows=TRAINED, scenes=titles)
+        assert has_sentence(figures[2], f"{UNTRAINED_NOTE}VDSR (Chikusei), LKCA-Net (Chikusei).")
+        assert not any(text.startswith("Chikusei") for text in texts(figures[2]))
 
 
 @pytest.mark.parametrize(("zoom", "box"), [([5, 20, 10], (19.5, 4.5, 10)), (None, None)], ids=["given", "by rule"])
@@ -208,12 +262,12 @@ def test_runs_without_image_are_left_out(tmp_path, scores, figures, kind):
 
 
 def test_speed_shows_psnr_against_cost(tmp_path, figures):
-    """MACs order the networks as 0.5, 1, 2; time as 4, 2, 8 ms, so one pair of three is swapped."""
+    """MACs order the networks as 0.5, 1, 2; time as 4, 2, 8 ms, so one pair of three is swapped; SSPSR is far below."""
     macs = {"bicubic": 0, "lkca": 1_000_000_000, "vdsr": 500_000_000, "sspsr": 2_000_000_000}
     scores = [fake_results.write_run(tmp_path, "bicubic", steps=0, macs=0, MPSNR=37)]
     scores += fake_results.write_runs(tmp_path, "lkca", {3000: {"MPSNR": 40}, 3001: {"MPSNR": 42}}, macs=macs["lkca"])
     scores += [fake_results.write_run(tmp_path, "vdsr", macs=macs["vdsr"], MPSNR=38)]
-    scores += [fake_results.write_run(tmp_path, "sspsr", macs=macs["sspsr"], MPSNR=20, steps=2, untrained=True)]
+    scores += [fake_results.write_run(tmp_path, "sspsr", macs=macs["sspsr"], MPSNR=20)]
     scores += [fake_results.write_run(tmp_path, "fcnn3d", macs=3_000_000_000, MPSNR=38)]
     rows = {"Bicubic": "bicubic", **TRAINED, "SSPSR": "sspsr", "3DFCNN": "fcnn3d"}
     draw(tmp_path, "speed", scores, [fake_results.write_efficiency(tmp_path, macs)], rows=rows, seeds=[3000, 3001])
@@ -233,7 +287,7 @@ def test_speed_shows_psnr_against_cost(tmp_path, figures):
     assert "1 of 3 pairs swapped against MACs" in words
     assert "Bicubic, 0 G" in words and at(cost, "Bicubic")[0] == cost.get_xlim()[0]  # a logarithm has no 0
     assert "SSPSR, 20.0 dB" in words and at(time, "SSPSR")[1] == time.get_ylim()[0] > 30
-    assert has_sentence(figures[0], "Not measured: 3DFCNN. Untrained (2 steps at most): SSPSR. Seeds 3000, 3001.")
+    assert has_sentence(figures[0], "Not measured: 3DFCNN. Seeds 3000, 3001.")
     assert cost.get_ylim() == time.get_ylim() and not lines(time, "3DFCNN")
     assert has_sentence(figures[0], "CPU: AMD EPYC, 1 thread")
 
@@ -370,14 +424,17 @@ def test_unknown_wavelengths_are_band_numbers(tmp_path, twelve_bands, figures, k
     assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
 
 
-def test_composite_names_chosen_wavelengths(tmp_path, scores, figures):
-    """Of bands that are evenly spaced from 363 to 1018 nm, 655 / 127 nm apart."""
+def test_composite_names_bands_as_the_file_numbers_them(tmp_path, scores, figures):
+    """Bands 31, 98 and 61 of the scene, whose bands are evenly spaced from 363 to 1018 nm, 655 / 127 nm apart."""
+    named = "Red, green and blue are the file's bands"
     draw(tmp_path, "composite", scores)
-    assert has_sentence(figures[0], "pixels from (0, 0); bands 31, 98, 61 as red, green and blue.")
-    draw(tmp_path, "composite", scores, bands=["517 nm", 98, 61])
-    assert has_sentence(figures[2], "bands 31, 98, 61 (517.724, 863.276, 672.449 nm) as red, green and blue.")
-    draw(tmp_path, "composite", scores, manifest={"nanometres": None}, bands=None)
-    assert has_sentence(figures[4], "bands 31, 98, 61 as red, green and blue.")
+    assert has_sentence(figures[0], f"{named} 31 (517.72 nm), 98 (863.28 nm), 61 (672.45 nm).")
+    draw(tmp_path, "composite", scores, manifest={"nanometres": None})
+    assert has_sentence(figures[2], f"{named} 31, 98, 61.")
+    numbers = [*range(1, 61), *range(101, 169)]
+    widths = {"fwhm": [9.9] * 60 + [None] * 68}
+    draw(tmp_path, "composite", scores, manifest={"bands": numbers, **widths})
+    assert has_sentence(figures[4], f"{named} 31 (517.72 nm, FWHM 9.9 nm), 138 (863.28 nm), 101 (672.45 nm).")
 
 
 def test_pixels_are_brightest_edge_and_median_error(tmp_path, figures, monkeypatch):
@@ -417,11 +474,13 @@ def test_curves_show_every_seed_and_the_best_epoch(tmp_path, figures):
     ]
     draw(tmp_path, "curves", scores, rows=TRAINED, seeds=[3000, 3001])
     axes = figures[0].axes[1]
-    assert [len(lines(axes, label)) for label in TRAINED] == [1, 2]
-    for label, steps in (("VDSR", [200, 400, 600]), ("LKCA-Net", [400, 800, 1200])):
-        for line in lines(axes, label):
+    for label, steps, seeds in (("VDSR", [200, 400, 600], 1), ("LKCA-Net", [400, 800, 1200], 2)):
+        curves = [line for line in lines(axes, label) if line.get_linestyle() != "None"]
+        marks = [line for line in lines(axes, label) if line.get_marker() not in ("", "None")]
+        assert len(curves) == len(marks) == seeds
+        for line, mark in zip(curves, marks, strict=True):
             assert line.get_xdata() == pytest.approx(steps) and line.get_ydata() == pytest.approx([30.5, 38.5, 38.25])
-            assert line.get_markevery() == [1]  # epoch 2 is the best
+            assert mark.get_xydata() == pytest.approx(np.array([[steps[1], 38.5]]))  # epoch 2 is the best
     bottom, top = axes.get_ylim()
     assert 37 < bottom < 38.25 and 38.5 < top < 39  # 30.5, where training began, would flatten the rest
     assert {"validation MPSNR (dB)", "steps", *TRAINED} <= set(texts(figures[0]))
@@ -493,7 +552,7 @@ def test_missing_intervals_are_explained(tmp_path, scores, figures):
 
 def test_differences_need_the_first_row(tmp_path, scores, figures):
     draw(tmp_path, "differences", scores, rows={"VDSR": "vdsr", "LKCA-Net": "lkca"})
-    assert has_sentence(figures[0], "VDSR, from which differences are taken, or all others were not run.")
+    assert has_sentence(figures[0], "VDSR, from which differences are taken, or all others have no results to draw.")
     assert not figures[0].axes
 
 
@@ -508,7 +567,7 @@ def test_drawing_function_without_figure_is_named(tmp_path, scores, monkeypatch)
         pass
 
     monkeypatch.setitem(DRAWING_FUNCTIONS, "share", draw_nothing)
-    with pytest.raises(ConfigError, match="figures.6: draw_nothing returned None, not a Figure"):
+    with pytest.raises(ConfigError, match="figures.6: draw_nothing returned NoneType, not a Page"):
         draw(tmp_path, "share", scores)
     assert not (tmp_path / "figure.png").exists()
 

@@ -31,6 +31,7 @@ class FigureKind(NamedTuple):
         all_seeds: Whether it shows every seed of a run, not only the first one.
         one_scene: Whether it shows one scene only.
         compares_rows: Whether it compares the other rows with the first one.
+        draws_untrained: Whether it draws networks whose training did not see all patches once.
         untrained_lacks: What a model without training lacks for this kind, in words; None if it can be shown.
     """
 
@@ -40,12 +41,13 @@ class FigureKind(NamedTuple):
     all_seeds: bool = False
     one_scene: bool = False
     compares_rows: bool = False
+    draws_untrained: bool = False
     untrained_lacks: str | None = None
 
 
 FIGURE_KINDS = {
-    "share": FigureKind(),
-    "spectrum": FigureKind(reads=("spectra",), untrained_lacks="no trained upsampling layer"),
+    "share": FigureKind(draws_untrained=True),
+    "spectrum": FigureKind(reads=("scores", "spectra"), untrained_lacks="no trained upsampling layer"),
     "composite": FigureKind(reads=("scores", "images"), reads_manifests=True, one_scene=True),
     "speed": FigureKind(reads_efficiency=True, all_seeds=True),
     "bands": FigureKind(reads_manifests=True),

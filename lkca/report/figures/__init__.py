@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from matplotlib import rc_context
-from matplotlib.figure import Figure
 
 from lkca.config.figure_kinds import FIGURE_KINDS, RUN_FILES
 from lkca.config.settings import FigureSettings
@@ -26,8 +25,8 @@ from lkca.report.figures.spectrum import draw_spectrum
 from lkca.report.figures.speed import draw_speed
 from lkca.report.figures.style import RC_PARAMS
 
-# Kind -> the function that draws it, for figures with at least one run
-DRAWING_FUNCTIONS: dict[str, Callable[[FigureData], Figure]] = {
+# Kind -> the function that draws it, for figures with at least one row to draw
+DRAWING_FUNCTIONS: dict[str, Callable[[FigureData], Page]] = {
     "share": draw_share,
     "spectrum": draw_spectrum,
     "composite": draw_composite,
@@ -52,10 +51,12 @@ def draw_figure(
 ) -> None:
     """Draw one figure and write it as PNG (200 dpi) and PDF; the same input gives the same bytes.
 
+    Both files have a description of the picture in their metadata: Description of the PNG, Subject of the PDF.
+
     Args:
         settings: What the figure shows.
         scores: scores.json of the runs; those of other scales and seeds are ignored.
-        spectra: spectrum.json of the runs, for the kind "spectrum".
+        spectra: spectrum.json of the runs, each next to its scores.json, for the kind "spectrum".
         images: image.npz of the runs, each next to its scores.json, for the kinds "composite" and "pixels".
         histories: history.csv of the runs, each next to its scores.json, for the kind "curves".
         efficiency: Measured time and memory of each scene, for the kind "speed".
@@ -65,21 +66,25 @@ def draw_figure(
         pdf: The PDF to write.
 
     Raises:
-        ConfigError: If the drawing function does not return a figure.
+        ConfigError: If the drawing function does not return a page.
     """
     reads = FIGURE_KINDS[settings.kind].reads
-    required = [RUN_FILES[name] for name in reads if name in ("images", "histories")]
-    existing = {*images, *histories}
-    paths = spectra if "spectra" in reads else scores
-    paths = [path for path in paths if all(path.with_name(name) in existing for name in required)]
+    required = [RUN_FILES[name] for name in reads if name != "scores"]
+    existing = {*spectra, *images, *histories}
+    paths = [path for path in scores if all(path.with_name(name) in existing for name in required)]
     data = FigureData.read(settings, paths, efficiency, manifests)
     with rc_context(RC_PARAMS):
-        draw: Callable[[FigureData], Figure | None] = DRAWING_FUNCTIONS[settings.kind]
-        drawing = draw(data) if data.runs else Page(data, 0).figure
-        if drawing is None:
+        draw = DRAWING_FUNCTIONS[settings.kind]
+        page = draw(data) if data.runs else Page(data, 0, "No row of this figure can be drawn.")
+        if not isinstance(page, Page):
             raise ConfigError(
-                f"figures.{settings.name}: {draw.__name__} returned None, not a Figure: return page.figure."
+                f"figures.{settings.name}: {draw.__name__} returned {type(page).__name__}, not a Page: return page."
             )
-        for path, metadata in ((png, {"Software": None}), (pdf, {"CreationDate": None, "Title": settings.title})):
+        metadata = {"Title": f"{settings.title}, ×{settings.scale}"}
+        formats = {
+            png: metadata | {"Software": None, "Description": page.description},
+            pdf: metadata | {"CreationDate": None, "Subject": page.description},
+        }
+        for path, facts in formats.items():
             with atomic_write(path) as part:
-                drawing.savefig(part, dpi=200, metadata=metadata)
+                page.figure.savefig(part, dpi=200, metadata=facts)

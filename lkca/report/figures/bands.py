@@ -2,7 +2,6 @@
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from lkca.report.figures.data import FigureData, find_outliers
 from lkca.report.figures.layout import (
@@ -20,7 +19,7 @@ from lkca.report.figures.style import curve_style
 PANEL_WIDTH, ROW_HEIGHT = 2.83, 1.85  # inches
 
 
-def draw_bands(data: FigureData) -> Figure:
+def draw_bands(data: FigureData) -> Page:
     """Draw the figure: a row of two panels for each scene."""
     psnr = {
         row: np.mean([image["bands"]["MPSNR"] for image in run.content["images"]], 0)
@@ -31,7 +30,9 @@ def draw_bands(data: FigureData) -> Figure:
     key = key_height(labels)
     notes = [data.outlier_note(outliers), data.wavelengths_note()]
     row_height = ROW_HEIGHT + band_label_height(data)
-    page = Page(data, key + len(data.scenes) * row_height + 0.15, *notes, data.untrained_note())
+    means = {row: f"{values.mean():.2f} dB" for row, values in psnr.items() if row not in outliers}
+    description = "PSNR of each band and its difference from the first method's, as curves. Mean of the bands "
+    page = Page(data, key + len(data.scenes) * row_height + 0.15, description + data.list_facts(means), *notes)
     page.add_key(method_handles(data, labels))
     panels: dict[str, list[Axes]] = {scene: [] for scene in data.scenes}
     for i, scene in enumerate(data.scenes):
@@ -51,4 +52,4 @@ def draw_bands(data: FigureData) -> Figure:
             axes.set_title("" if j else data.title(scene), loc="left", weight="bold")
             panels[scene].append(axes)
     label_band_axes(data, panels)
-    return page.figure
+    return page

@@ -4,12 +4,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from lkca.core.paths import HISTORY_FILE
 from lkca.core.result_files import damaged, read_history
 from lkca.report.figures.data import OUTLIER_GAP_DB, FigureData, find_outliers
+from lkca.report.figures.labels import draw_marks
 from lkca.report.figures.layout import Page, key_height, method_handles, pad_limits, set_ylabel
 from lkca.report.figures.style import PAGE_WIDTH, method_style
 
@@ -24,7 +24,7 @@ class Curve(NamedTuple):
     best: int  # index of the best epoch, whose weights were kept
 
 
-def draw_curves(data: FigureData) -> Figure:
+def draw_curves(data: FigureData) -> Page:
     """Draw the figure: a panel for each scene."""
     curves = {
         row: [_read_curve(run.path.with_name(HISTORY_FILE), run.content["epoch"]) for run in runs]
@@ -35,26 +35,37 @@ def draw_curves(data: FigureData) -> Figure:
     labels = data.all_labels(without=outliers)
     notes = ["Marks: the epoch that was kept, by validation.", data.outlier_note(outliers)]
     key = key_height(labels)
-    page = Page(data, key + len(data.scenes) * ROW_HEIGHT + 0.15, *notes, data.untrained_note())
+    kept = {
+        row: f"{best_psnr[row]:.2f} dB at step {' and '.join(f'{curve.steps[curve.best]:g}' for curve in seeds)}"
+        for row, seeds in curves.items()
+        if row not in outliers
+    }
+    description = (
+        f"MPSNR on validation over the steps of training, as curves. Epochs that were kept, {data.list_facts(kept)}"
+    )
+    page = Page(data, key + len(data.scenes) * ROW_HEIGHT + 0.15, description, *notes)
     page.add_key(method_handles(data, labels))
     for i, scene in enumerate(data.scenes):
         axes = page.add_axes(0.63, key + i * ROW_HEIGHT + 0.2, PANEL_WIDTH, ROW_HEIGHT - 0.45)
-        shown = []
+        shown, marks = [], []
         for label in labels:
             for curve in curves.get((scene, label), []) if (scene, label) not in outliers else []:
-                style = method_style(data.settings.looks[label]) | {"markevery": [curve.best], "markersize": 5.5}
-                linewidth = 1.1 if len(data.settings.seeds) == 1 else 0.6
-                axes.plot(curve.steps, curve.psnr, **style, linewidth=linewidth, label=label)
+                style = method_style(data.settings.looks[label])
+                if len(data.settings.seeds) > 1:
+                    style["linewidth"] /= 2
+                axes.plot(curve.steps, curve.psnr, **style | {"marker": ""}, label=label)
+                marks.append((curve.steps[curve.best], curve.psnr[curve.best], label, style))
                 shown.append(curve)
         axes.set_ylim(*_compute_psnr_limits(shown))
         axes.set_xlim(0, 1.02 * max(curve.steps[-1] for curve in shown))
+        draw_marks(axes, marks)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         set_ylabel(axes, "validation MPSNR (dB)", PANEL_WIDTH)
         axes.grid(True)
         axes.set_title(data.title(scene), loc="left", weight="bold")
         if i + 1 == len(data.scenes):
             axes.set_xlabel("steps")
-    return page.figure
+    return page
 
 
 def _read_curve(history: Path, best_epoch: int) -> Curve:

@@ -4,7 +4,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from lkca.report.figures.data import FigureData, RowKey
@@ -28,8 +27,13 @@ class Difference(NamedTuple):
     block_interval: np.ndarray  # over spatial blocks of the test images: (low, high)
     missing_reasons: frozenset[str]  # why there is no interval
 
+    @property
+    def resolved(self) -> bool:
+        """Whether 0 is outside of the interval over test images and seeds."""
+        return self.interval is not None and not self.interval[0] <= 0 <= self.interval[1]
 
-def draw_differences(data: FigureData) -> Figure:
+
+def draw_differences(data: FigureData) -> Page:
     """Draw the figure: for each scene two panels, a line for each row."""
     reference = next(iter(data.settings.rows))
     labels = {
@@ -42,7 +46,8 @@ def draw_differences(data: FigureData) -> Figure:
     heights = (above[scene] + len(labels[scene]) * LINE_HEIGHT + BELOW for scene in labels)
     tops = np.cumsum([0.25, *heights])
     differences = {scene: _compare(data, scene, reference, scene_labels) for scene, scene_labels in labels.items()}
-    page = Page(data, tops[-1], *_compose_notes(data, reference, differences), data.untrained_note())
+    description = _describe(data, reference, differences)
+    page = Page(data, tops[-1], description, *_compose_notes(data, reference, differences))
     if labels:
         page.add_key(_create_key_handles(), KEY_HEIGHT)
     left = names_width([label for scene_labels in labels.values() for label in scene_labels])
@@ -67,7 +72,7 @@ def draw_differences(data: FigureData) -> Figure:
                     textcoords="offset points",
                     weight="bold",
                 )
-    return page.figure
+    return page
 
 
 def _compare(data: FigureData, scene: str, reference: str, labels: list[str]) -> dict[tuple[str, str], Difference]:
@@ -87,11 +92,28 @@ def _compare(data: FigureData, scene: str, reference: str, labels: list[str]) ->
     return differences
 
 
+def _describe(data: FigureData, reference: str, differences: dict[str, dict[tuple[str, str], Difference]]) -> str:
+    by_row = {
+        (scene, label): [by_label[label, score] for score in SCORE_TITLES]
+        for scene, by_label in differences.items()
+        for label, _ in by_label
+    }
+    facts = {
+        row: f"{format_signed(mpsnr.value)} dB and {format_signed(sam.value)}°" for row, (mpsnr, sam) in by_row.items()
+    }
+    resolved = [row for row, (mpsnr, _) in by_row.items() if mpsnr.resolved]
+    names = data.name_rows(resolved) if resolved else "no method"
+    return (
+        f"MPSNR and SAM minus those of {reference}, as points with intervals, {data.list_facts(facts)} "
+        f"The difference of MPSNR is resolved for {names}."
+    )
+
+
 def _compose_notes(
     data: FigureData, reference: str, differences: dict[str, dict[tuple[str, str], Difference]]
 ) -> list[str]:
     if not differences:
-        return [f"{reference}, from which differences are taken, or all others were not run."]
+        return [f"{reference}, from which differences are taken, or all others have no results to draw."]
     notes = [
         "Intervals: Student's t over test images and seeds; bootstrap over the blocks of these test images. "
         f"Where there are large differences, the axis is linear to ±{LINEAR_LIMIT:g} and logarithmic beyond."
@@ -125,7 +147,8 @@ def _draw_panel(axes: Axes, differences: list[Difference]) -> None:
     """Draw the differences of one score below each other, each with its intervals and numbers."""
     axes.axvline(0, color=INK, linewidth=0.8)
     ends = [0.0]
-    for y, (value, interval, block_interval, _) in enumerate(differences):
+    for y, difference in enumerate(differences):
+        value, interval, block_interval, _ = difference
         if interval is None:
             text = f"{format_signed(value)}, no interval"
         else:
@@ -134,8 +157,7 @@ def _draw_panel(axes: Axes, differences: list[Difference]) -> None:
         axes.plot(block_interval, [y + 0.3] * 2, **BLOCK_INTERVAL)
         if interval:
             axes.plot(interval, [y] * 2, **IMAGE_INTERVAL)
-        resolved = interval is not None and not interval[0] <= 0 <= interval[1]
-        axes.plot(value, y, **POINT, markerfacecolor=INK if resolved else "white")
+        axes.plot(value, y, **POINT, markerfacecolor=INK if difference.resolved else "white")
         ends += [value, *block_interval, *(interval or ())]
     if max(map(abs, ends)) > 3 * LINEAR_LIMIT:  # small differences next to large ones
         axes.set_xscale("symlog", linthresh=LINEAR_LIMIT)

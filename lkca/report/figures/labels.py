@@ -1,4 +1,9 @@
-"""Placement of the names of points: each covers as little as possible of the marks and of the other names."""
+"""Marks of points and the placement of their names.
+
+A mark does not cover another one, and a name covers as little as possible of the marks and of the other names.
+"""
+
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -9,7 +14,26 @@ from lkca.report.figures.style import MUTED, text_colour
 SIDES = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1))  # right, left, above, below, corners
 DISTANCES = (5, 13, 21, 29)  # points between a mark and its name
 MARK_RADIUS = 7  # points
+NEAR, MAX_RINGS = 6, 4  # points between two marks that would cover each other; marks around a mark
 LEADER_LINE = {"arrowstyle": "-", "linewidth": 0.4, "color": MUTED, "shrinkA": 1, "shrinkB": 2}
+
+
+def draw_marks(axes: Axes, marks: list[tuple[float, float, str, dict[str, Any]]]) -> None:
+    """Draw marks; one that would cover marks of other methods is a larger, hollow one around them.
+
+    Args:
+        axes: The axes, with their final limits.
+        marks: (x, y, label of the method, its style) of each, in data coordinates.
+    """
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    places = axes.transData.transform([mark[:2] for mark in marks]) * 72 / figure.dpi  # points
+    for i, (x, y, label, style) in enumerate(marks):
+        near = np.hypot(*(places[:i] - places[i]).T) < NEAR
+        covered = len({marks[j][2] for j in np.flatnonzero(near)} - {label})
+        size, face = 5 + 4 * min(covered, MAX_RINGS), "none" if covered else style["color"]
+        mark_style = style | {"linestyle": "none", "markersize": size, "markerfacecolor": face}
+        axes.plot(x, y, **mark_style, clip_on=False, label=label)
 
 
 def label_points(axes: Axes, points: list[tuple[float, float, str, str]]) -> None:

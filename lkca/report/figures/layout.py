@@ -6,46 +6,54 @@ of panels must keep their size in print, so the height of the page follows from 
 
 from functools import partial
 from math import ceil
-from textwrap import wrap
+from textwrap import shorten, wrap
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.text import Annotation
 from matplotlib.ticker import NullFormatter
 
 from lkca.report.band_axis import BandAxis
 from lkca.report.figures.data import FigureData
-from lkca.report.figures.style import MUTED, PAGE_WIDTH, method_style
+from lkca.report.figures.style import BADGE, MUTED, PAGE_WIDTH, method_style
 
 MAX_NAME_LENGTH = 28  # characters of a line
+MAX_DESCRIPTION = 1000  # characters
 wrap_words = partial(wrap, break_on_hyphens=False)  # names such as LKCA-Net stay whole
 
 
 class Page:
-    """A page with a title, an empty body, and a footer: rows without runs, notes, seeds, stand-in data.
+    """A page with a title, an empty body, and a footer: rows without runs, notes, untrained rows, seeds.
 
     Args:
         data: The figure's data.
         height: Height of the body.
+        description: What the picture shows, with its numbers, for those who cannot see it.
         notes: Sentences of the footer; empty ones are left out.
         seeds: Whether the footer names the seeds.
     """
 
-    def __init__(self, data: FigureData, height: float, *notes: str, seeds: bool = True) -> None:
+    def __init__(self, data: FigureData, height: float, description: str, *notes: str, seeds: bool = True) -> None:
         settings = data.settings
-        title = wrap_words(f"{settings.title}, ×{settings.scale}", 80)
-        sentences = [data.not_run_note(), *notes]
+        title = wrap_words(f"{settings.title}, ×{settings.scale}", 70 if settings.stand_in else 80)
+        sentences = [data.not_run_note(), *notes, data.untrained_note()]
         if seeds:
             plural = "s" if len(settings.seeds) > 1 else ""
             sentences.append(f"Seed{plural} {', '.join(map(str, settings.seeds))}.")
-        footer = wrap_words(" ".join(filter(None, sentences)), 125) + wrap_words(settings.stand_in or "", 125)
+        footer = wrap_words(" ".join(filter(None, sentences)), 125)
+        facts = "Stand-in data." if settings.stand_in else "", description, data.untrained_note()
+        self.description = shorten(" ".join(facts), MAX_DESCRIPTION, placeholder=" (and more)")
         self._top, bottom = 0.2 + 0.17 * len(title), 0.15 + 0.13 * len(footer)
         self._height = self._top + height + bottom
         self.figure = Figure((PAGE_WIDTH, self._height))
         left, title_y, footer_y = 0.1 / PAGE_WIDTH, 1 - 0.08 / self._height, 0.06 / self._height
-        self.figure.text(left, title_y, "\n".join(title), size=10, weight="bold", va="top")
+        heading = self.figure.text(left, title_y, "\n".join(title), size=10, weight="bold", va="top")
+        if settings.stand_in:
+            place: dict[str, Any] = {"xycoords": heading, "textcoords": "offset points", "va": "top"}
+            self.figure.add_artist(Annotation("stand-in data", (1, 1), (9, -2.5), **place, size=7, bbox=BADGE))
         self.figure.text(left, footer_y, "\n".join(footer), size=7, color=MUTED, va="bottom")
 
     def add_axes(self, left: float, top: float, width: float, height: float) -> Axes:

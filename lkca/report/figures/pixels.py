@@ -2,7 +2,6 @@
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from lkca.report.figures.data import FigureData, find_outliers
@@ -21,9 +20,10 @@ from lkca.report.images import stretch, stretch_limits
 
 ROW_HEIGHT, PANEL_WIDTH, PANEL_HEIGHT = 2.55, 1.38, 1.0  # inches
 TRUTH = "Ground truth"
+Pixel = tuple[str, int, int]  # why it is shown, its row and its column in the grid of spectra
 
 
-def draw_pixels(data: FigureData) -> Figure:
+def draw_pixels(data: FigureData) -> Page:
     """Draw the figure: for each scene the image, then for each pixel a panel of spectra above one of differences."""
     psnr = {
         (scene, label): run.content["images"][data.settings.scenes[scene].image]["scores"]["MPSNR"]
@@ -34,25 +34,27 @@ def draw_pixels(data: FigureData) -> Figure:
     truth = Line2D([], [], color="black", linewidth=2, label=TRUTH)
     key = key_height([TRUTH, *labels])
     notes = [f"{data.title(scene)}: {data.image_note(scene)}." for scene in data.scenes]
-    notes += ["C has the median of the first method's errors.", data.wavelengths_note()]
-    notes += [data.outlier_note(outliers), data.untrained_note()]
+    notes += ["C has the median of the first method's errors.", data.wavelengths_note(), data.outlier_note(outliers)]
+    images = {
+        scene: data.load_images(scene, [label for label in data.labels(scene) if (scene, label) not in outliers])
+        for scene in data.scenes
+    }
+    pixels = {scene: _pick_pixels(next(iter(arrays.values()))) for scene, arrays in images.items()}
     row_height = ROW_HEIGHT + band_label_height(data)
-    page = Page(data, key + len(data.scenes) * row_height + 0.1, *notes)
+    page = Page(data, key + len(data.scenes) * row_height + 0.1, _describe(data, images, pixels), *notes)
     page.add_key([truth, *method_handles(data, labels)])
     lower_by_scene: dict[str, list[Axes]] = {}
     for i, scene in enumerate(data.scenes):
         top = key + i * row_height + 0.2
-        shown = [label for label in data.labels(scene) if (scene, label) not in outliers]
-        arrays = data.load_images(scene, shown)
-        first = next(iter(arrays.values()))
+        first = next(iter(images[scene].values()))
         image_axes = _draw_image(page, first["hr"], top)
         image_axes.set_title(data.title(scene), loc="left", weight="bold")
         max_differences, lower_panels = [], []
-        for j, (letter, (reason, row, column)) in enumerate(zip("ABC", _pick_pixels(first), strict=True)):
+        for j, (letter, (reason, row, column)) in enumerate(zip("ABC", pixels[scene], strict=True)):
             _mark_pixel(image_axes, first, row, column, letter)
             upper, lower = (page.add_axes(2.05 + j * 1.78, top + down, PANEL_WIDTH, PANEL_HEIGHT) for down in (0, 1.08))
             true_spectrum = first["spectra_hr"][:, row, column]
-            spectra = {label: image["spectra_sr"][:, row, column] for label, image in arrays.items()}
+            spectra = {label: image["spectra_sr"][:, row, column] for label, image in images[scene].items()}
             plot_over_bands(upper, data.bands[scene], true_spectrum, color="black", linewidth=2, label=TRUTH)
             lower.axhline(0, color="black", linewidth=0.8)
             for label, spectrum in spectra.items():
@@ -74,7 +76,22 @@ def draw_pixels(data: FigureData) -> Figure:
             panel.set_ylim(-limit, limit)
         lower_by_scene[scene] = lower_panels
     label_band_axes(data, lower_by_scene)
-    return page.figure
+    return page
+
+
+def _describe(
+    data: FigureData, images: dict[str, dict[str, dict[str, np.ndarray]]], pixels: dict[str, list[Pixel]]
+) -> str:
+    facts = {}
+    for scene, by_label in images.items():
+        for label, arrays in by_label.items():
+            errors = np.abs(arrays["spectra_sr"] - arrays["spectra_hr"]).mean(0)
+            facts[scene, label] = ", ".join(f"{errors[row, column]:.4f}" for _, row, column in pixels[scene])
+    reasons = ", ".join(reason for reason, _, _ in next(iter(pixels.values())))
+    return (
+        f"Spectra of three pixels (A, B, C: {reasons}) and their differences from the ground truth, as curves. "
+        f"Mean absolute differences at A, B and C, {data.list_facts(facts)}"
+    )
 
 
 def _draw_image(page: Page, hr: np.ndarray, top: float) -> Axes:
@@ -103,14 +120,11 @@ def _mark_pixel(axes: Axes, arrays: dict[str, np.ndarray], row: int, column: int
     )
 
 
-def _pick_pixels(arrays: dict[str, np.ndarray]) -> list[tuple[str, int, int]]:
+def _pick_pixels(arrays: dict[str, np.ndarray]) -> list[Pixel]:
     """Pick three different pixels of the grid of spectra.
 
     Args:
         arrays: image.npz of the first method.
-
-    Returns:
-        Why it is shown, its row and its column in the grid, for each pixel.
     """
     grid = np.ix_(arrays["rows"], arrays["columns"])
     error = arrays["error"][grid]
@@ -119,7 +133,7 @@ def _pick_pixels(arrays: dict[str, np.ndarray]) -> list[tuple[str, int, int]]:
         "strongest edge": np.hypot(*np.gradient(arrays["hr"].mean(-1)))[grid],
         "median error": -np.abs(error - np.quantile(error, 0.5, method="lower")),
     }
-    pixels: list[tuple[str, int, int]] = []
+    pixels: list[Pixel] = []
     for reason, values in criteria.items():
         candidates = np.array(values, float)
         for _, row, column in pixels:

@@ -1,7 +1,6 @@
 """The share of the parameters in the learnable upsampling layer, a bar for each network (Fig. 1)."""
 
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from lkca.report.figures.data import FigureData
 from lkca.report.figures.layout import Page, hide_frame, names_width, wrap_name
@@ -12,11 +11,17 @@ COLUMN_ENDS = {"upsampling": 1.22, "backbone": 1.46, "total": 1.7}  # of the num
 MIN_SHARE_WITH_TEXT = 0.2  # the percentage is to the right of a shorter bar
 
 
-def draw_share(data: FigureData) -> Figure:
+def draw_share(data: FigureData) -> Page:
     """Draw the figure: for each scene a heading, then a line for each network."""
     num_lines = sum(1 + len(data.labels(scene)) for scene in data.scenes)
     height = LINE_HEIGHT * (num_lines + 1)  # one line above for the key
-    page = Page(data, height, seeds=False)  # the seed does not change the number of parameters
+    params = {row: (run.content["upsampler_params"], run.content["params"]) for row, (run,) in data.runs.items()}
+    shares = {
+        row: f"{upsampler / total:.1%} of {_format_millions(total)}" if total else "no parameters"
+        for row, (upsampler, total) in params.items()
+    }
+    description = f"Share of the learnable upsampling layer in the parameters, as bars, {data.list_facts(shares)}"
+    page = Page(data, height, description, seeds=False)  # the seed does not change the number of parameters
     left = names_width(data.all_labels())
     width = (PAGE_WIDTH - left - 0.2) / max(COLUMN_ENDS.values())
     axes = page.add_axes(left, 0, width, height)
@@ -37,13 +42,17 @@ def draw_share(data: FigureData) -> Figure:
             axes.text(-0.02, y, wrap_name(label), va="center", ha="right", linespacing=0.9)
             _draw_bar(axes, y, run["upsampler_params"], run["params"])
         y += 1
-    return page.figure
+    return page
+
+
+def _format_millions(number: int) -> str:
+    return f"{number / 1e6:.3f} M"
 
 
 def _draw_bar(axes: Axes, y: int, upsampler: int, total: int) -> None:
     """Draw the bar of a network and write its numbers of parameters."""
     for x, number in zip(COLUMN_ENDS.values(), (upsampler, total - upsampler, total), strict=True):
-        axes.text(x, y, f"{number / 1e6:.3f} M", va="center", ha="right")
+        axes.text(x, y, _format_millions(number), va="center", ha="right")
     if not total:
         axes.text(0, y, "no parameters", va="center", color=MUTED)
         return

@@ -5,11 +5,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
 from lkca.report.figures.data import FigureData, RowKey, find_outliers
-from lkca.report.figures.labels import label_points
+from lkca.report.figures.labels import draw_marks, label_points
 from lkca.report.figures.layout import Page, format_log_axis, pad_limits, set_ylabel, wrap_name, wrap_words
 from lkca.report.figures.style import MUTED, PAGE_WIDTH, method_style
 
@@ -26,7 +25,7 @@ class Psnr(NamedTuple):
     std: float
 
 
-def draw_speed(data: FigureData) -> Figure:
+def draw_speed(data: FigureData) -> Page:
     """Draw the figure."""
     psnr = {
         row: _compute_mean_and_std([run.content["mean"]["MPSNR"] for run in runs]) for row, runs in data.runs.items()
@@ -38,7 +37,7 @@ def draw_speed(data: FigureData) -> Figure:
         name: [line for part in name.split("\n") for line in wrap_words(part, int(width / 0.055))] for name in costs
     }
     height = len(data.scenes) * ROW_HEIGHT + 0.05 + 0.13 * max(map(len, xlabels.values()))
-    page = Page(data, height, *_compose_notes(data, costs), data.untrained_note())
+    page = Page(data, height, _describe(data, psnr, costs), *_compose_notes(data, costs))
     for i, scene in enumerate(data.scenes):
         last_row = i + 1 == len(data.scenes)
         ylim = _compute_psnr_limits(data, scene, psnr, outliers)
@@ -68,7 +67,7 @@ def draw_speed(data: FigureData) -> Figure:
             if name != MACS:
                 macs = {label: costs[MACS][scene, label] for label in scene_costs}
                 axes.set_title(_describe_swapped_pairs(scene_costs, macs), loc="right", size=7, color=MUTED)
-    return page.figure
+    return page
 
 
 def _compute_mean_and_std(values: list[float]) -> Psnr:
@@ -123,6 +122,18 @@ def _compose_notes(data: FigureData, costs: dict[str, Costs]) -> list[str]:
     return notes
 
 
+def _describe(data: FigureData, psnr: dict[RowKey, Psnr], costs: dict[str, Costs]) -> str:
+    names = "; ".join(" on ".join(name.split("\n")) for name in costs)
+
+    def format_costs(row: RowKey) -> str:
+        return ", ".join(
+            f"{float(f'{by_row[row][0]:.3g}'):g}" if row in by_row else "no time" for by_row in costs.values()
+        )
+
+    facts = {row: f"{value.mean:.2f} dB ({format_costs(row)})" for row, value in psnr.items()}
+    return f"MPSNR against cost, as points; in brackets {names}; {data.list_facts(facts)}"
+
+
 def _compute_psnr_limits(
     data: FigureData, scene: str, psnr: dict[RowKey, Psnr], outliers: set[RowKey]
 ) -> tuple[float, float]:
@@ -149,20 +160,21 @@ def _draw_methods(
 ) -> None:
     """Draw a mark with error bars for each label; marks outside of the axes move to the edge, with their number."""
     start, bottom = axes.get_xlim()[0], axes.get_ylim()[0]
-    points = []
+    marks, points = [], []
     for label, (cost, low, high) in costs.items():
         mean, std = psnr[label]
         style = method_style(styles[label])
         x, y = max(cost, start), max(mean, bottom)
         axes.plot([low, high], [y] * 2, "-", color=style["color"], linewidth=0.9)
         axes.plot([x] * 2, mean + std * np.array([-1, 1]), "-", color=style["color"], linewidth=0.9)
-        axes.plot(x, y, **style | {"linestyle": "none"}, markersize=5, clip_on=False, label=label)
+        marks.append((x, y, label, style))
         name = [label]
         if cost < start:
             name.append(f"{cost:g} {unit}")
         if mean < bottom:
             name.append(f"{mean:.1f} dB")
         points.append((x, y, wrap_name(", ".join(name)), style["color"]))
+    draw_marks(axes, marks)
     label_points(axes, points)
 
 

@@ -6,14 +6,19 @@ import numpy as np
 from matplotlib.colors import to_rgb
 from matplotlib.patheffects import withStroke
 
+GOLDEN_RATIO = (5**0.5 - 1) / 2  # the fractional parts of its multiples are far from each other
 PAGE_WIDTH = 7.2  # inches: the text width of a printed page, so that fonts keep their size
 BLUE, GREY, RED = "#0072B2", "#C4C8CC", "#E3120B"
 INK, MUTED, FAINT = "#1F2328", "#5B6370", "#E4E7EA"  # text, secondary text, grid lines
 # Methods have Paul Tol's colour scheme "muted", which colour-blind readers can tell apart. Dashes and markers differ as
 # well, for prints without colours.
 COLOURS = [MUTED, "#999933", "#88CCEE", "#117733", "#AA4499", "#CC6677", "#332288", "#44AA99", "#882255"]
-DASHES: list[tuple[float, ...]] = [(), (5, 1.5), (5, 1.2, 1, 1.2), (1.5, 1)]  # lengths of lines and gaps
+DASHES: list[tuple[float, ...]] = [(), (5, 1.5), (5, 1.2, 1, 1.2), (1.5, 1.5)]  # lengths of lines and gaps
 MARKERS = "osD^vPX<>*"
+# Coinciding lines stay visible: a line with more gaps is thinner and above one with fewer, and of lines with the same
+# dashes a later one is thinner and above
+LINE_WIDTHS, REPEATED_WIDTHS = [1.6, 1.25, 1.05, 0.95], [1.0, 0.8, 0.65]  # points, by dashes; factors
+BADGE: dict[str, Any] = {"boxstyle": "round,pad=0.35", "facecolor": "#FFE9B0", "edgecolor": "none"}
 WHITE_OUTLINE = withStroke(linewidth=2.2, foreground="white")  # visible on dark and on light
 DARK_OUTLINE = withStroke(linewidth=2.2, foreground=INK)
 RC_PARAMS: dict[Any, Any] = {
@@ -50,11 +55,13 @@ def method_colour_and_dash(number: int) -> tuple[str, str]:
 
 
 def method_style(number: int) -> dict[str, Any]:
-    """Return colour, dashes and marker of the method with this number."""
-    dashes = DASHES[number % len(DASHES)]
+    """Return colour, line and marker of the method with this number."""
+    repetition, dashes = divmod(number, len(DASHES))
     return {
         "color": COLOURS[number % len(COLOURS)],
-        "linestyle": (0, dashes) if dashes else "-",
+        "linestyle": (0, DASHES[dashes]) if DASHES[dashes] else "-",
+        "linewidth": LINE_WIDTHS[dashes] * REPEATED_WIDTHS[repetition % len(REPEATED_WIDTHS)],
+        "zorder": 2 + dashes / 10 + repetition / 1000,
         "marker": MARKERS[number % len(MARKERS)],
     }
 
@@ -62,7 +69,8 @@ def method_style(number: int) -> dict[str, Any]:
 def curve_style(number: int, num_points: int) -> dict[str, Any]:
     """Return the style of a curve, with a few markers along it, shifted so that those of several curves differ."""
     step = max(num_points // 4, 1)
-    return method_style(number) | {"linewidth": 0.9, "markersize": 3, "markevery": (number * step // 7 % step, step)}
+    shift = int(number * GOLDEN_RATIO % 1 * step)
+    return method_style(number) | {"markersize": 3, "markevery": (shift, step)}
 
 
 def text_colour(colour: str) -> np.ndarray:
