@@ -1,8 +1,11 @@
 """Evaluation of runs on a tiny scene."""
 
+import ctypes
 import hashlib
 import json
 import os
+import platform
+import resource
 from math import ceil
 
 import numpy as np
@@ -50,6 +53,18 @@ def test_bicubic_scores_as_resizing_does(tiny, bicubic):
     values = [SCORES["MPSNR"](resize(resize(hr, 1 / 4), 4), hr) for hr in (cube[:, :32, :32], cube[:, :32, 32:])]
     assert scores["mean"]["MPSNR"] == pytest.approx(np.mean(values), abs=1e-4)
     assert [image["window"] for image in scores["images"]] == [[0, 0, 32, 32], [0, 32, 32, 32]]
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can keep freed memory")
+def test_freed_memory_is_kept(tiny, bicubic):
+    """A tensor of 32 MiB takes the pages of the one before, which glibc by default returns to the system."""
+    libc = ctypes.CDLL(None)
+    assert libc.mallopt(-4, 65536) and libc.mallopt(-1, 2**17)  # the defaults of M_MMAP_MAX and M_TRIM_THRESHOLD
+    run_evaluate(tiny, bicubic)
+    torch.ones(2**23)
+    faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    torch.ones(2**23)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_minflt - faults < 2**25 / resource.getpagesize() / 10
 
 
 def test_picture_holds_chosen_image_and_bands(tiny, bicubic):

@@ -1,6 +1,5 @@
 """Score a run on its test images."""
 
-import platform
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ import torch
 from torch import nn
 
 from lkca.config.run import read_run
-from lkca.core.environment import default_device, git_commit, package_versions
+from lkca.core.environment import cpu_name, default_device, disable_malloc_trim, git_commit, package_versions
 from lkca.core.files import atomic_write, json_digest, sha256, write_json
 from lkca.core.gpus import acquire_gpus
 from lkca.core.result_files import ManifestFile, SplitFile, read_history, read_result
@@ -76,6 +75,7 @@ def evaluate(
         raise StaleInput(f"{manifest} has {len(nanometres)} bands, {run} {settings.bands}: run snakemake again.")
     rgb = choose_bands(settings.scene, composite, nanometres, settings.bands)
     device = default_device()
+    disable_malloc_trim()  # reconstructions and scores allocate the same large arrays for each image
     net, epoch = build_network(settings).to(device).eval(), None
     if weights:
         epoch = load_weights(weights, net, sha256(run))
@@ -103,7 +103,7 @@ def evaluate(
         "seconds": {"training": float(epochs[-1]["seconds"]) if epochs else 0, "evaluation": stopwatch.seconds()},
         "mean": {name: float(np.mean([each["scores"][name] for each in images])) for name in images[0]["scores"]},
         "images": images,
-        "device": torch.cuda.get_device_name() if device == "cuda" else platform.processor() or platform.machine(),
+        "device": torch.cuda.get_device_name() if device == "cuda" else cpu_name(),
         "threads": torch.get_num_threads(),
         "commit": git_commit(),
         "versions": package_versions(),
