@@ -1,0 +1,348 @@
+"""The summary at the top of the page: what was run, what came out, and one picture of it."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from math import prod
+from statistics import fmean
+from typing import Any, NamedTuple
+
+from lkca.config.settings import ReportSettings
+from lkca.core.paths import IMAGE_FILE
+from lkca.report.images import encode_details
+from lkca.report.page_comparisons import MethodDifferences, ScoreDifference
+from lkca.report.page_runs import ReportRun, RowLabels, format_duration
+from lkca.report.page_speed import DeviceSpeed
+
+MAX_LINES = 6  # of differences from the method without training; more are in the tables
+EXPANSIONS = {  # model of the paper -> what its name means; {lkca} and {lkca_lr} are the names of these models
+    "lkca_lr": "{lkca} whose upsampling layer is replaced by a low-rank approximation, a convolution in groups",
+    "lkca_kd": "{lkca_lr} that also learns from the features of a larger network, its teacher (knowledge distillation)",
+}
+
+
+class Case(NamedTuple):
+    """A scene at one scale."""
+
+    scene: str
+    scale: int
+    title: str
+
+    @property
+    def name(self) -> str:
+        """Its name in sentences."""
+        return f"{self.title} ×{self.scale}"
+
+
+class ResultCell(NamedTuple):
+    """The result of a method in a case, as text.
+
+    Args:
+        anchor: Anchor of the line of its runs.
+        psnr: MPSNR, dB.
+        sam: SAM, degrees.
+        params: Number of parameters, M.
+        time: Measured time of one 16 x 16 LR image, ms; empty if it was not measured or was disturbed.
+        steps: Steps of the training.
+        untrained: Whether the training ended before it had shown every patch in each of its orientations.
+        best: Whether the MPSNR is the highest of the case among methods that are not untrained.
+        resolved: Whether it is the highest, and the comparison with each of the others says that it is better.
+    """
+
+    anchor: str
+    psnr: str
+    sam: str
+    params: str
+    time: str
+    steps: str
+    untrained: bool
+    best: bool
+    resolved: bool
+
+
+class DifferenceLine(NamedTuple):
+    """The MPSNR of a method minus that of the method without training, in a case."""
+
+    case: Case
+    method: str
+    baseline: str
+    difference: ScoreDifference
+
+
+class Highlight(NamedTuple):
+    """A detail of a test image: the ground truth and several reconstructions, as data URLs."""
+
+    case: Case
+    image: int
+    pixels: int
+    truth: str
+    methods: list[tuple[str, float, str]]  # label, MPSNR of the test image, picture
+
+
+class ResultsSummary(NamedTuple):
+    """The results of an experiment in brief.
+
+    Args:
+        cases: Scenes and scales, the columns.
+        rows: Label of a method -> its result in each case; None where it was not run.
+        device: The device that times were measured on; empty if there are none.
+        findings: Sentences that say what came out.
+        differences: Differences from the method without training; empty if there are too many to read.
+        names: What the names of methods mean: (label, meaning).
+        highlight: One picture; None if nothing was run.
+    """
+
+    cases: list[Case]
+    rows: dict[str, list[ResultCell | None]]
+    device: str
+    findings: list[str]
+    differences: list[DifferenceLine]
+    names: list[tuple[str, str]]
+    highlight: Highlight | None
+
+
+class _CaseResults(NamedTuple):
+    """The methods of a case: label -> run with the first seed, mean MPSNR, and the differences of all pairs."""
+
+    case: Case
+    runs: dict[str, list[ReportRun]]
+    psnr: dict[str, float]
+    differences: Mapping[str, Mapping[str, ScoreDifference]]  # reference -> method -> method minus reference
+
+    @property
+    def compared(self) -> list[str]:
+        """The methods that are not untrained."""
+        return [label for label, runs in self.runs.items() if not runs[0].scores["untrained"]]
+
+    @property
+    def baseline(self) -> str | None:
+        """The first method without training."""
+        return next((label for label, runs in self.runs.items() if runs[0].scores["weights_sha256"] is None), None)
+
+    @property
+    def leader(self) -> str | None:
+        """The method with the highest MPSNR."""
+        return max(self.compared, key=lambda label: self.psnr[label], default=None)
+
+    def not_worse(self) -> set[str]:
+        """Return the methods that no comparison shows to be worse than the leader."""
+        leader = self.leader
+        if leader is None:
+            return set()
+        others = {label for label in self.compared if label != leader}
+        from_leader = self.differences.get(leader, {})
+        return {leader} | {label for label in others if label in from_leader and from_leader[label].outcome != "worse"}
+
+
+def summarize_results(
+    settings: ReportSettings,
+    labels: RowLabels,
+    runs: Iterable[ReportRun],
+    comparisons: Mapping[str, Sequence[MethodDifferences]],
+    devices: Sequence[DeviceSpeed],
+) -> ResultsSummary:
+    """Return the results of the largest table of each scene in brief.
+
+    Args:
+        settings: The report.
+        labels: Scene and scale -> the labels of the models.
+        runs: All runs.
+        comparisons: Table -> its comparisons, as `read_differences` returns them.
+        devices: The measured speed; the times are those of the last device, which is a GPU if there is one.
+    """
+    by_model: dict[tuple[str, int, str], list[ReportRun]] = {}
+    for run in runs:
+        by_model.setdefault((run.scene, run.scale, run.model), []).append(run)
+    results = []
+    for (scene, scale), models in labels.items():
+        first = next(iter(models.values()))
+        main = {row.label: model for model, row in models.items() if row.source == first.source}
+        own = {label: by_model[scene, scale, model] for label, model in main.items() if (scene, scale, model) in by_model}
+        if own:
+            psnr = {label: fmean(run.scores["mean"]["MPSNR"] for run in group) for label, group in own.items()}
+            pairs = {
+                each.reference: {method: scores["MPSNR"] for method, scores in each.scales[str(scale)].rows.items()}
+                for each in comparisons.get(first.source.removeprefix("Table "), [])
+                if str(scale) in each.scales
+            }
+            results.append(_CaseResults(Case(scene, scale, settings.scenes[scene].title), own, psnr, pairs))
+    methods = dict.fromkeys(label for result in results for label in result.runs)
+    times = _collect_times(devices[-1]) if devices else {}
+    return ResultsSummary(
+        cases=[result.case for result in results],
+        rows={label: [_build_cell(result, label, times) for result in results] for label in methods},
+        device=devices[-1].name if times else "",
+        findings=_describe_findings(results),
+        differences=_list_differences(results),
+        names=_expand_names(labels),
+        highlight=_choose_highlight(settings, results),
+    )
+
+
+def _collect_times(device: DeviceSpeed) -> dict[tuple[str, int, str], str]:
+    """Return the time of each network that was not disturbed, by scene, scale and model, ms."""
+    return {
+        (group.scene, group.scale, model): f"{1e3 * row.cost['latency_s']:.3g}"
+        for group in device.groups
+        for row in group.rows
+        for model in row.models
+        if not row.disturbed and row.cost["macs"]
+    }
+
+
+def _build_cell(result: _CaseResults, label: str, times: Mapping[tuple[str, int, str], str]) -> ResultCell | None:
+    if label not in result.runs:
+        return None
+    first, leader = result.runs[label][0], result.leader
+    scores = [run.scores["mean"] for run in result.runs[label]]
+    better = result.differences.get(label, {})
+    others = [other for other in result.compared if other != label]
+    return ResultCell(
+        anchor=f"run-{first.scene}-{first.scale}-{first.model}",
+        psnr=f"{result.psnr[label]:.2f}",
+        sam=f"{fmean(score['SAM'] for score in scores):.2f}",
+        params=f"{first.scores['params'] / 1e6:.3g}",
+        time=times.get((first.scene, first.scale, first.model), ""),
+        steps=f"{first.scores['steps']:,}",
+        untrained=first.scores["untrained"],
+        best=label == leader,
+        # `better` has the differences of the others from this method
+        resolved=label == leader and bool(others) and all(
+            other in better and better[other].outcome == "worse" for other in others
+        ),
+    )
+
+
+# Sentences ------------------------------------------------------------------------------------------------------------
+
+
+def _describe_findings(results: Sequence[_CaseResults]) -> list[str]:
+    """Return the sentences about the highest scores, about what is resolved, and about what cannot be compared."""
+    led = [result for result in results if len(result.compared) > 1]
+    if not led:
+        return ["No two methods were trained long enough to be compared."] if results else ["Nothing was run yet."]
+    return [*_describe_leaders(led), *_describe_choice(led), *_describe_unequal_trainings(led)]
+
+
+def _describe_leaders(results: Sequence[_CaseResults]) -> list[str]:
+    led: dict[str, list[_CaseResults]] = {}
+    for result in results:
+        led.setdefault(str(result.leader), []).append(result)
+    if len(results) == 1:
+        (leader,) = led
+        return [f"{leader} has the highest MPSNR, {results[0].psnr[leader]:.2f} dB{_describe_gain(led[leader])}."]
+    order = sorted(led, key=lambda label: -len(led[label]))
+    parts = [f"{label} in {len(led[label])}{_describe_gain(led[label])}" for label in order]
+    return [f"Highest MPSNR in {len(results)} cases (a scene at one scale): {'; '.join(parts)}."]
+
+
+def _describe_gain(results: Sequence[_CaseResults]) -> str:
+    """Return how far the leader of these cases is above the method without training; empty if that leads."""
+    gains = [
+        result.psnr[str(result.leader)] - result.psnr[result.baseline]
+        for result in results
+        if result.baseline and result.leader != result.baseline
+    ]
+    if not gains:
+        return ""
+    low, high = f"{min(gains):.2f}", f"{max(gains):.2f}"
+    return f", {low if low == high else f'{low} to {high}'} dB above {results[0].baseline}"
+
+
+def _describe_choice(results: Sequence[_CaseResults]) -> list[str]:
+    """Return the sentence that says which method to use, as far as the comparisons tell."""
+    common = set.intersection(*(result.not_worse() for result in results))
+    baselines = {result.baseline for result in results}
+    where = "here" if len(results) == 1 else "in any case"
+    if shared := common & baselines:
+        reasons = _list_reasons(results)
+        because = f": {' or '.join(reasons)}" if reasons else ""
+        return [f"No trained method is shown to be better than {shared.pop()} {where}{because}."]
+    if not common:
+        return ["No method is among the best in every case."]
+    cheapest = min(common, key=lambda label: fmean(result.runs[label][0].scores["macs"] for result in results))
+    if len(common) == 1:
+        return [f"{cheapest} is the method to use: every comparison of MPSNR shows that the others are worse."]
+    equal = ", ".join(label for label in results[0].compared if label in common and label != cheapest)
+    return [
+        f"{cheapest} is the method to use: of the methods that are not shown to be worse than the best {where}, it needs "
+        f"the fewest multiply-accumulates (the others: {equal})."
+    ]
+
+
+def _list_reasons(results: Sequence[_CaseResults]) -> list[str]:
+    """Return why the comparisons of the leaders with the methods without training are not resolved."""
+    reasons = dict.fromkeys(
+        result.differences[result.baseline][result.leader].why.removeprefix("stand-in data; ")
+        for result in results
+        if result.baseline and result.leader and result.leader in result.differences.get(result.baseline, {})
+    )
+    return list(reasons)
+
+
+def _describe_unequal_trainings(results: Sequence[_CaseResults]) -> list[str]:
+    """Return the sentence about cases whose methods were trained for very different numbers of steps."""
+    sentences = []
+    for result in results:
+        steps = {label: result.runs[label][0].scores["steps"] for label in result.compared}
+        trained = {label: number for label, number in steps.items() if number}
+        longest = max(trained, key=lambda label: trained[label], default=None)
+        others = [number for label, number in trained.items() if label != longest]
+        if longest and others and trained[longest] > 2 * max(others):
+            sentences.append(
+                f"On {result.case.name} {longest} was trained for {trained[longest]:,} steps and the others for at most "
+                f"{max(others):,}, so their scores do not compare the methods."
+            )
+    return sentences
+
+
+def _list_differences(results: Sequence[_CaseResults]) -> list[DifferenceLine]:
+    lines = [
+        DifferenceLine(result.case, label, result.baseline, result.differences[result.baseline][label])
+        for result in results
+        if result.baseline in result.differences
+        for label in result.compared
+        if label in result.differences[result.baseline]
+    ]
+    return lines if len(lines) <= MAX_LINES else []
+
+
+def _expand_names(labels: RowLabels) -> list[tuple[str, str]]:
+    """Return the meaning of the names of the paper's models that the report shows."""
+    names = {model: row.label for models in labels.values() for model, row in models.items()}
+    known = {"lkca": names.get("lkca", "LKCA-Net"), "lkca_lr": names.get("lkca_lr", "LKCA-LR")}
+    return [(names[model], text.format(**known)) for model, text in EXPANSIONS.items() if model in names]
+
+
+def describe_training(settings: ReportSettings, runs: Sequence[ReportRun]) -> str:
+    """Return a sentence about the number of trainings, their steps and their time."""
+    trained = [run for run in runs if run.scores["weights_sha256"]]
+    seeds = f"seed{'s' * (len(settings.seeds) > 1)} {', '.join(map(str, settings.seeds))}"
+    if not trained:
+        return f"no training, {seeds}"
+    steps = sorted({run.scores["steps"] for run in trained})
+    seconds = sum(run.scores["seconds"]["training"] for run in trained)
+    of_steps = f"{steps[0]:,}" if len(steps) == 1 else f"{steps[0]:,} to {steps[-1]:,}"
+    number = f"{len(trained)} training{'s' * (len(trained) > 1)}"
+    return f"{number} of {of_steps} steps, {seeds}, {format_duration(seconds)} in all"
+
+
+# Picture --------------------------------------------------------------------------------------------------------------
+
+
+def _choose_highlight(settings: ReportSettings, results: Sequence[_CaseResults]) -> Highlight | None:
+    """Return a picture of the case whose leader is furthest above the method without training."""
+    gains = {
+        i: result.psnr[result.leader] - result.psnr[result.baseline] if result.baseline else 0.0
+        for i, result in enumerate(results)
+        if result.leader
+    }
+    if not gains:
+        return None
+    result = results[max(gains, key=lambda i: gains[i])]
+    shown = [label for label in dict.fromkeys((result.baseline, result.leader)) if label]
+    paths = {label: result.runs[label][0].path.with_name(IMAGE_FILE) for label in shown}
+    truth, pictures, pixels = encode_details(paths)
+    image = settings.scenes[result.case.scene].image
+    psnr = {label: result.runs[label][0].scores["images"][image]["scores"]["MPSNR"] for label in shown}
+    return Highlight(
+        result.case, image + 1, pixels, truth, [(label, psnr[label], pictures[label]) for label in shown]
+    )
