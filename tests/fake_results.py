@@ -447,6 +447,7 @@ def write_report(
         },
         tables=report_tables,
         figures=report_figures,
+        looks={name: i for i, name in enumerate(rows.values()) if name},
     )
     page.write_report(
         settings,

@@ -298,6 +298,7 @@ class ReportSettings(Settings):
         scenes: Scene -> facts about it.
         tables: Tables, in the order of the page.
         figures: Figures, in the order of the page.
+        looks: Model -> its index, which gives its colour and dashes.
     """
 
     experiment: str
@@ -308,6 +309,7 @@ class ReportSettings(Settings):
     scenes: dict[str, ReportScene]
     tables: list[ReportTable]
     figures: list[ReportFigure]
+    looks: dict[str, int]
 
     @classmethod
     def of(cls, experiment: Experiment, adopted: list[dict[str, Any]]) -> Self:
@@ -321,4 +323,5 @@ class ReportSettings(Settings):
             scenes={name: ReportScene.of(experiment, name) for name in experiment.scenes},
             tables=[ReportTable(name=name, **dict(experiment.tables[name])) for name in experiment.report.tables],
             figures=[ReportFigure(name=name, **dict(experiment.figures[name])) for name in experiment.report.figures],
+            looks={model: i for i, model in enumerate(experiment.models)},
         )

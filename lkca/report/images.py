@@ -6,7 +6,7 @@ import os
 import struct
 import zlib
 from base64 import b64encode
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tokenize import TokenError
@@ -19,6 +19,7 @@ from PIL import Image
 from rich.filesize import decimal
 
 from lkca.core.files import open_file
+from lkca.core.printing import printable
 from lkca.core.result_files import MAX_NUMBER, damaged
 from lkca.errors import DataError, LkcaError, StaleInput
 
@@ -29,6 +30,8 @@ HEADER_ERRORS = (SyntaxError, TokenError, MemoryError)  # of damaged arrays; a V
 MAX_ARRAY_BYTES = 2**29  # of an array in an image.npz; those of a test image of 512 x 512 pixels have 2**22
 MAX_PNG_BYTES = 2**27
 MAX_PIXELS, WEBP_MAX_DIMENSION = 2**26, 16383  # of a figure; the second is the limit of the format
+MAX_DESCRIPTION = 2000  # characters of the alternative text of a figure
+DETAIL_SIDE = 64  # pixels of the picture at the top of the page
 MIN_RANGE = 1e-6  # smallest range of a stretch, so that a constant band stays finite
 # Colours of error maps from 0 to the error limit, those of the figures: (17, 3)
 ERROR_COLOURS = colormaps["magma"](np.linspace(0, 1, 17))[:, :3].round(3).tolist()
@@ -49,23 +52,20 @@ def stretch(composite: np.ndarray, limits: np.ndarray) -> np.ndarray:
     return np.clip((composite - low) / np.maximum(high - low, MIN_RANGE), 0, 1)
 
 
-def error_limit(errors: Mapping[str, np.ndarray], untrained: Collection[str]) -> float:
+def error_limit(errors: Mapping[str, np.ndarray]) -> float:
     """Return the error at the end of the colour scale: the largest of the methods' 99.5 % quantiles.
 
     Args:
         errors: Method -> its error map (rows, columns).
-        untrained: Methods whose training did not see all patches once; they count only if there are no others.
     """
-    names = [name for name in errors if name not in untrained] or list(errors)
-    return max(float(np.quantile(errors[name], 0.995)) for name in names)
+    return max(float(np.quantile(error, 0.995)) for error in errors.values())
 
 
-def encode_test_image(images: Mapping[str, Path], untrained: Collection[str]) -> dict[str, Any]:
+def encode_test_image(images: Mapping[str, Path]) -> dict[str, Any]:
     """Return the ground truth and every method's reconstruction of one test image, for the script of the page.
 
     Args:
         images: Method -> its image.npz, all of one test image.
-        untrained: Methods whose training did not see all patches once, as in `error_limit`.
 
     Returns:
         {"shape": [rows, columns], "rows", "columns": the pixels that have spectra, from 0, "rgb": the bands shown as
@@ -76,7 +76,7 @@ def encode_test_image(images: Mapping[str, Path], untrained: Collection[str]) ->
     arrays = read_images(images)
     first = next(iter(arrays.values()))
     hr, errors = first["hr"], {name: image["error"] for name, image in arrays.items()}
-    limits, max_error = stretch_limits(hr), error_limit(errors, untrained)
+    limits, max_error = stretch_limits(hr), error_limit(errors)
 
     def encode(composite: np.ndarray, error: np.ndarray, spectra: np.ndarray) -> dict[str, Any]:
         grey = np.repeat(error[..., None] / max(max_error, 1e-12), 3, -1)  # WebP halves the resolution of colours
@@ -100,6 +100,40 @@ def encode_test_image(images: Mapping[str, Path], untrained: Collection[str]) ->
         "truth": encode(hr, np.zeros_like(hr[..., 0]), first["spectra_hr"]),
         "methods": methods,
     }
+
+
+def encode_details(images: Mapping[str, Path]) -> tuple[str, dict[str, str], int]:
+    """Return a detail of the ground truth and of reconstructions of one test image: where the first has most error.
+
+    Args:
+        images: Method -> its image.npz, all of one test image.
+
+    Returns:
+        The ground truth and the methods as data URLs, and the side of the detail in pixels.
+    """
+    arrays = read_images(images)
+    first = next(iter(arrays.values()))
+    limits, side = stretch_limits(first["hr"]), min(DETAIL_SIDE, *first["error"].shape)
+    row, column = find_worst_window(first["error"], side)
+
+    def encode(composite: np.ndarray) -> str:
+        detail = stretch(composite, limits)[row : row + side, column : column + side]
+        return _encode_data_url(Image.fromarray(_quantize(detail)), lossless=True, quality=0, method=2)
+
+    return encode(first["hr"]), {name: encode(image["sr"]) for name, image in arrays.items()}, side
+
+
+def find_worst_window(error: np.ndarray, side: int) -> tuple[int, int]:
+    """Return row and column of the square window with the largest mean error.
+
+    Args:
+        error: Error map (rows, columns).
+        side: Side of the window, pixels.
+    """
+    sums = np.pad(error, ((1, 0), (1, 0))).cumsum(0, dtype=np.float64).cumsum(1)
+    window_sums = sums[side:, side:] - sums[:-side, side:] - sums[side:, :-side] + sums[:-side, :-side]
+    row, column = np.unravel_index(window_sums.argmax(), window_sums.shape)
+    return int(row), int(column)
 
 
 def read_images(paths: Mapping[str, Path]) -> dict[str, dict[str, np.ndarray]]:
@@ -173,8 +207,8 @@ def _read_array(archive: ZipFile, name: str) -> np.ndarray:
     return values.reshape(shape, order="F" if fortran_order else "C")
 
 
-def encode_png(path: Path) -> str:
-    """Return the pixels of a PNG file as a data URL of lossless WebP, which is a third smaller.
+def encode_png(path: Path) -> tuple[str, str]:
+    """Return the pixels of a PNG file as a data URL of lossless WebP, which is a third smaller, and its description.
 
     Raises:
         DataError: If the file is missing, damaged or too large.
@@ -185,7 +219,8 @@ def encode_png(path: Path) -> str:
                 raise damaged(path, f"it has more than {decimal(MAX_PNG_BYTES)}")
             if image.width * image.height > MAX_PIXELS or max(image.size) > WEBP_MAX_DIMENSION:
                 raise damaged(path, f"it has {image.width} x {image.height} pixels")
-            return _encode_data_url(image.convert("RGB"), lossless=True, quality=0, method=2)
+            pixels = _encode_data_url(image.convert("RGB"), lossless=True, quality=0, method=2)
+            return pixels, printable(str(image.info.get("Description", "")), MAX_DESCRIPTION)
     except FileNotFoundError:
         raise DataError(f"{path} does not exist: run snakemake again.") from None
     except PNG_ERRORS as error:
@@ -196,8 +231,11 @@ def encode_png(path: Path) -> str:
 
 def _encode_webp(image: np.ndarray, quality: int) -> str:
     """Return an image (rows, columns, 3) with values in [0, 1] as a data URL."""
-    levels = np.round(np.clip(image, 0, 1) * 255).astype(np.uint8)
-    return _encode_data_url(Image.fromarray(levels), quality=quality, method=2)  # slower methods save nothing here
+    return _encode_data_url(Image.fromarray(_quantize(image)), quality=quality, method=2)  # slower ones save nothing
+
+
+def _quantize(image: np.ndarray) -> np.ndarray:
+    return np.round(np.clip(image, 0, 1) * 255).astype(np.uint8)
 
 
 def _encode_data_url(image: Image.Image, **options: Any) -> str:

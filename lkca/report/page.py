@@ -1,4 +1,4 @@
-"""The report: one self-contained HTML page with verdicts, claims, tables, figures and their provenance."""
+"""The report: one self-contained HTML page with summary, tables, pictures, figures, claims, speed and provenance."""
 
 import hashlib
 import re
@@ -18,6 +18,7 @@ from lkca.paper.verdicts import RULES, SIGNS
 from lkca.report.images import ERROR_COLOURS, encode_png
 from lkca.report.page_comparisons import read_differences
 from lkca.report.page_images import encode_images
+from lkca.report.page_results import describe_data, describe_training, summarize_results
 from lkca.report.page_runs import (
     UNKNOWN,
     ReportRun,
@@ -33,7 +34,7 @@ from lkca.report.page_summaries import (
     count_claims,
     count_untrained_decisions,
     count_verdicts,
-    format_claim,
+    group_claims,
 )
 from lkca.report.render import TEMPLATES, render
 from lkca.report.table_html import read_table_html
@@ -90,30 +91,39 @@ def write_report(
     manifests = {manifest["scene"]: manifest for manifest in (read_result(path, ShownManifest) for path in scenes)}
     _check_scenes(settings, manifests.keys() | {run.scene for run in report_runs})
     verdicts = [line for path in tables for line in _read_verdicts(path.with_suffix(".verdicts.csv"), settings)]
+    table_views = [_describe_table(table, path) for table, path in zip(settings.tables, tables, strict=True)]
+    split_views = [_describe_split(path) for path in splits]
+    comparisons = {table["settings"].name: table["differences"] for table in table_views}
+    devices = collect_speed(settings, labels, efficiency)
     claims_content = read_result(claims, ClaimsFile)
     script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
     page = render(
         "report.html.j2",
         report=settings,
+        results=summarize_results(settings, labels, report_runs, comparisons, devices),
+        data=describe_data(settings, manifests.values(), split_views),
+        training=describe_training(settings, report_runs),
+        open_table=_largest_table(settings),
+        in_paper=bool(verdicts),  # whether the paper prints a number of one of these tables
         signs=OUTCOME_SIGNS,
         rules=RULES,
         number_counts=count_verdicts(verdicts, printed),
-        claims=[format_claim(claim) for claim in claims_content["claims"]],
+        claim_sections=group_claims(claims_content["claims"]),
         claim_counts=count_claims(claims_content["claims"]),
         untrained_decisions=count_untrained_decisions(claims_content["claims"]),
         contradictions=claims_content["contradictions"],
         claims_csv=_encode_download(claims.with_suffix(".csv")),
-        tables=[_describe_table(table, path) for table, path in zip(settings.tables, tables, strict=True)],
+        tables=table_views,
         scores=list(SCORES.values()),
         score_units={name: score.unit for name, score in SCORES.items()},
-        figures=[(figure, encode_png(path)) for figure, path in zip(settings.figures, figures, strict=True)],
+        figures=[(figure, *encode_png(path)) for figure, path in zip(settings.figures, figures, strict=True)],
         viewer_images=list(encode_images(settings, labels, manifests, report_runs)),
         error_colours=ERROR_COLOURS,
-        devices=collect_speed(settings, labels, efficiency),
+        devices=devices,
         reference=reference_label(labels),
         software=_describe_software(settings, [run.scores for run in report_runs]),
         manifests=manifests,
-        splits=[_describe_split(path) for path in splits],
+        splits=split_views,
         runs=[run.table_line() for run in report_runs],
         run_windows=pack_run_windows(settings, labels, report_runs, verdicts),
         jobs=_read_job_durations(out.parent),
@@ -131,6 +141,12 @@ def write_report(
     names = {path.relative_to(out.parent).as_posix(): hashes[path] for path in sorted(hashes)}
     write_json(provenance, {"files": names})
     print(f"Report: {out.resolve()}")
+
+
+def _largest_table(settings: ReportSettings) -> str:
+    """Return the name of the first of the largest tables, which is not folded; empty if there are no tables."""
+    sizes = {table.name: len(table.rows) * len(table.scales) for table in settings.tables}
+    return max(sizes, key=lambda name: sizes[name], default="")
 
 
 def _check_scenes(settings: ReportSettings, scenes: Iterable[str]) -> None:

@@ -7,13 +7,13 @@ from lkca.config.settings import ReportSettings
 from lkca.core.paths import IMAGE_FILE
 from lkca.report.band_axis import BandAxis
 from lkca.report.images import encode_test_image
-from lkca.report.page_runs import ReportRun, RowLabels
+from lkca.report.page_runs import ReportRun, RowLabels, line_style
 
 
 def encode_images(
     settings: ReportSettings, labels: RowLabels, manifests: Mapping[str, Mapping[str, Any]], runs: Iterable[ReportRun]
 ) -> Iterator[dict[str, Any]]:
-    """Yield the data of the viewer for each scene and scale: the methods of its largest table, with the first seed.
+    """Yield the data of the viewer for each scene and scale: the trained methods of its largest table, first seed.
 
     Args:
         settings: The report.
@@ -24,24 +24,24 @@ def encode_images(
     first_seed = {(run.scene, run.scale, run.model): run for run in runs if run.seed == settings.seeds[0]}
     for (scene, scale), rows in labels.items():
         main_source = next(iter(rows.values())).source
-        shown = {
+        own = {
             model: first_seed[scene, scale, model]
             for model, row in rows.items()
             if row.source == main_source and (scene, scale, model) in first_seed
         }
+        shown = {model: run for model, run in own.items() if not run.scores["untrained"]}
         if not shown:
             continue
         facts, bands = settings.scenes[scene], BandAxis.of(manifests[scene])
-        untrained = {model for model, run in shown.items() if run.scores["untrained"]}
-        image = encode_test_image({model: run.path.with_name(IMAGE_FILE) for model, run in shown.items()}, untrained)
+        image = encode_test_image({model: run.path.with_name(IMAGE_FILE) for model, run in shown.items()})
         yield {
             **image,
             "title": f"{facts.title} ×{scale}",
             "image": facts.image + 1,
             "bands": {
-                "numbers": bands.numbers,
-                "nanometres": bands.nanometres,
-                "fwhm": bands.fwhm,
+                "names": [bands.name(i) for i in range(len(bands.numbers))],
+                "positions": bands.positions.tolist(),
+                "unit": "band" if bands.nanometres is None else "nm",
                 "segments": bands.segments(),
             },
             "methods": [
@@ -49,8 +49,16 @@ def encode_images(
                     **image["methods"][model],
                     "label": rows[model].label,
                     "psnr": run.scores["images"][facts.image]["scores"]["MPSNR"],
-                    "untrained": run.scores["steps"] if model in untrained else None,
+                    "style": line_style(settings, model),
                 }
                 for model, run in shown.items()
             ],
+            "untrained": [
+                f"{rows[model].label} ({_count_steps(run)})" for model, run in own.items() if model not in shown
+            ],
         }
+
+
+def _count_steps(run: ReportRun) -> str:
+    steps = run.scores["steps"]
+    return f"{steps} step{'' if steps == 1 else 's'}"

@@ -1,7 +1,6 @@
 """The summary at the top of the page: what was run, what came out, and one picture of it."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from math import prod
 from statistics import fmean
 from typing import Any, NamedTuple
 
@@ -155,7 +154,9 @@ def summarize_results(
     for (scene, scale), models in labels.items():
         first = next(iter(models.values()))
         main = {row.label: model for model, row in models.items() if row.source == first.source}
-        own = {label: by_model[scene, scale, model] for label, model in main.items() if (scene, scale, model) in by_model}
+        own = {
+            label: by_model[scene, scale, model] for label, model in main.items() if (scene, scale, model) in by_model
+        }
         if own:
             psnr = {label: fmean(run.scores["mean"]["MPSNR"] for run in group) for label, group in own.items()}
             pairs = {
@@ -205,9 +206,9 @@ def _build_cell(result: _CaseResults, label: str, times: Mapping[tuple[str, int,
         untrained=first.scores["untrained"],
         best=label == leader,
         # `better` has the differences of the others from this method
-        resolved=label == leader and bool(others) and all(
-            other in better and better[other].outcome == "worse" for other in others
-        ),
+        resolved=label == leader
+        and bool(others)
+        and all(other in better and better[other].outcome == "worse" for other in others),
     )
 
 
@@ -263,8 +264,8 @@ def _describe_choice(results: Sequence[_CaseResults]) -> list[str]:
         return [f"{cheapest} is the method to use: every comparison of MPSNR shows that the others are worse."]
     equal = ", ".join(label for label in results[0].compared if label in common and label != cheapest)
     return [
-        f"{cheapest} is the method to use: of the methods that are not shown to be worse than the best {where}, it needs "
-        f"the fewest multiply-accumulates (the others: {equal})."
+        f"{cheapest} is the method to use: of the methods that are not shown to be worse than the best {where}, it "
+        f"needs the fewest multiply-accumulates (the others: {equal})."
     ]
 
 
@@ -288,19 +289,19 @@ def _describe_unequal_trainings(results: Sequence[_CaseResults]) -> list[str]:
         others = [number for label, number in trained.items() if label != longest]
         if longest and others and trained[longest] > 2 * max(others):
             sentences.append(
-                f"On {result.case.name} {longest} was trained for {trained[longest]:,} steps and the others for at most "
-                f"{max(others):,}, so their scores do not compare the methods."
+                f"On {result.case.name} {longest} was trained for {trained[longest]:,} steps and the others for at "
+                f"most {max(others):,}, so their scores do not compare the methods."
             )
     return sentences
 
 
 def _list_differences(results: Sequence[_CaseResults]) -> list[DifferenceLine]:
     lines = [
-        DifferenceLine(result.case, label, result.baseline, result.differences[result.baseline][label])
+        DifferenceLine(result.case, label, baseline, result.differences[baseline][label])
         for result in results
-        if result.baseline in result.differences
+        if (baseline := result.baseline) and baseline in result.differences
         for label in result.compared
-        if label in result.differences[result.baseline]
+        if label in result.differences[baseline]
     ]
     return lines if len(lines) <= MAX_LINES else []
 
@@ -310,6 +311,37 @@ def _expand_names(labels: RowLabels) -> list[tuple[str, str]]:
     names = {model: row.label for models in labels.values() for model, row in models.items()}
     known = {"lkca": names.get("lkca", "LKCA-Net"), "lkca_lr": names.get("lkca_lr", "LKCA-LR")}
     return [(names[model], text.format(**known)) for model, text in EXPANSIONS.items() if model in names]
+
+
+def describe_data(
+    settings: ReportSettings, manifests: Iterable[Mapping[str, Any]], splits: Iterable[Mapping[str, Any]]
+) -> str:
+    """Return the sizes of the scenes, their scales and their test images in words.
+
+    Args:
+        settings: The report.
+        manifests: Manifests of the scenes.
+        splits: Splits of the scenes.
+    """
+    scales: dict[str, list[str]] = {}
+    images: dict[str, int] = {}
+    for split in splits:
+        scales.setdefault(split["scene"], []).append(f"×{split['scale']}")
+        images[split["scene"]] = len(split["test"])
+    same = len(set(images.values())) == 1
+    parts = []
+    for manifest in manifests:
+        scene, (bands, rows, columns) = manifest["scene"], manifest["shape"]
+        part = f"{settings.scenes[scene].title}: {rows} × {columns} pixels, {bands} bands"
+        if scene in scales:
+            part += f", {' and '.join(scales[scene])}" + ("" if same else f", {_count_images(images[scene])}")
+        parts.append(part)
+    each = f", {_count_images(next(iter(images.values())))}{' each' * (len(images) > 1)}" if images and same else ""
+    return "; ".join(parts) + each
+
+
+def _count_images(number: int) -> str:
+    return f"{number} test image{'' if number == 1 else 's'}"
 
 
 def describe_training(settings: ReportSettings, runs: Sequence[ReportRun]) -> str:
@@ -343,6 +375,4 @@ def _choose_highlight(settings: ReportSettings, results: Sequence[_CaseResults])
     truth, pictures, pixels = encode_details(paths)
     image = settings.scenes[result.case.scene].image
     psnr = {label: result.runs[label][0].scores["images"][image]["scores"]["MPSNR"] for label in shown}
-    return Highlight(
-        result.case, image + 1, pixels, truth, [(label, psnr[label], pictures[label]) for label in shown]
-    )
+    return Highlight(result.case, image + 1, pixels, truth, [(label, psnr[label], pictures[label]) for label in shown])

@@ -14,6 +14,7 @@ from lkca.config.settings import ReportSettings
 from lkca.core.files import sha256
 from lkca.core.paths import HISTORY_FILE, IMAGE_FILE, SCORES_FILE, WEIGHTS_FILE
 from lkca.core.result_files import RunIdentity, read_history, read_result, read_table
+from lkca.report.figures.style import method_colour_and_dash
 from lkca.scoring.score_files import read_scores
 
 UNKNOWN = "–"
@@ -151,11 +152,18 @@ def pack_run_windows(
                 "title": f"{run.model} on {settings.scenes[run.scene].title} ×{run.scale}",
                 "label": f"{row.label}, {row.source}" if row else "",
                 "printed": printed.get((run.scene, run.scale, run.model), []),
+                "style": line_style(settings, run.model),
                 "seeds": [],
             },
         )
         window["seeds"].append(run.window_data())
     return b64encode(gzip.compress(json.dumps(windows).encode(), 6, mtime=0)).decode()
+
+
+def line_style(settings: ReportSettings, model: str) -> dict[str, str]:
+    """Return the attributes of a line of a model in charts, with the colour and the dashes that it has in figures."""
+    colour, dash = method_colour_and_dash(settings.looks.get(model, 0))
+    return {"stroke": colour, "stroke-dasharray": dash}
 
 
 def read_benchmark(path: Path) -> list[dict[str, str]]:

@@ -17,7 +17,7 @@ class SpeedRow(NamedTuple):
     """A network on one scene at one scale."""
 
     label: str
-    model: str
+    models: list[str]  # which have this network
     cost: dict[str, Any]  # as in efficiency/*.json
     macs_ratio: float  # to the reference; 0 without one
     time_ratio: dict[str, float] | None  # value, low and high; None without a reference or if disturbed
@@ -32,12 +32,34 @@ class SpeedGroup(NamedTuple):
     scale: int
     rows: list[SpeedRow]
 
+    def find(self, model: str) -> SpeedRow | None:
+        """Return the row of a network; None if it was not measured here.
+
+        Args:
+            model: The first of the models that have the network.
+        """
+        return next((row for row in self.rows if row.models[0] == model), None)
+
 
 class DeviceSpeed(NamedTuple):
     """The measurements on a device."""
 
     name: str
     groups: list[SpeedGroup]
+
+    @property
+    def networks(self) -> dict[str, str]:
+        """The networks: the first of the models that have it -> its label where it was first measured."""
+        labels: dict[str, str] = {}
+        for group in self.groups:
+            for row in group.rows:
+                labels.setdefault(row.models[0], row.label)
+        return labels
+
+    @property
+    def disturbed(self) -> int:
+        """The number of measurements whose times cannot be quoted."""
+        return sum(bool(row.disturbed) for group in self.groups for row in group.rows)
 
     @property
     def costliest(self) -> tuple[SpeedGroup, SpeedRow] | None:
@@ -101,7 +123,7 @@ def _build_rows(labels: RowLabels, scene: str, scale: int, costs: dict[str, dict
         rows.append(
             SpeedRow(
                 label=", ".join(main) or f"{row.label} ({row.source})",
-                model=first,
+                models=[first, *others],
                 cost=cost,
                 macs_ratio=cost["macs"] / reference["macs"] if reference else 0,
                 time_ratio=cost["time_ratio"] if reference else None,

@@ -1,5 +1,6 @@
 """The summaries at the top of the page: how many printed numbers and how many claims have each outcome."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, Self
@@ -102,6 +103,27 @@ class CountTable(NamedTuple):
         return cls([*counts.columns], rows, row("All", counts.sum()))
 
 
+class ClaimSection(NamedTuple):
+    """The claims of a section of the paper."""
+
+    name: str
+    claims: list[dict[str, Any]]
+
+    @property
+    def failing(self) -> list[dict[str, Any]]:
+        """The claims that fail on the paper's own tables, or that our numbers contradict."""
+        return [
+            claim
+            for claim in self.claims
+            if claim["paper"]["outcome"] == "fails" or claim["ours"]["outcome"] == "contradicted"
+        ]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Outcome on our numbers -> number of claims."""
+        return Counter(claim["ours"]["outcome"] for claim in self.claims)
+
+
 def count_verdicts(verdicts: Sequence[Mapping[str, str]], printed: Path) -> CountTable:
     """Return how many of the paper's numbers have each verdict: a row for each table of the paper.
 
@@ -128,6 +150,14 @@ def count_claims(claims: Sequence[Mapping[str, Any]]) -> CountTable:
 def count_untrained_decisions(claims: Sequence[Mapping[str, Any]]) -> int:
     """Return how many claims are decided by arithmetic, settings or code, independently of any training."""
     return sum(claim["needs"] in ("arithmetic", "code") and claim["ours"]["outcome"] in DECIDED for claim in claims)
+
+
+def group_claims(claims: Sequence[Mapping[str, Any]]) -> list[ClaimSection]:
+    """Return the claims by the section of the paper that makes them, in its order, with their numbers as texts."""
+    sections: dict[str, list[dict[str, Any]]] = {}
+    for claim in claims:
+        sections.setdefault(claim["section"].partition(",")[0], []).append(format_claim(claim))
+    return [ClaimSection(name, group) for name, group in sections.items()]
 
 
 def format_claim(claim: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from matplotlib.patches import Rectangle
 from lkca.report.figures.data import FigureData, format_steps
 from lkca.report.figures.layout import Page, hide_frame, wrap_name, wrap_words, write_below
 from lkca.report.figures.style import FAINT, MUTED, PAGE_WIDTH, RED, WHITE_OUTLINE
-from lkca.report.images import error_limit, stretch, stretch_limits
+from lkca.report.images import error_limit, find_worst_window, stretch, stretch_limits
 
 GAP, LEFT = 0.05, 0.2  # inches
 TRUTH = "Ground truth"
@@ -26,8 +26,9 @@ def draw_composite(data: FigureData) -> Page:
     first = next(iter(images.values()))
     hr = first["hr"]  # (rows, columns, 3)
     errors = {label: arrays["error"] for label, arrays in images.items()}  # each (rows, columns)
-    zoom = shown.zoom or _find_worst_window(next(iter(errors.values())), min(hr.shape[:2]) // 5)
-    limits, max_error = stretch_limits(hr), error_limit(errors, untrained=())
+    side = min(hr.shape[:2]) // 5
+    zoom = shown.zoom or [*find_worst_window(next(iter(errors.values())), side), side]
+    limits, max_error = stretch_limits(hr), error_limit(errors)
 
     notes = [f"{wrap_name(label)}\nuntrained: {format_steps(steps)}" for (_, label), steps in data.untrained.items()]
     strip = 0.06 + 0.12 * max((note.count("\n") + 1 for note in notes), default=0)
@@ -103,11 +104,3 @@ def _show_with_zoom(axes: list[Axes], image: np.ndarray, zoom: list[int], **opti
     detail.spines[:].set(visible=True, color=RED)
     detail.imshow(image[row : row + size, column : column + size], interpolation="nearest", **options)
     return whole.imshow(image, **options)
-
-
-def _find_worst_window(error: np.ndarray, size: int) -> list[int]:
-    """Return row, column and size of the square window with the largest mean error."""
-    sums = np.pad(error, ((1, 0), (1, 0))).cumsum(0, dtype=np.float64).cumsum(1)
-    window_sums = sums[size:, size:] - sums[:-size, size:] - sums[size:, :-size] + sums[:-size, :-size]
-    row, column = np.unravel_index(window_sums.argmax(), window_sums.shape)
-    return [int(row), int(column), size]

@@ -83,44 +83,43 @@ function addTableTools(block) {
 
 function addClaimsTools() {
   const tools = find("#claims-tools");
-  const rows = findAll(".claims tbody tr");
+  if (!tools) return; // a report without the paper
+  const sections = findAll(".claim-section");
   const { outcome, section, text, count } = tools.elements;
   const update = () => {
     const [which, ...kind] = outcome.value.split(" ");
     const searched = text.value.trim().toLowerCase();
-    for (const row of rows) {
-      row.hidden =
-        (which !== "" && row.dataset[which] !== kind.join(" ")) ||
-        (section.value !== "" && row.dataset.section !== section.value) ||
-        !row.textContent.toLowerCase().includes(searched);
+    const filtered = which !== "" || section.value !== "" || searched !== "";
+    let shown = 0;
+    for (const part of sections) {
+      const rows = findAll("tbody tr", part);
+      for (const row of rows) {
+        row.hidden =
+          (which !== "" && row.dataset[which] !== kind.join(" ")) ||
+          (section.value !== "" && row.dataset.section !== section.value) ||
+          !row.textContent.toLowerCase().includes(searched);
+      }
+      const matches = rows.filter((row) => !row.hidden).length;
+      shown += matches;
+      part.hidden = matches === 0;
+      part.open = filtered && matches > 0;
     }
-    count.value = `${rows.filter((row) => !row.hidden).length} of ${rows.length} claims`;
+    count.value = `${shown} of ${findAll(".claims tbody tr").length} claims`;
   };
   tools.addEventListener("submit", (event) => event.preventDefault());
   tools.addEventListener("input", update);
-  for (const link of findAll("#contradictions ~ ul a")) {
-    link.addEventListener("click", () => { // show all claims, so that the linked one is visible
-      tools.reset();
-      update();
-    });
-  }
+  tools.addEventListener("reset", () => setTimeout(update));
   update();
 }
 
 // Curves ------------------------------------------------------------------------------------------------------------
 
-const COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]; // Okabe & Ito 2008
-const DASHES = ["", "6 3", "2 2", "8 2 2 2"];
-/** Return the style of line number i; -1 is the ground truth. */
-const styleOf = (i) => ({
-  stroke: COLOURS[i % COLOURS.length] ?? "#1f2328",
-  "stroke-width": i < 0 ? 3 : 1.4,
-  "stroke-dasharray": DASHES[Math.floor(i / COLOURS.length) % DASHES.length] ?? "",
-});
+const TRUTH_STYLE = { stroke: "#1f2328", "stroke-width": 3 };
+const SEED_DASHES = ["", "6 3", "2 2", "8 2 2 2"];
 
 /** Create a short line of this style, for a legend. */
-function swatch(i) {
-  const line = create("line", { x1: 0, x2: 28, y1: 5, y2: 5, ...styleOf(i) });
+function swatch(style) {
+  const line = create("line", { x1: 0, x2: 28, y1: 5, y2: 5, ...style });
   return create("svg", { class: "swatch", viewBox: "0 0 28 10", "aria-hidden": "true" }, line);
 }
 
@@ -208,25 +207,24 @@ function startViewer(testImages) {
   // The state: the test image, the spectra of its pixels (the ground truth's first), the methods that are drawn, the
   // row and column of the chosen pixel in the grid, its spectra, and their chart.
   let shown, spectra, drawn, row, column, pixelSpectra, chart;
-  const positions = () => shown.bands.nanometres ?? shown.bands.numbers; // of the bands on the axis
   const order = () => shown.bands.segments.flat(); // the bands in the order of their positions
-
-  const label = (i) => {
-    if (i < 0) return "Ground truth";
-    return shown.methods[i].label + (shown.methods[i].untrained === null ? "" : " (untrained)");
-  };
+  const label = (i) => (i < 0 ? "Ground truth" : shown.methods[i].label);
+  const isDashed = (i) => Number(shown.methods[i].style["stroke-dasharray"] !== "");
+  const styleOf = (i) => (i < 0 ? TRUTH_STYLE : { "stroke-width": 1.4, ...shown.methods[i].style });
 
   function chooseImage() {
     const before = [left, right].map((select) => select.selectedOptions[0]?.textContent);
     shown = testImages[imageChoice.value];
     const methods = [...shown.methods.keys()];
-    const trained = methods.filter((i) => shown.methods[i].untrained === null);
     for (const [side, select] of [left, right].entries()) {
       const all = [-1, ...methods];
       select.replaceChildren(...all.map((i) => create("option", { value: i }, label(i))));
-      select.value = all.find((i) => label(i) === before[side]) ?? trained.at(-side) ?? -1; // first and last method
+      select.value = all.find((i) => label(i) === before[side]) ?? methods.at(-side); // first and last method
     }
-    drawn = new Set(trained);
+    drawn = new Set(methods);
+    find("#viewer-untrained").textContent = shown.untrained.length
+      ? `Not shown, untrained: ${shown.untrained.join(", ")}.`
+      : "";
     spectra = [shown.truth, ...shown.methods].map((each) => unpackSpectra(each.spectra));
     [row, column] = [shown.rows, shown.columns].map((all) => Math.floor(all.length / 2));
     bandChoice.max = order().length - 1;
@@ -259,12 +257,14 @@ function startViewer(testImages) {
       const method = i < 0 ? shown.truth : shown.methods[i];
       const picture = find(`#${select.id}-picture`);
       picture.src = errors ? method.error : method.picture;
-      picture.alt = `${label(i)}: ${errors ? "error map" : "picture"} of test image ${shown.image}, ${shown.title}`;
+      const number = i < 0 ? "" : `, MPSNR ${method.psnr.toFixed(2)} dB`;
+      picture.alt =
+        `${label(i)}: ${errors ? "error map" : "picture"} of test image ${shown.image}, ${shown.title}${number}`;
       find(`#${select.id}-name`).textContent = label(i) + (i < 0 ? "" : `, ${method.psnr.toFixed(2)} dB`);
     }
     find("#viewer-colours").hidden = !errors;
     box.classList.toggle("errors", errors);
-    const colours = shown.rgb.map((number) => nameBand(number - 1));
+    const colours = shown.rgb.map((number) => shown.bands.names[number - 1]);
     find("#viewer-caption").textContent =
       `${shown.title}, test image ${shown.image}. Red, green and blue are the file's bands ${colours.join(", ")}. ` +
       (errors
@@ -272,14 +272,6 @@ function startViewer(testImages) {
         : "All pictures have one stretch, from 2 to 98 % of the ground truth.") +
       " The pictures are compressed for this page; no number comes from them.";
     slide();
-  }
-
-  /** Return the number of a band in the file, and its wavelength and width as far as they are known. */
-  function nameBand(i) {
-    const { numbers, nanometres, fwhm } = shown.bands;
-    const widths = [nanometres?.[i], fwhm?.[i]].map((value) => value && `${Number(value.toFixed(2))} nm`);
-    const facts = [widths[0], widths[1] && `FWHM ${widths[1]}`].filter(Boolean).join(", ");
-    return numbers[i] + (facts && ` (${facts})`);
   }
 
   function slide() {
@@ -295,7 +287,7 @@ function startViewer(testImages) {
         showPixel();
       });
       const cells = [shown.methods[i]?.psnr.toFixed(2) ?? "–", "–", "–"].map((text) => create("td", {}, text));
-      const name = create("label", {}, check, swatch(i), label(i));
+      const name = create("label", {}, check, swatch(styleOf(i)), label(i));
       return create("tr", {}, create("th", { scope: "row" }, name), ...cells);
     };
     legend.replaceChildren(line(-1), ...shown.methods.map((_, i) => line(i)));
@@ -314,7 +306,7 @@ function startViewer(testImages) {
   }
 
   function showPixel() {
-    const bands = shown.bands.numbers.length;
+    const bands = shown.bands.names.length;
     const start = (row * shown.columns.length + column) * bands;
     const [truth, ...own] = spectra.map((all) => all.slice(start, start + bands));
     const angles = own.map((spectrum) => spectralAngle(spectrum, truth));
@@ -335,10 +327,12 @@ function startViewer(testImages) {
           `${angles[byAngle].toFixed(2)} degrees; ${label(byError)} has the smallest mean absolute error, ` +
           `${errors[byError].toPrecision(3)}.`
         : "No method is drawn.");
-    const line = (y, i) => ({ x: positions(), y, style: styleOf(i), segments: shown.bands.segments });
-    const lines = [line(truth, -1), ...visible.map((i) => line(own[i], i))];
-    const xLabel = shown.bands.nanometres ? "nm" : "band";
-    chart = drawChart(chartBox, lines, xLabel, "value", `Spectra of the pixel in ${where}`);
+    const line = (y, i) => ({ x: shown.bands.positions, y, style: styleOf(i), segments: shown.bands.segments });
+    // Dashed lines are drawn last, so that equal solid lines show between their dashes.
+    const order = visible.toSorted((a, b) => isDashed(a) - isDashed(b));
+    const lines = [line(truth, -1), ...order.map((i) => line(own[i], i))];
+    const description = `Spectra of the pixel in ${where}: ${find("#pixel-summary").textContent}`;
+    chart = drawChart(chartBox, lines, shown.bands.unit, "value", description);
     chart.svg.append(create("line", { class: "band", y1: chart.top, y2: chart.bottom }));
     pixelSpectra = new Map([[-1, truth], ...visible.map((i) => [i, own[i]])]);
     showBand();
@@ -346,11 +340,11 @@ function startViewer(testImages) {
 
   function showBand() {
     const i = order()[bandChoice.value];
-    const x = chart.px(positions()[i]).toFixed(1);
+    const x = chart.px(shown.bands.positions[i]).toFixed(1);
     for (const end of ["x1", "x2"]) find(".band", chart.svg).setAttribute(end, x);
     const values = [...pixelSpectra].map(([method, values]) => `${label(method)} ${values[i].toPrecision(3)}`);
-    bandChoice.ariaValueText = `Band ${nameBand(i)}`;
-    find("#band-values").textContent = `The file's band ${nameBand(i)}: ${values.join(", ")}.`;
+    bandChoice.ariaValueText = `Band ${shown.bands.names[i]}`;
+    find("#band-values").textContent = `The file's band ${shown.bands.names[i]}: ${values.join(", ")}.`;
   }
 
   imageChoice.append(...testImages.map((each, i) => create("option", { value: i }, each.title)));
@@ -361,7 +355,7 @@ function startViewer(testImages) {
   chartBox.addEventListener("pointermove", (event) => {
     const { left: start, width } = chart.svg.getBoundingClientRect();
     const x = ((event.clientX - start) * chart.svg.viewBox.baseVal.width) / width;
-    const distances = order().map((i) => Math.abs(chart.px(positions()[i]) - x));
+    const distances = order().map((i) => Math.abs(chart.px(shown.bands.positions[i]) - x));
     bandChoice.value = distances.indexOf(Math.min(...distances));
     showBand();
   });
@@ -413,7 +407,12 @@ async function openRun(anchor) {
   if (label) body.append(create("p", {}, label));
   body.append(create("h3", {}, "Scores"), createScoresTable(seeds), create("p", { className: "hint" }, ERROR_NOTE));
   const chart = create("div", { className: "chart" });
-  const seedNames = trained.flatMap(({ run }, i) => [" ", swatch(i), String(run.seed)]);
+  const seedStyle = (i) => ({
+    stroke: data.style.stroke,
+    "stroke-width": 1.4,
+    "stroke-dasharray": SEED_DASHES[i % SEED_DASHES.length],
+  });
+  const seedNames = trained.flatMap(({ run }, i) => [" ", swatch(seedStyle(i)), String(run.seed)]);
   // The first epochs are far below the others and are cut off.
   const first = Math.floor(Math.min(...trained.map(({ history }) => history.steps.length)) / 10);
   const cut = first ? ", without the first tenth of the epochs" : "";
@@ -424,10 +423,11 @@ async function openRun(anchor) {
   find("#run").showModal();
   find("#run").scrollTop = 0;
   if (trained.length) {
-    const description = `Validation MPSNR over steps, ${trained.length} seed${trained.length > 1 ? "s" : ""}`;
+    const ends = trained.map(({ run, history }) => `seed ${run.seed} ends at ${history.mpsnr.at(-1).toFixed(2)} dB`);
+    const description = `Validation MPSNR over steps: ${ends.join(", ")}`;
     const curves = trained.map(({ history }, i) => {
       const [x, y] = [history.steps, history.mpsnr].map((all) => all.slice(first));
-      return { x, y, style: styleOf(i) };
+      return { x, y, style: seedStyle(i) };
     });
     drawChart(chart, curves, "steps", "validation MPSNR, dB", description);
   }
@@ -501,11 +501,28 @@ addClaimsTools();
 const viewerData = find("#viewer-data"); // missing if nothing was run
 if (viewerData) startViewer(JSON.parse(viewerData.textContent));
 document.addEventListener("click", (event) => {
-  const link = event.target.closest('a[href^="#run-"]');
+  const link = event.target.closest('a[href^="#"]');
   if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
-  event.preventDefault();
-  openRun(decodeURIComponent(link.hash.slice(1)));
+  const anchor = decodeURIComponent(link.hash.slice(1));
+  if (anchor.startsWith("run-")) {
+    event.preventDefault();
+    openRun(anchor);
+  } else if (link.hash === location.hash) reveal(document.getElementById(anchor)); // the address does not change
 });
-const openLinked = () => location.hash.startsWith("#run-") && openRun(decodeURIComponent(location.hash.slice(1)));
+/** Open what the address points to: the window of a run, or the folded parts around an element. */
+function openLinked() {
+  const anchor = decodeURIComponent(location.hash.slice(1));
+  if (anchor.startsWith("run-")) openRun(anchor);
+  else reveal(document.getElementById(anchor));
+}
+function reveal(element) {
+  if (!element) return;
+  for (let part = element.closest("details"); part; part = part.parentElement.closest("details")) {
+    part.hidden = false;
+    part.open = true;
+  }
+  element.hidden = false; // a claim that a filter has hidden
+  element.scrollIntoView();
+}
 addEventListener("hashchange", openLinked);
 openLinked();
