@@ -386,6 +386,7 @@ def write_report(
     *,
     stand_in: str | None = None,
     word: str | None = None,
+    scene: str | None = None,
     measured: bool = True,
     manifest: dict[str, Any] | None = None,
     facts: dict[str, Any] | None = None,
@@ -396,6 +397,7 @@ def write_report(
 
     Args:
         word: Replaces every text and name that a user may choose: scene, model, titles, device, words of claims.
+        scene: Name of the scene, by default `word` or chikusei; the paper prints numbers of chikusei.
         measured: Whether time and memory were measured.
         manifest: Entries of the manifest that differ from those of `write_scene`.
         facts: Facts about the scene in the settings that differ.
@@ -403,7 +405,7 @@ def write_report(
     Returns:
         The path of the page.
     """
-    scene, model, seeds = word or "chikusei", word or "lkca", [3000, 3001]
+    scene, model, seeds = scene or word or "chikusei", word or "lkca", [3000, 3001]
     scores = _write_report_runs(root, scene, model)
     teacher = write_run(root, "teacher", scene=scene, max_rss="NA")
     spectra = [scores[4].with_name("spectrum.json")]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lkca.report.images import error_limit, stretch, stretch_limits
+from lkca.report.images import error_limit, find_worst_window, stretch, stretch_limits
 
 
 def test_stretch_cuts_two_percent_at_both_ends_of_each_band():
@@ -20,7 +20,16 @@ def test_stretch_of_constant_band_is_finite():
     assert (stretch(hr, stretch_limits(hr)) == 0).all()
 
 
-def test_untrained_methods_do_not_set_the_error_limit_unless_there_are_no_others():
-    errors = {"a": np.full((4, 4), 0.1), "b": np.full((4, 4), 0.2), "untrained": np.full((4, 4), 5.0)}
-    assert error_limit(errors, {"untrained"}) == pytest.approx(0.2)
-    assert error_limit(errors, errors.keys()) == pytest.approx(5.0)
+def test_error_limit_is_the_largest_of_the_quantiles():
+    """Each map has 1000 pixels, of which four, less than 0.5 %, are outliers."""
+    errors = {"a": np.full((40, 25), 0.1), "b": np.full((40, 25), 0.2)}
+    errors["a"][0, :4] = 5.0
+    assert error_limit(errors) == pytest.approx(0.2)
+
+
+def test_worst_window_has_the_largest_error():
+    error = np.zeros((20, 30))
+    error[7:11, 21:25] = 1.0
+    error[2, 3] = 9.0  # one pixel of 9 is less than 16 of 1
+    assert find_worst_window(error, 4) == (7, 21)
+    assert find_worst_window(error, 20) == (0, 3)  # the pixel of 9, and 8 pixels of 1

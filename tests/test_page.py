@@ -19,6 +19,7 @@ from jinja2 import UndefinedError
 from PIL import Image
 
 from lkca.core.files import sha256
+from lkca.report.figures.style import method_style
 from lkca.report.render import render
 
 VOID = ("meta", "link", "img", "input")
@@ -181,11 +182,14 @@ def test_claims_are_counted_and_listed(fake_report):
     assert ["fails", "0", "1", "0", "0", "0", "1"] in rows
     assert ["cannot be told", "0", "0", "0", "1", "0", "1"] in rows
     assert ["All", "1", "1", "0", "1", "0", "3"] in rows
+    assert "1 claim: 1 reproduced" in fake_report().page.words  # of the abstract
     (row,) = [row for row in rows if row[:2] == ["A1", "Abstract"]]
     assert row[3] == "✓ holds Print: something. gain, dB: 0.125"
     assert row[4] == "✓ reproduced Ours: something. gain, dB: 2 (1.5 to 2.5)"
     (row,) = [row for row in rows if row[:2] == ["C10", "IV-C"]]
     assert row[4] == "✗ contradicted Ours: something. gain, dB: 0.25; 0.25"
+    (failing,) = re.findall('<ul class="failing">(.*?)</ul>', fake_report().text, re.DOTALL)
+    assert re.findall('href="#claim-(.*?)"', failing) == ["C10"]
 
 
 def test_rules_of_verdicts_are_listed_once(fake_report):
@@ -197,7 +201,7 @@ def test_rules_of_verdicts_are_listed_once(fake_report):
 def test_comparisons_are_differences_of_means_in_both_directions(fake_report):
     """LKCA-Net's three images are on average 40 dB, bicubic's 38 and LKCA-LR's, of two seeds, 9.25."""
     blocks = re.split('<div class="differences-from">', fake_report().text)[1:]
-    names = [re.search("<h3>Compared with (.*?)</h3>", block)[1] for block in blocks[:4]]
+    names = [re.search("<h4>Compared with (.*?)</h4>", block)[1] for block in blocks[:4]]
     pages = {name: Page(block.split("</table>")[0]) for name, block in zip(names, blocks, strict=False)}
     assert list(pages) == ["Bicubic", "LKCA-LR", "LKCA-Net", "SSPSR"]
     cells = {(reference, row[1]): row[2] for reference, page in pages.items() for row in page.rows[1:]}
@@ -216,21 +220,65 @@ def test_comparisons_are_differences_of_means_in_both_directions(fake_report):
     assert f"+{-high:.2f} to +{-low:.2f}" in cells["Bicubic", "LKCA-Net"]
 
 
-def test_images_are_the_figures_and_have_alternative_texts(fake_report):
-    pictures = [a for a in fake_report().page.find_all("img") if "src" in a]
+def test_images_are_the_figures_with_their_descriptions(fake_report):
+    pictures = [a for a in fake_report().page.find_all("img") if a.get("alt", "").startswith("Figure ")]
     kinds = {"1": "share", "4": "spectrum", "6": "composite"}
-    assert [p["alt"] for p in pictures] == [f"Figure {name}: A {kind} of methods" for name, kind in kinds.items()]
-    for name, picture in zip(kinds, pictures, strict=True):
+    for (name, kind), picture in zip(kinds.items(), pictures, strict=True):
         shown = Image.open(io.BytesIO(b64decode(picture["src"].removeprefix("data:image/webp;base64,"))))
-        drawn = Image.open(fake_report().root / f"figures/{name}.png").convert("RGB")
-        assert shown.size == drawn.size and shown.tobytes() == drawn.tobytes()
+        with Image.open(fake_report().root / f"figures/{name}.png") as drawn:
+            assert shown.size == drawn.size and shown.tobytes() == drawn.convert("RGB").tobytes()
+            assert picture["alt"] == f"Figure {name}: A {kind} of methods, ×4. {drawn.info['Description']}"
+            assert len(drawn.info["Description"]) > 40
+
+
+def test_summary_says_what_came_out(fake_report):
+    """LKCA-Net's three images are on average 40 dB in both seeds, bicubic's 38 and LKCA-LR's 9.25."""
+    page = fake_report().page
+    for sentence in (
+        "LKCA-Net has the highest MPSNR, 40.00 dB, 2.00 dB above Bicubic.",
+        "LKCA-Net is the method to use: every comparison of MPSNR shows that the others are worse.",
+        "chikusei: 2304 × 2048 pixels, 128 bands, ×4, 2 test images",
+        "7 trainings of 2 to 1,200 steps, seeds 3000, 3001, 7 h 14 min in all. Device: cpu, 2 threads",
+    ):
+        assert sentence in page.words
+    (table,) = re.findall('<table class="brief">.*?</table>', fake_report().text, re.DOTALL)[:1]
+    rows = {row[0]: row[1] for row in Page(table).rows}
+    assert rows == {
+        "Method": "chikusei ×4",
+        "Bicubic": "38.00 dB SAM 2.00°",
+        "LKCA-LR": "9.25 dB SAM 2.00° 3.71 M · 2 ms 1,200 steps",
+        "LKCA-Net": "40.00 dB SAM 2.00° 3.71 M · 4 ms 1,200 steps",
+        "SSPSR": "untrained : 2 steps",
+    }
+    assert "<mark>40.00 dB</mark>" in table
+    assert "+2.00 dB" in page.words and "LKCA-LR" in [a for a in page.words if a == "LKCA-LR"]
+    (picture,) = re.findall('<figure class="highlight">.*?</figure>', fake_report().text, re.DOTALL)
+    assert [image["alt"] for image in Page(picture).find_all("img")] == [
+        "Detail of the ground truth, 64 × 64 pixels",
+        "The same detail by Bicubic; MPSNR of the whole image 37.00 dB",
+        "The same detail by LKCA-Net; MPSNR of the whole image 38.90 dB",
+    ]
+
+
+def test_own_scene_has_its_answer_and_nothing_of_the_paper(fake_report):
+    report = fake_report(scene="my_scene")
+    items = re.findall("<li>(.*?)</li>", re.search('<ul class="findings">(.*?)</ul>', report.text, re.DOTALL)[1])
+    low, high = (
+        pd.read_csv(report.root / "tables/V.comparisons.csv")
+        .set_index(["a", "b", "score"])
+        .loc[("Bicubic", "LKCA-Net", "MPSNR"), ["low", "high"]]
+    )
+    assert f"LKCA-Net minus Bicubic: <b>+2.00 dB</b>, +{-high:.2f} to +{-low:.2f}, better" in items
+    assert not {"verdict", "claims", "verdicts", "contradictions"} & {a.get("id") for _, a in report.page.tags}
+    assert not any("the paper" in word.lower() for word in report.page.words)
+    assert not re.search('href="#(verdict|claims)', report.text)
 
 
 def test_downloads_are_the_files(fake_report):
     links = [a for a in fake_report().page.find_all("a") if "download" in a]
     kinds = ("csv", "tex", "verdicts.csv", "comparisons.csv")
     names = [f"tables/{table}.{kind}" for table in ("V", "own") for kind in kinds]
-    for link, name in zip(links, ["claims.csv", *names], strict=True):
+    for link, name in zip(links, [*names, "claims.csv"], strict=True):
         assert link["download"] == Path(name).name
         assert b64decode(link["href"].partition("base64,")[2]) == (fake_report().root / name).read_bytes()
 
@@ -242,12 +290,11 @@ def decode_image(url: str) -> np.ndarray:
 def test_viewer_has_composites_and_error_maps_of_the_runs(fake_report):
     (view,) = json.loads(script_content(fake_report().text, "viewer-data"))
     assert view["title"] == "chikusei ×4" and view["shape"] == [64, 64]
-    assert [(m["label"], m["untrained"], m["psnr"]) for m in view["methods"]] == [
-        ("Bicubic", None, 37.0),
-        ("LKCA-LR", None, 8.0),
-        ("LKCA-Net", None, 38.9),
-        ("SSPSR", 2, 20.0),
-    ]
+    methods = [("Bicubic", 37.0), ("LKCA-LR", 8.0), ("LKCA-Net", 38.9)]
+    assert [(method["label"], method["psnr"]) for method in view["methods"]] == methods
+    assert view["untrained"] == ["SSPSR (2 steps)"]
+    colours = [method_style(number)["color"] for number in range(3)]  # as in the figures
+    assert [method["style"]["stroke"] for method in view["methods"]] == colours
     image = np.load(fake_report().root / "runs/chikusei_x4/lkca/seed3000/image.npz")
     # the stretch leaves 2 % of the truth's pixels at black and 2 % at white, in each band
     truth, ours = decode_image(view["truth"]["picture"]), decode_image(view["methods"][2]["picture"])
@@ -264,7 +311,8 @@ def test_viewer_has_composites_and_error_maps_of_the_runs(fake_report):
 
 def test_viewer_has_spectra_of_the_runs(fake_report):
     (view,) = json.loads(script_content(fake_report().text, "viewer-data"))
-    assert view["bands"]["nanometres"] == pytest.approx(np.linspace(363, 1018, 128))
+    assert view["bands"]["positions"] == pytest.approx(np.linspace(363, 1018, 128))
+    assert view["bands"]["unit"] == "nm" and view["bands"]["names"][0] == "1 (363 nm)"
     assert view["bands"]["segments"] == [[*range(128)]]
     assert view["rgb"] == [31, 98, 61]
     for model, entry in (("bicubic", view["methods"][0]), ("lkca", view["methods"][2]), ("lkca", view["truth"])):
@@ -282,15 +330,14 @@ def test_viewer_has_each_bands_own_wavelength(fake_report_of):
     wavelengths = [*range(400, 800, 50), *range(1500, 2100, 5)]
     facts = {"bands": [*range(1, 9), *range(10, 130)], "nanometres": wavelengths, "fwhm": [5.5] * 128}
     (view,) = json.loads(script_content(fake_report_of(manifest=facts).text, "viewer-data"))
-    assert (view["bands"]["nanometres"][7], view["bands"]["numbers"][7]) == (750, 8)
+    assert view["bands"]["names"][7] == "8 (750 nm, FWHM 5.5 nm)" and view["bands"]["names"][8].startswith("10 (")
     assert view["bands"]["segments"] == [*([i] for i in range(8)), [*range(8, 128)]]
-    assert view["bands"]["fwhm"] == [5.5] * 128
     facts = {"nanometres": wavelengths[::-1]}
     (view,) = json.loads(script_content(fake_report_of(manifest=facts).text, "viewer-data"))
     assert view["bands"]["segments"][:2] == [[127], [126]] and view["bands"]["segments"][-1] == [*range(119, -1, -1)]
     facts = {"nanometres": None, "fwhm": None, "bands": [*range(1, 65), *range(70, 134)]}
     (view,) = json.loads(script_content(fake_report_of(manifest=facts).text, "viewer-data"))
-    assert (view["bands"]["nanometres"], view["bands"]["fwhm"]) == (None, None)
+    assert (view["bands"]["unit"], view["bands"]["names"][64]) == ("band", "70")
     assert view["bands"]["segments"] == [[*range(64)], [*range(64, 128)]]
 
 
@@ -333,7 +380,8 @@ def test_speed_table_has_macs_and_time(fake_report):
         "8",
     ]
     assert rows["Bicubic"][5:7] == ["–", "× 0.5 0.49 to 0.51"]
-    sentence = "The most MACs: SSPSR on chikusei ×4, 129 times those of LKCA-LR; its latency is 4 (3.92 to 4.08) times that of LKCA-LR."
+    sentence = "The most MACs: SSPSR on chikusei ×4, 129 times those of LKCA-LR; its latency is 4 (3.92 to 4.08) times "
+    sentence += "that of LKCA-LR."
     assert sentence in fake_report().page.words
     assert "speed" not in {
         a.get("id") for _, a in fake_report(stand_in=fake_results.STAND_IN, measured=False).page.tags
@@ -360,13 +408,17 @@ def test_report_json_lists_the_hash_of_every_source(fake_report):
 def test_stand_in_data_is_announced(fake_report, stand_in):
     page = fake_report(stand_in=stand_in, measured=False).page if stand_in else fake_report().page
     assert len([a for a in page.find_all("p") if a.get("class") == "stand-in"]) == (1 if stand_in else 0)
-    # The banner, claims, two tables, their comparisons, three figures, the image viewer
-    assert page.words.count(fake_results.STAND_IN) == (10 if stand_in else 0)
+    assert page.words.count(fake_results.STAND_IN) == (1 if stand_in else 0)  # the banner; all else has a badge
+    badges = [a["title"] for a in page.find_all("span") if a.get("class") == "badge"]
+    # The summary's picture and table, two tables, their comparisons, the image viewer, three figures, the paper
+    assert badges == [fake_results.STAND_IN] * (11 if stand_in else 0)
 
 
 def test_names_are_escaped(fake_report):
     hostile, plain = fake_report(word=fake_results.HOSTILE), fake_report()
-    assert hostile.page.words.count(fake_results.HOSTILE) > 20
+    claims = fake_report(word=fake_results.HOSTILE, scene="chikusei").page
+    assert sum(fake_results.HOSTILE in word for word in claims.words) > 25
+    assert hostile.page.words.count(fake_results.HOSTILE) > 10
     assert [fake_results.HOSTILE, "×4", fake_results.HOSTILE, "3000"] in [row[:4] for row in hostile.page.rows]
     assert [len(page.find_all("script")) for page in (hostile.page, plain.page)] == [3, 3]
     for name in ("viewer-data", "runs-data"):

@@ -6,6 +6,7 @@ from typing import Any
 from lkca.config.settings import ReportSettings
 from lkca.core.paths import IMAGE_FILE
 from lkca.report.band_axis import BandAxis
+from lkca.report.figures.data import format_steps
 from lkca.report.images import encode_test_image
 from lkca.report.page_runs import ReportRun, RowLabels, line_style
 
@@ -54,11 +55,8 @@ def encode_images(
                 for model, run in shown.items()
             ],
             "untrained": [
-                f"{rows[model].label} ({_count_steps(run)})" for model, run in own.items() if model not in shown
+                f"{rows[model].label} ({format_steps(run.scores['steps'])})"
+                for model, run in own.items()
+                if model not in shown
             ],
         }
-
-
-def _count_steps(run: ReportRun) -> str:
-    steps = run.scores["steps"]
-    return f"{steps} step{'' if steps == 1 else 's'}"

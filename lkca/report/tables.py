@@ -124,11 +124,12 @@ def _format_caption(settings: TableSettings, rows: list[Row], printed: str, best
     num_seeds = max(len(row.runs) for row in rows)
     if num_seeds > 1:
         mean_over += f" and {num_seeds} seeds (± sample standard deviation over seeds)"
+    in_paper = _is_in_paper(rows)
     sentences = [
         f"Scene: {settings.scene_title}, {mean_over}",
         intervals,
-        "MACs are multiply-accumulates on a 16 × 16 low-resolution input, what the paper prints as Flops",
-        printed if _is_in_paper(rows) else "",
+        "MACs are multiply-accumulates on a 16 × 16 low-resolution input" + ", what the paper prints as Flops" * in_paper,
+        printed if in_paper else "",
         best if any(cell.best for row in rows for cell in row.cells.values()) else "",
         UNTRAINED if any(row.untrained for row in rows) else "",
     ]
