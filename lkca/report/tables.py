@@ -16,6 +16,7 @@ from lkca.report.table_rows import PrintedRows, Row, build_rows, mark_best
 from lkca.scoring.score_files import read_scores
 
 NOT_PRINTED = "–"
+PRINTED_NAME_OF_MACS = ", what the paper prints as Flops"
 UNTRAINED = "Untrained: the training ended before it had shown every patch in each of its orientations"
 VERDICT_FIELDS = ["table", "scene", "scale", "row", "column", "printed", "ours", "std", "low", "high", "seeds"]
 VERDICT_FIELDS += ["images", "tolerance", "verdict", "why"]
@@ -128,7 +129,7 @@ def _format_caption(settings: TableSettings, rows: list[Row], printed: str, best
     sentences = [
         f"Scene: {settings.scene_title}, {mean_over}",
         intervals,
-        "MACs are multiply-accumulates on a 16 × 16 low-resolution input" + ", what the paper prints as Flops" * in_paper,
+        f"MACs are multiply-accumulates on a 16 × 16 low-resolution input{PRINTED_NAME_OF_MACS * in_paper}",
         printed if in_paper else "",
         best if any(cell.best for row in rows for cell in row.cells.values()) else "",
         UNTRAINED if any(row.untrained for row in rows) else "",
