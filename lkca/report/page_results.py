@@ -98,13 +98,20 @@ class ResultsSummary(NamedTuple):
     highlight: Highlight | None
 
 
-class _CaseResults(NamedTuple):
-    """The methods of a case: label -> run with the first seed, mean MPSNR, and the differences of all pairs."""
+class CaseResults(NamedTuple):
+    """The results of a case.
+
+    Args:
+        case: The case.
+        runs: Label of a method -> its runs, in the order of their seeds.
+        psnr: Label -> MPSNR, mean over seeds and test images, dB.
+        differences: Label of a reference -> label of a method -> MPSNR of the method minus that of the reference.
+    """
 
     case: Case
-    runs: dict[str, list[ReportRun]]
-    psnr: dict[str, float]
-    differences: Mapping[str, Mapping[str, ScoreDifference]]  # reference -> method -> method minus reference
+    runs: Mapping[str, Sequence[ReportRun]]
+    psnr: Mapping[str, float]
+    differences: Mapping[str, Mapping[str, ScoreDifference]]
 
     @property
     def compared(self) -> list[str]:
@@ -121,14 +128,14 @@ class _CaseResults(NamedTuple):
         """The method with the highest MPSNR."""
         return max(self.compared, key=lambda label: self.psnr[label], default=None)
 
+    def have_outcome(self, reference: str | None, outcome: str) -> set[str]:
+        """Return the methods whose comparison with a reference has this outcome: better, worse or not resolved."""
+        differences = self.differences.get(reference or "", {})
+        return {label for label in self.compared if label in differences and differences[label].outcome == outcome}
+
     def not_worse(self) -> set[str]:
-        """Return the methods that no comparison shows to be worse than the leader."""
-        leader = self.leader
-        if leader is None:
-            return set()
-        others = {label for label in self.compared if label != leader}
-        from_leader = self.differences.get(leader, {})
-        return {leader} | {label for label in others if label in from_leader and from_leader[label].outcome != "worse"}
+        """Return the leader and the methods that its comparison with them does not show to be worse."""
+        return {*self.compared} - self.have_outcome(self.leader, "worse")
 
 
 def summarize_results(
@@ -164,14 +171,14 @@ def summarize_results(
                 for each in comparisons.get(first.source.removeprefix("Table "), [])
                 if str(scale) in each.scales
             }
-            results.append(_CaseResults(Case(scene, scale, settings.scenes[scene].title), own, psnr, pairs))
+            results.append(CaseResults(Case(scene, scale, settings.scenes[scene].title), own, psnr, pairs))
     methods = dict.fromkeys(label for result in results for label in result.runs)
     times = _collect_times(devices[-1]) if devices else {}
     return ResultsSummary(
         cases=[result.case for result in results],
         rows={label: [_build_cell(result, label, times) for result in results] for label in methods},
         device=devices[-1].name if times else "",
-        findings=_describe_findings(results),
+        findings=describe_findings(results),
         differences=_list_differences(results),
         names=_expand_names(labels),
         highlight=_choose_highlight(settings, results),
@@ -189,13 +196,12 @@ def _collect_times(device: DeviceSpeed) -> dict[tuple[str, int, str], str]:
     }
 
 
-def _build_cell(result: _CaseResults, label: str, times: Mapping[tuple[str, int, str], str]) -> ResultCell | None:
+def _build_cell(result: CaseResults, label: str, times: Mapping[tuple[str, int, str], str]) -> ResultCell | None:
     if label not in result.runs:
         return None
     first, leader = result.runs[label][0], result.leader
     scores = [run.scores["mean"] for run in result.runs[label]]
-    better = result.differences.get(label, {})
-    others = [other for other in result.compared if other != label]
+    others = {*result.compared} - {label}
     return ResultCell(
         anchor=f"run-{first.scene}-{first.scale}-{first.model}",
         psnr=f"{result.psnr[label]:.2f}",
@@ -205,26 +211,25 @@ def _build_cell(result: _CaseResults, label: str, times: Mapping[tuple[str, int,
         steps=f"{first.scores['steps']:,}",
         untrained=first.scores["untrained"],
         best=label == leader,
-        # `better` has the differences of the others from this method
-        resolved=label == leader
-        and bool(others)
-        and all(other in better and better[other].outcome == "worse" for other in others),
+        resolved=label == leader and bool(others) and result.have_outcome(label, "worse") == others,
     )
 
 
 # Sentences ------------------------------------------------------------------------------------------------------------
 
 
-def _describe_findings(results: Sequence[_CaseResults]) -> list[str]:
+def describe_findings(results: Sequence[CaseResults]) -> list[str]:
     """Return the sentences about the highest scores, about what is resolved, and about what cannot be compared."""
     led = [result for result in results if len(result.compared) > 1]
     if not led:
         return ["No two methods were trained long enough to be compared."] if results else ["Nothing was run yet."]
-    return [*_describe_leaders(led), *_describe_choice(led), *_describe_unequal_trainings(led)]
+    unequal = {result.case: sentence for result in led if (sentence := _describe_unequal_training(result))}
+    equal = [result for result in led if result.case not in unequal]
+    return [*_describe_leaders(led), *(_describe_choice(equal) if equal else []), *unequal.values()]
 
 
-def _describe_leaders(results: Sequence[_CaseResults]) -> list[str]:
-    led: dict[str, list[_CaseResults]] = {}
+def _describe_leaders(results: Sequence[CaseResults]) -> list[str]:
+    led: dict[str, list[CaseResults]] = {}
     for result in results:
         led.setdefault(str(result.leader), []).append(result)
     if len(results) == 1:
@@ -235,7 +240,7 @@ def _describe_leaders(results: Sequence[_CaseResults]) -> list[str]:
     return [f"Highest MPSNR in {len(results)} cases (a scene at one scale): {'; '.join(parts)}."]
 
 
-def _describe_gain(results: Sequence[_CaseResults]) -> str:
+def _describe_gain(results: Sequence[CaseResults]) -> str:
     """Return how far the leader of these cases is above the method without training; empty if that leads."""
     gains = [
         result.psnr[str(result.leader)] - result.psnr[result.baseline]
@@ -248,20 +253,21 @@ def _describe_gain(results: Sequence[_CaseResults]) -> str:
     return f", {low if low == high else f'{low} to {high}'} dB above {results[0].baseline}"
 
 
-def _describe_choice(results: Sequence[_CaseResults]) -> list[str]:
+def _describe_choice(results: Sequence[CaseResults]) -> list[str]:
     """Return the sentence that says which method to use, as far as the comparisons tell."""
-    common = set.intersection(*(result.not_worse() for result in results))
-    baselines = {result.baseline for result in results}
     where = "here" if len(results) == 1 else "in any case"
-    if shared := common & baselines:
-        reasons = _list_reasons(results)
-        because = f": {' or '.join(reasons)}" if reasons else ""
-        return [f"No trained method is shown to be better than {shared.pop()} {where}{because}."]
+    baselines = {result.baseline for result in results if result.baseline}
+    if baselines and not any(result.have_outcome(result.baseline, "better") for result in results):
+        because = " or ".join(_list_reasons(results))
+        return [f"No trained method is shown to be better than {min(baselines)} {where}{because and f': {because}'}."]
+    common = set.intersection(*(result.not_worse() for result in results)) - baselines
     if not common:
         return ["No method is among the best in every case."]
     cheapest = min(common, key=lambda label: fmean(result.runs[label][0].scores["macs"] for result in results))
     if len(common) == 1:
-        return [f"{cheapest} is the method to use: every comparison of MPSNR shows that the others are worse."]
+        return [
+            f"{cheapest} is the method to use: it is the only one that is not shown to be worse than the best {where}."
+        ]
     equal = ", ".join(label for label in results[0].compared if label in common and label != cheapest)
     return [
         f"{cheapest} is the method to use: of the methods that are not shown to be worse than the best {where}, it "
@@ -269,7 +275,7 @@ def _describe_choice(results: Sequence[_CaseResults]) -> list[str]:
     ]
 
 
-def _list_reasons(results: Sequence[_CaseResults]) -> list[str]:
+def _list_reasons(results: Sequence[CaseResults]) -> list[str]:
     """Return why the comparisons of the leaders with the methods without training are not resolved."""
     reasons = dict.fromkeys(
         result.differences[result.baseline][result.leader].why.removeprefix("stand-in data; ")
@@ -279,23 +285,20 @@ def _list_reasons(results: Sequence[_CaseResults]) -> list[str]:
     return list(reasons)
 
 
-def _describe_unequal_trainings(results: Sequence[_CaseResults]) -> list[str]:
-    """Return the sentence about cases whose methods were trained for very different numbers of steps."""
-    sentences = []
-    for result in results:
-        steps = {label: result.runs[label][0].scores["steps"] for label in result.compared}
-        trained = {label: number for label, number in steps.items() if number}
-        longest = max(trained, key=lambda label: trained[label], default=None)
-        others = [number for label, number in trained.items() if label != longest]
-        if longest and others and trained[longest] > 2 * max(others):
-            sentences.append(
-                f"On {result.case.name} {longest} was trained for {trained[longest]:,} steps and the others for at "
-                f"most {max(others):,}, so their scores do not compare the methods."
-            )
-    return sentences
+def _describe_unequal_training(result: CaseResults) -> str:
+    """Return the sentence about a case whose methods were trained for very different numbers of steps; else nothing."""
+    steps = {label: result.runs[label][0].scores["steps"] for label in result.compared}
+    *others, most = sorted(number for number in steps.values() if number) or [0]
+    if not others or most <= 2 * max(others):
+        return ""
+    longest = next(label for label, number in steps.items() if number == most)
+    return (
+        f"On {result.case.name} {longest} was trained for {most:,} steps and the others for at most {max(others):,}, so "
+        "their scores do not compare the methods."
+    )
 
 
-def _list_differences(results: Sequence[_CaseResults]) -> list[DifferenceLine]:
+def _list_differences(results: Sequence[CaseResults]) -> list[DifferenceLine]:
     lines = [
         DifferenceLine(result.case, label, baseline, result.differences[baseline][label])
         for result in results
@@ -360,7 +363,7 @@ def describe_training(settings: ReportSettings, runs: Sequence[ReportRun]) -> st
 # Picture --------------------------------------------------------------------------------------------------------------
 
 
-def _choose_highlight(settings: ReportSettings, results: Sequence[_CaseResults]) -> Highlight | None:
+def _choose_highlight(settings: ReportSettings, results: Sequence[CaseResults]) -> Highlight | None:
     """Return a picture of the case whose leader is furthest above the method without training."""
     gains = {
         i: result.psnr[result.leader] - result.psnr[result.baseline] if result.baseline else 0.0
