@@ -80,11 +80,11 @@ rehearsal: $(READY)
 	.venv/bin/python benchmarks/rehearsal.py
 
 # To get newer versions, delete constraints.txt first, and change environment.yml afterwards. The packages that a CUDA build
-# of torch needs are left out, because torch pins them itself, differently for each version of CUDA.
+# of torch needs are left out, because torch pins them itself, differently for each version of CUDA; nvidia-ml-py is ours.
 lock: $(READY)
 	echo uv | env -u UV_FIND_LINKS -u UV_TORCH_BACKEND .venv/bin/uv pip compile pyproject.toml - --all-extras --universal \
 	    --fork-strategy fewest --no-annotate --custom-compile-command "make lock" --output-file constraints.txt --quiet
-	grep -vE '^(cuda|nvidia|triton)' constraints.txt > .venv/constraints.txt
+	grep -vE '^(cuda|nvidia-[^m]|triton)' constraints.txt > .venv/constraints.txt
 	mv .venv/constraints.txt constraints.txt
 
 # Remove Snakemake's lock after a kill -9 or a power loss.

@@ -91,6 +91,9 @@ class NetworkSettings(Settings):
     upsampler: dict[str, int] | None
 
 
+REFERENCE = "lkca_lr"  # the model that the paper compares the costs of other models with
+
+
 class BenchmarkSettings(Settings):
     """The networks whose speed is measured on one scene at one scale."""
 

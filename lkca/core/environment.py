@@ -70,6 +70,13 @@ def disable_malloc_trim() -> None:
         library.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD: ... which never shrinks
 
 
+def release_freed_memory() -> None:
+    """Have glibc return freed memory to the system now. Other C libraries are left unchanged."""
+    library = ctypes.CDLL(None)
+    if hasattr(library, "malloc_trim"):
+        library.malloc_trim(0)
+
+
 def default_device() -> str:
     """Return "cuda" if torch finds a GPU, else "cpu"."""
     import torch

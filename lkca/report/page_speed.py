@@ -5,12 +5,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lkca.config.settings import ReportSettings
+from lkca.config.settings import REFERENCE, ReportSettings
 from lkca.core.result_files import EfficiencyFile, read_result
 from lkca.errors import StaleInput
 from lkca.report.page_runs import RowLabels
-
-REFERENCE = "lkca_lr"  # the model that the paper compares the costs of other models with
 
 
 class SpeedRow(NamedTuple):

@@ -2,40 +2,52 @@
 
 The networks have untrained weights: time and memory do not depend on the weights, and energy hardly does. The input is
 an LR image of 16 x 16 pixels, for which the paper's tables count MACs, or a batch of such images, in torch's default
-precision for float32. No other program should run at the same time; the workflow gives this job all cores.
+precision for float32. The networks are timed in rounds (`lkca.scoring.rounds`), and what other programs disturbed is
+measured again or marked; the workflow gives this job all cores.
 """
 
-import os
 import resource
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from time import perf_counter
-from typing import ParamSpec, TypedDict, TypeVar
+from typing import Any, NamedTuple, ParamSpec, TypedDict, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
+from torch.utils.benchmark import timer as synchronised_timer
 
-from lkca.config.settings import BenchmarkSettings
-from lkca.core.environment import cpu_name, default_device, die_with_parent, git_commit, package_versions
+from lkca.config.settings import REFERENCE, BenchmarkSettings
+from lkca.core.environment import (
+    cpu_name,
+    default_device,
+    die_with_parent,
+    disable_malloc_trim,
+    git_commit,
+    package_versions,
+    release_freed_memory,
+)
 from lkca.core.files import write_json
 from lkca.core.gpus import acquire_gpus
-from lkca.core.stopwatch import Stopwatch
 from lkca.errors import ResourceError
 from lkca.models.cost import LR_SIDE, count_macs, count_parameters
 from lkca.models.registry import build
 from lkca.scoring.energy import energy_counters
+from lkca.scoring.load import Load, LoadMeter, describe_threads
+from lkca.scoring.nvml import Gpu
+from lkca.scoring.rounds import Rounds, TimedPass, take_rounds
 
 BATCH_PIXELS = {"cpu": 2**14, "cuda": 2**17}  # pixels of the reconstructions of a batch: 4 and 32 images at x4
 # Minimum duration of a throughput measurement; GPUs update their energy counters only a few times a second
 THROUGHPUT_SECONDS = {"cpu": 0.1, "cuda": 1.0}
-LATENCY_SECONDS, LATENCY_PASSES = 0.1, 5  # minimum duration and number of passes of a latency measurement
-LONG_SECONDS = 0.5  # after this duration, 2 passes are enough
+# A disturbed measurement of throughput is repeated until its tries have taken this long
+RETRY_SECONDS = {"cpu": 0.5, "cuda": 3.0}
 FORK = get_context("fork")  # torch is imported once; the forked processes start their own threads and CUDA
 
 P = ParamSpec("P")
@@ -49,24 +61,37 @@ class NetworkSize(TypedDict):
     macs: int
 
 
-class NetworkCost(TypedDict):
-    """Time, memory and energy of a forward pass.
+class BatchCost(TypedDict):
+    """Throughput, memory and energy of forward passes of a batch.
 
-    `latency_s`, `latency_low_s`, `latency_high_s`: median and quartiles of the time of one image, seconds.
-    `batch`: number of images of a batch; the following numbers are measured with batches.
-    `throughput_per_s`: images per second.
+    `batch`: number of images of a batch.
+    `throughput_per_s`: images per second; None if it was disturbed.
     `memory_mib`: peak memory beyond that of the network and the input, MiB: of the process on a CPU, of the tensors on
         a GPU.
-    `energy_j`: energy of the device for one image, joules, including its other work; None without a counter.
+    `energy_j`: energy of the device for one image, joules, including its other work; None without a counter or if the
+        passes were disturbed.
+    """
+
+    batch: int
+    throughput_per_s: float | None
+    memory_mib: float
+    energy_j: float | None
+
+
+class Latency(TypedDict):
+    """Time of a forward pass of one image.
+
+    `latency_s`, `latency_low_s`, `latency_high_s`: median and quartiles, seconds.
+    `time_ratio`: ratio to the time of the reference in the same rounds: value, low and high end of its 95 % interval;
+        None if there is no reference, or if one of the two times was disturbed.
+    `disturbed`: a sentence that says why these times cannot be quoted; empty if they can.
     """
 
     latency_s: float
     latency_low_s: float
     latency_high_s: float
-    batch: int
-    throughput_per_s: float
-    memory_mib: float
-    energy_j: float | None
+    time_ratio: dict[str, float] | None
+    disturbed: str
 
 
 @acquire_gpus(1)
@@ -77,34 +102,32 @@ def efficiency(settings: BenchmarkSettings, out: Path) -> None:
 
     Args:
         settings: The networks, the scale and the number of bands.
-        out: The JSON to write: scene, scale, bands, lr_side, and `measured`: for each device its name, the number of
-            threads and, by model, the fields of `NetworkSize` and `NetworkCost`.
+        out: The JSON to write: scene, scale, bands, lr_side, and `measured`: for each device the facts of
+            `measure_latencies` and, by model, the fields of `NetworkSize`, `BatchCost` and `Latency`.
 
     Raises:
         ConfigError: If the scale or the bands do not suit a network.
         ResourceError: If a process is killed, most likely because memory ran out.
     """
     first: dict[str, str] = {}  # network -> the first model that has it
+    if REFERENCE in settings.models:
+        first[settings.models[REFERENCE].model_dump_json()] = REFERENCE
     measured_as = {
         model: first.setdefault(network.model_dump_json(), model) for model, network in settings.models.items()
     }
-    distinct, threads = list(first.values()), torch.get_num_threads()
-    with process_pool(threads) as pool:
+    distinct = list(first.values())
+    with process_pool(torch.get_num_threads()) as pool:
         sizes = dict(zip(distinct, pool.map(measure_size, [settings] * len(distinct), distinct), strict=True))
     measured = []
     for device in dict.fromkeys(["cpu", run_in_subprocess(default_device)]):
         # On a CPU each network has a process of its own, because the peak memory is that of a process.
         groups = [[model] for model in distinct] if device == "cpu" else [distinct]
-        costs: dict[str, NetworkCost] = {}
+        batches: dict[str, BatchCost] = {}
         for group in groups:
-            name, group_costs = run_in_subprocess(measure_costs, settings, group, device)
-            costs |= group_costs
-        missing = {"time_ratio": None, "disturbed": ""}
-        models = {model: {**sizes[other], **costs[other], **missing} for model, other in measured_as.items()}
-        processors = len(os.sched_getaffinity(0))
-        measured.append(
-            {"device": device, "name": name, "threads": threads, "processors": processors, "models": models}
-        )
+            batches |= run_in_subprocess(measure_batches, settings, group, device)
+        facts, latencies = run_in_subprocess(measure_latencies, settings, distinct, device)
+        models = {model: {**sizes[other], **batches[other], **latencies[other]} for model, other in measured_as.items()}
+        measured.append({"device": device, **facts, "models": models})
     write_json(
         out,
         {
@@ -148,12 +171,54 @@ def measure_size(settings: BenchmarkSettings, model: str) -> NetworkSize:
     return {"params": count_parameters(net), "macs": count_macs(net, settings.bands)}
 
 
-def measure_costs(settings: BenchmarkSettings, models: list[str], device: str) -> tuple[str, dict[str, NetworkCost]]:
-    """Return the name of the device and the costs of networks on it, by model."""
-    costs = {}
-    for model in models:
-        costs[model] = measure_cost(build_network(settings, model).to(device), settings.bands, settings.scale, device)
-    return torch.cuda.get_device_name() if device == "cuda" else cpu_name(), costs
+def measure_batches(settings: BenchmarkSettings, models: list[str], device: str) -> dict[str, BatchCost]:
+    """Return what batches of networks cost, by model. Freed memory is kept as in `measure_latencies`."""
+    disable_malloc_trim()
+    return {
+        model: measure_batch(build_network(settings, model).to(device), settings.bands, settings.scale, device)
+        for model in models
+    }
+
+
+@torch.no_grad()
+def measure_latencies(
+    settings: BenchmarkSettings, models: list[str], device: str
+) -> tuple[dict[str, Any], dict[str, Latency]]:
+    """Time networks in rounds, on one image.
+
+    Freed memory is kept as in training and evaluation, because their times are those that a user waits for.
+
+    Returns:
+        Facts about the measurement: name of the device, threads and processors (`describe_threads`), number of rounds,
+        seconds, whether the limit of time ended them, what else the machine did (`load`), and the state of a GPU; and
+        the latencies by model.
+    """
+    disable_malloc_trim()
+    gpu = Gpu.find() if device == "cuda" else None
+    meter = LoadMeter(gpu)
+    lr = torch.rand(1, settings.bands, LR_SIDE, LR_SIDE, device=device)
+    timer = synchronised_timer if device == "cuda" else perf_counter
+    turns = {
+        model: TimedPass(partial(build_network(settings, model).to(device), lr), meter, timer).take_turn
+        for model in models
+    }
+    rounds = take_rounds(turns, REFERENCE if REFERENCE in models else None)
+    name = torch.cuda.get_device_name() if device == "cuda" else cpu_name()
+    facts = {"name": name, **describe_threads(), **rounds.describe(), **(gpu.describe() if gpu else {})}
+    return facts, {model: summarise_latency(rounds, model) for model in models}
+
+
+def summarise_latency(rounds: Rounds, model: str) -> Latency:
+    """Return the latency of a model that has taken its turns."""
+    low, median, high = np.quantile(rounds.times(model), [0.25, 0.5, 0.75]).tolist()
+    ratio = rounds.ratio(model)
+    return {
+        "latency_s": median,
+        "latency_low_s": low,
+        "latency_high_s": high,
+        "time_ratio": ratio and ratio._asdict(),
+        "disturbed": rounds.disturbance(model),
+    }
 
 
 def build_network(settings: BenchmarkSettings, model: str) -> nn.Module:
@@ -163,8 +228,8 @@ def build_network(settings: BenchmarkSettings, model: str) -> nn.Module:
 
 
 @torch.no_grad()
-def measure_cost(net: nn.Module, bands: int, scale: int, device: str) -> NetworkCost:
-    """Return the cost of a network.
+def measure_batch(net: nn.Module, bands: int, scale: int, device: str) -> BatchCost:
+    """Return what batches of a network cost.
 
     Args:
         net: Maps (n, bands, 16, 16) to (n, bands, scale * 16, scale * 16).
@@ -177,44 +242,45 @@ def measure_cost(net: nn.Module, bands: int, scale: int, device: str) -> Network
     small = slice(LR_SIDE // 2)
     # The first pass loads code, starts threads and, on a GPU, has cuDNN choose its algorithms.
     net(lr if device == "cuda" else lr[:1, :, small, small])
+    release_freed_memory()
     base, _ = memory_use(device)
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
-    seconds, joules = time_passes(net, lr, device, THROUGHPUT_SECONDS[device], 1 if batch > 1 else LATENCY_PASSES)
+    meter, begun = LoadMeter(Gpu.find() if device == "cuda" else None), perf_counter()
+    timed = time_passes(partial(net, lr), device, meter, 0.0)  # one pass, which counts if it is long
+    while timed.seconds < THROUGHPUT_SECONDS[device] or timed.load.excess():
+        if perf_counter() - begun > RETRY_SECONDS[device]:
+            break
+        timed = time_passes(partial(net, lr), device, meter, THROUGHPUT_SECONDS[device])
     _, peak = memory_use(device)
-    latencies = time_passes(net, lr[:1], device, LATENCY_SECONDS, LATENCY_PASSES)[0] if batch > 1 else seconds
-    low, median, high = np.quantile(latencies, [0.25, 0.5, 0.75]).tolist()
-    images = len(seconds) * batch
+    images, disturbed = timed.passes * batch, bool(timed.load.excess())
     return {
-        "latency_s": median,
-        "latency_low_s": low,
-        "latency_high_s": high,
         "batch": batch,
-        "throughput_per_s": images / sum(seconds),
+        "throughput_per_s": None if disturbed else images / timed.seconds,
         "memory_mib": (peak - base) / 2**20,
-        "energy_j": joules / images if joules else None,
+        "energy_j": None if disturbed or not timed.joules else timed.joules / images,
     }
 
 
-def time_passes(
-    net: nn.Module, lr: Tensor, device: str, min_seconds: float, min_passes: int
-) -> tuple[list[float], float]:
-    """Return the seconds of each of several forward passes, and the joules of all of them, 0 without a counter.
+class TimedPasses(NamedTuple):
+    """Seconds and joules of several passes, and what else the machine did; 0 joules without a counter."""
 
-    If this process is stopped meanwhile, measure again.
-    """
-    seconds: list[float] = []
-    starts, stopwatch = [(counter, counter.read()) for counter in energy_counters(device)], Stopwatch()
-    while sum(seconds) < min_seconds or len(seconds) < (
-        min_passes if sum(seconds) < LONG_SECONDS else min(min_passes, 2)
-    ):
-        start = perf_counter()
-        net(lr)
+    passes: int
+    seconds: float
+    joules: float
+    load: Load
+
+
+def time_passes(run: Callable[[], object], device: str, meter: LoadMeter, min_seconds: float) -> TimedPasses:
+    """Time passes, at least one, until `min_seconds` have gone by."""
+    starts, passes, seconds = [(counter, counter.read()) for counter in energy_counters(device)], 0, 0.0
+    meter.restart()
+    start = perf_counter()
+    while not passes or seconds < min_seconds:
+        run()
         synchronize(device)
-        seconds.append(perf_counter() - start)
-    if stopwatch.stopped():
-        return time_passes(net, lr, device, min_seconds, min_passes)
-    return seconds, sum(counter.joules_since(start) for counter, start in starts)
+        passes, seconds = passes + 1, perf_counter() - start
+    return TimedPasses(passes, seconds, sum(counter.joules_since(count) for counter, count in starts), meter.read())
 
 
 def synchronize(device: str) -> None:

@@ -1,11 +1,10 @@
 """Energy counters of processors and GPUs."""
 
-import ctypes
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from lkca.core.gpus import visible_gpus
+from lkca.scoring.nvml import Gpu
 
 POWERCAP = Path("/sys/class/powercap")
 
@@ -50,20 +49,7 @@ def package_counter(zone: Path) -> EnergyCounter | None:
 
 def gpu_counters() -> list[EnergyCounter]:
     """Return the counter of the GPU that this process sees, in a list; empty for GPUs older than NVIDIA's Volta."""
-    try:
-        nvml = ctypes.CDLL("libnvidia-ml.so.1")
-    except OSError:
+    gpu = Gpu.find()
+    if gpu is None or gpu.read_millijoules() is None:
         return []
-    gpu, millijoules = ctypes.c_void_p(), ctypes.c_ulonglong()
-    uuid = next(iter(visible_gpus().values()), "").encode()
-    # NVML's functions return 0 for success.
-    if nvml.nvmlInit_v2() or nvml.nvmlDeviceGetHandleByUUID(uuid, ctypes.byref(gpu)):
-        return []
-    if nvml.nvmlDeviceGetTotalEnergyConsumption(gpu, ctypes.byref(millijoules)):
-        return []
-
-    def read() -> int:
-        nvml.nvmlDeviceGetTotalEnergyConsumption(gpu, ctypes.byref(millijoules))
-        return millijoules.value
-
-    return [EnergyCounter(read, 1e-3, 2**64)]
+    return [EnergyCounter(lambda: gpu.read_millijoules() or 0, 1e-3, 2**64)]

@@ -1,0 +1,203 @@
+"""Time several programs in rounds, so that a change of the machine's speed meets all of them, and compare their times.
+
+In each round, each program takes a turn, in an order that is shuffled with a fixed seed. A turn that something else
+disturbed (`lkca.scoring.load`) is repeated, at once and in later rounds. Times of the same round are compared: their
+ratios are independent of slow changes, such as that of the clock of a processor. The rounds end when all intervals are
+narrow, or at a limit of time. What is still uncertain then has no ratio, but a sentence that says why.
+"""
+
+import random
+import timeit
+from collections import Counter
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from math import exp, log
+from statistics import fmean, median, stdev
+from time import perf_counter
+from typing import Any, NamedTuple
+
+from scipy import stats
+
+from lkca.scoring.load import LIMITS, Load, LoadMeter
+
+TURN_SECONDS = 0.05  # minimum duration of a turn
+RETRY_SECONDS = 0.5  # a disturbed turn is repeated at once until its tries have taken this long
+MAX_SECONDS = 20.0  # no round starts later
+MIN_ROUNDS = 3
+REFERENCE_TURNS = 4  # in each round, because all ratios depend on the time of the reference
+CONFIDENCE = 0.95
+MAX_RATIO_WIDTH, MAX_TIME_WIDTH = 1.10, 1.25  # upper / lower end of an interval that counts as narrow
+
+
+class Turn(NamedTuple):
+    """The time of a program in one turn, and what disturbed it."""
+
+    seconds: float
+    load: Load
+
+
+class Interval(NamedTuple):
+    """A value with its confidence interval."""
+
+    value: float
+    low: float
+    high: float
+
+    @property
+    def width(self) -> float:
+        """The upper end divided by the lower one."""
+        return self.high / self.low
+
+    @classmethod
+    def of(cls, values: list[float]) -> "Interval":
+        """Return the geometric mean of at least two values, with the t interval of their logarithms."""
+        logs = [log(value) for value in values]
+        half = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(logs) - 1)) * stdev(logs) / len(logs) ** 0.5
+        return cls(*(exp(fmean(logs) + shift) for shift in (0, -half, half)))
+
+
+class TimedPass:
+    """A pass of a program whose turns last long enough to be timed.
+
+    Args:
+        run: The pass.
+        meter: What else the machine does.
+        timer: Returns the time; waits for a GPU first.
+    """
+
+    def __init__(self, run: Callable[[], object], meter: LoadMeter, timer: Callable[[], float] = perf_counter) -> None:
+        # Python's timer, because that of torch.utils.benchmark takes two further passes before each turn.
+        self._timer, self._meter = timeit.Timer(run, timer=timer), meter
+
+    @cached_property
+    def _passes(self) -> int:
+        """The number of passes of a turn; the first use warms the program up."""
+        seconds = self._timer.timeit(1)
+        if seconds < TURN_SECONDS:  # of which the first pass may be a large part
+            seconds = self._timer.timeit(1)
+        return max(1, round(TURN_SECONDS / seconds))
+
+    def take_turn(self) -> Turn:
+        """Return the seconds of a pass, after a warm-up if a pass is short."""
+        if self._passes > 1:
+            self._timer.timeit(1)  # the other programs have used the caches
+        self._meter.restart()
+        seconds = self._timer.timeit(self._passes)
+        return Turn(seconds / self._passes, self._meter.read())
+
+
+class Rounds:
+    """The turns of several programs.
+
+    Args:
+        names: The programs.
+        reference: The one that the others are compared with; None for no comparison.
+
+    Attributes:
+        count: Number of rounds.
+        seconds: Duration of all rounds.
+    """
+
+    def __init__(self, names: list[str], reference: str | None) -> None:
+        self.reference, self.count, self.seconds = reference, 0, 0.0
+        self.turns: dict[str, list[Turn]] = {name: [] for name in names}
+        self._times: dict[str, dict[int, list[float]]] = {name: {} for name in names}  # of undisturbed turns, by round
+
+    def add(self, name: str, turn: Turn) -> bool:
+        """Add a turn of the current round and return whether it was disturbed."""
+        self.turns[name].append(turn)
+        if turn.load.excess():
+            return True
+        self._times[name].setdefault(self.count, []).append(turn.seconds)
+        return False
+
+    def times(self, name: str) -> list[float]:
+        """Return the seconds of all turns that were not disturbed; of all turns if the time cannot be quoted."""
+        uncertain = self._explain_time(name)
+        return [turn.seconds for turn in self.turns[name] if uncertain or not turn.load.excess()]
+
+    def ratio(self, name: str) -> Interval | None:
+        """Return the time divided by that of the reference; None if one of the two or the ratio is uncertain."""
+        if self.reference is None or self._explain_time(self.reference) or self.disturbance(name):
+            return None
+        return self._compute_ratio(name)
+
+    def disturbance(self, name: str) -> str:
+        """Return a sentence that says why the times of a program cannot be quoted; an empty one if they can."""
+        if (reason := self._explain_time(name)) or self.reference is None or self._explain_time(self.reference):
+            return reason
+        ratio = self._compute_ratio(name)
+        if ratio is None:
+            return f"Fewer than {MIN_ROUNDS} rounds disturbed neither this network nor {self.reference}."
+        if ratio.width > MAX_RATIO_WIDTH:
+            return (
+                f"Its time varies for an unknown reason: in {self.count} rounds, the {CONFIDENCE:.0%} interval of the "
+                f"ratio to {self.reference} is {ratio.low:.3g} to {ratio.high:.3g}."
+            )
+        return ""
+
+    def describe(self) -> dict[str, Any]:
+        """Return facts about the rounds: number, seconds, whether the limit of time ended them, and the mean load."""
+        load = Load.mean([turn.load for turns in self.turns.values() for turn in turns])._asdict()
+        return {
+            "rounds": self.count,
+            "seconds": round(self.seconds, 3),
+            "limit_reached": not all(self.is_settled(name) for name in self.turns),
+            "load": {kind: round(share, 4) for kind, share in load.items() if kind in LIMITS},
+        }
+
+    def is_settled(self, name: str) -> bool:
+        """Return whether further rounds are unnecessary for a program."""
+        if self._explain_time(name):
+            return False
+        ratio = self._compute_ratio(name) if self.reference else None
+        return self.reference is None or (ratio is not None and ratio.width <= MAX_RATIO_WIDTH)
+
+    def _compute_ratio(self, name: str) -> Interval | None:
+        assert self.reference is not None
+        ours, theirs = self._times[name], self._times[self.reference]
+        ratios = [median(ours[i]) / median(theirs[i]) for i in sorted(ours.keys() & theirs.keys())]
+        return Interval.of(ratios) if len(ratios) >= MIN_ROUNDS else None
+
+    def _explain_time(self, name: str) -> str:
+        """Return why the time of a program is uncertain, apart from that of the reference."""
+        times = [median(turns) for turns in self._times[name].values()]
+        if len(times) < MIN_ROUNDS:
+            disturbed = [turn.load for turn in self.turns[name] if turn.load.excess()]
+            if not disturbed:
+                return f"Only {len(times)} rounds ended within the limit of {MAX_SECONDS:g} s."
+            kind = Counter(kind for load in disturbed for kind in load.excess()).most_common(1)[0][0]
+            reason = LIMITS[kind][1].format(getattr(Load.mean(disturbed), kind))
+            return f"Disturbed in {self.count - len(times)} of {self.count} rounds: {reason}."
+        interval = Interval.of(times)
+        if interval.width > MAX_TIME_WIDTH:
+            return (
+                f"Its time varies for an unknown reason: in {len(times)} rounds, the {CONFIDENCE:.0%} interval is "
+                f"{interval.low * 1e3:.3g} to {interval.high * 1e3:.3g} ms."
+            )
+        return ""
+
+
+def take_rounds(turns: Mapping[str, Callable[[], Turn]], reference: str | None) -> Rounds:
+    """Let programs take turns until all times and ratios are certain, or until the limit of time.
+
+    Args:
+        turns: Program -> function that takes a turn of it.
+        reference: The program that the others are compared with, which takes a turn in each round.
+    """
+    rounds, order, start = Rounds([*turns], reference), random.Random(0), perf_counter()
+    unsettled = [*turns]
+    while unsettled and perf_counter() - start < MAX_SECONDS:
+        rounds.count += 1
+        names = [name for name in unsettled if name != reference]
+        names += [reference] * REFERENCE_TURNS if reference else []
+        order.shuffle(names)
+        for name in names:
+            begun = perf_counter()
+            if begun - start > MAX_SECONDS and rounds.count > 1:  # each takes one turn at least
+                break
+            while rounds.add(name, turns[name]()) and perf_counter() - begun < RETRY_SECONDS:
+                pass
+        unsettled = [name for name in turns if not rounds.is_settled(name)]
+    rounds.seconds = perf_counter() - start
+    return rounds

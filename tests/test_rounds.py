@@ -1,0 +1,161 @@
+"""Rounds of turns, on programs whose times and disturbances are known."""
+
+import time
+from itertools import count, cycle
+
+import pytest
+
+from lkca.scoring import rounds as module
+from lkca.scoring.load import LoadMeter
+from lkca.scoring.rounds import Interval, TimedPass, Turn, take_rounds
+from tests.test_load import QUIET
+
+WAITING = QUIET._replace(waited=0.34)
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch):
+    """Limits of time that suit programs which only return a number."""
+    monkeypatch.setattr(module, "MAX_SECONDS", 0.3)
+    monkeypatch.setattr(module, "RETRY_SECONDS", 0.02)
+
+
+class Program:
+    """Takes turns of given seconds and loads, again and again, and writes its name into a log."""
+
+    def __init__(self, *seconds: float, loads=(QUIET,), name: str = "", log: list[str] | None = None) -> None:
+        self.seconds, self.loads, self.name, self.log = (
+            cycle(seconds),
+            cycle(loads),
+            name,
+            log if log is not None else [],
+        )
+
+    def __call__(self) -> Turn:
+        self.log.append(self.name)
+        time.sleep(1e-4)
+        return Turn(next(self.seconds), next(self.loads))
+
+
+def test_interval_is_that_of_student():
+    """Logarithms -d, 0 and d have standard deviation d; t with 2 degrees of freedom has the 97.5 % quantile 4.3027."""
+    interval = Interval.of([10 / 1.01, 10.0, 10 * 1.01])
+    assert interval.value == pytest.approx(10)
+    assert interval.high / interval.value == pytest.approx(1.01 ** (4.3027 / 3**0.5), rel=1e-6)
+    assert interval.low * interval.high == pytest.approx(100)
+
+
+def test_ratios_are_those_of_the_times():
+    rounds = take_rounds({"ref": Program(0.04), "slow": Program(0.1), "fast": Program(0.001)}, "ref")
+    assert rounds.ratio("slow") == pytest.approx((2.5, 2.5, 2.5))
+    assert rounds.ratio("fast").value == pytest.approx(0.025)
+    assert rounds.ratio("ref") == (1, 1, 1)
+    assert rounds.times("slow") == [0.1] * 3
+    assert rounds.count == module.MIN_ROUNDS and not rounds.describe()["limit_reached"]
+    assert [rounds.disturbance(name) for name in rounds.turns] == ["", "", ""]
+
+
+def test_all_take_turns_in_each_round_in_different_orders():
+    log: list[str] = []
+    programs = {name: Program(0.1, name=name, log=log) for name in "abcd"}
+    take_rounds(programs, "a")
+    size = 3 + module.REFERENCE_TURNS
+    orders = [log[i : i + size] for i in range(0, len(log), size)]
+    assert len(orders) == 3
+    assert all(sorted(order) == ["a"] * module.REFERENCE_TURNS + ["b", "c", "d"] for order in orders)
+    assert len({tuple(order) for order in orders}) > 1
+
+
+def test_what_is_certain_takes_no_further_turn():
+    """Of two programs, one varies by 4 % to both sides, and has an interval of 10 % only after many rounds."""
+    log: list[str] = []
+    noisy = Program(0.10, 0.108, 0.10, 0.092, name="noisy", log=log)
+    rounds = take_rounds({"ref": Program(0.04), "exact": Program(0.1, name="exact", log=log), "noisy": noisy}, "ref")
+    assert log.count("exact") == 3 < log.count("noisy") == rounds.count
+    assert rounds.ratio("noisy").width <= 1.10
+
+
+def test_slow_change_of_the_machine_cancels_out():
+    """The machine becomes slower by 3 % from round to round: times differ, ratios do not."""
+    slowing = {"ref": Program(*(0.04 * 1.03**i for i in range(99) for _ in range(module.REFERENCE_TURNS)))}
+    slowing["net"] = Program(*(0.08 * 1.03**i for i in range(99)))
+    rounds = take_rounds(slowing, "ref")
+    assert rounds.ratio("net") == pytest.approx((2, 2, 2))
+    assert rounds.times("net")[-1] > 1.05 * rounds.times("net")[0]
+
+
+def test_disturbed_turn_is_repeated():
+    """Every second turn takes ten times as long, because the program waits."""
+    rounds = take_rounds({"ref": Program(0.04), "net": Program(1.0, 0.1, loads=[WAITING, QUIET])}, "ref")
+    assert rounds.ratio("net").value == pytest.approx(2.5)
+    assert rounds.times("net") == [0.1] * 3
+    assert len(rounds.turns["net"]) == 6
+    assert rounds.describe()["load"]["waited"] > 0.05
+
+
+def test_what_stays_disturbed_says_so():
+    rounds = take_rounds({"ref": Program(0.04), "net": Program(1.0, loads=[WAITING]), "other": Program(0.1)}, "ref")
+    sentence = rounds.disturbance("net")
+    assert sentence == (
+        f"Disturbed in {rounds.count} of {rounds.count} rounds: a thread waited for a processor for 34% of the time."
+    )
+    assert rounds.ratio("net") is None and rounds.ratio("other").value == pytest.approx(2.5)
+    assert rounds.describe()["limit_reached"] and 0.3 <= rounds.seconds < 3
+    assert set(rounds.times("net")) == {1.0}
+
+
+def test_disturbed_reference_leaves_no_ratio():
+    rounds = take_rounds({"ref": Program(0.04, loads=[QUIET._replace(others=0.5)]), "net": Program(0.1)}, "ref")
+    assert rounds.ratio("net") is None and rounds.ratio("ref") is None
+    assert "other programs used 50% of the processors" in rounds.disturbance("ref")
+    assert rounds.disturbance("net") == ""  # its own time is certain
+
+
+def test_variation_without_a_known_reason_says_so():
+    """Times that jump by a factor of 2, as on a machine whose host has other work that the kernel does not show."""
+    jumps = Program(*[0.1] * 5 + [0.2] * 5)
+    rounds = take_rounds({"ref": Program(0.04), "net": jumps}, "ref")
+    if rounds.ratio("net") is None:
+        assert "varies for an unknown reason" in rounds.disturbance("net")
+    rounds = take_rounds({"ref": Program(0.04), "net": Program(*(0.1 * 1.2**i for i in range(999)))}, "ref")
+    assert rounds.ratio("net") is None
+    assert "varies for an unknown reason" in rounds.disturbance("net")
+
+
+def test_ratio_that_varies_has_no_value():
+    """The time varies by less than 25 %, the ratio by more than 10 %."""
+    steps = [1.0, 1.05, 0.96, 1.04, 0.95]
+    rounds = take_rounds({"ref": Program(0.04), "net": Program(*(0.1 * step for step in steps))}, "ref")
+    assert rounds.count > 3
+    assert rounds.ratio("net") is not None  # after enough rounds
+    assert rounds.ratio("net").low <= 2.5 <= rounds.ratio("net").high
+
+
+def test_without_a_reference_there_are_no_ratios():
+    rounds = take_rounds({"a": Program(0.1), "b": Program(0.2)}, None)
+    assert rounds.ratio("a") is None and rounds.disturbance("a") == "" and rounds.count == 3
+
+
+def test_first_round_is_complete_at_the_limit(monkeypatch):
+    monkeypatch.setattr(module, "MAX_SECONDS", 0.0)
+    monkeypatch.setattr(module, "perf_counter", count().__next__)
+    rounds = take_rounds({"a": Program(0.1), "b": Program(0.2)}, "a")
+    assert rounds.count <= 1 and rounds.disturbance("a").startswith("Only")
+
+
+@pytest.mark.parametrize(("seconds", "passes"), [(0.001, (20, 60)), (0.08, (1, 1))])
+def test_short_passes_are_repeated_within_a_turn(seconds, passes):
+    calls = []
+
+    def run() -> None:
+        calls.append(1)
+        time.sleep(seconds)
+
+    timed = TimedPass(run, LoadMeter())
+    timed.take_turn()
+    warm_up = len(calls)
+    turn = timed.take_turn()
+    low, high = passes
+    assert low <= len(calls) - warm_up <= high + 1
+    assert seconds <= turn.seconds < 3 * seconds
+    assert turn.load.seconds >= 0.9 * min(module.TURN_SECONDS, seconds * (len(calls) - warm_up))
