@@ -8,11 +8,14 @@ import fake_results
 import matplotlib.image
 import numpy as np
 import pytest
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.text import Annotation, Text
+from PIL import Image
 
 from lkca.config.figure_kinds import FIGURE_KINDS, check_kind
 from lkca.config.schema import MAX_LABEL
@@ -20,15 +23,22 @@ from lkca.core.files import read_json
 from lkca.errors import ConfigError
 from lkca.paper.statistics import block_intervals, pseudovalues
 from lkca.report.figures import DRAWING_FUNCTIONS, draw_figure
+from lkca.report.figures.style import RC_PARAMS, curve_style, method_style
 
 TRAINED = {"VDSR": "vdsr", "LKCA-Net": "lkca"}
 
 
 @pytest.fixture
 def figures(monkeypatch) -> list[Figure]:
-    """The drawn figures, which are not saved, because their encoding takes most of the time."""
+    """The drawn figures with their metadata; they are not saved, because their encoding takes most of the time."""
     saved: list[Figure] = []
-    monkeypatch.setattr(Figure, "savefig", lambda self, path, **_: (saved.append(self), path.touch()))
+
+    def save(figure, path, metadata, **_):
+        figure.metadata = getattr(figure, "metadata", {}) | metadata
+        saved.append(figure)
+        path.touch()
+
+    monkeypatch.setattr(Figure, "savefig", save)
     return saved
 
 
@@ -90,6 +100,10 @@ def test_figure_is_not_blank_and_reproducible(tmp_path, scores, kind):
     assert picture.shape[1] == 1440  # 7.2 inches at 200 dpi
     assert 0.01 < np.mean(picture[..., :3].min(axis=-1) < 0.9) < 0.9
     assert first[1].startswith(b"%PDF") and b"CreationDate" not in first[1]
+    with Image.open(tmp_path / "figure.png") as image:
+        assert image.text.keys() == {"Title", "Description"}
+        start = image.text["Description"][:15]
+    assert any(start.encode(coding) in first[1] for coding in ("ascii", "utf-16-be"))
     assert [path.read_bytes() for path in draw(tmp_path, kind, scores[::-1])] == first
 
 
@@ -577,7 +591,101 @@ def test_long_names_stay_inside_the_page(tmp_path, scores, figures, kind):
     """Labels and titles of scenes of the longest length that config.yaml may have, with and without spaces."""
     first, second = "a method with a very long name, trained by us on three scenes"[:MAX_LABEL], "x" * MAX_LABEL
     scores.append(fake_results.write_run(tmp_path, "sspsr", MPSNR=40.6))
-    rows = {first: "bicubic", second: "lkca", "SSPSR": "sspsr"}
-    draw(tmp_path, kind, scores, rows=rows, scenes={"chikusei": first}, title="long words " * 30)
+    rows = {first: "bicubic", second: "lkca", "SSPSR": "sspsr", first[::-1]: "vdsr", "y" * MAX_LABEL: "fcnn3d"}
+    scores += [fake_results.write_run(tmp_path, model, steps=2, untrained=True) for model in ("vdsr", "fcnn3d")]
+    scenes, title = {"chikusei": first}, "long words " * 30
+    draw(tmp_path, kind, scores, rows=rows, scenes=scenes, title=title, stand_in="Not the real scene.")
     box = figures[0].get_tightbbox(FigureCanvasAgg(figures[0]).get_renderer())
     assert box.x0 >= 0 and box.x1 <= figures[0].get_size_inches()[0]
+
+
+def render(figure: Figure, axes: Axes) -> np.ndarray:
+    """Return the pixels of axes, (n, 3) in [0, 1]."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    (left, bottom), (right, top) = axes.get_window_extent().get_points().round().astype(int)
+    return np.asarray(canvas.buffer_rgba())[::-1][bottom:top, left:right, :3].reshape(-1, 3) / 255
+
+
+def count_pixels(pixels: np.ndarray, colour: str) -> int:
+    return int((np.abs(pixels - to_rgb(colour)).max(1) < 0.08).sum())
+
+
+@pytest.mark.parametrize(("one", "other"), combinations(range(9), 2))
+def test_coinciding_curves_are_both_visible(one, other):
+    """Without their markers, in either order of drawing."""
+    for numbers in ((one, other), (other, one)):
+        with rc_context(RC_PARAMS):
+            figure = Figure((2, 2), dpi=200)
+            axes = figure.add_axes((0, 0, 1, 1))
+            for number in numbers:
+                axes.plot([0, 1], [0, 1], **curve_style(number, 2) | {"marker": ""})
+        pixels = render(figure, axes)
+        assert min(count_pixels(pixels, method_style(number)["color"]) for number in numbers) > 100  # of 566 and more
+
+
+@pytest.mark.parametrize("kind", ["bands", "pixels", "curves", "speed", "spectrum"])
+def test_networks_with_equal_results_are_both_visible(tmp_path, figures, kind):
+    """As LKCA-LR and LKCA-KD, which are the same network."""
+    rows = {f"Method {i}": f"m{i}" for i in range(7)} | {"LKCA-LR": "lkca_lr", "LKCA-KD": "kd_lkca"}
+    scores = [fake_results.write_run(tmp_path, model) for model in ("lkca_lr", "kd_lkca")]
+    draw(tmp_path, kind, scores, [], rows=rows)
+    figure = figures[0]
+    figure.dpi = 200
+    panel = next(axes for axes in figure.axes if axes.get_xlabel() or axes.get_ylabel())
+    pixels = render(figure, panel)
+    assert min(count_pixels(pixels, method_style(number)["color"]) for number in (7, 8)) > 50
+
+
+def test_marks_at_one_place_are_around_each_other(tmp_path, figures):
+    rows = {"A": "a", "B": "b", "C": "c", "D": "d"}
+    macs = {"a": 10**9, "b": 10**9, "c": 10**9, "d": 10**10}
+    scores = [fake_results.write_run(tmp_path, model, macs=number) for model, number in macs.items()]
+    draw(tmp_path, "speed", scores, [], rows=rows)
+    marks = [lines(figures[0].axes[0], label)[0] for label in rows]
+    sizes = [mark.get_markersize() for mark in marks]
+    assert sizes[0] < sizes[1] < sizes[2] and sizes[3] == sizes[0]
+    assert [mark.get_markerfacecolor() == "none" for mark in marks] == [False, True, True, False]
+
+
+DESCRIPTIONS = {  # for each kind words of the description of the fixture `scores`, whose numbers are known
+    "share": ["on Chikusei: Bicubic no parameters, LKCA-Net 62.5% of 4.000 M"],
+    "spectrum": ["on Chikusei: LKCA-Net 1 of 10 (at the start 9) and 1 of 10 (at the start 9)"],
+    "composite": [
+        "Test image 1 of 2, 512 × 512 pixels",
+        "on Chikusei: Bicubic 36.25 dB and ",
+        "LKCA-Net 39.50 dB and ",
+    ],
+    "speed": ["on Chikusei: Bicubic 37.25 dB (0, 1), LKCA-Net 40.50 dB (0.867, 2)"],
+    "bands": ["on Chikusei: Bicubic 37.25 dB, LKCA-Net 40.50 dB"],
+    "pixels": ["on Chikusei: Bicubic 0.", ", LKCA-Net 0."],
+    "curves": ["on Chikusei: LKCA-Net 38.50 dB at step 800"],
+    "differences": [
+        "minus those of Bicubic",
+        "on Chikusei: LKCA-Net +3.250 dB and 0.000°",
+        "is resolved for no method.",
+    ],
+}
+
+
+@pytest.mark.parametrize("kind", DESCRIPTIONS)
+def test_files_describe_the_picture_with_its_numbers(tmp_path, scores, figures, kind):
+    scores.append(fake_results.write_run(tmp_path, "sspsr", steps=2, untrained=True))
+    rows = {"Bicubic": "bicubic", "LKCA-Net": "lkca", "SSPSR": "sspsr"}
+    if kind in ("spectrum", "curves"):
+        del rows["Bicubic"]
+    draw(tmp_path, kind, scores, title="<Title> & $x$", stand_in="Not the real scene.", rows=rows)
+    metadata = figures[0].metadata
+    assert metadata["Title"] == "<Title> & $x$, ×4" and metadata["Description"] == metadata["Subject"]
+    assert metadata["Description"].startswith("Stand-in data. ")
+    assert all(words in metadata["Description"] for words in DESCRIPTIONS[kind])
+    assert (f"{UNTRAINED_NOTE}SSPSR." in metadata["Description"]) == (kind != "share")
+
+
+@pytest.mark.parametrize("kind", FIGURE_KINDS)
+def test_descriptions_have_a_limit(tmp_path, figures, kind):
+    rows = {f"{i} ".ljust(MAX_LABEL, "x"): f"m{i}" for i in range(15)}
+    scores = [fake_results.write_run(tmp_path, model) for model in rows.values()]
+    draw(tmp_path, kind, scores, [], rows=rows)
+    description = figures[0].metadata["Description"]
+    assert 900 < len(description) <= 1000 and description.endswith("(and more)")

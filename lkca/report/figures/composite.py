@@ -35,12 +35,13 @@ def draw_composite(data: FigureData) -> Page:
     strip = min(strip, (PAGE_WIDTH - LEFT) / (1 + len(data.settings.rows)) - GAP)
     width = min((PAGE_WIDTH - LEFT - 0.1 - len(notes) * (strip + GAP)) / (1 + len(images)) - GAP, 2.3)
     height = width * hr.shape[0] / hr.shape[1]
-    names = {label: "\n".join(wrap_words(label, int(width / 0.07))) for label in (TRUTH, *images)}
+    names = {label: "\n".join(wrap_words(label, int((width + GAP) / 0.067))) for label in (TRUTH, *images)}
     title_height = 0.2 + 0.13 * max(name.count("\n") + 1 for name in names.values())
     tops = np.cumsum([title_height, height + GAP, width + GAP, height + GAP, width])
     bands = ", ".join(data.bands[scene].name(band - 1) for band in first["bands"])
     image_note = f"{data.image_note(scene)}. Red, green and blue are the file's bands {bands}."
-    page = Page(data, tops[-1] + 0.2, _describe(data, scene, errors), image_note)
+    mean_title = wrap_words("mean of the map", int(width / 0.055))
+    page = Page(data, tops[-1] + 0.08 + 0.12 * len(mean_title), _describe(data, scene, errors), image_note)
 
     def add_column(number: int, title: str, composite: np.ndarray) -> list[Axes]:
         """Add the four axes of a method with its composite and the zoom into it."""
@@ -55,7 +56,7 @@ def draw_composite(data: FigureData) -> Page:
     truth_axes = add_column(0, f"{names[TRUTH]}\n", hr)
     for ax, name in zip(truth_axes, ("composite", "zoom", "error", "zoom"), strict=True):
         ax.text(-0.05 / width, 0.5, name, transform=ax.transAxes, rotation=90, va="center", ha="right", color=MUTED)
-    write_below(truth_axes[3], "mean of the map")
+    write_below(truth_axes[3], "\n".join(mean_title))
     for number, (label, arrays) in enumerate(images.items(), 1):
         axes = add_column(number, f"{names[label]}\n{_read_psnr(data, scene, label):.2f} dB", arrays["sr"])
         error_map = _show_with_zoom(axes[2:], errors[label], zoom, vmin=0, vmax=max_error, cmap="magma")

@@ -13,11 +13,19 @@ INK, MUTED, FAINT = "#1F2328", "#5B6370", "#E4E7EA"  # text, secondary text, gri
 # Methods have Paul Tol's colour scheme "muted", which colour-blind readers can tell apart. Dashes and markers differ as
 # well, for prints without colours.
 COLOURS = [MUTED, "#999933", "#88CCEE", "#117733", "#AA4499", "#CC6677", "#332288", "#44AA99", "#882255"]
-DASHES: list[tuple[float, ...]] = [(), (5, 1.5), (5, 1.2, 1, 1.2), (1.5, 1.5)]  # lengths of lines and gaps
+DASHES: list[tuple[float, ...]] = [  # lengths of lines and gaps
+    (),
+    (5, 2),
+    (5, 1.5, 1, 1.5),
+    (1.5, 1.5),
+    (9, 3),
+    (4, 1.2, 1, 1.2, 1, 1.2),
+    (3, 2),
+]
 MARKERS = "osD^vPX<>*"
-# Coinciding lines stay visible: a line with more gaps is thinner and above one with fewer, and of lines with the same
-# dashes a later one is thinner and above
-LINE_WIDTHS, REPEATED_WIDTHS = [1.6, 1.25, 1.05, 0.95], [1.0, 0.8, 0.65]  # points, by dashes; factors
+# Coinciding lines stay visible: dashed lines are above solid ones, and of lines with the same dashes the later ones are
+# above and thinner
+SOLID_WIDTHS, DASHED_WIDTHS = [2.0, 1.2, 0.8], [1.1, 0.9, 0.7]  # points
 BADGE: dict[str, Any] = {"boxstyle": "round,pad=0.35", "facecolor": "#FFE9B0", "edgecolor": "none"}
 WHITE_OUTLINE = withStroke(linewidth=2.2, foreground="white")  # visible on dark and on light
 DARK_OUTLINE = withStroke(linewidth=2.2, foreground=INK)
@@ -49,19 +57,21 @@ def method_colour_and_dash(number: int) -> tuple[str, str]:
 
     Example:
         >>> method_colour_and_dash(0), method_colour_and_dash(1)
-        (('#5B6370', ''), ('#999933', '5 1.5'))
+        (('#5B6370', ''), ('#999933', '5 2'))
     """
     return COLOURS[number % len(COLOURS)], " ".join(f"{length:g}" for length in DASHES[number % len(DASHES)])
 
 
 def method_style(number: int) -> dict[str, Any]:
     """Return colour, line and marker of the method with this number."""
-    repetition, dashes = divmod(number, len(DASHES))
+    repetition, position = divmod(number, len(DASHES))
+    dashes = DASHES[position]
+    widths = DASHED_WIDTHS if dashes else SOLID_WIDTHS
     return {
         "color": COLOURS[number % len(COLOURS)],
-        "linestyle": (0, DASHES[dashes]) if DASHES[dashes] else "-",
-        "linewidth": LINE_WIDTHS[dashes] * REPEATED_WIDTHS[repetition % len(REPEATED_WIDTHS)],
-        "zorder": 2 + dashes / 10 + repetition / 1000,
+        "linestyle": (0, dashes) if dashes else "-",
+        "linewidth": widths[repetition % len(widths)],
+        "zorder": (2.5 if dashes else 2) + number / 1000,
         "marker": MARKERS[number % len(MARKERS)],
     }
 
