@@ -39,7 +39,7 @@ class ResultCell(NamedTuple):
         psnr: MPSNR, dB.
         sam: SAM, degrees.
         params: Number of parameters, M.
-        time: Measured time of one 16 x 16 LR image, ms; empty if it was not measured or was disturbed.
+        time: Measured time of one 16 x 16 LR image, ms; None if it was not measured or was disturbed.
         steps: Steps of the training.
         untrained: Whether the training ended before it had shown every patch in each of its orientations.
         best: Whether the MPSNR is the highest of the case among methods that are not untrained.
@@ -50,7 +50,7 @@ class ResultCell(NamedTuple):
     psnr: str
     sam: str
     params: str
-    time: str
+    time: float | None
     steps: str
     untrained: bool
     best: bool
@@ -185,10 +185,10 @@ def summarize_results(
     )
 
 
-def _collect_times(device: DeviceSpeed) -> dict[tuple[str, int, str], str]:
+def _collect_times(device: DeviceSpeed) -> dict[tuple[str, int, str], float]:
     """Return the time of each network that was not disturbed, by scene, scale and model, ms."""
     return {
-        (group.scene, group.scale, model): f"{1e3 * row.cost['latency_s']:.3g}"
+        (group.scene, group.scale, model): 1e3 * row.cost["latency_s"]
         for group in device.groups
         for row in group.rows
         for model in row.models
@@ -196,7 +196,7 @@ def _collect_times(device: DeviceSpeed) -> dict[tuple[str, int, str], str]:
     }
 
 
-def _build_cell(result: CaseResults, label: str, times: Mapping[tuple[str, int, str], str]) -> ResultCell | None:
+def _build_cell(result: CaseResults, label: str, times: Mapping[tuple[str, int, str], float]) -> ResultCell | None:
     if label not in result.runs:
         return None
     first, leader = result.runs[label][0], result.leader
@@ -207,7 +207,7 @@ def _build_cell(result: CaseResults, label: str, times: Mapping[tuple[str, int, 
         psnr=f"{result.psnr[label]:.2f}",
         sam=f"{fmean(score['SAM'] for score in scores):.2f}",
         params=f"{first.scores['params'] / 1e6:.3g}",
-        time=times.get((first.scene, first.scale, first.model), ""),
+        time=times.get((first.scene, first.scale, first.model)),
         steps=f"{first.scores['steps']:,}",
         untrained=first.scores["untrained"],
         best=label == leader,
@@ -293,8 +293,8 @@ def _describe_unequal_training(result: CaseResults) -> str:
         return ""
     longest = next(label for label, number in steps.items() if number == most)
     return (
-        f"On {result.case.name} {longest} was trained for {most:,} steps and the others for at most {max(others):,}, so "
-        "their scores do not compare the methods."
+        f"On {result.case.name} {longest} was trained for {most:,} steps and the others for at most {max(others):,}, "
+        "so their scores do not compare the methods."
     )
 
 
