@@ -26,7 +26,8 @@ def machine(tmp_path, monkeypatch):
         stopped=0.0,
         user=[0, 0, 0],  # ticks of each processor
         stolen=[0, 0, 0],
-        waited={"7": 0, "8": 0},  # nanoseconds of each thread
+        ran=0,  # nanoseconds of each thread
+        waited={"7": 0, "8": 0},
         throttled="throttled_usec 0\n",
     )
 
@@ -36,7 +37,7 @@ def machine(tmp_path, monkeypatch):
         for thread, waited in machine.waited.items():
             folder = tmp_path / "self" / "task" / thread
             folder.mkdir(parents=True, exist_ok=True)
-            (folder / "schedstat").write_text(f"123 {waited} 5\n")
+            (folder / "schedstat").write_text(f"{machine.ran} {waited} 5\n")
         (tmp_path / "cpu.stat").write_text(f"usage_usec 5\n{machine.throttled}")
 
     def measure(gpu=None, **changes) -> Load:
@@ -77,7 +78,7 @@ def test_quiet_machine(machine):
     ],
 )
 def test_each_kind_of_disturbance(changes, kind, share, machine):
-    measured = machine.measure(**({"now": 101.0, "own": 12.0, "user": [100, 100, 100]} | changes))
+    measured = machine.measure(**({"now": 101.0, "own": 12.0, "user": [100, 100, 100], "ran": 10**9} | changes))
     assert measured.excess() == {kind: pytest.approx(share)}
 
 
@@ -88,7 +89,13 @@ def test_one_tick_is_no_disturbance(machine):
 
 def test_small_shares_are_no_disturbance(machine):
     waited, small = {"7": 49_000_000, "8": 0}, {"now": 101.0, "own": 11.85, "user": [100, 100, 100]}
-    assert not machine.measure(waited=waited, **small).excess()
+    assert not machine.measure(waited=waited, ran=10**9, **small).excess()
+
+
+def test_thread_that_hardly_runs_may_wait(machine):
+    """Such as the one that watches for stops."""
+    waited, quiet = {"7": 900_000_000, "8": 0}, {"now": 101.0, "own": 12.0, "user": [100, 100, 100]}
+    assert not machine.measure(waited=waited, ran=5_000_000, **quiet).excess()
 
 
 def test_system_without_files(machine, monkeypatch, tmp_path):

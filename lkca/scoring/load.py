@@ -22,6 +22,7 @@ from lkca.scoring.nvml import Gpu
 PROC = Path("/proc")
 CGROUP_CPU = (Path("/sys/fs/cgroup/cpu.stat"), Path("/sys/fs/cgroup/cpu/cpu.stat"))  # versions 2 and 1
 TICK = 0.01  # seconds; the kernel counts the use of a processor in steps of this length
+MIN_RUN = 0.01  # share of the time for which a thread must run so that its waiting counts; the stopwatch runs less
 BINDINGS = (
     "OMP_NUM_THREADS",
     "OMP_PROC_BIND",
@@ -81,7 +82,7 @@ class _Counters(NamedTuple):
 
     time: float
     own: float
-    waited: dict[str, float]  # by thread
+    threads: dict[str, tuple[float, float]]  # thread -> for which it ran, and for which it waited for a processor
     busy: float
     stolen: float
     throttled: float
@@ -113,7 +114,11 @@ class LoadMeter:
         """Return the load since the start of the measurement."""
         start, end = self._start, self._read_counters()
         seconds, num = max(end.time - start.time, 1e-9), len(self._processors)
-        waits = (waited - start.waited.get(thread, 0.0) for thread, waited in end.waited.items())
+        waits = []
+        for thread, (ran, waited) in end.threads.items():
+            before = start.threads.get(thread, (0.0, 0.0))
+            if ran - before[0] > MIN_RUN * seconds:
+                waits.append(waited - before[1])
         available = seconds * num
         # The kernel counts the time of each processor in ticks, that of this process more precisely.
         others = end.busy - start.busy - (end.own - start.own) - TICK * num
@@ -137,7 +142,7 @@ class LoadMeter:
         return _Counters(
             time=time.perf_counter(),
             own=time.process_time(),
-            waited=dict(_read_waiting()),
+            threads=dict(_read_threads()),
             busy=sum(
                 sum(getattr(one, name, 0.0) for name in ("user", "nice", "system", "irq", "softirq")) for one in used
             ),
@@ -165,13 +170,14 @@ def describe_threads() -> dict[str, Any]:
     }
 
 
-def _read_waiting() -> Iterator[tuple[str, float]]:
-    """Yield each thread of this process and the seconds for which it has waited for a processor."""
+def _read_threads() -> Iterator[tuple[str, tuple[float, float]]]:
+    """Yield each thread of this process, and the seconds for which it has run and for which it has waited to run."""
     for path in PROC.glob("self/task/*/schedstat"):
         try:
-            yield path.parent.name, int(path.read_text().split()[1]) / 1e9
+            ran, waited, _ = map(int, path.read_text().split())
         except OSError:  # the thread has ended
             continue
+        yield path.parent.name, (ran / 1e9, waited / 1e9)
 
 
 def _read_throttling() -> float:

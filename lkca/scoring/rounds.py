@@ -1,9 +1,10 @@
 """Time several programs in rounds, so that a change of the machine's speed meets all of them, and compare their times.
 
-In each round, each program takes a turn, in an order that is shuffled with a fixed seed. A turn that something else
-disturbed (`lkca.scoring.load`) is repeated, at once and in later rounds. Times of the same round are compared: their
-ratios are independent of slow changes, such as that of the clock of a processor. The rounds end when all intervals are
-narrow, or at a limit of time. What is still uncertain then has no ratio, but a sentence that says why.
+In each round, each program takes a turn, in an order that is shuffled with a fixed seed, between two turns of the
+reference. A turn that something else disturbed (`lkca.scoring.load`) is repeated, at once and in later rounds. Times of
+neighbouring turns are compared: their ratios are independent of slow changes, such as that of the clock of a processor.
+The rounds end when all intervals are narrow, or at a limit of time. What is still uncertain then has no ratio, but a
+sentence that says why.
 """
 
 import random
@@ -24,7 +25,7 @@ TURN_SECONDS = 0.05  # minimum duration of a turn
 RETRY_SECONDS = 0.5  # a disturbed turn is repeated at once until its tries have taken this long
 MAX_SECONDS = 20.0  # no round starts later
 MIN_ROUNDS = 3
-REFERENCE_TURNS = 4  # in each round, because all ratios depend on the time of the reference
+MAX_DRIFT = 1.15  # largest change of the time of the reference during the turn of another program
 CONFIDENCE = 0.95
 MAX_RATIO_WIDTH, MAX_TIME_WIDTH = 1.10, 1.25  # upper / lower end of an interval that counts as narrow
 
@@ -90,26 +91,34 @@ class Rounds:
     """The turns of several programs.
 
     Args:
-        names: The programs.
-        reference: The one that the others are compared with; None for no comparison.
+        take_turn: Program -> function that takes a turn of it.
+        reference: The program that the others are compared with; None for no comparison.
 
     Attributes:
         count: Number of rounds.
         seconds: Duration of all rounds.
+        turns: Program -> its turns, also the disturbed ones.
     """
 
-    def __init__(self, names: list[str], reference: str | None) -> None:
+    def __init__(self, take_turn: Mapping[str, Callable[[], Turn]], reference: str | None) -> None:
         self.reference, self.count, self.seconds = reference, 0, 0.0
-        self.turns: dict[str, list[Turn]] = {name: [] for name in names}
-        self._times: dict[str, dict[int, list[float]]] = {name: {} for name in names}  # of undisturbed turns, by round
+        self.turns: dict[str, list[Turn]] = {name: [] for name in take_turn}
+        self._take_turn, self._start = take_turn, perf_counter()
+        self._times: dict[str, dict[int, list[float]]] = {name: {} for name in take_turn}  # undisturbed, by round
+        self._ratios: dict[str, list[float]] = {name: [] for name in take_turn}
 
-    def add(self, name: str, turn: Turn) -> bool:
-        """Add a turn of the current round and return whether it was disturbed."""
-        self.turns[name].append(turn)
-        if turn.load.excess():
-            return True
-        self._times[name].setdefault(self.count, []).append(turn.seconds)
-        return False
+    def take(self, names: list[str]) -> None:
+        """Let programs take their turns in this order, each between two turns of the reference."""
+        self.count += 1
+        before = self._try(self.reference)
+        for name in names:
+            if perf_counter() - self._start > MAX_SECONDS and self.count > 1:  # each takes one turn at least
+                break
+            seconds, after = self._try(name), self._try(self.reference)
+            if seconds and before and after and max(before, after) <= MAX_DRIFT * min(before, after):
+                self._ratios[name].append(seconds / (before * after) ** 0.5)
+            before = after
+        self.seconds = perf_counter() - self._start
 
     def times(self, name: str) -> list[float]:
         """Return the seconds of all turns that were not disturbed; of all turns if the time cannot be quoted."""
@@ -120,19 +129,25 @@ class Rounds:
         """Return the time divided by that of the reference; None if one of the two or the ratio is uncertain."""
         if self.reference is None or self._explain_time(self.reference) or self.disturbance(name):
             return None
-        return self._compute_ratio(name)
+        return Interval(1.0, 1.0, 1.0) if name == self.reference else Interval.of(self._ratios[name])
 
     def disturbance(self, name: str) -> str:
         """Return a sentence that says why the times of a program cannot be quoted; an empty one if they can."""
-        if (reason := self._explain_time(name)) or self.reference is None or self._explain_time(self.reference):
+        if reason := self._explain_time(name):
             return reason
-        ratio = self._compute_ratio(name)
-        if ratio is None:
-            return f"Fewer than {MIN_ROUNDS} rounds disturbed neither this network nor {self.reference}."
-        if ratio.width > MAX_RATIO_WIDTH:
+        if self.reference in (None, name) or self._explain_time(self.reference):
+            return ""
+        if len(self._ratios[name]) < MIN_ROUNDS:
+            lost = self.count - len(self._ratios[name])
+            return (
+                f"In {lost} of {self.count} rounds, {self.reference} was disturbed before or after this network's turn, "
+                f"or its time changed by more than {MAX_DRIFT - 1:.0%}."
+            )
+        interval = Interval.of(self._ratios[name])
+        if interval.width > MAX_RATIO_WIDTH:
             return (
                 f"Its time varies for an unknown reason: in {self.count} rounds, the {CONFIDENCE:.0%} interval of the "
-                f"ratio to {self.reference} is {ratio.low:.3g} to {ratio.high:.3g}."
+                f"ratio to {self.reference} is {interval.low:.3g} to {interval.high:.3g}."
             )
         return ""
 
@@ -142,22 +157,29 @@ class Rounds:
         return {
             "rounds": self.count,
             "seconds": round(self.seconds, 3),
-            "limit_reached": not all(self.is_settled(name) for name in self.turns),
+            "limit_reached": bool(self.unsettled()),
             "load": {kind: round(share, 4) for kind, share in load.items() if kind in LIMITS},
         }
 
-    def is_settled(self, name: str) -> bool:
-        """Return whether further rounds are unnecessary for a program."""
-        if self._explain_time(name):
-            return False
-        ratio = self._compute_ratio(name) if self.reference else None
-        return self.reference is None or (ratio is not None and ratio.width <= MAX_RATIO_WIDTH)
+    def unsettled(self) -> list[str]:
+        """Return the programs for which further rounds could help."""
+        if self.reference and self._explain_time(self.reference):
+            return [*self.turns]
+        return [name for name in self.turns if self.disturbance(name)]
 
-    def _compute_ratio(self, name: str) -> Interval | None:
-        assert self.reference is not None
-        ours, theirs = self._times[name], self._times[self.reference]
-        ratios = [median(ours[i]) / median(theirs[i]) for i in sorted(ours.keys() & theirs.keys())]
-        return Interval.of(ratios) if len(ratios) >= MIN_ROUNDS else None
+    def _try(self, name: str | None) -> float | None:
+        """Let a program take turns until one is not disturbed, and return its seconds; None if all are."""
+        if name is None:
+            return None
+        start = perf_counter()
+        while True:
+            turn = self._take_turn[name]()
+            self.turns[name].append(turn)
+            if not turn.load.excess():
+                self._times[name].setdefault(self.count, []).append(turn.seconds)
+                return turn.seconds
+            if perf_counter() - start > RETRY_SECONDS:
+                return None
 
     def _explain_time(self, name: str) -> str:
         """Return why the time of a program is uncertain, apart from that of the reference."""
@@ -165,7 +187,7 @@ class Rounds:
         if len(times) < MIN_ROUNDS:
             disturbed = [turn.load for turn in self.turns[name] if turn.load.excess()]
             if not disturbed:
-                return f"Only {len(times)} rounds ended within the limit of {MAX_SECONDS:g} s."
+                return f"The limit of {MAX_SECONDS:g} s ended the measurement, after {self.count} rounds."
             kind = Counter(kind for load in disturbed for kind in load.excess()).most_common(1)[0][0]
             reason = LIMITS[kind][1].format(getattr(Load.mean(disturbed), kind))
             return f"Disturbed in {self.count - len(times)} of {self.count} rounds: {reason}."
@@ -178,26 +200,17 @@ class Rounds:
         return ""
 
 
-def take_rounds(turns: Mapping[str, Callable[[], Turn]], reference: str | None) -> Rounds:
+def take_rounds(take_turn: Mapping[str, Callable[[], Turn]], reference: str | None) -> Rounds:
     """Let programs take turns until all times and ratios are certain, or until the limit of time.
 
     Args:
-        turns: Program -> function that takes a turn of it.
-        reference: The program that the others are compared with, which takes a turn in each round.
+        take_turn: Program -> function that takes a turn of it.
+        reference: The program that the others are compared with; None for no comparison.
     """
-    rounds, order, start = Rounds([*turns], reference), random.Random(0), perf_counter()
-    unsettled = [*turns]
-    while unsettled and perf_counter() - start < MAX_SECONDS:
-        rounds.count += 1
+    rounds, order, unsettled = Rounds(take_turn, reference), random.Random(0), [*take_turn]
+    while unsettled and rounds.seconds < MAX_SECONDS:
         names = [name for name in unsettled if name != reference]
-        names += [reference] * REFERENCE_TURNS if reference else []
         order.shuffle(names)
-        for name in names:
-            begun = perf_counter()
-            if begun - start > MAX_SECONDS and rounds.count > 1:  # each takes one turn at least
-                break
-            while rounds.add(name, turns[name]()) and perf_counter() - begun < RETRY_SECONDS:
-                pass
-        unsettled = [name for name in turns if not rounds.is_settled(name)]
-    rounds.seconds = perf_counter() - start
+        rounds.take(names)
+        unsettled = rounds.unsettled()
     return rounds
