@@ -611,7 +611,7 @@ def count_pixels(pixels: np.ndarray, colour: str) -> int:
     return int((np.abs(pixels - to_rgb(colour)).max(1) < 0.08).sum())
 
 
-@pytest.mark.parametrize(("one", "other"), combinations(range(9), 2))
+@pytest.mark.parametrize(("one", "other"), [*combinations(range(9), 2)])
 def test_coinciding_curves_are_both_visible(one, other):
     """Without their markers, in either order of drawing."""
     for numbers in ((one, other), (other, one)):

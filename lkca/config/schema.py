@@ -179,7 +179,7 @@ class Composite(Settings):
             0.66 um, for which the nearest band is shown. None for 660, 550 and 480 nm, or for bands spread over the
             scene if it does not have three such bands.
         zoom: Row, column and side of a detail, pixels; None for the place with the largest error of the
-            first method.
+            first method that is drawn.
     """
 
     image: Index = 0

@@ -176,7 +176,8 @@ class FigureScene(Settings):
         title: Title of the scene.
         image: Number of the test image that pictures show, from 0.
         bands: Bands that a composite shows as red, green and blue, as in `lkca.config.schema.Composite`.
-        zoom: Row, column and side of a detail, pixels; None for the place with the largest error of the first method.
+        zoom: Row, column and side of a detail, pixels; None for the place with the largest error of the first
+            method that is drawn.
     """
 
     title: str
