@@ -198,13 +198,12 @@ def figure_settings(
     kind: str,
     *,
     scenes: dict[str, str] | None = None,
-    bands: list[int | str] | None = None,
     zoom: list[int] | None = None,
     image: int = 0,
     **changes: Any,
 ) -> FigureSettings:
     """Return the settings of a small figure; `scenes`: name -> title, by default Chikusei only."""
-    pictures = {"image": image, "bands": bands or COMPOSITE, "zoom": zoom}
+    pictures = {"image": image, "zoom": zoom}
     settings = {
         "name": "6",
         "kind": kind,

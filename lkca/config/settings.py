@@ -175,14 +175,12 @@ class FigureScene(Settings):
     Args:
         title: Title of the scene.
         image: Number of the test image that pictures show, from 0.
-        bands: Bands that a composite shows as red, green and blue, as in `lkca.config.schema.Composite`.
         zoom: Row, column and side of a detail, pixels; None for the place with the largest error of the first
             method that is drawn.
     """
 
     title: str
     image: int
-    bands: list[int | str] | None
     zoom: list[int] | None
 
 
@@ -223,7 +221,8 @@ class FigureSettings(Settings):
             scale=config.scale,
             rows=config.rows,
             scenes={
-                name: FigureScene(title=scene.title, **scene.composite.model_dump()) for name, scene in scenes.items()
+                name: FigureScene(title=scene.title, image=scene.composite.image, zoom=scene.composite.zoom)
+                for name, scene in scenes.items()
             },
             seeds=config.shown_seeds(experiment.seeds),
             looks={label: models.index(model) for label, model in config.rows.items() if model in models},
