@@ -155,7 +155,7 @@ def main() -> None:
 
 def describe(cost: dict[str, Any]) -> str:
     """Return the time and the ratio of a network, or why there is none."""
-    text = f"{cost['latency_s'] * 1e3:8.2f} ms "
+    text = f"{cost['latency_s'] * 1e3:8.2f} ms " if cost["latency_s"] else ""
     if ratio := cost["time_ratio"]:
         return text + "{value:.4g} ({low:.4g} to {high:.4g})".format(**ratio)
     return text + (cost["disturbed"] or f"no ratio, because {REFERENCE} was disturbed")

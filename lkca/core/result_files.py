@@ -241,9 +241,9 @@ class MeasuredCost(ResultFile):
 
     params: Count
     macs: Count
-    latency_s: Positive
-    latency_low_s: Positive
-    latency_high_s: Positive
+    latency_s: Positive | None
+    latency_low_s: Positive | None
+    latency_high_s: Positive | None
     batch: Count
     throughput_per_s: Positive | None
     memory_mib: Number
@@ -255,6 +255,8 @@ class MeasuredCost(ResultFile):
     def _check(self) -> Self:
         if self.disturbed and self.time_ratio:
             raise ValueError("a disturbed measurement has no ratio")
+        if not self.disturbed and None in (self.latency_s, self.latency_low_s, self.latency_high_s):
+            raise ValueError("a measurement that is not disturbed has a time")
         return self
 
 

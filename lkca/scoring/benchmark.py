@@ -81,15 +81,16 @@ class BatchCost(TypedDict):
 class Latency(TypedDict):
     """Time of a forward pass of one image.
 
-    `latency_s`, `latency_low_s`, `latency_high_s`: median and quartiles, seconds.
+    `latency_s`, `latency_low_s`, `latency_high_s`: median and quartiles, seconds; None if the limit of time ended the
+        measurement before.
     `time_ratio`: ratio to the time of the reference in the same rounds: value, low and high end of its 95 % interval;
         None if there is no reference, or if one of the two times was disturbed.
     `disturbed`: a sentence that says why these times cannot be quoted; empty if they can.
     """
 
-    latency_s: float
-    latency_low_s: float
-    latency_high_s: float
+    latency_s: float | None
+    latency_low_s: float | None
+    latency_high_s: float | None
     time_ratio: dict[str, float] | None
     disturbed: str
 
@@ -210,8 +211,8 @@ def measure_latencies(
 
 def summarise_latency(rounds: Rounds, model: str) -> Latency:
     """Return the latency of a model that has taken its turns."""
-    low, median, high = np.quantile(rounds.times(model), [0.25, 0.5, 0.75]).tolist()
-    ratio = rounds.ratio(model)
+    times, ratio = rounds.times(model), rounds.ratio(model)
+    low, median, high = np.quantile(times, [0.25, 0.5, 0.75]).tolist() if times else [None] * 3
     return {
         "latency_s": median,
         "latency_low_s": low,

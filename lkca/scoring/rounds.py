@@ -27,7 +27,7 @@ MAX_SECONDS = 20.0  # no round starts later
 MIN_ROUNDS = 3
 MAX_DRIFT = 1.15  # largest change of the time of the reference during the turn of another program
 CONFIDENCE = 0.95
-MAX_RATIO_WIDTH, MAX_TIME_WIDTH = 1.10, 1.25  # upper / lower end of an interval that counts as narrow
+MAX_RATIO_WIDTH, MAX_TIME_WIDTH = 1.10, 1.50  # upper / lower end of an interval that counts as narrow
 
 
 class Turn(NamedTuple):
@@ -112,7 +112,7 @@ class Rounds:
         self.count += 1
         before = self._try(self.reference)
         for name in names:
-            if perf_counter() - self._start > MAX_SECONDS and self.count > 1:  # each takes one turn at least
+            if perf_counter() - self._start > MAX_SECONDS:
                 break
             seconds, after = self._try(name), self._try(self.reference)
             if seconds and before and after and max(before, after) <= MAX_DRIFT * min(before, after):
@@ -121,7 +121,10 @@ class Rounds:
         self.seconds = perf_counter() - self._start
 
     def times(self, name: str) -> list[float]:
-        """Return the seconds of all turns that were not disturbed; of all turns if the time cannot be quoted."""
+        """Return the seconds of all turns that were not disturbed; of all turns if the time cannot be quoted.
+
+        There are none if the limit of time ended the rounds before the first turn.
+        """
         uncertain = self._explain_time(name)
         return [turn.seconds for turn in self.turns[name] if uncertain or not turn.load.excess()]
 
@@ -140,8 +143,8 @@ class Rounds:
         if len(self._ratios[name]) < MIN_ROUNDS:
             lost = self.count - len(self._ratios[name])
             return (
-                f"In {lost} of {self.count} rounds, {self.reference} was disturbed before or after this network's turn, "
-                f"or its time changed by more than {MAX_DRIFT - 1:.0%}."
+                f"In {lost} of {self.count} rounds, {self.reference} was disturbed before or after the turn of this "
+                f"network, or its time changed by more than {MAX_DRIFT - 1:.0%}."
             )
         interval = Interval.of(self._ratios[name])
         if interval.width > MAX_RATIO_WIDTH:
