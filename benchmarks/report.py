@@ -22,8 +22,10 @@ from rehearsal import resident_memory
 
 from lkca.config.load import parse_config
 from lkca.config.schema import Experiment
+from lkca.config.settings import RunSettings
 from lkca.config.yaml_files import deep_merge
 from lkca.core.files import json_digest, read_csv, read_json, sha256, write_csv, write_json
+from lkca.core.paths import RunGroup
 from lkca.errors import LkcaError
 from lkca.pipeline.results import Results
 from tests import fake_results
@@ -64,12 +66,15 @@ def write_runs(root: Path, experiment: Experiment) -> int:
         path = fake_results.write_run(root, model, **key, **size, **scores)
         image = path.with_name("image.npz")
         if (scene, scale, model) not in images:
-            write_image(image, side, experiment.scenes[scene].bands, rng)
+            write_image(image, side, fake_results.BANDS, rng)
             images[scene, scale, model] = image
         else:  # the images of other seeds are links, because no figure shows them
             image.unlink()
             os.link(images[scene, scale, model], image)
-        content = read_json(path) | {"image_sha256": sha256(image)}
+        run_file = path.with_name("run.json")
+        settings = RunSettings.of(experiment, RunGroup(scene, scale, model)).model_dump(mode="json")
+        write_json(run_file, read_json(run_file) | settings)
+        content = read_json(path) | {"run_sha256": sha256(run_file), "image_sha256": sha256(image)}
         if trained:
             write_history(path.with_name("history.csv"), rng)
             content["history_sha256"] = sha256(path.with_name("history.csv"))
@@ -83,7 +88,7 @@ def write_efficiency(
 ) -> None:
     """Write latencies of a CPU and a GPU, proportional to the square root of the MACs."""
     for (scene, scale), models in sizes.items():
-        costs = {model: 1e-6 * size["macs"] ** 0.5 for model, size in models.items()}
+        costs = {model: 1e-6 * max(size["macs"], 1) ** 0.5 for model, size in models.items()}
         ratios = {model: cost / costs["lkca_lr"] for model, cost in costs.items() if "lkca_lr" in costs}
         measured = [
             {
