@@ -14,6 +14,7 @@ from lkca.report.images import error_limit, find_worst_window, stretch, stretch_
 
 GAP, LEFT = 0.05, 0.2  # inches
 TRUTH = "Ground truth"
+NO_BREAK_SPACE = "\N{NO-BREAK SPACE}"
 
 
 def draw_composite(data: FigureData) -> Page:
@@ -38,7 +39,8 @@ def draw_composite(data: FigureData) -> Page:
     names = {label: "\n".join(wrap_words(label, int((width + GAP) / 0.067))) for label in (TRUTH, *images)}
     title_height = 0.2 + 0.13 * max(name.count("\n") + 1 for name in names.values())
     tops = np.cumsum([title_height, height + GAP, width + GAP, height + GAP, width])
-    bands = ", ".join(data.bands[scene].name(band - 1) for band in first["bands"])
+    names_of_bands = [data.bands[scene].name(band - 1) for band in first["bands"]]
+    bands = ", ".join(name.replace(" ", NO_BREAK_SPACE) for name in names_of_bands)
     image_note = f"{data.image_note(scene)}. Red, green and blue are the file's bands {bands}."
     mean_title = wrap_words("mean of the map", int(width / 0.055))
     page = Page(data, tops[-1] + 0.08 + 0.12 * len(mean_title), _describe(data, scene, errors), image_note)
