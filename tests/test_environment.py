@@ -102,7 +102,11 @@ def stub(channel: Path, name: str, version: str, files: dict[str, str]) -> None:
 def checkout(tmp_path_factory) -> Path:
     """Copy the checkout, so that the runs here find no results and leave none."""
     folder = copy_checkout(tmp_path_factory.mktemp("checkout") / "lkca")
-    (folder / "one_table.yaml").write_text('report: {tables: [IV], figures: ["4"]}\n')
+    (folder / "one_table.yaml").write_text(
+        'report: {tables: [IV], figures: ["4"]}\n'
+        'tables: {IV: {rows: {"sam+grad": null}}}\n'
+        'figures: {"4": {rows: {LKCA-Net: lkca_kd}}}\n'
+    )
     return folder
 
 
