@@ -71,7 +71,7 @@ def test_quiet_machine(machine):
         ({"waited": {"7": 300_000_000, "8": 200_000_000}}, "waited", 0.3),  # the one that waited longest
         ({"waited": {"7": 0, "8": 0, "9": 250_000_000}}, "waited", 0.25),  # a new thread
         ({"own": 11.0, "user": [100, 0, 100]}, "others", 0.49),  # half, but for a tick of each processor
-        ({"stolen": [0, 90, 41]}, "stolen", 0.2),  # but for a tick
+        ({"stolen": [11, 90, 31]}, "stolen", 0.3),  # but for a tick
         ({"throttled": "nr_throttled 3\nthrottled_usec 400000\n"}, "throttled", 0.4),
         ({"throttled": "throttled_time 400000000\n"}, "throttled", 0.4),  # version 1, nanoseconds
         ({"stopped": 0.5}, "stopped", 0.5),

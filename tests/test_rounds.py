@@ -46,6 +46,16 @@ def test_interval_is_that_of_student():
     assert interval.low * interval.high == pytest.approx(100)
 
 
+def test_interval_of_many_values_bears_one_outlier():
+    """Yuen's interval of the values without the two ends: of -2d, -d, 0, d and 100d, it is that of -d, 0 and d.
+
+    The winsorized values -d, -d, 0, d, d have standard deviation d; the standard error is d / (0.6 * sqrt(5)).
+    """
+    interval = Interval.of([10 * 1.01**power for power in (-2, -1, 100, 1, 0)])
+    assert interval.value == pytest.approx(10)
+    assert interval.high / interval.value == pytest.approx(1.01 ** (4.3027 / (0.6 * 5**0.5)), rel=1e-6)
+
+
 def test_ratios_are_those_of_the_times():
     rounds = take_rounds({"ref": Program(0.04), "slow": Program(0.1), "fast": Program(0.001)}, "ref")
     assert rounds.ratio("slow") == pytest.approx((2.5, 2.5, 2.5))

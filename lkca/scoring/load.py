@@ -37,7 +37,7 @@ BINDINGS = (
 LIMITS = {
     "stopped": (0.0, "the process was stopped for {:.0%} of the time"),
     "throttled": (0.05, "a limit of processor time (cgroup) stopped it for {:.0%} of the time"),
-    "stolen": (0.05, "the host of this virtual machine took {:.0%} of the processors"),
+    "stolen": (0.05, "the host of this virtual machine took a processor for {:.0%} of the time"),
     "waited": (0.05, "a thread waited for a processor for {:.0%} of the time"),
     "slowed": (0.0, "heat or power slowed the GPU down for {:.0%} of the time"),
     "others": (0.10, "other programs used {:.0%} of the processors"),
@@ -51,7 +51,8 @@ class Load(NamedTuple):
         seconds: Length of the measurement.
         waited: Share of the time for which one thread waited for a processor; of the thread that waited longest.
         others: Share of the processors that other programs used.
-        stolen: Share of the processors that the host of a virtual machine took.
+        stolen: Share of the time for which the host of a virtual machine took a processor; of the processor that it
+            took longest.
         throttled: Share of the time for which a limit of processor time stopped this process.
         stopped: Share of the time for which this process was stopped, by Ctrl-Z for example.
         slowed: 1 if heat or power slowed the GPU down at the end of the measurement.
@@ -84,7 +85,7 @@ class _Counters(NamedTuple):
     own: float
     threads: dict[str, tuple[float, float]]  # thread -> for which it ran, and for which it waited for a processor
     busy: float
-    stolen: float
+    stolen: list[float]  # from each processor
     throttled: float
     stopped: float
 
@@ -127,7 +128,8 @@ class LoadMeter:
             # A wait is counted when it ends, and may have begun before the measurement.
             waited=min(1.0, max(waits, default=0.0) / seconds),
             others=0.0 if self._gpu else max(0, others) / available,
-            stolen=max(0, end.stolen - start.stolen - TICK) / available,
+            stolen=max(0.0, *(after - before - TICK for before, after in zip(start.stolen, end.stolen, strict=True)))
+            / seconds,
             throttled=(end.throttled - start.throttled) / seconds,
             stopped=(end.stopped - start.stopped) / seconds,
             slowed=1.0 if self._gpu and self._gpu.is_slowed() else 0.0,
@@ -146,7 +148,7 @@ class LoadMeter:
             busy=sum(
                 sum(getattr(one, name, 0.0) for name in ("user", "nice", "system", "irq", "softirq")) for one in used
             ),
-            stolen=sum(getattr(one, "steal", 0.0) for one in used),
+            stolen=[getattr(one, "steal", 0.0) for one in used],
             throttled=_read_throttling(),
             stopped=self._stopwatch.stopped(),
         )

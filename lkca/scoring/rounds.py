@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from math import exp, log
-from statistics import fmean, median, stdev
+from statistics import median
 from time import perf_counter
 from typing import Any, NamedTuple
 
@@ -26,7 +26,7 @@ RETRY_SECONDS = 0.5  # a disturbed turn is repeated at once until its tries have
 MAX_SECONDS = 20.0  # no round starts later
 MIN_ROUNDS = 3
 MAX_DRIFT = 1.15  # largest change of the time of the reference during the turn of another program
-CONFIDENCE = 0.95
+CONFIDENCE, TRIM = 0.95, 0.2
 MAX_RATIO_WIDTH, MAX_TIME_WIDTH = 1.10, 1.50  # upper / lower end of an interval that counts as narrow
 
 
@@ -51,10 +51,15 @@ class Interval(NamedTuple):
 
     @classmethod
     def of(cls, values: list[float]) -> "Interval":
-        """Return the geometric mean of at least two values, with the t interval of their logarithms."""
+        """Return the geometric mean of at least two values and its interval of Student's t.
+
+        Of five or more values, a fifth at each end counts less (trimmed mean with winsorized standard error), because
+        the clock of a processor and the other threads of its cores change the time of single turns without a trace.
+        """
         logs = [log(value) for value in values]
-        half = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(logs) - 1)) * stdev(logs) / len(logs) ** 0.5
-        return cls(*(exp(fmean(logs) + shift) for shift in (0, -half, half)))
+        share = int(TRIM * len(logs)) / len(logs) + 1e-9  # of a whole number of values
+        low, high = stats.mstats.trimmed_mean_ci(logs, (share, share), alpha=1 - CONFIDENCE)
+        return cls(exp(stats.mstats.trimmed_mean(logs, (share, share))), exp(low), exp(high))
 
 
 class TimedPass:
