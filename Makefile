@@ -1,5 +1,5 @@
 # These targets install, cache and write files in this folder only (.venv, .snakemake, results).
-.PHONY: setup demo check test lint docs soak bench rehearsal lock unlock clean
+.PHONY: setup demo check test lint docs soak bench publish rehearsal lock unlock clean
 
 PYTHON ?= python3
 READY := .venv/ready-$(word 1,$(shell { pwd; cat pyproject.toml constraints.txt; } | cksum))
@@ -59,6 +59,7 @@ lint: $(READY)
 	.venv/bin/lint-imports
 	.venv/bin/snakefmt --check Snakefile workflow
 	.venv/bin/snakemake --lint
+	.venv/bin/python benchmarks/publish.py --check
 
 # Build the documentation into docs/_build; warnings are errors.
 docs: $(READY)
@@ -74,6 +75,11 @@ bench: $(READY)
 	.venv/bin/python benchmarks/training.py --device $(DEVICE)
 	.venv/bin/python benchmarks/networks.py --device $(DEVICE)
 	.venv/bin/python benchmarks/report.py
+
+# Run what has changed of the small benchmark, in half an hour if all has, and write its table in the README.
+publish: $(READY)
+	.venv/bin/snakemake --cores all --configfile config.yaml workflow/indian_pines.yaml
+	.venv/bin/python benchmarks/publish.py
 
 # Download, cut and split generated files of the official formats and sizes, in ten minutes and with 8 GB of disk.
 rehearsal: $(READY)
