@@ -1,16 +1,18 @@
 """Compare time and memory of our networks with a plain implementation of them in published.py: `make bench`.
 
 For each network and case, two fresh processes, one with our network and one with the plain one, have the same weights
-and the same input. They take turns, so that other load on the machine affects both equally. Columns of the CSV:
+and the same input. They take turns, and disturbed turns are repeated (`lkca.scoring.rounds`). Columns of
+the CSV:
 
 - seconds, published_seconds: time of our network and of the plain one; median over the turns.
-- ratio, ratio_min, ratio_max: plain seconds / our seconds within a turn, median and range; above 1 ours is faster.
+- ratio, ratio_low, ratio_high: plain seconds / our seconds and its 95 % interval; above 1 ours is faster.
+- disturbed: why there is no ratio; empty if there is one.
 - peak_GiB, published_peak_GiB: peak memory of all turns, minus the memory before the first turn with network and input.
   On a CPU it is the resident memory of the process, on a GPU what torch allocated.
 - process_GiB, published_process_GiB: the same peak without the subtraction.
 - difference: largest absolute difference of the two outputs in the first turn, in float32.
 
-Run nothing else on the machine: on shared cores, the ratios measure the scheduler instead.
+Run nothing else on the machine: on shared cores there are no ratios.
 """
 
 import argparse
@@ -23,7 +25,9 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from importlib import import_module
+from math import nan
 from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import median
@@ -40,9 +44,13 @@ from lkca.core.files import atomic_write
 from lkca.errors import LkcaError
 from lkca.models.registry import MODELS, build
 from lkca.scoring.benchmark import memory_use, synchronize
+from lkca.scoring.load import LoadMeter
+from lkca.scoring.nvml import Gpu
+from lkca.scoring.rounds import Turn, take_rounds
 
 REPOSITORY = Path(__file__).parents[1]
 BANDS, SCALE, THREADS = 128, 4, 2
+MAX_SECONDS = 120.0  # limit of time of a case
 NETWORKS = ["sspsr", "msdformer", "essaformer"]  # in the published sizes, which are those of config.yaml
 
 
@@ -51,23 +59,21 @@ class Case(NamedTuple):
 
     name: str
     side: int  # height and width of the LR image
-    turns: int
-    warm_up: int = 1
     batch: int = 1
     training: bool = False
 
 
 CASES = {
     "cpu": [
-        Case("forward 16x16", 16, turns=15),
-        Case("training step 16x16", 16, turns=15, training=True),
-        Case("forward 128x128", 128, turns=3, warm_up=0),  # long enough to need no warm-up
+        Case("forward 16x16", 16),
+        Case("training step 16x16", 16, training=True),
+        Case("forward 128x128", 128),
     ],
     "cuda": [
-        Case("forward 16x16", 16, turns=5),
-        Case("training step 16x16", 16, turns=5, training=True),
-        Case("forward 128x128", 128, turns=5),
-        Case("training step 16x16 batch 32", 16, turns=5, batch=32, training=True),
+        Case("forward 16x16", 16),
+        Case("training step 16x16", 16, training=True),
+        Case("forward 128x128", 128),
+        Case("training step 16x16 batch 32", 16, batch=32, training=True),
     ],
 }
 
@@ -81,7 +87,7 @@ def build_network(name: str, published: bool) -> torch.nn.Module:
 
 
 def serve_turns(pipe: Connection, name: str, published: bool, case: Case, device: str) -> None:
-    """Take a turn for each True that is received and send its seconds and, after the first, its output.
+    """Take a turn for each True that is received and send its seconds, the load and, after the first, its output.
 
     For False, send the memory before the first turn and the peak, in bytes, and end.
     """
@@ -97,11 +103,13 @@ def serve_turns(pipe: Connection, name: str, published: bool, case: Case, device
         lr = torch.rand(case.batch, BANDS, case.side, case.side).to(device)
         hr = torch.rand(case.batch, BANDS, SCALE * case.side, SCALE * case.side).to(device) if case.training else None
         optimiser = torch.optim.Adam(net.parameters(), 1e-4, fused=not published)  # fused as in lkca/training/train.py
+        meter = LoadMeter(Gpu.find() if device == "cuda" else None)
         base, turn = memory_use(device)[0], 0
         torch.manual_seed(2)  # for the dropout
         pipe.send(None)  # ready
         while pipe.recv():
             synchronize(device)
+            meter.restart()
             start = perf_counter()
             with torch.set_grad_enabled(case.training):
                 sr = net(lr)
@@ -111,7 +119,7 @@ def serve_turns(pipe: Connection, name: str, published: bool, case: Case, device
                 optimiser.step()
             synchronize(device)
             seconds = perf_counter() - start
-            pipe.send((seconds, sr.detach().cpu().numpy() if turn == 0 else None))
+            pipe.send((Turn(seconds, meter.read()), sr.detach().cpu().numpy() if turn == 0 else None))
             del sr
             turn += 1
         pipe.send((base, memory_use(device)[1]))
@@ -199,21 +207,22 @@ def measure(name: str, case: Case, device: str) -> dict[str, Any]:
     with workers(serve_turns, {label: (name, published, case, device) for label, published in sides.items()}) as pair:
         for pipe, label in pair:
             request(pipe, label)
-        turns, outputs = [], []
-        for i in range(case.warm_up + case.turns):
-            replies = [request(pipe, label, True) for pipe, label in pair]
-            turns.append([seconds for seconds, _ in replies])
-            if i == 0:
-                outputs = [output for _, output in replies]
+        outputs = [request(pipe, label, True)[1] for pipe, label in pair]  # the first turn warms up
+
+        def take_turn(pipe: Connection, label: str) -> Turn:
+            return request(pipe, label, True)[0]
+
+        sides = {side: partial(take_turn, *one) for side, one in zip(("ours", "plain"), pair, strict=True)}
+        rounds = take_rounds(sides, "ours", MAX_SECONDS)
         (base, peak), (plain_base, plain_peak) = (request(pipe, label, False) for pipe, label in pair)
-    our_seconds, plain_seconds = zip(*turns[case.warm_up :], strict=True)
-    ratios = [plain / our for our, plain in zip(our_seconds, plain_seconds, strict=True)]
+    ratio = rounds.ratio("plain")
     return {
-        "seconds": median(our_seconds),
-        "published_seconds": median(plain_seconds),
-        "ratio": median(ratios),
-        "ratio_min": min(ratios),
-        "ratio_max": max(ratios),
+        "seconds": median(rounds.times("ours") or [nan]),
+        "published_seconds": median(rounds.times("plain") or [nan]),
+        "ratio": ratio and ratio.value,
+        "ratio_low": ratio and ratio.low,
+        "ratio_high": ratio and ratio.high,
+        "disturbed": rounds.disturbance("ours") or rounds.disturbance("plain"),
         "peak_GiB": (peak - base) / 2**30,
         "published_peak_GiB": (plain_peak - plain_base) / 2**30,
         "process_GiB": peak / 2**30,
@@ -283,13 +292,16 @@ def main() -> None:
         for name in NETWORKS:
             for case in CASES[options.device]:
                 numbers = measure(name, case, options.device)
-                rows.append(
-                    {"network": name, "case": case.name, **{k: f"{v:.4g}" for k, v in numbers.items()}, **machine}
+                texts = {k: f"{v:.4g}" if isinstance(v, float) else v for k, v in numbers.items()}
+                rows.append({"network": name, "case": case.name, **texts, **machine})
+                faster = (
+                    "{ratio:9.2f} ({ratio_low:.2f} to {ratio_high:.2f})" if numbers["ratio"] else f"{'disturbed':>24}"
                 )
                 print(
                     f"{name:11}{case.name:29}"
-                    "{seconds:>9.3f} /{published_seconds:7.3f}{ratio:9.2f} ({ratio_min:.2f} to {ratio_max:.2f})"
-                    "{peak_GiB:9.2f} /{published_peak_GiB:5.2f}{difference:12.1e}".format(**numbers),
+                    "{seconds:>9.3f} /{published_seconds:7.3f}"
+                    + faster.format(**numbers)
+                    + "{peak_GiB:9.2f} /{published_peak_GiB:5.2f}{difference:12.1e}".format(**numbers),
                     flush=True,
                 )
         path = options.out / f"networks_{make_slug(machine['device'])}.csv"

@@ -2,22 +2,23 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
 from itertools import cycle
 
 import pytest
 
 from lkca.scoring import rounds as module
 from lkca.scoring.load import LoadMeter
-from lkca.scoring.rounds import Interval, TimedPass, Turn, take_rounds
+from lkca.scoring.rounds import Interval, TimedPass, Turn
 from tests.test_load import QUIET
 
+take_rounds = partial(module.take_rounds, max_seconds=0.3)
 WAITING = QUIET._replace(waited=0.34)
 
 
 @pytest.fixture(autouse=True)
 def short(monkeypatch):
-    """Limits of time that suit programs which only return a number."""
-    monkeypatch.setattr(module, "MAX_SECONDS", 0.3)
+    """Disturbed turns are not repeated for long, because the programs only return a number."""
     monkeypatch.setattr(module, "RETRY_SECONDS", 0.02)
 
 
@@ -166,9 +167,8 @@ def test_without_a_reference_there_are_no_ratios():
     assert rounds.ratio("a") is None and rounds.disturbance("a") == "" and rounds.count == 3
 
 
-def test_limit_of_time_holds_within_the_first_round(monkeypatch):
-    monkeypatch.setattr(module, "MAX_SECONDS", 1e-6)
-    rounds = take_rounds({"a": Program(0.1), "b": Program(0.2), "c": Program(0.3)}, "a")
+def test_limit_of_time_holds_within_the_first_round():
+    rounds = take_rounds({"a": Program(0.1), "b": Program(0.2), "c": Program(0.3)}, "a", max_seconds=1e-6)
     assert (rounds.count, rounds.times("a"), rounds.times("c")) == (1, [0.1], [])
     assert rounds.disturbance("c") == "The limit of 1e-06 s ended the measurement, after 1 rounds."
 

@@ -23,7 +23,7 @@ from lkca.scoring.load import LIMITS, Load, LoadMeter
 
 TURN_SECONDS = 0.05  # minimum duration of a turn
 RETRY_SECONDS = 0.5  # a disturbed turn is repeated at once until its tries have taken this long
-MAX_SECONDS = 20.0  # no round starts later
+MAX_SECONDS = 20.0  # no turn starts later
 MIN_ROUNDS = 3
 MAX_DRIFT = 1.15  # largest change of the time of the reference during the turn of another program
 CONFIDENCE, TRIM = 0.95, 0.2
@@ -98,6 +98,7 @@ class Rounds:
     Args:
         take_turn: Program -> function that takes a turn of it.
         reference: The program that the others are compared with; None for no comparison.
+        max_seconds: The limit of time.
 
     Attributes:
         count: Number of rounds.
@@ -105,8 +106,10 @@ class Rounds:
         turns: Program -> its turns, also the disturbed ones.
     """
 
-    def __init__(self, take_turn: Mapping[str, Callable[[], Turn]], reference: str | None) -> None:
-        self.reference, self.count, self.seconds = reference, 0, 0.0
+    def __init__(
+        self, take_turn: Mapping[str, Callable[[], Turn]], reference: str | None, max_seconds: float = MAX_SECONDS
+    ) -> None:
+        self.reference, self.max_seconds, self.count, self.seconds = reference, max_seconds, 0, 0.0
         self.turns: dict[str, list[Turn]] = {name: [] for name in take_turn}
         self._take_turn, self._start = take_turn, perf_counter()
         self._times: dict[str, dict[int, list[float]]] = {name: {} for name in take_turn}  # undisturbed, by round
@@ -117,7 +120,7 @@ class Rounds:
         self.count += 1
         before = self._try(self.reference)
         for name in names:
-            if perf_counter() - self._start > MAX_SECONDS:
+            if perf_counter() - self._start > self.max_seconds:
                 break
             seconds, after = self._try(name), self._try(self.reference)
             if seconds and before and after and max(before, after) <= MAX_DRIFT * min(before, after):
@@ -195,7 +198,7 @@ class Rounds:
         if len(times) < MIN_ROUNDS:
             disturbed = [turn.load for turn in self.turns[name] if turn.load.excess()]
             if not disturbed:
-                return f"The limit of {MAX_SECONDS:g} s ended the measurement, after {self.count} rounds."
+                return f"The limit of {self.max_seconds:g} s ended the measurement, after {self.count} rounds."
             kind = Counter(kind for load in disturbed for kind in load.excess()).most_common(1)[0][0]
             reason = LIMITS[kind][1].format(getattr(Load.mean(disturbed), kind))
             return f"Disturbed in {self.count - len(times)} of {self.count} rounds: {reason}."
@@ -208,15 +211,18 @@ class Rounds:
         return ""
 
 
-def take_rounds(take_turn: Mapping[str, Callable[[], Turn]], reference: str | None) -> Rounds:
+def take_rounds(
+    take_turn: Mapping[str, Callable[[], Turn]], reference: str | None, max_seconds: float = MAX_SECONDS
+) -> Rounds:
     """Let programs take turns until all times and ratios are certain, or until the limit of time.
 
     Args:
         take_turn: Program -> function that takes a turn of it.
         reference: The program that the others are compared with; None for no comparison.
+        max_seconds: The limit of time: no turn starts later.
     """
-    rounds, order, unsettled = Rounds(take_turn, reference), random.Random(0), [*take_turn]
-    while unsettled and rounds.seconds < MAX_SECONDS:
+    rounds, order, unsettled = Rounds(take_turn, reference, max_seconds), random.Random(0), [*take_turn]
+    while unsettled and rounds.seconds < max_seconds:
         names = [name for name in unsettled if name != reference]
         order.shuffle(names)
         rounds.take(names)
