@@ -1,5 +1,6 @@
 """The summary at the top of the page: what was run, what came out, and one picture of it."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 from typing import Any, NamedTuple
@@ -260,9 +261,11 @@ def _describe_choice(results: Sequence[CaseResults]) -> list[str]:
     if baselines and not any(result.have_outcome(result.baseline, "better") for result in results):
         because = " or ".join(_list_reasons(results))
         return [f"No trained method is shown to be better than {min(baselines)} {where}{because and f': {because}'}."]
-    common = set.intersection(*(result.not_worse() for result in results)) - baselines
+    best = [result.not_worse() - baselines for result in results]
+    common = set.intersection(*best)
     if not common:
-        return ["No method is among the best in every case."]
+        often, number = Counter(label for labels in best for label in sorted(labels)).most_common(1)[0]
+        return [f"No method is among the best in every case; {often} is among them in {number} of {len(results)}."]
     cheapest = min(common, key=lambda label: fmean(result.runs[label][0].scores["macs"] for result in results))
     if len(common) == 1:
         return [
