@@ -2,7 +2,7 @@
 
 In each round, each program takes a turn, in an order that is shuffled with a fixed seed, between two turns of the
 reference. A turn that something else disturbed (`lkca.scoring.load`) is repeated, at once and in later rounds. Times of
-neighbouring turns are compared: their ratios are independent of slow changes, such as that of the clock of a processor.
+the same rounds are compared, so that slow changes, such as that of the clock of a processor, meet both.
 The rounds end when all intervals are narrow, or at a limit of time. What is still uncertain then has no ratio, but a
 sentence that says why.
 """
@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from math import exp, log
-from statistics import median
+from statistics import fmean, median, variance
 from time import perf_counter
 from typing import Any, NamedTuple
 
@@ -25,7 +25,6 @@ TURN_SECONDS = 0.05  # minimum duration of a turn
 RETRY_SECONDS = 0.5  # a disturbed turn is repeated at once until its tries have taken this long
 MAX_SECONDS = 20.0  # no turn starts later
 MIN_ROUNDS = 3
-MAX_DRIFT = 1.15  # largest change of the time of the reference during the turn of another program
 CONFIDENCE, TRIM = 0.95, 0.2
 MAX_RATIO_WIDTH, MAX_TIME_WIDTH = 1.10, 1.50  # upper / lower end of an interval that counts as narrow
 
@@ -60,6 +59,20 @@ class Interval(NamedTuple):
         share = int(TRIM * len(logs)) / len(logs) + 1e-9  # of a whole number of values
         low, high = stats.mstats.trimmed_mean_ci(logs, (share, share), alpha=1 - CONFIDENCE)
         return cls(exp(stats.mstats.trimmed_mean(logs, (share, share))), exp(low), exp(high))
+
+    @classmethod
+    def of_ratio(cls, numerator: list[float], denominator: list[float]) -> "Interval":
+        """Return the ratio of two geometric means of at least two values, with Welch's t interval of the logarithms."""
+        a, b = ([log(value) for value in values] for values in (numerator, denominator))
+        errors = [variance(logs) / len(logs) for logs in (a, b)]  # of the means, squared
+        value, total = fmean(a) - fmean(b), sum(errors)
+        freedom = (
+            total**2 / sum(error**2 / (len(logs) - 1) for error, logs in zip(errors, (a, b), strict=True))
+            if total
+            else 1
+        )
+        half = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom)) * total**0.5
+        return cls(exp(value), exp(value - half), exp(value + half))
 
 
 class TimedPass:
@@ -113,19 +126,16 @@ class Rounds:
         self.turns: dict[str, list[Turn]] = {name: [] for name in take_turn}
         self._take_turn, self._start = take_turn, perf_counter()
         self._times: dict[str, dict[int, list[float]]] = {name: {} for name in take_turn}  # undisturbed, by round
-        self._ratios: dict[str, list[float]] = {name: [] for name in take_turn}
 
     def take(self, names: list[str]) -> None:
         """Let programs take their turns in this order, each between two turns of the reference."""
         self.count += 1
-        before = self._try(self.reference)
+        self._try(self.reference)
         for name in names:
             if perf_counter() - self._start > self.max_seconds:
                 break
-            seconds, after = self._try(name), self._try(self.reference)
-            if seconds and before and after and max(before, after) <= MAX_DRIFT * min(before, after):
-                self._ratios[name].append(seconds / (before * after) ** 0.5)
-            before = after
+            self._try(name)
+            self._try(self.reference)
         self.seconds = perf_counter() - self._start
 
     def times(self, name: str) -> list[float]:
@@ -140,7 +150,7 @@ class Rounds:
         """Return the time divided by that of the reference; None if one of the two or the ratio is uncertain."""
         if self.reference is None or self._explain_time(self.reference) or self.disturbance(name):
             return None
-        return Interval(1.0, 1.0, 1.0) if name == self.reference else Interval.of(self._ratios[name])
+        return Interval(1.0, 1.0, 1.0) if name == self.reference else self._compute_ratio(name)
 
     def disturbance(self, name: str) -> str:
         """Return a sentence that says why the times of a program cannot be quoted; an empty one if they can."""
@@ -148,13 +158,9 @@ class Rounds:
             return reason
         if self.reference in (None, name) or self._explain_time(self.reference):
             return ""
-        if len(self._ratios[name]) < MIN_ROUNDS:
-            lost = self.count - len(self._ratios[name])
-            return (
-                f"In {lost} of {self.count} rounds, {self.reference} was disturbed before or after the turn of this "
-                f"network, or its time changed by more than {MAX_DRIFT - 1:.0%}."
-            )
-        interval = Interval.of(self._ratios[name])
+        interval = self._compute_ratio(name)
+        if interval is None:
+            return f"In fewer than {MIN_ROUNDS} of {self.count} rounds, neither it nor {self.reference} was disturbed."
         if interval.width > MAX_RATIO_WIDTH:
             return (
                 f"Its time varies for an unknown reason: in {self.count} rounds, the {CONFIDENCE:.0%} interval of the "
@@ -177,6 +183,14 @@ class Rounds:
         if self.reference and self._explain_time(self.reference):
             return [*self.turns]
         return [name for name in self.turns if self.disturbance(name)]
+
+    def _compute_ratio(self, name: str) -> Interval | None:
+        """Return the ratio from the rounds in which both had undisturbed turns; None if these are too few."""
+        ours, theirs = self._times[name], self._times[self.reference or name]
+        common = sorted(ours.keys() & theirs.keys())
+        if len(common) < MIN_ROUNDS:
+            return None
+        return Interval.of_ratio(*([x for i in common for x in times[i]] for times in (ours, theirs)))
 
     def _try(self, name: str | None) -> float | None:
         """Let a program take turns until one is not disturbed, and return its seconds; None if all are."""
