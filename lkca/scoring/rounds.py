@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from math import exp, log
-from statistics import fmean, median, variance
+from statistics import median
 from time import perf_counter
 from typing import Any, NamedTuple
 
@@ -62,16 +62,20 @@ class Interval(NamedTuple):
 
     @classmethod
     def of_ratio(cls, numerator: list[float], denominator: list[float]) -> "Interval":
-        """Return the ratio of two geometric means of at least two values, with Welch's t interval of the logarithms."""
-        a, b = ([log(value) for value in values] for values in (numerator, denominator))
-        errors = [variance(logs) / len(logs) for logs in (a, b)]  # of the means, squared
-        value, total = fmean(a) - fmean(b), sum(errors)
-        freedom = (
-            total**2 / sum(error**2 / (len(logs) - 1) for error, logs in zip(errors, (a, b), strict=True))
-            if total
-            else 1
-        )
-        half = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom)) * total**0.5
+        """Return the ratio of two geometric means of at least two values, with Welch's t interval of the logarithms.
+
+        Of five or more values, the ends count less, as in `of`.
+        """
+        means, errors, freedoms = [], [], []
+        for values in (numerator, denominator):
+            logs, num_trimmed = [log(value) for value in values], int(TRIM * len(values))
+            share = num_trimmed / len(logs) + 1e-9
+            means.append(float(stats.mstats.trimmed_mean(logs, (share, share))))
+            errors.append(float(stats.mstats.trimmed_stde(logs, (share, share))) ** 2)
+            freedoms.append(len(logs) - 2 * num_trimmed - 1)
+        value, total = means[0] - means[1], sum(errors)
+        terms = sum(error**2 / freedom for error, freedom in zip(errors, freedoms, strict=True))
+        half = float(stats.t.ppf((1 + CONFIDENCE) / 2, total**2 / terms)) * total**0.5 if terms else 0.0
         return cls(exp(value), exp(value - half), exp(value + half))
 
 
