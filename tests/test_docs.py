@@ -164,10 +164,10 @@ def checkout(tmp_path_factory) -> Path:
     with h5py.File(folder / "truth.h5", "w") as file:
         file["gt"] = whole.transpose(2, 0, 1)
     (folder / "mine.csv").write_text((REPOSITORY / "lkca/paper/paper_tables.csv").read_text())
-    scores = [fake_results.write_run(folder / "results/demo", model) for model in ("bicubic", "vdsr", "lkca")]
-    table = folder / "results/demo/tables/S3.csv"
-    table.parent.mkdir()
-    table.write_text(fake_results.write_table(folder, scores)["csv"])
+    fake, table = tmp_path_factory.mktemp("fake"), folder / "results/demo/tables/S3.csv"
+    scores = [fake_results.write_run(fake, model) for model in ("bicubic", "vdsr", "lkca")]
+    table.parent.mkdir(parents=True)
+    table.write_text(fake_results.write_table(fake, scores)["csv"])
     return folder
 
 
