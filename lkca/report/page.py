@@ -26,6 +26,7 @@ from lkca.report.page_runs import (
     label_rows,
     pack_run_windows,
     read_benchmark,
+    sort_tables,
 )
 from lkca.report.page_speed import collect_speed, format_threads, reference_label
 from lkca.report.page_summaries import (
@@ -103,7 +104,7 @@ def write_report(
         results=summarize_results(settings, labels, report_runs, comparisons, devices),
         data=describe_data(settings, manifests.values(), split_views),
         training=describe_training(settings, report_runs),
-        open_table=_largest_table(settings),
+        open_table=next((table.name for table in sort_tables(settings)), ""),  # the others are folded
         in_paper=bool(verdicts),  # whether the paper prints a number of one of these tables
         signs=OUTCOME_SIGNS,
         rules=RULES,
@@ -141,12 +142,6 @@ def write_report(
     names = {path.relative_to(out.parent).as_posix(): hashes[path] for path in sorted(hashes)}
     write_json(provenance, {"files": names})
     print(f"Report: {out.resolve()}")
-
-
-def _largest_table(settings: ReportSettings) -> str:
-    """Return the name of the first of the largest tables, which is not folded; empty if there are no tables."""
-    sizes = {table.name: len(table.rows) * len(table.scales) for table in settings.tables}
-    return max(sizes, key=lambda name: sizes[name], default="")
 
 
 def _check_scenes(settings: ReportSettings, scenes: Iterable[str]) -> None:

@@ -8,7 +8,7 @@ from lkca.core.paths import IMAGE_FILE
 from lkca.report.band_axis import BandAxis
 from lkca.report.figures.data import format_steps
 from lkca.report.images import encode_test_image
-from lkca.report.page_runs import ReportRun, RowLabels, line_style
+from lkca.report.page_runs import ReportRun, RowLabels, line_style, select_main_rows
 
 
 def encode_images(
@@ -24,11 +24,10 @@ def encode_images(
     """
     first_seed = {(run.scene, run.scale, run.model): run for run in runs if run.seed == settings.seeds[0]}
     for (scene, scale), rows in labels.items():
-        main_source = next(iter(rows.values())).source
         own = {
             model: first_seed[scene, scale, model]
-            for model, row in rows.items()
-            if row.source == main_source and (scene, scale, model) in first_seed
+            for model in select_main_rows(rows)
+            if (scene, scale, model) in first_seed
         }
         shown = {model: run for model, run in own.items() if not run.scores["untrained"]}
         if not shown:

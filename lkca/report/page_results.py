@@ -9,7 +9,7 @@ from lkca.config.settings import ReportSettings
 from lkca.core.paths import IMAGE_FILE
 from lkca.report.images import encode_details
 from lkca.report.page_comparisons import MethodDifferences, ScoreDifference
-from lkca.report.page_runs import ReportRun, RowLabels, format_duration
+from lkca.report.page_runs import ReportRun, RowLabels, format_duration, select_main_rows
 from lkca.report.page_speed import DeviceSpeed
 
 MAX_LINES = 6  # of differences from the method without training; more are in the tables
@@ -161,9 +161,10 @@ def summarize_results(
     results = []
     for (scene, scale), models in labels.items():
         first = next(iter(models.values()))
-        main = {row.label: model for model, row in models.items() if row.source == first.source}
         own = {
-            label: by_model[scene, scale, model] for label, model in main.items() if (scene, scale, model) in by_model
+            label: by_model[scene, scale, model]
+            for model, label in select_main_rows(models).items()
+            if (scene, scale, model) in by_model
         }
         if own:
             psnr = {label: fmean(run.scores["mean"]["MPSNR"] for run in group) for label, group in own.items()}

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from lkca.config.settings import ReportSettings
+from lkca.config.settings import ReportSettings, ReportTable
 from lkca.core.files import sha256
 from lkca.core.paths import HISTORY_FILE, IMAGE_FILE, SCORES_FILE, WEIGHTS_FILE
 from lkca.core.result_files import RunIdentity, read_history, read_result, read_table
@@ -110,10 +110,15 @@ class ReportRun:
         return {"run": self.settings, "scores": self.scores, "history": history}
 
 
+def sort_tables(settings: ReportSettings) -> list[ReportTable]:
+    """Return the tables, the largest one first."""
+    return sorted(settings.tables, key=lambda table: -len(table.scales) * len(table.rows))
+
+
 def label_rows(settings: ReportSettings) -> RowLabels:
     """Return the labels of all models: each from the largest table that has the model, else from a figure."""
     labels: RowLabels = {}
-    for table in sorted(settings.tables, key=lambda table: -len(table.scales) * len(table.rows)):
+    for table in sort_tables(settings):
         for scale in table.scales:
             models = labels.setdefault((table.scene, scale), {})
             for label, model in table.rows.items():
@@ -124,6 +129,16 @@ def label_rows(settings: ReportSettings) -> RowLabels:
             for label, model in figure.rows.items():
                 models.setdefault(model or "", RowLabel(label, f"Figure {figure.name}"))
     return labels
+
+
+def select_main_rows(models: Mapping[str, RowLabel]) -> dict[str, str]:
+    """Return the rows of the largest table of a scene and scale: model -> label.
+
+    Args:
+        models: The labels of the scene and scale, as `label_rows` returns them.
+    """
+    source = next(iter(models.values())).source
+    return {model: row.label for model, row in models.items() if row.source == source}
 
 
 def pack_run_windows(

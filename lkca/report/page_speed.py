@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from lkca.config.settings import REFERENCE, ReportSettings
 from lkca.core.result_files import EfficiencyFile, read_result
 from lkca.errors import StaleInput
-from lkca.report.page_runs import RowLabels
+from lkca.report.page_runs import RowLabels, select_main_rows
 
 
 class SpeedRow(NamedTuple):
@@ -108,7 +108,7 @@ def format_threads(number: int) -> str:
 def _build_rows(labels: RowLabels, scene: str, scale: int, costs: dict[str, dict[str, Any]]) -> list[SpeedRow]:
     """Return a row for each network; models of the same network, which have the same numbers, share a row."""
     models = labels[scene, scale]
-    main_source = next(iter(models.values())).source
+    main_rows = select_main_rows(models)
     networks: dict[str, list[str]] = {}
     for model in models:
         if model in costs:
@@ -117,7 +117,7 @@ def _build_rows(labels: RowLabels, scene: str, scale: int, costs: dict[str, dict
     rows = []
     for first, *others in networks.values():
         cost, row = costs[first], models[first]
-        main = [models[model].label for model in (first, *others) if models[model].source == main_source]
+        main = [main_rows[model] for model in (first, *others) if model in main_rows]
         rows.append(
             SpeedRow(
                 label=", ".join(main) or f"{row.label} ({row.source})",
