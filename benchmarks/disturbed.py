@@ -31,8 +31,9 @@ import networks
 from lkca.config.load import read_config
 from lkca.config.schema import Experiment
 from lkca.config.settings import REFERENCE, BenchmarkSettings
-from lkca.scoring.benchmark import measure_latencies, run_in_subprocess
+from lkca.scoring.benchmark import new_rounds, process_pool, summarise_latency, time_part
 from lkca.scoring.load import usable_processors
+from lkca.scoring.rounds import MIN_ROUNDS
 
 SCENE, SCALE, TABLES = "chikusei", 4, ("V", "S1")
 MEAN_SECONDS = 0.5  # mean length of a busy and of an idle period of a program that is busy for half of the time
@@ -83,10 +84,12 @@ def default_models(experiment: Experiment) -> list[str]:
 
 def run_trial(settings: BenchmarkSettings, scenario: str, seed: int) -> tuple[dict[str, Any], dict[str, Any]]:
     """Measure the networks next to the programs of a scenario: facts about the measurement, and latency by model."""
-    start = perf_counter()
-    with disturbances(scenario, seed):
-        facts, latencies = run_in_subprocess(measure_latencies, settings, list(settings.models), "cpu")
-    return facts | {"seconds": perf_counter() - start}, dict(latencies)
+    start, rounds = perf_counter(), new_rounds(list(settings.models))
+    with disturbances(scenario, seed), process_pool(1) as pool:
+        for _ in MIN_ROUNDS:
+            rounds, _ = pool.submit(time_part, settings, rounds, "cpu").result()
+    latencies = {model: dict(summarise_latency(rounds, model)) for model in settings.models}
+    return rounds.describe() | {"seconds": perf_counter() - start}, latencies
 
 
 def compare(latencies: dict[str, Any], model: str, quiet: float) -> dict[str, Any]:

@@ -46,7 +46,7 @@ from lkca.models.registry import MODELS, build
 from lkca.scoring.benchmark import memory_use, synchronize
 from lkca.scoring.load import LoadMeter
 from lkca.scoring.nvml import Gpu
-from lkca.scoring.rounds import Turn, take_rounds
+from lkca.scoring.rounds import MIN_ROUNDS, Rounds, Turn
 
 REPOSITORY = Path(__file__).parents[1]
 BANDS, SCALE, THREADS = 128, 4, 2
@@ -204,31 +204,52 @@ def measure(name: str, case: Case, device: str) -> dict[str, Any]:
         LkcaError: If one of the two fails.
     """
     sides = {f"{name} (ours), {case.name}": False, f"{name} (published.py), {case.name}": True}
-    with workers(serve_turns, {label: (name, published, case, device) for label, published in sides.items()}) as pair:
-        for pipe, label in pair:
-            request(pipe, label)
-        outputs = [request(pipe, label, True)[1] for pipe, label in pair]  # the first turn warms up
+    rounds = Rounds(["ours", "plain"], "ours", MAX_SECONDS)
 
-        def take_turn(pipe: Connection, label: str) -> Turn:
-            return request(pipe, label, True)[0]
+    def take_turn(pipe: Connection, label: str) -> Turn:
+        return request(pipe, label, True)[0]
 
-        sides = {side: partial(take_turn, *one) for side, one in zip(("ours", "plain"), pair, strict=True)}
-        rounds = take_rounds(sides, "ours", MAX_SECONDS)
-        (base, peak), (plain_base, plain_peak) = (request(pipe, label, False) for pipe, label in pair)
-    ratio = rounds.ratio("plain")
+    for _ in MIN_ROUNDS:  # each part with new processes, because the speed of a process depends on where its memory is
+        with workers(
+            serve_turns, {label: (name, published, case, device) for label, published in sides.items()}
+        ) as pair:
+            for pipe, label in pair:
+                request(pipe, label)
+            outputs = [request(pipe, label, True)[1] for pipe, label in pair]  # the first turn warms up
+            rounds.take_part({side: partial(take_turn, *one) for side, one in zip(rounds.turns, pair, strict=True)})
+            (base, peak), (plain_base, plain_peak) = (request(pipe, label, False) for pipe, label in pair)
     return {
         "seconds": median(rounds.times("ours") or [nan]),
         "published_seconds": median(rounds.times("plain") or [nan]),
-        "ratio": ratio and ratio.value,
-        "ratio_low": ratio and ratio.low,
-        "ratio_high": ratio and ratio.high,
-        "disturbed": rounds.disturbance("ours") or rounds.disturbance("plain"),
+        **ratio_columns(rounds),
         "peak_GiB": (peak - base) / 2**30,
         "published_peak_GiB": (plain_peak - plain_base) / 2**30,
         "process_GiB": peak / 2**30,
         "published_process_GiB": plain_peak / 2**30,
         "difference": float(np.abs(outputs[0] - outputs[1]).max()),
     }
+
+
+def ratio_columns(rounds: Rounds) -> dict[str, Any]:
+    """Return the columns of the CSV about the ratio of the plain side's time to ours."""
+    ratio = rounds.ratio("plain")
+    return {
+        "ratio": ratio and ratio.value,
+        "ratio_low": ratio and ratio.low,
+        "ratio_high": ratio and ratio.high,
+        "disturbed": rounds.disturbance("ours") or rounds.disturbance("plain"),
+    }
+
+
+def format_ratio(numbers: dict[str, Any]) -> str:
+    """Return the ratio and its interval, 24 characters."""
+    text = "{ratio:.2f} ({ratio_low:.2f} to {ratio_high:.2f})".format(**numbers) if numbers["ratio"] else "disturbed"
+    return f"{text:>24}"
+
+
+def format_numbers(numbers: dict[str, Any]) -> dict[str, Any]:
+    """Return the columns of the CSV with four digits of each number."""
+    return {key: f"{value:.4g}" if isinstance(value, float) else value for key, value in numbers.items()}
 
 
 def check_device(program: str, device: str) -> None:
@@ -292,15 +313,11 @@ def main() -> None:
         for name in NETWORKS:
             for case in CASES[options.device]:
                 numbers = measure(name, case, options.device)
-                texts = {k: f"{v:.4g}" if isinstance(v, float) else v for k, v in numbers.items()}
-                rows.append({"network": name, "case": case.name, **texts, **machine})
-                faster = (
-                    "{ratio:9.2f} ({ratio_low:.2f} to {ratio_high:.2f})" if numbers["ratio"] else f"{'disturbed':>24}"
-                )
+                rows.append({"network": name, "case": case.name, **format_numbers(numbers), **machine})
                 print(
                     f"{name:11}{case.name:29}"
                     "{seconds:>9.3f} /{published_seconds:7.3f}"
-                    + faster.format(**numbers)
+                    + format_ratio(numbers)
                     + "{peak_GiB:9.2f} /{published_peak_GiB:5.2f}{difference:12.1e}".format(**numbers),
                     flush=True,
                 )

@@ -1,6 +1,7 @@
 """Compare the speed of our training with that of a plain loop like those of published repositories: `make bench`.
 
-For each network, two fresh processes take turns, so that other load on the machine affects both equally. Our process
+For each network, two fresh processes take turns, so that other load on the machine affects both equally, and what the
+host of a virtual machine or a limit of processor time disturbed is repeated (`lkca.scoring.rounds`). Our process
 runs lkca.training.train on a scene, a split and a run.json. The plain loop is float32 and eager: networks and losses of
 published.py, torch.optim.Adam, and a DataLoader with worker processes (one for each core, at most 8). The workers read
 each patch from a file of its own, as MATLAB scripts write them. The scene is synthetic; after the first read, all files
@@ -9,8 +10,9 @@ Columns of the CSV:
 
 - settings: changes of our training settings by --set; a line replaces the one with the same network and settings.
 - samples_per_second, plain_samples_per_second: HR patches through forward, loss, backward and optimiser; median over
-  the turns. Startup, the first step, validation and our checkpoints are not measured.
-- ratio, ratio_min, ratio_max: ours / plain within a turn, median and range; above 1 ours is faster.
+  the turns that were not disturbed. Startup, the first step, validation and our checkpoints are not measured.
+- ratio, ratio_low, ratio_high: ours / plain from the same rounds and its 95 % interval; above 1 ours is faster.
+- disturbed: why there is no ratio; empty if there is one.
 - peak_GiB, plain_peak_GiB, process_GiB, plain_process_GiB: as in networks.py, but the base is the memory before the
   network was built; the loader's processes are not included.
 - data_wait: fraction of its time that the plain loop waits for the loader.
@@ -26,7 +28,8 @@ import signal
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from math import inf
+from functools import partial
+from math import inf, nan
 from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import median
@@ -56,6 +59,8 @@ from lkca.data import splits
 from lkca.data.resize import resize
 from lkca.data.settings import SplitSettings, TestTiles
 from lkca.models.registry import MODELS
+from lkca.scoring.load import LoadMeter
+from lkca.scoring.rounds import MIN_ROUNDS, Rounds, Turn
 from lkca.training import losses, resume, train
 from lkca.training.checkpoint import load_weights, save_weights
 from lkca.training.networks import build_network
@@ -64,6 +69,7 @@ from lkca.training.progress import ProgressDisplay
 NETWORKS = ["lkca", "lkca_lr", "lkca_kd", "sspsr", "msdformer", "essaformer"]
 TEACHER = "lkca_64"
 PATCH_SIZE, NUM_FILES = 64, 64  # height and width of an HR patch; number of patch files
+MAX_SECONDS = 120.0  # limit of time of the turns of a network
 COMPARED_STEPS = 3  # steps whose losses are compared
 FORK = multiprocessing.get_context("fork")  # the default of DataLoader
 
@@ -74,21 +80,19 @@ class Protocol(NamedTuple):
     On a GPU, a turn has more steps than the loader prefetches batches: two for each of its processes.
 
     Args:
-        turns: Turns that are timed.
         warm_up: Turns before them, which are not timed.
         steps: Training steps of a turn.
         batches: Network -> batch size where it is not 32.
     """
 
-    turns: int
     warm_up: int
     steps: int
     batches: dict[str, int]
 
 
 PROTOCOLS = {
-    "cpu": Protocol(turns=3, warm_up=0, steps=1, batches={"sspsr": 8, "msdformer": 8, "essaformer": 8}),
-    "cuda": Protocol(turns=5, warm_up=1, steps=20, batches={}),
+    "cpu": Protocol(warm_up=0, steps=1, batches={"sspsr": 8, "msdformer": 8, "essaformer": 8}),
+    "cuda": Protocol(warm_up=1, steps=20, batches={}),
 }
 
 
@@ -355,23 +359,33 @@ def measure(folder: Path, experiment: Experiment, name: str, changes: dict[str, 
         our_losses, plain_losses = (np.array(request(pipe, label)) for pipe, label in pair)
         for pipe, label in pair:
             request(pipe, label)  # the first step is done
-        turns = [[request(pipe, label, True) for pipe, label in pair] for _ in range(protocol.warm_up + protocol.turns)]
+        for pipe, label in pair * protocol.warm_up:
+            request(pipe, label, True)
+        rounds, meter = Rounds(sides, "ours", MAX_SECONDS), LoadMeter()
+        times: dict[str, list[tuple[float, float]]] = {label: [] for label in arguments}
+
+        def take_turn(pipe: Connection, label: str) -> Turn:
+            meter.restart()
+            seconds, waited = request(pipe, label, True)
+            times[label].append((seconds, waited))
+            # To this process, the two trainings and the loader's processes are other programs.
+            return Turn(seconds, meter.read()._replace(others=0.0))
+
+        for _ in MIN_ROUNDS:
+            rounds.take_part({side: partial(take_turn, *one) for side, one in zip(sides, pair, strict=True)})
         (base, peak), (plain_base, plain_peak) = (request(pipe, label, False) for pipe, label in pair)
-    seconds, waited = np.moveaxis(np.array(turns[protocol.warm_up :]), 2, 0)  # (turns, 2): ours and plain
-    rates = protocol.steps * batch / seconds
-    ratios = rates[:, 0] / rates[:, 1]
+    seconds, waited = np.sum(times[f"{name} (plain)"], axis=0)
+    samples = protocol.steps * batch
     return {
         "batch": batch,
-        "samples_per_second": median(rates[:, 0]),
-        "plain_samples_per_second": median(rates[:, 1]),
-        "ratio": median(ratios),
-        "ratio_min": min(ratios),
-        "ratio_max": max(ratios),
+        "samples_per_second": samples / median(rounds.times("ours") or [nan]),
+        "plain_samples_per_second": samples / median(rounds.times("plain") or [nan]),
+        **networks.ratio_columns(rounds),
         "peak_GiB": (peak - base) / 2**30,
         "plain_peak_GiB": (plain_peak - plain_base) / 2**30,
         "process_GiB": peak / 2**30,
         "plain_process_GiB": plain_peak / 2**30,
-        "data_wait": waited[:, 1].sum() / seconds[:, 1].sum(),
+        "data_wait": waited / seconds,
         "loss_difference": np.abs(our_losses / plain_losses - 1).max(),
     }
 
@@ -404,13 +418,13 @@ def main() -> None:
                 line = {"network": name, "settings": " ".join(sorted(options.set))}
                 rows = list(csv.DictReader(path.open())) if path.exists() else []
                 rows = [row for row in rows if not line.items() <= row.items()]
-                rows.append(line | {key: f"{value:.4g}" for key, value in numbers.items()} | machine)
+                rows.append(line | networks.format_numbers(numbers) | machine)
                 networks.write_rows(path, rows)
                 print(
                     f"{name:11}"
                     "{batch:5}{samples_per_second:11.2f} /{plain_samples_per_second:7.2f}"
-                    "{ratio:9.2f} ({ratio_min:.2f} to {ratio_max:.2f}){data_wait:6.0%}"
-                    "{peak_GiB:9.2f} /{plain_peak_GiB:5.2f}{loss_difference:14.1e}".format(**numbers),
+                    + networks.format_ratio(numbers)
+                    + "{data_wait:6.0%}{peak_GiB:9.2f} /{plain_peak_GiB:5.2f}{loss_difference:14.1e}".format(**numbers),
                     flush=True,
                 )
         print(path)

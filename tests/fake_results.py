@@ -2,6 +2,7 @@
 
 import csv
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -326,7 +327,7 @@ def write_claims(root: Path, word: str = "word") -> Path:
 
 def write_efficiency(
     root: Path,
-    macs: dict[str, int],
+    names: Iterable[str],
     scene: str = "chikusei",
     device: str = "AMD EPYC",
     disturbed: dict[str, str] | None = None,
@@ -338,15 +339,13 @@ def write_efficiency(
     The model "twin" is the same network as lkca_lr, if that is among the models, and has the same numbers.
 
     Args:
-        macs: Model -> its MACs.
+        names: The models.
         disturbed: Model -> why its times cannot be quoted.
     """
-    disturbed, models = disturbed or {}, list(macs)
-    ratios = {model: 2.0 ** (i - models.index("lkca_lr")) for i, model in enumerate(models) if "lkca_lr" in macs}
+    disturbed, models = disturbed or {}, list(names)
+    ratios = {model: 2.0 ** (i - models.index("lkca_lr")) for i, model in enumerate(models) if "lkca_lr" in models}
     models = {
         model: {
-            "params": 1000,
-            "macs": number,
             "latency_s": 0.001 * 2**i,
             "latency_low_s": 0.0009 * 2**i,
             "latency_high_s": 0.0012 * 2**i,
@@ -359,7 +358,7 @@ def write_efficiency(
             else None,
             "disturbed": disturbed.get(model, ""),
         }
-        for i, (model, number) in enumerate(macs.items())
+        for i, model in enumerate(models)
     }
     if "lkca_lr" in models:
         models["twin"] = models["lkca_lr"]

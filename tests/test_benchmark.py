@@ -19,12 +19,11 @@ from lkca.core import gpus
 from lkca.core.result_files import EfficiencyFile, read_result
 from lkca.errors import ResourceError
 from lkca.scoring import benchmark, energy
-from lkca.scoring.benchmark import measure_batch, measure_size, run_in_subprocess
+from lkca.scoring.benchmark import measure_batch, run_in_subprocess
 from lkca.scoring.load import LIMITS, Load
 from tests.conftest import REPOSITORY
 
 SMALL = {"arch": "lkca", "args": {"width": 16, "blocks": 1, "drop_path": 0.1}, "upsampler": {"groups": 1}}
-LKCA_LR = {"arch": "lkca", "args": {"width": 128, "blocks": 16, "drop_path": 0.1}, "upsampler": {"groups": 8}}
 
 
 def settings(scale: int = 4, bands: int = 4, **models: dict) -> dict:
@@ -107,11 +106,6 @@ def test_memory_of_each_network_is_its_own():
     assert 0 <= slow < 16
 
 
-def test_size_is_the_printed_one():
-    size = measure_size(BenchmarkSettings(**settings(bands=48, lkca_lr=LKCA_LR)), "lkca_lr")
-    assert (round(size["params"] / 1e6, 3), round(size["macs"] / 1e9, 3)) == (1.364, 0.268)  # Table VI, x4
-
-
 @pytest.fixture
 def powercap(tmp_path, monkeypatch):
     """Return a function that adds a zone to a folder like /sys/class/powercap and returns the path of its counter."""
@@ -171,12 +165,11 @@ def test_command_measures_equal_networks_once(tmp_path):
     for device in content["measured"]:
         assert device["name"] and device["threads"] == 1 and device["binding"]["OMP_NUM_THREADS"] == "1"
         assert device["processors"] == len(device["affinity"]) <= device["processors_total"]
-        assert device["rounds"] >= 1 and 0 < device["seconds"] < 120
+        assert device["rounds"] >= 3 and 0 < device["seconds"] < 120
         assert device["load"].keys() == LIMITS.keys()
         models = device["models"]
         assert list(models) == ["lkca", "another", "bicubic"]
         assert models["lkca"] == models["another"]  # two measurements would differ
-        assert models["lkca"]["macs"] > models["bicubic"]["macs"] == 0
         assert all(model["latency_s"] > 0 and model["time_ratio"] is None for model in models.values())
     assert read_result(out, EfficiencyFile) == content
 

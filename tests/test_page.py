@@ -369,7 +369,7 @@ def test_speed_table_has_macs_and_time(fake_report):
     rows = {row[2]: row for row in lines}
     assert [row[2] for row in lines[1:]] == ["Bicubic", "LKCA-LR", "LKCA-Net", "SSPSR"]  # 32 is LKCA-LR's network
     assert rows["LKCA-Net"][3:] == [
-        "0.001",
+        "3.707",
         "0.867",
         "× 2.57",
         "× 2 1.96 to 2.04",

@@ -234,13 +234,11 @@ class TimeRatio(ResultFile):
 
 
 class MeasuredCost(ResultFile):
-    """The size of a network and the time, memory and energy that it takes.
+    """The time, memory and energy that a network takes.
 
     `disturbed` says why its times cannot be quoted; it is empty if they can.
     """
 
-    params: Count
-    macs: Count
     latency_s: Positive | None
     latency_low_s: Positive | None
     latency_high_s: Positive | None

@@ -95,7 +95,7 @@ def write_report(
     table_views = [_describe_table(table, path) for table, path in zip(settings.tables, tables, strict=True)]
     split_views = [_describe_split(path) for path in splits]
     comparisons = {table["settings"].name: table["differences"] for table in table_views}
-    devices = collect_speed(settings, labels, efficiency)
+    devices = collect_speed(settings, labels, report_runs, efficiency)
     claims_content = read_result(claims, ClaimsFile)
     script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
     page = render(

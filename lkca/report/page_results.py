@@ -194,7 +194,7 @@ def _collect_times(device: DeviceSpeed) -> dict[tuple[str, int, str], float]:
         for group in device.groups
         for row in group.rows
         for model in row.models
-        if not row.disturbed and row.cost["macs"]
+        if not row.disturbed and row.macs
     }
 
 

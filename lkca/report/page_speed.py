@@ -1,14 +1,14 @@
 """The measured speed on the page: MACs and time, also as multiples of those of a reference network."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from lkca.config.settings import REFERENCE, ReportSettings
 from lkca.core.result_files import EfficiencyFile, read_result
 from lkca.errors import StaleInput
-from lkca.report.page_runs import RowLabels, select_main_rows
+from lkca.report.page_runs import ReportRun, RowLabel, RowLabels, select_main_rows
 
 
 class SpeedRow(NamedTuple):
@@ -16,6 +16,8 @@ class SpeedRow(NamedTuple):
 
     label: str
     models: list[str]  # which have this network
+    params: int
+    macs: int  # on one LR image of 16 x 16 pixels
     cost: dict[str, Any]  # as in efficiency/*.json
     macs_ratio: float  # to the reference; 0 without one
     time_ratio: dict[str, float] | None  # value, low and high; None without a reference or if disturbed
@@ -66,12 +68,15 @@ class DeviceSpeed(NamedTuple):
         return max(rows, key=lambda pair: pair[1].macs_ratio) if rows else None
 
 
-def collect_speed(settings: ReportSettings, labels: RowLabels, measurements: Iterable[Path]) -> list[DeviceSpeed]:
-    """Return the measured time and memory by device.
+def collect_speed(
+    settings: ReportSettings, labels: RowLabels, runs: Iterable[ReportRun], measurements: Iterable[Path]
+) -> list[DeviceSpeed]:
+    """Return the measured time and memory by device, beside the size of the networks.
 
     Args:
         settings: The report.
         labels: Scene and scale -> the labels of the models.
+        runs: The runs, whose scores have the sizes. A network without a run is left out.
         measurements: Paths of efficiency/*.json.
 
     Raises:
@@ -79,6 +84,9 @@ def collect_speed(settings: ReportSettings, labels: RowLabels, measurements: Ite
         StaleInput: If one is of a scene or a scale that the report does not have.
     """
     devices: dict[str, DeviceSpeed] = {}
+    sizes: dict[tuple[str, int], dict[str, tuple[int, int]]] = {}
+    for run in runs:
+        sizes.setdefault((run.scene, run.scale), {})[run.model] = (run.scores["params"], run.scores["macs"])
     for path in measurements:
         content = read_result(path, EfficiencyFile)
         scene, scale = content["scene"], content["scale"]
@@ -89,7 +97,7 @@ def collect_speed(settings: ReportSettings, labels: RowLabels, measurements: Ite
             if measured["device"] == "cpu":
                 name += f", {format_threads(measured['threads'])}"
             device = devices.setdefault(name, DeviceSpeed(name, []))
-            rows = _build_rows(labels, scene, scale, measured["models"])
+            rows = _build_rows(labels[scene, scale], sizes.get((scene, scale), {}), measured["models"])
             device.groups.append(SpeedGroup(scene, settings.scenes[scene].title, scale, rows))
     return list(devices.values())
 
@@ -105,25 +113,37 @@ def format_threads(number: int) -> str:
     return f"{number} thread{'' if number == 1 else 's'}"
 
 
-def _build_rows(labels: RowLabels, scene: str, scale: int, costs: dict[str, dict[str, Any]]) -> list[SpeedRow]:
-    """Return a row for each network; models of the same network, which have the same numbers, share a row."""
-    models = labels[scene, scale]
+def _build_rows(
+    models: Mapping[str, RowLabel], sizes: Mapping[str, tuple[int, int]], costs: Mapping[str, dict[str, Any]]
+) -> list[SpeedRow]:
+    """Return a row for each network; models of the same network, which have the same numbers, share a row.
+
+    Args:
+        models: Model -> its label.
+        sizes: Model -> its parameters and MACs.
+        costs: Model -> its measured costs.
+    """
     main_rows = select_main_rows(models)
     networks: dict[str, list[str]] = {}
     for model in models:
         if model in costs:
             networks.setdefault(json.dumps(costs[model]), []).append(model)
-    reference = costs[REFERENCE] if REFERENCE in models and REFERENCE in costs and costs[REFERENCE]["macs"] else None
+    reference = sizes[REFERENCE][1] if REFERENCE in models and REFERENCE in costs and REFERENCE in sizes else 0
     rows = []
     for first, *others in networks.values():
-        cost, row = costs[first], models[first]
+        size = next((sizes[model] for model in (first, *others) if model in sizes), None)
+        if size is None:
+            continue
+        cost, row, (params, macs) = costs[first], models[first], size
         main = [main_rows[model] for model in (first, *others) if model in main_rows]
         rows.append(
             SpeedRow(
                 label=", ".join(main) or f"{row.label} ({row.source})",
                 models=[first, *others],
+                params=params,
+                macs=macs,
                 cost=cost,
-                macs_ratio=cost["macs"] / reference["macs"] if reference else 0,
+                macs_ratio=macs / reference if reference else 0,
                 time_ratio=cost["time_ratio"] if reference else None,
                 disturbed=cost["disturbed"],
             )

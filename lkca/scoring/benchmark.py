@@ -1,9 +1,10 @@
-"""Benchmark of networks: time, throughput, memory and energy of a forward pass, beside parameters and MACs.
+"""Benchmark of networks: time, throughput, memory and energy of a forward pass.
 
 The networks have untrained weights: time and memory do not depend on the weights, and energy hardly does. The input is
 an LR image of 16 x 16 pixels, for which the paper's tables count MACs, or a batch of such images, in torch's default
 precision for float32. The networks are timed in rounds (`lkca.scoring.rounds`), and what other programs disturbed is
-measured again or marked; the workflow gives this job all cores.
+measured again or marked; the workflow gives this job all cores. Throughput and memory are measured between the two
+parts of the rounds, so that these are some time apart.
 """
 
 import resource
@@ -12,7 +13,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
 from multiprocessing import get_context
 from pathlib import Path
 from time import perf_counter
@@ -36,29 +37,23 @@ from lkca.core.environment import (
 from lkca.core.files import write_json
 from lkca.core.gpus import acquire_gpus
 from lkca.errors import ResourceError
-from lkca.models.cost import LR_SIDE, count_macs, count_parameters
+from lkca.models.cost import LR_SIDE
 from lkca.models.registry import build
 from lkca.scoring.energy import energy_counters
 from lkca.scoring.load import Load, LoadMeter, describe_threads
 from lkca.scoring.nvml import Gpu
-from lkca.scoring.rounds import Rounds, TimedPass, take_rounds
+from lkca.scoring.rounds import Rounds, TimedPass, Turn
 
 BATCH_PIXELS = {"cpu": 2**14, "cuda": 2**17}  # pixels of the reconstructions of a batch: 4 and 32 images at x4
 # Minimum duration of a throughput measurement; GPUs update their energy counters only a few times a second
 THROUGHPUT_SECONDS = {"cpu": 0.1, "cuda": 1.0}
+MAX_SECONDS = 1.5  # of all rounds, for each network
 # A disturbed measurement of throughput is repeated until its tries have taken this long
 RETRY_SECONDS = {"cpu": 0.5, "cuda": 3.0}
 FORK = get_context("fork")  # torch is imported once; the forked processes start their own threads and CUDA
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-
-class NetworkSize(TypedDict):
-    """Number of parameters and of multiply-accumulates (MACs) of a network, as in the tables."""
-
-    params: int
-    macs: int
 
 
 class BatchCost(TypedDict):
@@ -104,7 +99,7 @@ def efficiency(settings: BenchmarkSettings, out: Path) -> None:
     Args:
         settings: The networks, the scale and the number of bands.
         out: The JSON to write: scene, scale, bands, lr_side, and `measured`: for each device the facts of
-            `measure_latencies` and, by model, the fields of `NetworkSize`, `BatchCost` and `Latency`.
+            `time_part` and of the rounds and, by model, the fields of `BatchCost` and `Latency`.
 
     Raises:
         ConfigError: If the scale or the bands do not suit a network.
@@ -117,18 +112,17 @@ def efficiency(settings: BenchmarkSettings, out: Path) -> None:
         model: first.setdefault(network.model_dump_json(), model) for model, network in settings.models.items()
     }
     distinct = list(first.values())
-    with process_pool(torch.get_num_threads()) as pool:
-        sizes = dict(zip(distinct, pool.map(measure_size, [settings] * len(distinct), distinct), strict=True))
     measured = []
     for device in dict.fromkeys(["cpu", run_in_subprocess(default_device)]):
-        # On a CPU each network has a process of its own, because the peak memory is that of a process.
-        groups = [[model] for model in distinct] if device == "cpu" else [distinct]
-        batches: dict[str, BatchCost] = {}
-        for group in groups:
-            batches |= run_in_subprocess(measure_batches, settings, group, device)
-        facts, latencies = run_in_subprocess(measure_latencies, settings, distinct, device)
-        models = {model: {**sizes[other], **batches[other], **latencies[other]} for model, other in measured_as.items()}
-        measured.append({"device": device, **facts, "models": models})
+        rounds, batches = new_rounds(distinct), dict[str, BatchCost]()
+        with process_pool(1) as timing:
+            rounds, _ = timing.submit(time_part, settings, rounds, device).result()
+            # On a CPU each network has a process of its own, because the peak memory is that of a process.
+            for group in [[model] for model in distinct] if device == "cpu" else [distinct]:
+                batches |= run_in_subprocess(measure_batches, settings, group, device)
+            rounds, facts = timing.submit(time_part, settings, rounds, device).result()
+        models = {model: {**batches[other], **summarise_latency(rounds, other)} for model, other in measured_as.items()}
+        measured.append({"device": device, **facts, **rounds.describe(), "models": models})
     write_json(
         out,
         {
@@ -165,15 +159,8 @@ def run_in_subprocess(function: Callable[P, T], *args: P.args, **kwargs: P.kwarg
         return pool.submit(function, *args, **kwargs).result()
 
 
-def measure_size(settings: BenchmarkSettings, model: str) -> NetworkSize:
-    """Return the size of a network. Use one core, because other networks are counted at the same time."""
-    torch.set_num_threads(1)
-    net = build_network(settings, model)
-    return {"params": count_parameters(net), "macs": count_macs(net, settings.bands)}
-
-
 def measure_batches(settings: BenchmarkSettings, models: list[str], device: str) -> dict[str, BatchCost]:
-    """Return what batches of networks cost, by model. Freed memory is kept as in `measure_latencies`."""
+    """Return what batches of networks cost, by model. Freed memory is kept as in `time_part`."""
     disable_malloc_trim()
     return {
         model: measure_batch(build_network(settings, model).to(device), settings.bands, settings.scale, device)
@@ -181,32 +168,42 @@ def measure_batches(settings: BenchmarkSettings, models: list[str], device: str)
     }
 
 
+def new_rounds(models: list[str]) -> Rounds:
+    """Return the rounds of networks before the first part."""
+    return Rounds(models, REFERENCE if REFERENCE in models else None, MAX_SECONDS * len(models))
+
+
 @torch.no_grad()
-def measure_latencies(
-    settings: BenchmarkSettings, models: list[str], device: str
-) -> tuple[dict[str, Any], dict[str, Latency]]:
-    """Time networks in rounds, on one image.
+def time_part(settings: BenchmarkSettings, rounds: Rounds, device: str) -> tuple[Rounds, dict[str, Any]]:
+    """Time networks on one image, in a part of the rounds. Both parts should be measured in one process.
 
     Freed memory is kept as in training and evaluation, because their times are those that a user waits for.
 
     Returns:
-        Facts about the measurement: name of the device, threads and processors (`describe_threads`), number of rounds,
-        seconds, whether the limit of time ended them, what else the machine did (`load`), and the state of a GPU; and
-        the latencies by model.
+        The rounds with the turns of this part; and the name of the device, threads and processors (`describe_threads`)
+        and the state of a GPU.
     """
     disable_malloc_trim()
+    rounds.take_part(prepare_turns(settings.model_dump_json(), device))
+    name = torch.cuda.get_device_name() if device == "cuda" else cpu_name()
     gpu = Gpu.find() if device == "cuda" else None
-    meter = LoadMeter(gpu)
+    return rounds, {"name": name, **describe_threads(), **(gpu.describe() if gpu else {})}
+
+
+@cache  # so that the second part builds no network and needs no warm-up
+def prepare_turns(settings_json: str, device: str) -> dict[str, Callable[[], Turn]]:
+    """Return the function of each network that takes a turn of it.
+
+    Args:
+        settings_json: The networks, as JSON of `BenchmarkSettings`.
+        device: "cpu" or "cuda".
+    """
+    settings = BenchmarkSettings.model_validate_json(settings_json)
+    meter = LoadMeter(Gpu.find() if device == "cuda" else None)
     lr = torch.rand(1, settings.bands, LR_SIDE, LR_SIDE, device=device)
     timer = synchronised_timer if device == "cuda" else perf_counter
-    turns = {
-        model: TimedPass(partial(build_network(settings, model).to(device), lr), meter, timer).take_turn
-        for model in models
-    }
-    rounds = take_rounds(turns, REFERENCE if REFERENCE in models else None)
-    name = torch.cuda.get_device_name() if device == "cuda" else cpu_name()
-    facts = {"name": name, **describe_threads(), **rounds.describe(), **(gpu.describe() if gpu else {})}
-    return facts, {model: summarise_latency(rounds, model) for model in models}
+    networks = {model: build_network(settings, model).to(device) for model in settings.models}
+    return {model: TimedPass(partial(network, lr), meter, timer).take_turn for model, network in networks.items()}
 
 
 def summarise_latency(rounds: Rounds, model: str) -> Latency:

@@ -1,19 +1,22 @@
 """Time several programs in rounds, so that a change of the machine's speed meets all of them, and compare their times.
 
-In each round, each program takes a turn, in an order that is shuffled with a fixed seed, between two turns of the
-reference. A turn that something else disturbed (`lkca.scoring.load`) is repeated, at once and in later rounds. Times of
-the same rounds are compared, so that slow changes, such as that of the clock of a processor, meet both.
-The rounds end when all intervals are narrow, or at a limit of time. What is still uncertain then has no ratio, but a
-sentence that says why.
+In each round, each program takes a turn, in an order that is shuffled with a fixed seed, and the reference takes one
+before every third of them. A turn that something else disturbed (`lkca.scoring.load`) is repeated, at once and in later
+rounds. Times of the same rounds are compared, so that slow changes, such as that of the clock of a processor, meet
+both.
+
+The host of a virtual machine can slow one program down more than another for minutes, without a sign of it. The rounds
+are therefore taken in two parts, some time apart, whose ratios must agree. The second part ends when all intervals are
+narrow, or at a limit of time. What is still uncertain then has no ratio, but a sentence that says why.
 """
 
 import random
 import timeit
 from collections import Counter
-from collections.abc import Callable, Mapping
-from functools import cached_property
-from math import exp, log
-from statistics import median
+from collections.abc import Callable, Iterable, Mapping
+from itertools import pairwise
+from math import exp, inf, log
+from statistics import geometric_mean, median
 from time import perf_counter
 from typing import Any, NamedTuple
 
@@ -22,11 +25,16 @@ from scipy import stats
 from lkca.scoring.load import LIMITS, Load, LoadMeter
 
 TURN_SECONDS = 0.05  # minimum duration of a turn
+# Share of disturbed turns above which the others are not quoted either: another program has just used the caches
+MAX_DISTURBED = 0.5
 RETRY_SECONDS = 0.5  # a disturbed turn is repeated at once until its tries have taken this long
-MAX_SECONDS = 20.0  # no turn starts later
-MIN_ROUNDS = 3
-CONFIDENCE, TRIM = 0.95, 0.2
-MAX_RATIO_WIDTH, MAX_TIME_WIDTH = 1.10, 1.50  # upper / lower end of an interval that counts as narrow
+MIN_ROUNDS = (2, 1)  # of each part, without a disturbance
+PROGRAMS_BETWEEN = 3  # at most so many take their turns between two turns of the reference
+CONFIDENCE = 0.95
+TRIM, MIN_TRIMMED = 0.2, 10  # share that is trimmed at each end; of fewer values, trimming would widen the interval
+MAX_RATIO_WIDTH, MAX_TIME_WIDTH = 1.20, 1.50  # upper / lower end of an interval that counts as narrow
+MAX_CHANGE = 1.20  # ratio of a part / ratio of the other one; not certain in fewer rounds of the second part than ...
+MAX_ROUNDS = 3  # ... these
 
 
 class Turn(NamedTuple):
@@ -52,38 +60,44 @@ class Interval(NamedTuple):
     def of(cls, values: list[float]) -> "Interval":
         """Return the geometric mean of at least two values and its interval of Student's t.
 
-        Of five or more values, a fifth at each end counts less (trimmed mean with winsorized standard error), because
+        Of ten or more values, a fifth at each end counts less (trimmed mean with winsorized standard error), because
         the clock of a processor and the other threads of its cores change the time of single turns without a trace.
         """
-        logs = [log(value) for value in values]
-        share = int(TRIM * len(logs)) / len(logs) + 1e-9  # of a whole number of values
-        low, high = stats.mstats.trimmed_mean_ci(logs, (share, share), alpha=1 - CONFIDENCE)
-        return cls(exp(stats.mstats.trimmed_mean(logs, (share, share))), exp(low), exp(high))
+        mean, error, freedom = _trim(values)
+        return cls._around(mean, error, freedom)
 
     @classmethod
     def of_ratio(cls, numerator: list[float], denominator: list[float]) -> "Interval":
         """Return the ratio of two geometric means of at least two values, with Welch's t interval of the logarithms.
 
-        Of five or more values, the ends count less, as in `of`.
+        Of ten or more values, the ends count less, as in `of`.
         """
-        means, errors, freedoms = [], [], []
-        for values in (numerator, denominator):
-            logs, num_trimmed = [log(value) for value in values], int(TRIM * len(values))
-            share = num_trimmed / len(logs) + 1e-9
-            means.append(float(stats.mstats.trimmed_mean(logs, (share, share))))
-            errors.append(float(stats.mstats.trimmed_stde(logs, (share, share))) ** 2)
-            freedoms.append(len(logs) - 2 * num_trimmed - 1)
-        value, total = means[0] - means[1], sum(errors)
-        terms = sum(error**2 / freedom for error, freedom in zip(errors, freedoms, strict=True))
-        half = float(stats.t.ppf((1 + CONFIDENCE) / 2, total**2 / terms)) * total**0.5 if terms else 0.0
-        return cls(exp(value), exp(value - half), exp(value + half))
+        means, errors, freedoms = zip(_trim(numerator), _trim(denominator), strict=True)
+        total = sum(error**2 for error in errors)
+        terms = sum(error**4 / freedom for error, freedom in zip(errors, freedoms, strict=True))
+        return cls._around(means[0] - means[1], total**0.5, total**2 / terms if terms else inf)
+
+    @classmethod
+    def _around(cls, mean: float, error: float, freedom: float) -> "Interval":
+        """Return the interval of a mean of logarithms with this standard error."""
+        half = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom)) * error
+        return cls(exp(mean), exp(mean - half), exp(mean + half))
+
+
+def _trim(values: list[float]) -> tuple[float, float, int]:
+    """Return the trimmed mean of the logarithms of values, its standard error, and the degrees of freedom."""
+    logs = [log(value) for value in values]
+    trimmed = int(TRIM * len(logs)) if len(logs) >= MIN_TRIMMED else 0
+    share = trimmed / len(logs) + 1e-9  # of a whole number of values
+    mean, error = stats.mstats.trimmed_mean(logs, (share, share)), stats.mstats.trimmed_stde(logs, (share, share))
+    return float(mean), float(error), len(logs) - 2 * trimmed - 1
 
 
 class TimedPass:
     """A pass of a program whose turns last long enough to be timed.
 
     Args:
-        run: The pass.
+        run: The pass. It is run once or twice at once, as a warm-up.
         meter: What else the machine does.
         timer: Returns the time; waits for a GPU first.
     """
@@ -91,14 +105,10 @@ class TimedPass:
     def __init__(self, run: Callable[[], object], meter: LoadMeter, timer: Callable[[], float] = perf_counter) -> None:
         # Python's timer, because that of torch.utils.benchmark takes two further passes before each turn.
         self._timer, self._meter = timeit.Timer(run, timer=timer), meter
-
-    @cached_property
-    def _passes(self) -> int:
-        """The number of passes of a turn; the first use warms the program up."""
         seconds = self._timer.timeit(1)
-        if seconds < TURN_SECONDS:  # of which the first pass may be a large part
+        if seconds < TURN_SECONDS:  # the first pass may take much longer than the next one
             seconds = self._timer.timeit(1)
-        return max(1, round(TURN_SECONDS / seconds))
+        self._passes = max(1, round(TURN_SECONDS / seconds))  # of a turn
 
     def take_turn(self) -> Turn:
         """Return the seconds of a pass, after a warm-up if a pass is short."""
@@ -110,12 +120,14 @@ class TimedPass:
 
 
 class Rounds:
-    """The turns of several programs.
+    """The turns of several programs, in two parts.
+
+    A copy that another process has pickled goes on where the first one ended, so that each part can have a process.
 
     Args:
-        take_turn: Program -> function that takes a turn of it.
+        names: The programs.
         reference: The program that the others are compared with; None for no comparison.
-        max_seconds: The limit of time.
+        max_seconds: The limit of time for both parts: no turn starts later.
 
     Attributes:
         count: Number of rounds.
@@ -123,24 +135,39 @@ class Rounds:
         turns: Program -> its turns, also the disturbed ones.
     """
 
-    def __init__(
-        self, take_turn: Mapping[str, Callable[[], Turn]], reference: str | None, max_seconds: float = MAX_SECONDS
-    ) -> None:
+    def __init__(self, names: Iterable[str], reference: str | None, max_seconds: float) -> None:
         self.reference, self.max_seconds, self.count, self.seconds = reference, max_seconds, 0, 0.0
-        self.turns: dict[str, list[Turn]] = {name: [] for name in take_turn}
-        self._take_turn, self._start = take_turn, perf_counter()
-        self._times: dict[str, dict[int, list[float]]] = {name: {} for name in take_turn}  # undisturbed, by round
+        self.turns: dict[str, list[Turn]] = {name: [] for name in names}
+        self._times: dict[str, dict[int, list[float]]] = {name: {} for name in self.turns}  # undisturbed, by round
+        self._ends: list[int] = []  # the number of rounds at the end of each part
 
-    def take(self, names: list[str]) -> None:
-        """Let programs take their turns in this order, each between two turns of the reference."""
-        self.count += 1
-        self._try(self.reference)
-        for name in names:
-            if perf_counter() - self._start > self.max_seconds:
-                break
-            self._try(name)
-            self._try(self.reference)
-        self.seconds = perf_counter() - self._start
+    def take_part(self, take_turn: Mapping[str, Callable[[], Turn]]) -> None:
+        """Let the programs take the turns of the next part.
+
+        The first part ends when each has two rounds without a disturbance, the second one when all times and ratios are
+        certain; both end at the limit of time.
+
+        Args:
+            take_turn: Program -> function that takes a turn of it.
+        """
+        before, start, order = self.seconds, perf_counter(), random.Random(len(self._ends))
+        self._ends.append(self.count)
+        limit = self.max_seconds * len(self._ends) / len(MIN_ROUNDS)
+        names = [*self.turns]
+        while names and self.seconds < limit:
+            order.shuffle(names)
+            self.count, self._ends[-1] = self.count + 1, self.count + 1
+            others = [name for name in names if name != self.reference]
+            for i, name in enumerate(others):
+                if i % PROGRAMS_BETWEEN == 0:
+                    self._try(self.reference, take_turn)
+                if before + perf_counter() - start > limit:
+                    break
+                self._try(name, take_turn)
+            else:
+                self._try(self.reference, take_turn)
+            self.seconds = before + perf_counter() - start
+            names = self.unsettled()
 
     def times(self, name: str) -> list[float]:
         """Return the seconds of all turns that were not disturbed; of all turns if the time cannot be quoted.
@@ -154,7 +181,11 @@ class Rounds:
         """Return the time divided by that of the reference; None if one of the two or the ratio is uncertain."""
         if self.reference is None or self._explain_time(self.reference) or self.disturbance(name):
             return None
-        return Interval(1.0, 1.0, 1.0) if name == self.reference else self._compute_ratio(name)
+        return (
+            Interval(1.0, 1.0, 1.0)
+            if name == self.reference
+            else Interval.of_ratio(*self._common_times(name, self._common_rounds(name)))
+        )
 
     def disturbance(self, name: str) -> str:
         """Return a sentence that says why the times of a program cannot be quoted; an empty one if they can."""
@@ -162,9 +193,13 @@ class Rounds:
             return reason
         if self.reference in (None, name) or self._explain_time(self.reference):
             return ""
-        interval = self._compute_ratio(name)
-        if interval is None:
-            return f"In fewer than {MIN_ROUNDS} of {self.count} rounds, neither it nor {self.reference} was disturbed."
+        if self._has_few(self._common_rounds(name)):
+            return f"In too few of {self.count} rounds, neither it nor {self.reference} was disturbed."
+        if len(self._ends) < len(MIN_ROUNDS):
+            return ""
+        if change := self._explain_change(name):
+            return change
+        interval = Interval.of_ratio(*self._common_times(name, self._common_rounds(name)))
         if interval.width > MAX_RATIO_WIDTH:
             return (
                 f"Its time varies for an unknown reason: in {self.count} rounds, the {CONFIDENCE:.0%} interval of the "
@@ -183,66 +218,79 @@ class Rounds:
         }
 
     def unsettled(self) -> list[str]:
-        """Return the programs for which further rounds could help."""
+        """Return the programs for which further rounds of this part could help."""
         if self.reference and self._explain_time(self.reference):
             return [*self.turns]
-        return [name for name in self.turns if self.disturbance(name)]
+        return [name for name in self.turns if self.disturbance(name) and not self._explain_change(name, MAX_ROUNDS)]
 
-    def _compute_ratio(self, name: str) -> Interval | None:
-        """Return the ratio from the rounds in which both had undisturbed turns; None if these are too few."""
+    def _parts(self) -> list[range]:
+        """Return the numbers of the rounds of each part."""
+        return [range(start, end) for start, end in pairwise([0, *self._ends])]
+
+    def _has_few(self, rounds: Iterable[int]) -> bool:
+        """Return whether a part has too few of these rounds."""
+        numbers = [*rounds]
+        return any(
+            sum(i in part for i in numbers) < least for part, least in zip(self._parts(), MIN_ROUNDS, strict=False)
+        )
+
+    def _common_rounds(self, name: str) -> list[int]:
+        """Return the rounds in which neither a program nor the reference was disturbed."""
+        return sorted(self._times[name].keys() & self._times[self.reference or name].keys())
+
+    def _common_times(self, name: str, rounds: Iterable[int]) -> tuple[list[float], list[float]]:
+        """Return the times of a program and of the reference in these rounds."""
         ours, theirs = self._times[name], self._times[self.reference or name]
-        common = sorted(ours.keys() & theirs.keys())
-        if len(common) < MIN_ROUNDS:
-            return None
-        return Interval.of_ratio(*([x for i in common for x in times[i]] for times in (ours, theirs)))
+        return [x for i in rounds for x in ours[i]], [x for i in rounds for x in theirs[i]]
 
-    def _try(self, name: str | None) -> float | None:
-        """Let a program take turns until one is not disturbed, and return its seconds; None if all are."""
+    def _explain_change(self, name: str, rounds: int = 1) -> str:
+        """Return a sentence that says how the ratio changed from the first part to the second one.
+
+        Args:
+            name: The program.
+            rounds: The number of common rounds of the second part; with fewer, there is no sentence.
+        """
+        parts = [[i for i in self._common_rounds(name) if i in part] for part in self._parts()]
+        if len(parts) < len(MIN_ROUNDS) or len(parts[-1]) < rounds or self._has_few(self._common_rounds(name)):
+            return ""
+        ours, theirs = zip(*(self._common_times(name, part) for part in parts), strict=True)
+        first, second = (geometric_mean(a) / geometric_mean(b) for a, b in zip(ours, theirs, strict=True))
+        if max(first / second, second / first) <= MAX_CHANGE:
+            return ""
+        return (
+            f"Its ratio to {self.reference} changed for an unknown reason, from {first:.3g} in the first part of the "
+            f"measurement to {second:.3g} in the second one."
+        )
+
+    def _try(self, name: str | None, take_turn: Mapping[str, Callable[[], Turn]]) -> None:
+        """Let a program take turns until one is not disturbed, or until the tries have taken too long."""
         if name is None:
-            return None
+            return
         start = perf_counter()
         while True:
-            turn = self._take_turn[name]()
+            turn = take_turn[name]()
             self.turns[name].append(turn)
             if not turn.load.excess():
-                self._times[name].setdefault(self.count, []).append(turn.seconds)
-                return turn.seconds
+                self._times[name].setdefault(self.count - 1, []).append(turn.seconds)
+                return
             if perf_counter() - start > RETRY_SECONDS:
-                return None
+                return
 
     def _explain_time(self, name: str) -> str:
         """Return why the time of a program is uncertain, apart from that of the reference."""
-        times = [median(turns) for turns in self._times[name].values()]
-        if len(times) < MIN_ROUNDS:
-            disturbed = [turn.load for turn in self.turns[name] if turn.load.excess()]
-            if not disturbed:
-                return f"The limit of {self.max_seconds:g} s ended the measurement, after {self.count} rounds."
+        turns, few = self.turns[name], self._has_few(self._times[name])
+        disturbed = [turn.load for turn in turns if turn.load.excess()]
+        if disturbed and (few or len(disturbed) > MAX_DISTURBED * len(turns)):
             kind = Counter(kind for load in disturbed for kind in load.excess()).most_common(1)[0][0]
             reason = LIMITS[kind][1].format(getattr(Load.mean(disturbed), kind))
-            return f"Disturbed in {self.count - len(times)} of {self.count} rounds: {reason}."
+            return f"Disturbed in {len(disturbed)} of {len(turns)} turns: {reason}."
+        if few:
+            return f"The limit of {self.max_seconds:g} s ended the measurement too early."
+        times = [median(seconds) for seconds in self._times[name].values()]
         interval = Interval.of(times)
-        if interval.width > MAX_TIME_WIDTH:
+        if len(self._ends) == len(MIN_ROUNDS) and interval.width > MAX_TIME_WIDTH:
             return (
                 f"Its time varies for an unknown reason: in {len(times)} rounds, the {CONFIDENCE:.0%} interval is "
                 f"{interval.low * 1e3:.3g} to {interval.high * 1e3:.3g} ms."
             )
         return ""
-
-
-def take_rounds(
-    take_turn: Mapping[str, Callable[[], Turn]], reference: str | None, max_seconds: float = MAX_SECONDS
-) -> Rounds:
-    """Let programs take turns until all times and ratios are certain, or until the limit of time.
-
-    Args:
-        take_turn: Program -> function that takes a turn of it.
-        reference: The program that the others are compared with; None for no comparison.
-        max_seconds: The limit of time: no turn starts later.
-    """
-    rounds, order, unsettled = Rounds(take_turn, reference, max_seconds), random.Random(0), [*take_turn]
-    while unsettled and rounds.seconds < max_seconds:
-        names = [name for name in unsettled if name != reference]
-        order.shuffle(names)
-        rounds.take(names)
-        unsettled = rounds.unsettled()
-    return rounds
