@@ -33,8 +33,8 @@ PROGRAMS_BETWEEN = 3  # at most so many take their turns between two turns of th
 CONFIDENCE = 0.95
 TRIM, MIN_TRIMMED = 0.2, 10  # share that is trimmed at each end; of fewer values, trimming would widen the interval
 MAX_RATIO_WIDTH, MAX_TIME_WIDTH = 1.20, 1.50  # upper / lower end of an interval that counts as narrow
-MAX_CHANGE = 1.20  # ratio of a part / ratio of the other one; not certain in fewer rounds of the second part than ...
-MAX_ROUNDS = 3  # ... these
+MAX_CHANGE = 1.20  # ratio of a part / ratio of the other one
+CHANGE_ROUNDS = 3  # after so many rounds of the second part, further ones would not show that there is no change
 
 
 class Turn(NamedTuple):
@@ -181,11 +181,7 @@ class Rounds:
         """Return the time divided by that of the reference; None if one of the two or the ratio is uncertain."""
         if self.reference is None or self._explain_time(self.reference) or self.disturbance(name):
             return None
-        return (
-            Interval(1.0, 1.0, 1.0)
-            if name == self.reference
-            else Interval.of_ratio(*self._common_times(name, self._common_rounds(name)))
-        )
+        return Interval(1.0, 1.0, 1.0) if name == self.reference else self._compute_ratio(name)
 
     def disturbance(self, name: str) -> str:
         """Return a sentence that says why the times of a program cannot be quoted; an empty one if they can."""
@@ -199,7 +195,7 @@ class Rounds:
             return ""
         if change := self._explain_change(name):
             return change
-        interval = Interval.of_ratio(*self._common_times(name, self._common_rounds(name)))
+        interval = self._compute_ratio(name)
         if interval.width > MAX_RATIO_WIDTH:
             return (
                 f"Its time varies for an unknown reason: in {self.count} rounds, the {CONFIDENCE:.0%} interval of the "
@@ -221,7 +217,7 @@ class Rounds:
         """Return the programs for which further rounds of this part could help."""
         if self.reference and self._explain_time(self.reference):
             return [*self.turns]
-        return [name for name in self.turns if self.disturbance(name) and not self._explain_change(name, MAX_ROUNDS)]
+        return [name for name in self.turns if self.disturbance(name) and not self._explain_change(name, CHANGE_ROUNDS)]
 
     def _parts(self) -> list[range]:
         """Return the numbers of the rounds of each part."""
@@ -238,7 +234,11 @@ class Rounds:
         """Return the rounds in which neither a program nor the reference was disturbed."""
         return sorted(self._times[name].keys() & self._times[self.reference or name].keys())
 
-    def _common_times(self, name: str, rounds: Iterable[int]) -> tuple[list[float], list[float]]:
+    def _compute_ratio(self, name: str) -> Interval:
+        """Return the ratio from all common rounds."""
+        return Interval.of_ratio(*self._common_times(name, self._common_rounds(name)))
+
+    def _common_times(self, name: str, rounds: list[int]) -> tuple[list[float], list[float]]:
         """Return the times of a program and of the reference in these rounds."""
         ours, theirs = self._times[name], self._times[self.reference or name]
         return [x for i in rounds for x in ours[i]], [x for i in rounds for x in theirs[i]]
