@@ -120,12 +120,13 @@ def main() -> None:
     with networks.exit_on_error("disturbed"):
         quiet: dict[str, float] = {}
         for _ in range(QUIET_TRIALS):
-            if not quiet.keys() >= settings.models.keys():
-                _, latencies = run_trial(settings, "quiet", 0)
-                for model, cost in latencies.items():
-                    print(f"quiet {model:14} {describe(cost)}", flush=True)
-                ratios = {model: cost["time_ratio"]["value"] for model, cost in latencies.items() if cost["time_ratio"]}
-                quiet = ratios | quiet
+            _, latencies = run_trial(settings, "quiet", 0)
+            for model, cost in latencies.items():
+                print(f"quiet {model:14} {describe(cost)}", flush=True)
+                if cost["time_ratio"]:
+                    quiet.setdefault(model, cost["time_ratio"]["value"])
+            if quiet.keys() >= settings.models.keys():
+                break
         if missing := settings.models.keys() - quiet.keys():
             print(f"disturbed: the machine is not quiet: {', '.join(sorted(missing))} left out.", file=sys.stderr)
         if quiet.keys() <= {REFERENCE}:

@@ -204,15 +204,14 @@ def measure(name: str, case: Case, device: str) -> dict[str, Any]:
         LkcaError: If one of the two fails.
     """
     sides = {f"{name} (ours), {case.name}": False, f"{name} (published.py), {case.name}": True}
+    arguments = {label: (name, published, case, device) for label, published in sides.items()}
     rounds = Rounds(["ours", "plain"], "ours", MAX_SECONDS)
 
     def take_turn(pipe: Connection, label: str) -> Turn:
         return request(pipe, label, True)[0]
 
     for _ in MIN_ROUNDS:  # each part with new processes, because the speed of a process depends on where its memory is
-        with workers(
-            serve_turns, {label: (name, published, case, device) for label, published in sides.items()}
-        ) as pair:
+        with workers(serve_turns, arguments) as pair:
             for pipe, label in pair:
                 request(pipe, label)
             outputs = [request(pipe, label, True)[1] for pipe, label in pair]  # the first turn warms up
