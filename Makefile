@@ -45,12 +45,14 @@ demo: $(READY)
 	@echo "The report: results/demo/report.html"
 
 # XDG_CONFIG_HOME: Chromium writes its crash reports there.
+# --max-worker-restart 0: if a process of the tests crashes, the run ends and names the test; otherwise it would hang.
 test: $(READY)
-	XDG_CONFIG_HOME="$(XDG_CACHE_HOME)/config" .venv/bin/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	XDG_CONFIG_HOME="$(XDG_CACHE_HOME)/config" .venv/bin/python -m pytest --numprocesses 2 --max-worker-restart 0 --dist loadfile \
+	    --no-loadscope-reorder
 
 # The fast tests: without whole workflows, the browser and kills.
 check: $(READY)
-	.venv/bin/python -m pytest --numprocesses 2 -m "not slow"
+	.venv/bin/python -m pytest --numprocesses 2 --max-worker-restart 0 -m "not slow"
 
 lint: $(READY)
 	.venv/bin/ruff check
