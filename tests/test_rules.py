@@ -172,6 +172,13 @@ rule probe:
     output: "probe/{i}"
     resources: gpu=1
     shell: "date +%s.%N > {output}; sleep 1.5; date +%s.%N >> {output}"
+
+rule empty:
+    output: "empty/{i}"
+    shell: "touch {output}"
+
+onsuccess:
+    print("LIMIT OF JOBS:", bool(workflow.scheduler.job_rate_limiter))
 """
 
 
@@ -251,6 +258,12 @@ def test_two_gpus_run_two_jobs_at_once(checkout):
     output = snakemake(checkout, "-n", *gpu, "--", "probes")
     snakefile.write_text(before)
     assert "Nothing to be done" in output
+
+
+@pytest.mark.slow
+def test_jobs_per_second_are_limited_only_if_the_user_says_so(checkout):
+    assert "LIMIT OF JOBS: False" in snakemake(checkout, "--", "empty/0")
+    assert "LIMIT OF JOBS: True" in snakemake(checkout, "--max-jobs-per-timespan", "5/1s", "--", "empty/1")
 
 
 @pytest.mark.slow

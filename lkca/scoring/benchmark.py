@@ -47,7 +47,7 @@ from lkca.scoring.rounds import Rounds, TimedPass, Turn
 BATCH_PIXELS = {"cpu": 2**14, "cuda": 2**17}  # pixels of the reconstructions of a batch: 4 and 32 images at x4
 # Minimum duration of a throughput measurement; GPUs update their energy counters only a few times a second
 THROUGHPUT_SECONDS = {"cpu": 0.1, "cuda": 1.0}
-MAX_SECONDS = 1.5  # of all rounds, for each network
+MAX_SECONDS = 1.0  # of all rounds, for each network
 # A disturbed measurement of throughput is repeated until its tries have taken this long
 RETRY_SECONDS = {"cpu": 0.5, "cuda": 3.0}
 FORK = get_context("fork")  # torch is imported once; the forked processes start their own threads and CUDA

@@ -71,9 +71,10 @@ if workflow.is_main_process and not OTHER_MACHINES:
 
 
 onstart:
-    # On one machine, the limit of jobs per second has no use. Its timers multiply with every job that ends and use up to a
-    # quarter of a processor, which falsifies measured times (github.com/snakemake/snakemake/pull/3744).
-    if not OTHER_MACHINES:
+    # On one machine, Snakemake's default limit of 100 jobs a second has no use. Its timers multiply with every job that
+    # ends and use up to a quarter of a processor, which falsifies measured times (github.com/snakemake/snakemake/pull/3744).
+    limiter = workflow.scheduler.job_rate_limiter
+    if limiter and not OTHER_MACHINES and limiter.max_jobs >= 100 * limiter.timespan:
         workflow.scheduler.job_rate_limiter = None
 
 

@@ -104,8 +104,7 @@ rule efficiency:
         "results/{exp}/efficiency/{scene}_x{scale}.json",
     log:
         "results/{exp}/efficiency/{scene}_x{scale}.log",
-    benchmark:
-        "results/{exp}/efficiency/{scene}_x{scale}.benchmark.tsv"
+    # It has no `benchmark`, with which Snakemake would inspect the memory of the process while it measures.
     conda:
         "../../environment.yml"
     threads: CORES
