@@ -43,24 +43,24 @@ def make_case(psnr, resolved=(), *, title="Chikusei", steps=None, untrained=(), 
         (
             [make_case({"Bicubic": 40, "Small": 40.4, "Large": 40.5}, why="one seed cannot carry an interval")],
             [
-                "Large has the highest MPSNR, 40.50 dB, 0.50 dB above Bicubic.",
                 "No trained method is shown to be better than Bicubic here: one seed cannot carry an interval.",
+                "Large has the highest MPSNR, 40.50 dB, 0.50 dB above Bicubic.",
             ],
         ),
         (
             [make_case({"Bicubic": 40, "Small": 40.4, "Large": 40.5}, [("Large", "Bicubic"), ("Small", "Bicubic")])],
             [
-                "Large has the highest MPSNR, 40.50 dB, 0.50 dB above Bicubic.",
                 "Small is the method to use: of the methods that are not shown to be worse than the best here, it "
                 "needs the fewest multiply-accumulates (the others: Large).",
+                "Large has the highest MPSNR, 40.50 dB, 0.50 dB above Bicubic.",
             ],
         ),
         (  # the difference of the second method is smaller, but resolved
             [make_case({"Bicubic": 40, "Small": 40.4, "Large": 40.5}, [("Small", "Bicubic")])],
             [
-                "Large has the highest MPSNR, 40.50 dB, 0.50 dB above Bicubic.",
                 "Small is the method to use: of the methods that are not shown to be worse than the best here, it "
                 "needs the fewest multiply-accumulates (the others: Large).",
+                "Large has the highest MPSNR, 40.50 dB, 0.50 dB above Bicubic.",
             ],
         ),
         (
@@ -69,10 +69,10 @@ def make_case(psnr, resolved=(), *, title="Chikusei", steps=None, untrained=(), 
                 make_case({"Bicubic": 38, "Small": 39.5, "Large": 38.5}, [("Small", "Bicubic")], title="Pavia"),
             ],
             [
-                "Highest MPSNR in 2 cases (a scene at one scale): Large in 1, 0.90 dB above Bicubic; "
-                "Small in 1, 1.50 dB above Bicubic.",
                 "Large is the method to use: it is the only one that is not shown to be worse than the best in any "
                 "case.",
+                "Highest MPSNR in 2 cases (a scene at one scale): Large in 1, 0.90 dB above Bicubic; "
+                "Small in 1, 1.50 dB above Bicubic.",
             ],
         ),
         (
@@ -82,15 +82,29 @@ def make_case(psnr, resolved=(), *, title="Chikusei", steps=None, untrained=(), 
                 make_case({"Small": 35.5, "Large": 34.5}, [("Small", "Large")], title="Houston"),
             ],
             [
-                "Highest MPSNR in 3 cases (a scene at one scale): Small in 2; Large in 1.",
                 "No method is among the best in every case; Small is among them in 2 of 3.",
+                "Highest MPSNR in 3 cases (a scene at one scale): Small in 2; Large in 1.",
             ],
         ),
         (
             [make_case({"Bicubic": 40, "Small": 39.0, "Large": 44.0}, untrained=["Large"])],
             [
-                "Bicubic has the highest MPSNR, 40.00 dB.",
                 "No trained method is shown to be better than Bicubic here.",
+                "Bicubic has the highest MPSNR, 40.00 dB.",
+            ],
+        ),
+        (  # 40.004 is shown as 40.00
+            [make_case({"Bicubic": 40, "Large": 40.004}, title=title) for title in ("Pavia", "Houston")],
+            [
+                "No trained method is shown to be better than Bicubic in any case: the interval holds 0.",
+                "Highest MPSNR in 2 cases (a scene at one scale): Large in 2, less than 0.01 dB above Bicubic.",
+            ],
+        ),
+        (
+            [make_case({"Bicubic": 40, "Large": 40 + gain}, title=f"{gain}") for gain in (0.004, 0.17)],
+            [
+                "No trained method is shown to be better than Bicubic in any case: the interval holds 0.",
+                "Highest MPSNR in 2 cases (a scene at one scale): Large in 2, up to 0.17 dB above Bicubic.",
             ],
         ),
         (
@@ -107,7 +121,19 @@ def make_case(psnr, resolved=(), *, title="Chikusei", steps=None, untrained=(), 
         ),
         ([], ["Nothing was run yet."]),
     ],
-    ids=["unresolved", "tied", "second resolved", "cases", "no best", "baseline", "unequal", "untrained", "empty"],
+    ids=[
+        "unresolved",
+        "tied",
+        "second resolved",
+        "cases",
+        "no best",
+        "baseline",
+        "tiny gain",
+        "gains",
+        "unequal",
+        "untrained",
+        "empty",
+    ],
 )
 def test_findings(cases, sentences):
     assert describe_findings(cases) == sentences

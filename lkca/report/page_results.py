@@ -221,13 +221,13 @@ def _build_cell(result: CaseResults, label: str, times: Mapping[tuple[str, int, 
 
 
 def describe_findings(results: Sequence[CaseResults]) -> list[str]:
-    """Return the sentences about the highest scores, about what is resolved, and about what cannot be compared."""
+    """Return the sentences about what is resolved, about the highest scores, and about what cannot be compared."""
     led = [result for result in results if len(result.compared) > 1]
     if not led:
         return ["No two methods were trained long enough to be compared."] if results else ["Nothing was run yet."]
     unequal = {result.case: sentence for result in led if (sentence := _describe_unequal_training(result))}
     equal = [result for result in led if result.case not in unequal]
-    return [*_describe_leaders(led), *(_describe_choice(equal) if equal else []), *unequal.values()]
+    return [*(_describe_choice(equal) if equal else []), *_describe_leaders(led), *unequal.values()]
 
 
 def _describe_leaders(results: Sequence[CaseResults]) -> list[str]:
@@ -252,7 +252,13 @@ def _describe_gain(results: Sequence[CaseResults]) -> str:
     if not gains:
         return ""
     low, high = f"{min(gains):.2f}", f"{max(gains):.2f}"
-    return f", {low if low == high else f'{low} to {high}'} dB above {results[0].baseline}"
+    if high == "0.00":
+        gain = "less than 0.01"
+    elif low == "0.00":
+        gain = f"up to {high}"
+    else:
+        gain = low if low == high else f"{low} to {high}"
+    return f", {gain} dB above {results[0].baseline}"
 
 
 def _describe_choice(results: Sequence[CaseResults]) -> list[str]:
