@@ -349,8 +349,9 @@ def describe_data(
         if scene in scales:
             part += f", {' and '.join(scales[scene])}" + ("" if same else f", {_count_images(images[scene])}")
         parts.append(part)
-    each = f", {_count_images(next(iter(images.values())))}{' each' * (len(images) > 1)}" if images and same else ""
-    return "; ".join(parts) + each
+    if parts and images and same:
+        parts[-1] += f"{'; each has' if len(images) > 1 else ','} {_count_images(next(iter(images.values())))}"
+    return "; ".join(parts)
 
 
 def _count_images(number: int) -> str:
