@@ -315,7 +315,7 @@ def main() -> None:
                 rows.append({"network": name, "case": case.name, **format_numbers(numbers), **machine})
                 print(
                     f"{name:11}{case.name:29}"
-                    "{seconds:>9.3f} /{published_seconds:7.3f}"
+                    + "{seconds:>9.3f} /{published_seconds:7.3f}".format(**numbers)
                     + format_ratio(numbers)
                     + "{peak_GiB:9.2f} /{published_peak_GiB:5.2f}{difference:12.1e}".format(**numbers),
                     flush=True,

@@ -422,7 +422,7 @@ def main() -> None:
                 networks.write_rows(path, rows)
                 print(
                     f"{name:11}"
-                    "{batch:5}{samples_per_second:11.2f} /{plain_samples_per_second:7.2f}"
+                    + "{batch:5}{samples_per_second:11.2f} /{plain_samples_per_second:7.2f}".format(**numbers)
                     + networks.format_ratio(numbers)
                     + "{data_wait:6.0%}{peak_GiB:9.2f} /{plain_peak_GiB:5.2f}{loss_difference:14.1e}".format(**numbers),
                     flush=True,
