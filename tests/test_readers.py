@@ -218,7 +218,7 @@ def test_commands_print_one_line_and_leave_no_file(cases, tmp_path):
     commands += [["verify", "pavia_centre", case.file.path] for case in samples[:2]]
     commands.append(scene_command(cases["sidecars"][0].file, "read"))
     hostile = samples[0].file.local_path().parents[2]
-    before = snapshot(hostile), snapshot(tmp_path)
+    hostile_before, before = snapshot(hostile), snapshot(tmp_path)
     processes = [
         subprocess.Popen([sys.executable, "-m", "lkca", *command], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
         for command in commands
@@ -228,7 +228,7 @@ def test_commands_print_one_line_and_leave_no_file(cases, tmp_path):
     for stderr, code in outputs[:-1]:
         assert code == 2 and stderr.startswith("lkca: ") and stderr.count("\n") == 1, stderr
         assert is_sentence(stderr.strip())
-    assert snapshot(hostile) == before[0]
-    new = {name for name, data in snapshot(tmp_path).items() if before[1].get(name, b"new") != data}
+    assert snapshot(hostile) == hostile_before
+    new = {name for name, data in snapshot(tmp_path).items() if before.get(name, b"new") != data}
     assert new <= {"read", "read/a.npy", "read/a.json", *(f"refused{i}" for i in range(len(SAMPLES)))}
     assert np.load(tmp_path / "read/a.npy").shape == (3, ROWS, COLUMNS)

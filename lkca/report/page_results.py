@@ -227,7 +227,8 @@ def describe_findings(results: Sequence[CaseResults]) -> list[str]:
         return ["No two methods were trained long enough to be compared."] if results else ["Nothing was run yet."]
     unequal = {result.case: sentence for result in led if (sentence := _describe_unequal_training(result))}
     equal = [result for result in led if result.case not in unequal]
-    return [*(_describe_choice(equal) if equal else []), *_describe_leaders(led), *unequal.values()]
+    others = [result for result in led if result.case in unequal]
+    return [*(_describe_choice(equal, others) if equal else []), *_describe_leaders(led), *unequal.values()]
 
 
 def _describe_leaders(results: Sequence[CaseResults]) -> list[str]:
@@ -261,11 +262,21 @@ def _describe_gain(results: Sequence[CaseResults]) -> str:
     return f", {gain} dB above {results[0].baseline}"
 
 
-def _describe_choice(results: Sequence[CaseResults]) -> list[str]:
-    """Return the sentence that says which method to use, as far as the comparisons tell."""
-    where = "here" if len(results) == 1 else "in any case"
+def _describe_choice(results: Sequence[CaseResults], others: Sequence[CaseResults]) -> list[str]:
+    """Return the sentence that says which method to use, as far as the comparisons tell.
+
+    Args:
+        results: The cases whose methods can be compared.
+        others: The other cases. There, only a comparison with the method without training counts.
+    """
+
+    def say_where(exceptions: Iterable[CaseResults]) -> str:
+        names = ", ".join(result.case.name for result in exceptions)
+        return "here" if len(results) + len(others) == 1 else f"in any case{names and f' except {names}'}"
+
     baselines = {result.baseline for result in results if result.baseline}
     if baselines and not any(result.have_outcome(result.baseline, "better") for result in results):
+        where = say_where(result for result in others if result.have_outcome(result.baseline, "better"))
         because = " or ".join(_list_reasons(results))
         return [f"No trained method is shown to be better than {min(baselines)} {where}{because and f': {because}'}."]
     best = [result.not_worse() - baselines for result in results]
@@ -273,6 +284,7 @@ def _describe_choice(results: Sequence[CaseResults]) -> list[str]:
     if not common:
         often, number = Counter(label for labels in best for label in sorted(labels)).most_common(1)[0]
         return [f"No method is among the best in every case; {often} is among them in {number} of {len(results)}."]
+    where = say_where(others)
     cheapest = min(common, key=lambda label: fmean(result.runs[label][0].scores["macs"] for result in results))
     if len(common) == 1:
         return [
