@@ -2,9 +2,22 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
+
+
+@dataclass(frozen=True)
+class ControlPoints:
+    """Ground control points: pixels whose place on the Earth is known.
+
+    Args:
+        crs: Coordinate reference system of x, y and z, WKT; None if the file declares none.
+        points: Row, column, x, y and z of each point. (0, 0) is the top left corner of the first pixel, as in GDAL.
+    """
+
+    crs: str | None
+    points: tuple[tuple[float, float, float, float, float], ...]
 
 
 @dataclass(frozen=True)
@@ -31,6 +44,10 @@ class CubeDescription:
             rotation, height of a pixel (negative for north up): GDAL's order.
         units: Units of the physical values.
         history: What the file says about its origin and processing.
+        band_names: The name of each band, "" for a band that has none; empty if no band has a name.
+        gcps: Ground control points.
+        rpcs: Rational polynomial coefficients, under the names of `rasterio.rpc.RPC`: line_off, line_num_coeff and so
+            on. In these, row 0 and column 0 are the centre of the first pixel.
         layers: Names of arrays of one value for each pixel next to the cube, such as masks; they are not applied.
         sources: Name of a fact -> where the file declares it, for messages and the manifest.
         unusable: Name of a fact that the file declares in a form that cannot be used -> what is wrong with it. The file
@@ -53,6 +70,9 @@ class CubeDescription:
     geotransform: tuple[float, float, float, float, float, float] | None = None
     units: str | None = None
     history: str | None = None
+    band_names: tuple[str, ...] = ()
+    gcps: ControlPoints | None = None
+    rpcs: Mapping[str, float | tuple[float, ...]] | None = None
     layers: tuple[str, ...] = ()
     sources: Mapping[str, str] = field(default_factory=dict)
     unusable: Mapping[str, str] = field(default_factory=dict)
@@ -70,7 +90,23 @@ class CubeDescription:
         values = {name: value for name, value in vars(self).items() if value not in (None, (), False, {})}
         if self.valid_range:
             values["valid_range"] = [limit if np.isfinite(limit) else None for limit in self.valid_range]
+        if self.gcps:
+            values["gcps"] = vars(self.gcps)
         return {**values, "dtype": self.dtype.name, "sources": dict(self.sources), "unusable": dict(self.unusable)}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        """Return the description of which `to_json` has returned `value`, also after it was written to a file."""
+        values: dict[str, Any] = {name: tuple(item) if isinstance(item, list) else item for name, item in value.items()}
+        if "valid_range" in values:
+            low, high = values["valid_range"]
+            values["valid_range"] = (-np.inf if low is None else low, np.inf if high is None else high)
+        if "gcps" in values:
+            gcps = values["gcps"]
+            values["gcps"] = ControlPoints(gcps["crs"], tuple(map(tuple, gcps["points"])))
+        if "rpcs" in values:
+            values["rpcs"] = {n: tuple(v) if isinstance(v, list) else v for n, v in values["rpcs"].items()}
+        return cls(**{**values, "dtype": np.dtype(values["dtype"])})
 
 
 # The facts that each format can declare, besides shape and type: the names are fields of CubeDescription.

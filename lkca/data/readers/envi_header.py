@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lkca.data.readers.base import SettingsError, UnreadableError
+from lkca.data.readers.description import ControlPoints
 from lkca.data.readers.wavelengths import is_band_index, to_nanometres
 from lkca.data.sidecars import MAX_HEADER_BYTES
 
@@ -39,6 +40,14 @@ GDAL_FIELDS = (
     "map_info",
     "projection_info",
     "coordinate_system_string",
+)
+# The numbers at the start of the field rpc info, and the lists of 20 numbers after them, as rasterio names them.
+RPC_NUMBERS = tuple(f"{axis}_{kind}" for kind in ("off", "scale") for axis in ("line", "samp", "lat", "long", "height"))
+RPC_LISTS = tuple(f"{axis}_{part}_coeff" for axis in ("line", "samp") for part in ("num", "den"))
+# The coordinate reference system of geo points.
+WGS84 = (
+    'GEOGCS["WGS 84",DATUM["WGS_1984",SPHEROID["WGS 84",6378137,298.257223563,AUTHORITY["EPSG","7030"]],'
+    'AUTHORITY["EPSG","6326"]],PRIMEM["Greenwich",0],UNIT["degree",0.0174532925199433],AUTHORITY["EPSG","4326"]]'
 )
 LINEAR_FIELDS = ("data_gain_values", "data_offset_values")
 REFLECTANCE_FIELDS = ("data_reflectance_gain_values", "data_reflectance_offset_values")
@@ -133,6 +142,43 @@ def add_envi_facts(facts: dict[str, Any], fields: Mapping[str, str], bands: int,
     history = [fields.get(name, "").strip("{} \n") for name in ("description", "sensor_type", "acquisition_time")]
     if any(history):
         facts["history"], facts["sources"]["history"] = "; ".join(filter(None, history)), f"description in {place}"
+
+
+def read_warp(fields: Mapping[str, str]) -> dict[str, Any]:
+    """Return the ground control points and the RPCs of a header, as fields of `CubeDescription`.
+
+    ENVI counts the corners of pixels from 1 in its points, which are latitudes and longitudes; its RPCs may be those
+    of a larger image, in which the first pixel has the row and the column at the end of the list. Lists of another
+    length are left out.
+    """
+    facts: dict[str, Any] = {}
+    with suppress(ValueError):
+        numbers = _list_finite(fields.get("geo_points", ""))
+        if numbers and len(numbers) % 4 == 0:
+            quadruples = zip(*(numbers[i::4] for i in range(4)), strict=True)
+            points = tuple((row - 1, column - 1, x, y, 0.0) for column, row, y, x in quadruples)
+            facts["gcps"] = ControlPoints(WGS84, points)
+    with suppress(ValueError):
+        numbers = _list_finite(fields.get("rpc_info", ""))
+        if len(numbers) in (90, 93):
+            row, column = numbers[90:92] or (0.0, 0.0)
+            offsets = dict(zip(RPC_NUMBERS, numbers, strict=False))
+            offsets |= {"line_off": offsets["line_off"] - row, "samp_off": offsets["samp_off"] - column}
+            lists = {name: tuple(numbers[10 + 20 * i : 30 + 20 * i]) for i, name in enumerate(RPC_LISTS)}
+            facts["rpcs"] = {**offsets, **lists}
+    return facts
+
+
+def _list_finite(text: str) -> list[float]:
+    """Return the numbers of a list.
+
+    Raises:
+        ValueError: If it contains something else than finite numbers.
+    """
+    numbers = [parse_number(part) for part in re.split(r"[,\s]+", text.strip("{}, \n")) if part]
+    if not all(map(math.isfinite, numbers)):
+        raise ValueError("it has numbers that are not finite")
+    return numbers
 
 
 def _add_transform(facts: dict[str, Any], fields: Mapping[str, str], bands: int, place: str) -> None:

@@ -5,7 +5,7 @@ import os
 import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
@@ -15,8 +15,8 @@ import numpy as np
 
 from lkca.data.catalog import find_envi_headers, find_namesakes, find_raw_header
 from lkca.data.readers.base import NUMBER_KINDS, SettingsError, StoredCube, UnreadableError, check_claimed_size
-from lkca.data.readers.description import CubeDescription
-from lkca.data.readers.envi_header import check_header, format_gdal_header, read_header
+from lkca.data.readers.description import ControlPoints, CubeDescription
+from lkca.data.readers.envi_header import check_header, format_gdal_header, read_header, read_warp
 from lkca.data.readers.gdal_names import StoredBytes, name_bytes, name_file
 from lkca.data.readers.raster_facts import read_facts
 from lkca.data.readers.raster_items import BandItems, RasterItems, parse_aux_xml, read_gdal_items
@@ -226,6 +226,7 @@ def open_raster(
         has_mask=bool(masks),
         **read_facts(declared, fields, file.place, dtype, alpha),
         **_read_position(file, raster, declared, transposed),
+        **(_read_warp(file, raster) if not transposed else {}),
     )
     return StoredCube(description, 1, read, read_mask if masks else None)
 
@@ -348,6 +349,26 @@ def _read_position(file: RasterFile, raster: Any, items: Sequence[RasterItems], 
             (x, *reversed(straight), y, *reversed(turned)) if transposed else (x, *straight, y, *turned)
         )
     return position
+
+
+def _read_warp(file: RasterFile, raster: Any) -> dict[str, Any]:
+    """Return the ground control points and the RPCs of a raster, as fields of `CubeDescription`.
+
+    Those that are damaged are left out, as they do not change the pixels.
+    """
+    if file.driver == "ENVI":
+        return read_warp(file.fields or {})
+    facts: dict[str, Any] = {}
+    with suppress(Exception):
+        points, crs = raster.gcps
+        numbers = tuple((float(p.row), float(p.col), float(p.x), float(p.y), float(p.z or 0)) for p in points)
+        if numbers and np.isfinite(numbers).all():
+            facts["gcps"] = ControlPoints(crs.to_wkt() if crs else None, numbers)
+    with suppress(Exception):
+        declared = {name: value for name, value in raster.rpcs.to_dict().items() if value is not None}
+        if all(np.isfinite(value).all() for value in declared.values()):
+            facts["rpcs"] = {name: tuple(v) if isinstance(v, list) else v for name, v in declared.items()}
+    return facts
 
 
 def _check_dtype(raster: Any) -> np.dtype[Any]:

@@ -91,6 +91,9 @@ def read_facts(
             add(added, each)
         if each.is_copy:
             _add_missing(facts, added)
+    names = next((names for each in items if any(names := [band.name or "" for band in each.bands])), [])
+    if names:
+        facts["band_names"] = tuple(names)
     if alpha:
         facts["bad_bands"] = tuple(sorted({*facts.get("bad_bands", ()), *alpha}))
         facts["sources"]["bad_bands"] = "; ".join(filter(None, (facts["sources"].get("bad_bands"), "its alpha band")))

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lkca.data.readers.attributes import find_text, parse_numbers, plain_name, to_floats
+from lkca.data.readers.attributes import find_text, parse_numbers, parse_text, plain_name, to_floats
 from lkca.data.readers.base import UnreadableError
 from lkca.data.readers.container import ArrayInfo, Container, is_list
 from lkca.data.readers.layout import Layout
@@ -28,6 +28,7 @@ WIDTHS = rf"{OF_BANDS}(wavelengths?)?(fwhms?|bandwidths?|fullwidth(at)?halfmax(i
 CENTRES = {"radiation_wavelength", "sensor_band_central_radiation_wavelength"}  # standard names of the CF conventions
 GOOD_FLAGS = {"bbl", "badbandlist", "badbandslist", "goodwavelengths", "goodbands", "goodbandlist", "validbands"}
 BAD_FLAGS = {"badbands", "badband", "isbad", "bandisbad", "badbandmask"}  # in these, 1 is bad
+BAND_NAMES = {"bandname", "bandnames"}
 NAMES = rf"({WAVELENGTHS}|{WIDTHS}){UNIT_SUFFIX}|{'|'.join((*GOOD_FLAGS, *BAD_FLAGS))}"
 LENGTHS = UNITS | DECLARED_UNITS
 REMEDIES = {"nanometres": "set nanometres in its entry", "fwhm": "set fwhm in its entry", "bad_bands": "correct it"}
@@ -71,7 +72,19 @@ def read_spectral(container: Container, array: ArrayInfo, layout: Layout) -> dic
         search.leave_out_others(found[0])
         search.find("fwhm", WIDTHS + UNIT_SUFFIX, partial(_read_widths, *found))
     search.find("bad_bands", "|".join((*GOOD_FLAGS, *BAD_FLAGS)), _read_flags)
+    if names := _read_names(container, array, bands):
+        search.facts["band_names"] = names
     return search.facts
+
+
+def _read_names(container: Container, array: ArrayInfo, bands: int) -> tuple[str, ...]:
+    """Return the names of the bands in an array of texts next to the cube, nothing if there is none."""
+    for other in container.beside(array):
+        if plain_name(other.name) in BAND_NAMES and other.shape == (bands,) and other.dtype.kind in "OS":
+            with suppress(Exception):  # the texts of an untrusted file
+                names = tuple(parse_text(name) or "" for name in other.load().tolist())
+                return names if any(names) else ()
+    return ()
 
 
 class _Search:
