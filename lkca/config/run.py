@@ -1,6 +1,7 @@
 """Read and write run.json, which has all settings and the hashes of all inputs of one training."""
 
 from pathlib import Path
+from typing import Any
 
 from lkca.config.messages import SettingError, validate
 from lkca.config.schema import RunConfig
@@ -40,4 +41,9 @@ def write_run(settings: RunSettings, seed: int, scene: Path, split: Path, teache
         split_sha256=sha256(split),
         teacher_sha256=sha256(teacher) if teacher else None,
     )
-    write_json(out, run.model_dump())
+    write_json(out, dump_run(run))
+
+
+def dump_run(run: RunConfig) -> dict[str, Any]:
+    """Return the content of a run.json; without `blur` if it is the usual one, so that older files stay as they are."""
+    return run.model_dump(exclude={"blur"} if run.blur is None else None)

@@ -407,7 +407,10 @@ def models_in_rows(rows: Rows) -> dict[str, str]:
 
 
 class RunConfig(Settings):
-    """The content of run.json: all settings and the hashes of all inputs of one training."""
+    """The content of run.json: all settings and the hashes of all inputs of one training.
+
+    `blur` is how LR images are made (`lkca.data.degrade.degrade`); None for MATLAB's bicubic, as in the paper.
+    """
 
     experiment: str
     scene: str
@@ -423,6 +426,7 @@ class RunConfig(Settings):
     scene_sha256: str
     split_sha256: str
     teacher_sha256: str | None
+    blur: Annotated[str, StringConstraints(pattern=r"^mtf:0?\.[0-9]{1,4}$")] | None = None
 
     @property
     def key(self) -> RunKey:

@@ -15,7 +15,7 @@ from lkca.core.result_files import ManifestFile, SplitFile, read_history, read_r
 from lkca.core.stopwatch import Stopwatch
 from lkca.data import patches
 from lkca.data.composite import choose_bands
-from lkca.data.resize import resize
+from lkca.data.degrade import degrade
 from lkca.errors import ConfigError, StaleInput
 from lkca.models.cost import count_macs, count_parameters
 from lkca.models.layers import find_upsamplers
@@ -84,7 +84,7 @@ def evaluate(
     cube = patches.load_scene(scene, settings.scene_sha256, device)
     images = []
     for i, window in enumerate(split_content["test"]):
-        sr, hr = reconstruct(net, cube, window, settings.scale, device)
+        sr, hr = reconstruct(net, cube, window, settings.scale, settings.blur, device)
         images.append({"window": list(window), **score_image(sr, hr, settings.scale)})
         if i == image:
             write_picture(picture, sr, hr, rgb)
@@ -116,7 +116,7 @@ def evaluate(
 
 
 def reconstruct(
-    net: nn.Module, cube: torch.Tensor, window: list[int], scale: int, device: str
+    net: nn.Module, cube: torch.Tensor, window: list[int], scale: int, blur: str | None, device: str
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the reconstruction of a test image from its degraded version, and the test image.
 
@@ -125,11 +125,12 @@ def reconstruct(
         cube: The scene, (bands, rows, columns).
         window: First row, first column, number of rows and number of columns of the test image.
         scale: Upsampling factor.
+        blur: How the test image is degraded; see `lkca.data.degrade.degrade`.
         device: Where the network is.
     """
     row, column, rows, columns = window
     hr = cube[:, row : row + rows, column : column + columns].to(device)
-    sr = net(resize(hr[None], 1 / scale))[0]
+    sr = net(degrade(hr[None], scale, blur))[0]
     return sr.cpu().numpy(), hr.cpu().numpy()
 
 

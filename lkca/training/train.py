@@ -20,7 +20,7 @@ from lkca.core.fingerprint import step_code
 from lkca.core.gpus import acquire_gpus
 from lkca.core.locks import exclusive_lock
 from lkca.data import patches
-from lkca.data.resize import resize
+from lkca.data.degrade import degrade
 from lkca.errors import ConfigError, StaleInput
 from lkca.models.registry import class_path
 from lkca.training import losses
@@ -122,7 +122,7 @@ def train_network(files: TrainingFiles, adopted: Sequence[str], world: World) ->
                 progress.step += 1
                 display.step()
                 checkpoint()
-            validate(net, cube, split, progress, device, checkpoint)
+            validate(net, cube, split, run.blur, progress, device, checkpoint)
             end_epoch(state, run, world, len(split["validation"]))
             display.epoch(dict(zip(HISTORY_COLUMNS, progress.history[-1], strict=True)))
             checkpoint()
@@ -175,7 +175,7 @@ def compute_losses(net: nn.Module, teacher: nn.Module | None, hr: Tensor, run: R
         (3,): the total loss (Eq. 21), L_H (Eq. 17) and L_KD (Eq. 19), which is 0 without a teacher.
     """
     assert run.train is not None
-    lr = resize(hr, 1 / run.scale)
+    lr = degrade(hr, run.scale, run.blur)
     with torch.autocast(hr.device.type, torch.bfloat16, run.train.precision == "bfloat16"):
         sr = net(lr)
         with torch.no_grad():
@@ -209,6 +209,7 @@ def validate(
     net: nn.Module,
     cube: Tensor,
     split: Mapping[str, Any],
+    blur: str | None,
     progress: TrainingProgress,
     device: str,
     checkpoint: Callable[[], None],
@@ -219,6 +220,7 @@ def validate(
         net: The network.
         cube: The scene, (bands, rows, columns).
         split: Content of split.json.
+        blur: How LR images are made; see `lkca.data.degrade.degrade`.
         progress: Progress of the training, which is changed.
         device: "cpu" or "cuda".
         checkpoint: Called after each batch.
@@ -228,7 +230,7 @@ def validate(
     while progress.num_validated < len(corners):
         batch = corners[progress.num_validated : progress.num_validated + patches.CPU_MICRO_BATCH]
         hr = patches.gather(cube, split, np.column_stack([batch, np.zeros_like(batch[:, 0])]), device)
-        sr = net(resize(hr, 1 / split["scale"]))
+        sr = net(degrade(hr, split["scale"], blur))
         progress.val_l1_sum += losses.l1(sr, hr).item() * len(batch)
         errors = (sr - hr).square().mean((2, 3), dtype=torch.float64)
         progress.val_mpsnr_sum += -10 * errors.clamp(min=1e-10).log10().mean(1).sum().item()
