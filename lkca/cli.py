@@ -92,6 +92,43 @@ def _add_user_commands(add: AddCommand) -> None:
     command.add_argument("--scale", type=int, help="upsampling factor; default: each factor in the configuration")
 
     command = add(
+        "lkca.commands.sharpen:sharpen",
+        "learn from a cube how to enlarge it, test that on held-out blocks, and enlarge it",
+    )
+    _add_source(command)
+    command.add_argument("--scale", type=int, default=4, help="upsampling factor; default: 4")
+    command.add_argument("--method", default="lkca_lr", help="key of a model in config.yaml; default: lkca_lr")
+    command.add_argument("--minutes", type=float, default=30, help="time that the command may take, about; default: 30")
+    command.add_argument("--steps", type=int, help="training steps; default: as many as the minutes allow")
+    command.add_argument(
+        "--blur",
+        default="bicubic",
+        help="how the cube is degraded for the training: bicubic, or mtf:0.3 for a sensor with this MTF at Nyquist",
+    )
+    command.add_argument("--seed", type=int, default=0, help="seed of the training; default: 0")
+    command.add_argument(
+        "--or-bicubic", action="store_true", help="write bicubic's result if the network is not better on the blocks"
+    )
+    _add_result(command)
+
+    command = add("lkca.commands.upscale:upscale", "enlarge a cube with a network that is trained already")
+    _add_source(command)
+    command.add_argument(
+        "--model", type=_read_path, required=True, help="folder of a run, or a .safetensors file of lkca export"
+    )
+    _add_result(command)
+
+    command = add("lkca.commands.share:export", "write a trained network with its model card, and as ONNX, to share it")
+    command.add_argument(
+        "run", metavar="RUN", type=_read_path, help="folder of a run, with run.json and weights.safetensors"
+    )
+    command.add_argument("folder", metavar="DIR", type=_read_path, help="folder to write, new or of an earlier export")
+    command.add_argument("--licence", help="licence of the weights, such as CC-BY-4.0; default: none stated")
+
+    command = add("lkca.commands.share:info", "print what a shared network says about itself")
+    command.add_argument("file", metavar="FILE", type=_read_path, help="exported .safetensors, or the folder of a run")
+
+    command = add(
         "lkca.pipeline.plan:plan",
         "show which jobs will run, their progress, and the time, memory and disk that they need",
     )
@@ -267,6 +304,40 @@ def _add_array(command: argparse.ArgumentParser, files: str, nargs: str | None =
     command.add_argument(
         "--variable", nargs=nargs, help=f"name of the array in {files}; default: the only array with three axes"
     )
+
+
+def _add_source(command: argparse.ArgumentParser) -> None:
+    """Add the files of a command that enlarges a cube."""
+    command.add_argument("source", metavar="INPUT", type=_read_path, help="the cube, in any format that lkca reads")
+    command.add_argument(
+        "output",
+        metavar="OUTPUT",
+        type=_read_path,
+        help="file to write: .tif, .img, .dat, .bsq, .bil, .bip, .nc or .npy",
+    )
+
+
+def _add_result(command: argparse.ArgumentParser) -> None:
+    """Add the options of a command that enlarges a cube: how it is applied, read and written."""
+    command.add_argument(
+        "--mode",
+        choices=("whole", "stats", "halo"),
+        default="stats",
+        help="whole: all at once; stats: the same result in little memory (default); halo: in tiles, nearly the same",
+    )
+    command.add_argument(
+        "--bands", default="all", help="bands to use, as in 1-103,109-149; default: all that are not declared as bad"
+    )
+    _add_array(command, "INPUT")
+    command.add_argument(
+        "--invalid", type=float, nargs="+", help="values that mark invalid pixels; default: those that INPUT declares"
+    )
+    command.add_argument(
+        "--dtype",
+        choices=("float32", "int16", "uint16", "int32", "uint32"),
+        help="type of the result; float32 for physical values; default: that of INPUT, with its gains and offsets",
+    )
+    command.add_argument("--cog", action="store_true", help="write a Cloud Optimized GeoTIFF")
 
 
 def _add_scene(command: argparse.ArgumentParser) -> None:

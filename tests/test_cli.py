@@ -30,6 +30,11 @@ FLAGS = {
     "score": "--reference --estimate --scale --peak --axes --variable",
     "resize": "--input --factor --output --axes --variable",
     "cost": "--config --model --bands --scale",
+    "sharpen": "INPUT OUTPUT --scale --method --minutes --steps --blur --seed --or-bicubic --mode --bands --axes "
+    "--variable --invalid --dtype --cog",
+    "upscale": "INPUT OUTPUT --model --mode --bands --axes --variable --invalid --dtype --cog",
+    "export": "RUN DIR --licence",
+    "info": "FILE",
     "plan": "--config",
     "fetch": "SCENE --accept-terms --config",
     "verify": "SCENE FILE --config",

@@ -114,10 +114,7 @@ def resize(
         raise ConfigError(f"{input}: the factor {factor} is out of range: choose from 1/{MAX_FACTOR} to {MAX_FACTOR}.")
     if output.suffix != ".npy":
         raise ConfigError(f"{output} does not end in .npy: name a .npy file to write.")
-    orders = _join_axes(axes)
-    if orders and len(orders) > 1:
-        raise ConfigError(f"--axes has {3 * len(orders)} names: give three, as in: rows columns bands.")
-    image = _read(input, orders[0] if orders else None, variable).values
+    image = _read(input, join_axes(axes), variable).values
     bands, *sides = image.shape
     shape = (bands, *(resized_length(n, factor) for n in sides))
     if max(*sides, *shape[1:]) > MAX_SIDE or math.prod(shape) * image.itemsize > MAX_BYTES:
@@ -149,6 +146,18 @@ def _join_axes(words: Sequence[str] | None) -> list[str] | None:
             f"--axes {' '.join(words)} is wrong: name the three axes in order, as in: rows columns bands."
         )
     return [" ".join(file) for file in files]
+
+
+def join_axes(words: Sequence[str] | None) -> str | None:
+    """Return the order of the axes of one file, such as "rows columns bands"; None for no words.
+
+    Raises:
+        ConfigError: If the words are not the names of the three axes.
+    """
+    orders = _join_axes(words)
+    if orders and len(orders) > 1:
+        raise ConfigError(f"--axes has {3 * len(orders)} names: give three, as in: rows columns bands.")
+    return orders[0] if orders else None
 
 
 def _one_per_file(option: str, values: Sequence[T] | None) -> Sequence[T | None]:

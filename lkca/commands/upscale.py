@@ -1,0 +1,178 @@
+"""`lkca upscale`: enlarge a cube with a network that exists."""
+
+import shlex
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from lkca import __version__
+from lkca.commands.arrays import join_axes
+from lkca.core.files import is_file
+from lkca.core.locks import exclusive_lock
+from lkca.data.writers import SUFFIXES
+from lkca.errors import ConfigError, DataError
+from lkca.inference.enlarge import Mode
+from lkca.inference.model_file import SharedModel, load_model
+from lkca.inference.own_cube import SCENE_FILE, describe_input, prepare_scene, read_mask
+from lkca.inference.result import Result, describe_result, write_result
+
+MAX_WAVELENGTH_ERROR = 0.5  # nm; GDAL rounds the wavelengths of a GeoTIFF to 1 nm
+MAX_RATIO, MIN_RATIO = 4.0, 0.05  # of the maximum of the cube, compared with that of the training cube
+WORK_SUFFIX = ".lkca"  # of the folder next to OUTPUT that holds what a second call needs
+
+
+def upscale(
+    source: Path,
+    output: Path,
+    model: Path,
+    mode: Mode,
+    bands: str,
+    axes: Sequence[str] | None,
+    variable: str | None,
+    invalid: Sequence[float] | None,
+    dtype: str | None,
+    cog: bool,
+) -> None:
+    """Enlarge a cube with a trained network.
+
+    Args:
+        source: The cube, a file in any format of `lkca.data.readers`.
+        output: The file to write.
+        model: Folder of a run, or a .safetensors file of `lkca export`.
+        mode: How exact the result is; see `lkca.inference.enlarge`.
+        bands: The bands to use, as in `1-103, 109-149`; `all` for those of the network's wavelengths, or all good ones.
+        axes: Names of the three axes in the order of the file; None for the usual order of the format.
+        variable, invalid: As in `lkca.data.catalog.File`.
+        dtype: Type of the result; None for that of the input.
+        cog: Whether to write a Cloud Optimized GeoTIFF.
+
+    Raises:
+        LkcaError: If the cube does not fit the network, or a file cannot be read or written.
+    """
+    check_paths(source, output)
+    loaded = load_model(model)
+    cube = describe_input(source, bands, join_axes(axes), variable, invalid)
+    with work_folder(output) as folder:
+        manifest = prepare_scene(cube, folder)
+        indices = match_bands(source, manifest, loaded.facts, bands)
+        check_range(source, manifest, loaded.facts)
+        description = describe_result(
+            manifest,
+            indices,
+            loaded.facts.scale,
+            dtype,
+            bool(read_mask(folder / SCENE_FILE).any()),
+            describe_command(loaded.facts.model, loaded.sha256),
+        )
+        result = write_result(
+            loaded.network,
+            loaded.facts.scale,
+            folder,
+            manifest,
+            loaded.facts.divisor,
+            indices,
+            mode,
+            description,
+            output,
+            cog,
+        )
+    shutil.rmtree(folder)
+    print_result(output, result)
+
+
+def describe_command(model: str, digest: str) -> str:
+    """Return the line about this call that the history of the result gets."""
+    command = shlex.join(["lkca", *sys.argv[1:]])
+    return f"{command}; lkca {__version__}, network {model}, SHA-256 of the weights {digest}"
+
+
+def print_result(output: Path, result: Result) -> None:
+    """Print what was written."""
+    rows, columns, bands = result.description.shape
+    print(f"{output}: {rows} x {columns} pixels, {bands} bands, {result.description.dtype.name}")
+    if result.num_changed:
+        print(
+            f"{result.num_changed} values were outside of the range of {result.description.dtype.name} and became its "
+            "limit."
+        )
+    if deviation := result.deviation:
+        print(
+            f"--mode halo differs from the exact result, measured on the {deviation.rows} x {deviation.columns} pixels "
+            f"in the middle, by {deviation.rms:.3g} (root mean square) and at most {deviation.max:.3g}."
+        )
+
+
+def check_paths(source: Path, output: Path) -> None:
+    """Check the input and the output before anything is computed.
+
+    Raises:
+        ConfigError: If the format of the output is unknown, or it is the input.
+        DataError: If there is a file at the output.
+    """
+    if output.suffix.lower() not in SUFFIXES:
+        raise ConfigError(f"{output}: the suffix is not one of {', '.join(SUFFIXES)}: choose one of these.")
+    if output.exists() and source.exists() and output.samefile(source):
+        raise ConfigError(f"{output} is the input: choose another name for the result.")
+    if is_file(output):
+        raise DataError(f"{output} exists: move it away, or choose another name for the result.")
+
+
+@contextmanager
+def work_folder(output: Path) -> Iterator[Path]:
+    """Yield the folder next to a result that holds what a second call needs; another process cannot use it then."""
+    folder = output.with_name(output.name + WORK_SUFFIX)
+    with exclusive_lock(folder / "work"):
+        yield folder
+
+
+def match_bands(source: Path, manifest: dict[str, Any], model: SharedModel, chosen: str) -> list[int]:
+    """Return the bands of a cube that a network gets, as indices from 0.
+
+    Bands are matched by wavelength where both have wavelengths: each band of the network must have one band of the
+    cube within 0.5 nm. Without wavelengths, the number of bands must be that of the network; a line says so.
+
+    Raises:
+        DataError: If the bands do not fit.
+    """
+    found, wanted = manifest.get("nanometres"), model.nanometres
+    count = len(manifest["bands"])
+    if found and wanted:
+        indices = []
+        for i, nanometres in enumerate(wanted, 1):
+            near = [j for j, other in enumerate(found) if abs(other - nanometres) <= MAX_WAVELENGTH_ERROR]
+            if len(near) != 1:
+                raise DataError(
+                    f"{source} has {len(near) or 'no'} bands within {MAX_WAVELENGTH_ERROR} nm of band {i} of the "
+                    f"network, {nanometres:g} nm: use a network that was trained on this sensor, or lkca sharpen."
+                )
+            indices += near
+        if len(indices) < count:
+            print(
+                f"The network has {len(indices)} of the {count} bands, matched by wavelength; the others are left out."
+            )
+        return indices
+    if count != model.bands:
+        raise DataError(
+            f"{source} has {count} bands and the network {model.bands}, and wavelengths to match them are not known in "
+            "both: choose the bands with --bands, or use another network."
+        )
+    where = "the network" if found else f"{source}"
+    print(f"The bands are taken in their order, because {where} declares no wavelengths.")
+    return list(range(count))
+
+
+def check_range(source: Path, manifest: dict[str, Any], model: SharedModel) -> None:
+    """Check that the values of a cube have the range that the network was trained on.
+
+    Raises:
+        DataError: If they do not.
+    """
+    ratio = manifest["maximum"] / model.maximum
+    if not MIN_RATIO <= ratio <= MAX_RATIO:
+        raise DataError(
+            f"{source} has values up to {manifest['maximum']:g}, and the network was trained on values up to "
+            f"{model.maximum:g}: bring both to the same units, or use lkca sharpen."
+        )

@@ -1,0 +1,1 @@
+"""Use trained networks: apply them to cubes, and share their weights."""

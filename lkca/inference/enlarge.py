@@ -1,0 +1,280 @@
+"""Apply a network to an image of any size, in one of three modes that say how exact the result is.
+
+- `whole`: the network sees the image at once. It is the reference, and needs the most memory.
+- `stats`: the same result up to rounding, in little memory: what the network pools is computed over the whole image.
+- `halo`: the image is cut into tiles with a margin, and what the network pools is computed on some of them. It needs no
+  temporary files and one pass; how far the result is from that of `stats` is measured on the middle of the image.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from math import prod
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Literal, NamedTuple, Protocol
+
+import psutil
+import torch
+from rich.filesize import decimal
+from torch import Tensor, nn
+
+from lkca.core.files import write_error
+from lkca.errors import ResourceError
+from lkca.inference.lkca_stream import FeatureStore, FileStore, MemoryStore, ReadRows, StreamedLKCA, make_strips
+from lkca.inference.memory import measure_peak
+from lkca.inference.tiles import Tile, TiledNetwork, cut_tiles, find_margin
+from lkca.models.lkca import LKCANet
+
+Mode = Literal["whole", "stats", "halo"]
+MODES: tuple[Mode, ...] = ("whole", "stats", "halo")
+TILE_SIDE = (
+    128  # LR pixels of a tile without its margin; tried: smaller ones compute more margin, larger ones need more memory
+)
+LKCA_MARGIN = 64  # LR pixels. A block reaches 31 pixels, but little of what 16 blocks see comes from far away
+MAX_SAMPLES = 16  # tiles on which `halo` computes what the network pools
+MAX_STORE_BYTES = 2**30  # features of `stats` that are held in memory; larger ones are in a temporary file
+MEMORY_SHARE = 0.8  # of the available memory that `whole` may use
+PROBE_SIDE = 64  # LR pixels of the image on which the memory of `whole` is measured
+
+
+class Image(Protocol):
+    """An LR image of which windows are read."""
+
+    shape: tuple[int, int, int]
+
+    def read(self, rows: tuple[int, int], columns: tuple[int, int] | None = None) -> Tensor:
+        """Return a window of all bands, (bands, rows, columns); None stands for all columns."""
+        ...
+
+
+class Deviation(NamedTuple):
+    """How far the result of `halo` is from that of `stats`, measured on a part of the image.
+
+    Args:
+        rms, max: Root of the mean square and largest difference.
+        rows, columns: Size of the part, LR pixels.
+    """
+
+    rms: float
+    max: float
+    rows: int
+    columns: int
+
+
+# Gets a block (bands, rows, columns) of the result, and the row and the column of its top left pixel.
+Write = Callable[[Tensor, int, int], None]
+
+
+def enlarge(network: nn.Module, scale: int, image: Image, mode: Mode, scratch: Path, write: Write) -> Deviation | None:
+    """Apply a network to an image and write the result block by block, each pixel once.
+
+    Args:
+        network: The network, in evaluation mode on the CPU.
+        scale: Its factor r.
+        image: The LR image, without NaN.
+        mode: See the description of this module.
+        scratch: Folder for temporary files.
+        write: Function that gets each block.
+
+    Returns:
+        For `halo`, how far its result is from that of `stats`; None for the other modes.
+
+    Raises:
+        ResourceError: If the memory is too small for `whole`.
+    """
+    if mode == "whole":
+        check_memory(network, image.shape)
+        with torch.no_grad():
+            write(network(image.read((0, image.shape[1]))[None])[0], 0, 0)
+        return None
+    _apply(network, scale, image, mode, scratch, write)
+    return measure_deviation(network, scale, image, scratch) if mode == "halo" else None
+
+
+def _apply(
+    network: nn.Module,
+    scale: int,
+    image: Image,
+    mode: Literal["stats", "halo"],
+    scratch: Path,
+    write: Write,
+    max_samples: int = MAX_SAMPLES,
+) -> None:
+    """Apply a network in the mode `stats` or `halo`; see `enlarge`.
+
+    Args:
+        max_samples: Number of tiles on which `halo` computes what the network pools.
+    """
+    if isinstance(network, LKCANet):
+        streamed = StreamedLKCA(network)
+        if mode == "stats":
+            for top, block in _stream(streamed, image, scratch):
+                write(block, scale * top, 0)
+            return
+        tiles = cut_tiles(*image.shape[1:], TILE_SIDE, LKCA_MARGIN)
+        method: _LKCATiles | _PooledTiles = _LKCATiles(streamed, image, pick_tiles(tiles, max_samples))
+    else:
+        tiles = cut_tiles(*image.shape[1:], TILE_SIDE, find_margin(network))
+        method = _PooledTiles(network, image, tiles if mode == "stats" else pick_tiles(tiles, max_samples))
+    for tile in tiles:
+        write(method.reconstruct(tile), scale * tile.inner_rows[0], scale * tile.inner_columns[0])
+
+
+def check_memory(network: nn.Module, shape: tuple[int, int, int]) -> None:
+    """Check that the memory suffices to apply a network to a whole image.
+
+    Args:
+        network: The network.
+        shape: Bands, rows and columns of the image.
+
+    Raises:
+        ResourceError: If it does not.
+    """
+    bands, rows, columns = shape
+    side = min(PROBE_SIDE, rows, columns)
+    peak = measure_peak(network, torch.zeros(1, bands, side, side))
+    needed, available = peak * rows * columns // side**2, psutil.virtual_memory().available
+    if needed > MEMORY_SHARE * available:
+        raise ResourceError(
+            f"--mode whole needs about {decimal(needed)} of memory for {rows} x {columns} pixels, and "
+            f"{decimal(available)} are available: use --mode stats, which gives the same result."
+        )
+
+
+def pick_tiles(tiles: Sequence[Tile], count: int) -> list[Tile]:
+    """Return at most `count` of the tiles, evenly spread."""
+    count = min(count, len(tiles))
+    return [tiles[(2 * i + 1) * len(tiles) // (2 * count)] for i in range(count)]
+
+
+@contextmanager
+def _open_store(shape: tuple[int, int, int], scratch: Path) -> Iterator[FeatureStore]:
+    """Yield a store of features, in memory or in a temporary file."""
+    if 4 * prod(shape) <= MAX_STORE_BYTES:
+        yield MemoryStore(shape)
+        return
+    try:
+        with TemporaryFile(dir=scratch, buffering=0) as file:
+            os.posix_fallocate(file.fileno(), 0, 4 * prod(shape))  # a full disk fails now rather than after hours
+            yield FileStore(file, shape)
+    except OSError as error:
+        raise write_error(scratch / "features", error) from error
+
+
+def _stream(streamed: StreamedLKCA, image: Image, scratch: Path) -> Iterator[tuple[int, Tensor]]:
+    """Yield the result of an LKCA network for a whole image: the LR row at the top of a block, and the block."""
+    _, rows, columns = image.shape
+    with _open_store((rows, columns, streamed.width), scratch) as store:
+        spectrum = mean_spectrum(map(image.read, make_strips(rows, columns)))
+        streamed.encode(image.read, spectrum, store)
+        streamed.transform([store])
+        for (top, _), block in streamed.decode(image.read, store):
+            yield top, block
+
+
+def mean_spectrum(windows: Iterable[Tensor]) -> Tensor:
+    """Return the mean spectrum of windows of an image, (bands,).
+
+    Args:
+        windows: Each (bands, rows, columns).
+    """
+    sums, pixels = [], 0
+    for window in windows:
+        sums.append(window.sum((1, 2), dtype=torch.float64))
+        pixels += window[0].numel()
+    return (torch.stack(sums).sum(0) / pixels).float()
+
+
+class _PooledTiles:
+    """A network other than LKCA on tiles of an image.
+
+    Args:
+        network: The network.
+        image: The LR image.
+        samples: The tiles on which the network pools.
+    """
+
+    def __init__(self, network: nn.Module, image: Image, samples: Sequence[Tile]) -> None:
+        self._network = TiledNetwork(network, image.read, samples)
+
+    def reconstruct(self, tile: Tile) -> Tensor:
+        """Return the reconstruction of what belongs to a tile, (bands, r * rows, r * columns)."""
+        return self._network.reconstruct(tile)
+
+
+class _LKCATiles:
+    """An LKCA network on tiles of an image.
+
+    Args:
+        network: The network.
+        image: The LR image.
+        samples: The tiles on which the network pools; those without their margin, which would count pixels twice.
+    """
+
+    def __init__(self, network: StreamedLKCA, image: Image, samples: Sequence[Tile]) -> None:
+        self._network, self._image = network, image
+        windows = [(tile.inner_rows, tile.inner_columns) for tile in samples]
+        self._spectrum = mean_spectrum(image.read(*window) for window in windows)
+        stores = [self._encode(*window)[1] for window in windows]
+        self._means = network.transform(stores)
+
+    def _encode(self, rows: tuple[int, int], columns: tuple[int, int]) -> tuple[ReadRows, MemoryStore]:
+        """Return a function that reads the rows of a window, and the features of the head."""
+        lr = self._image.read(rows, columns)
+        store = MemoryStore((rows[1] - rows[0], columns[1] - columns[0], self._network.width))
+
+        def read(strip: tuple[int, int]) -> Tensor:
+            return lr[:, slice(*strip)]
+
+        self._network.encode(read, self._spectrum, store)
+        return read, store
+
+    def reconstruct(self, tile: Tile) -> Tensor:
+        """Return the reconstruction of what belongs to a tile, (bands, r * rows, r * columns)."""
+        read, store = self._encode(*tile.window)
+        self._network.transform([store], self._means)
+        r = self._network.scale
+        out = torch.empty(self._image.shape[0], r * tile.height, r * tile.width)
+        for _ in self._network.decode(read, store, out):
+            pass
+        return tile.crop(out)
+
+
+class _Part:
+    """A part of an image.
+
+    Args:
+        image: The image.
+        rows, columns: The part, first and last + 1.
+    """
+
+    def __init__(self, image: Image, rows: tuple[int, int], columns: tuple[int, int]) -> None:
+        self._image, self._top, self._left = image, rows[0], columns[0]
+        self.shape = (image.shape[0], rows[1] - rows[0], columns[1] - columns[0])
+
+    def read(self, rows: tuple[int, int], columns: tuple[int, int] | None = None) -> Tensor:
+        """Return a window of all bands, (bands, rows, columns)."""
+        left, right = columns or (0, self.shape[2])
+        return self._image.read((self._top + rows[0], self._top + rows[1]), (self._left + left, self._left + right))
+
+
+def measure_deviation(network: nn.Module, scale: int, image: Image, scratch: Path) -> Deviation:
+    """Return how far the result of `halo` is from that of `stats` in the middle of an image.
+
+    The middle is at most two tiles high and wide. In it, `halo` computes what the network pools on one of the tiles.
+    """
+    sides = [min(length, 2 * TILE_SIDE) for length in image.shape[1:]]
+    starts = [(length - side) // 2 for length, side in zip(image.shape[1:], sides, strict=True)]
+    part = _Part(image, *((start, start + side) for start, side in zip(starts, sides, strict=True)))
+    results = []
+    for mode in ("stats", "halo"):
+        result = torch.empty(image.shape[0], *(scale * side for side in sides))
+
+        def write(block: Tensor, row: int, column: int, result: Tensor = result) -> None:
+            result[:, row : row + block.shape[1], column : column + block.shape[2]] = block
+
+        _apply(network, scale, part, mode, scratch, write, max_samples=1)
+        results.append(result)
+    difference = results[1] - results[0]
+    return Deviation(difference.square().mean().sqrt().item(), difference.abs().max().item(), *sides)

@@ -1,0 +1,175 @@
+"""Prepare a cube of the user's own: cut it to a scene, fill its invalid pixels, and divide it for a training."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.ndimage import distance_transform_edt
+
+from lkca.core.files import atomic_write
+from lkca.core.result_files import ManifestFile, read_result
+from lkca.data.arrays import NPY_AXES
+from lkca.data.bands import resolve_bands
+from lkca.data.catalog import ALL_BANDS, Cube, File, describe_path
+from lkca.data.scenes import cut_scene
+from lkca.data.settings import MIN_TILE, SceneSettings, SplitSettings, TestTiles
+from lkca.data.windows import Area, InvalidPixels, SplitProblem, divide
+from lkca.errors import ConfigError
+
+SCENE = "cube"  # key of the scene in run.json
+SCENE_FILE, MANIFEST_FILE, FILLED_FILE = "scene.npy", "scene.json", "filled.npy"
+FILL_REACH = 32  # pixels from a valid one that get its values; those further away get the mean spectrum
+TEST_SHARE = 0.2  # of the rows, for the test images
+VALIDATION_SHARE = 0.1  # of the rows of the grid of patches
+MAX_TILE_SIDE = 32  # LR pixels of a test image
+MIN_TEST_IMAGES = 4
+PATCH_SIDES = 16, 12, 8  # LR pixels of a patch, the best first
+MIN_PATCHES = 1000  # training patches that a larger overlap is used for
+MIN_TRAINING_PATCHES = 32
+
+
+def describe_input(
+    path: Path, bands: str, axes: str | None, variable: str | None, invalid: Sequence[float] | None
+) -> Cube:
+    """Return the cube in a file that a user names, with the numbers of its bands.
+
+    Args:
+        path: The file.
+        bands: The bands to use, as in `1-103, 109-149`, or `all` for those that the file does not declare as bad.
+        axes: Names of the three axes in the order of the file; None for the usual order of the format, and for
+            `bands rows columns` in a .npy file.
+        variable, invalid: As in `lkca.data.catalog.File`.
+
+    Raises:
+        ConfigError: If `bands` is no list of bands.
+        DataError: If the file is missing or cannot be read as described.
+    """
+    if axes is None and path.suffix.lower() == ".npy":
+        axes = NPY_AXES
+    file: File = describe_path(path, variable=variable, axes=axes, invalid=invalid)
+    try:
+        cube = Cube(files=(file,), bands=bands or ALL_BANDS)
+    except ValueError as error:
+        raise ConfigError(f"--bands {bands}: list bands in ascending order, as in 1-103, 109-149.") from error
+    cube.resolve_files()
+    return resolve_bands(cube)
+
+
+def prepare_scene(cube: Cube, folder: Path) -> dict[str, Any]:
+    """Write the scene of a cube and its filled copy to a folder, unless they are there, and return the manifest.
+
+    Args:
+        cube: The cube, with one file and the numbers of its bands.
+        folder: Gets scene.npy (float32, (bands, rows, columns), divided by the maximum, NaN at invalid pixels),
+            filled.npy, the same with filled pixels, and scene.json, the manifest.
+
+    Raises:
+        LkcaError: As in `lkca.data.scenes.cut_scene`.
+    """
+    scene, manifest = folder / SCENE_FILE, folder / MANIFEST_FILE
+    if not manifest.exists():
+        settings = SceneSettings(
+            name=SCENE, cube_name=None, cube=cube, bands=len(cube.band_numbers()), mirror=[], composite=None
+        )
+        cut_scene(settings, scene, manifest)
+    facts = read_result(manifest, ManifestFile)
+    if not (folder / FILLED_FILE).exists():
+        fill_invalid(scene, folder / FILLED_FILE)
+    return facts
+
+
+def read_mask(scene: Path) -> np.ndarray:
+    """Return the invalid pixels of a scene, bool (rows, columns)."""
+    return np.isnan(np.load(scene, mmap_mode="r", allow_pickle=False)[0])
+
+
+def fill_invalid(scene: Path, out: Path) -> None:
+    """Write a copy of a scene in which invalid pixels have values, so that a network can be applied to it.
+
+    A pixel gets the values of the nearest valid pixel, so that there is no edge at which a network would add detail. A
+    pixel far from all valid ones gets the mean spectrum, so that large invalid areas hardly change what networks pool.
+
+    Args:
+        scene: The scene, .npy, float32 (bands, rows, columns), NaN at invalid pixels.
+        out: The .npy file to write.
+    """
+    cube = np.load(scene, mmap_mode="r", allow_pickle=False)
+    mask = np.isnan(cube[0])
+    with atomic_write(out) as part:
+        filled = np.lib.format.open_memmap(part, mode="w+", dtype=np.float32, shape=cube.shape)
+        if mask.any():
+            distances, (rows, columns) = distance_transform_edt(mask, return_indices=True)
+            far = distances > FILL_REACH
+        for source, target in zip(cube, filled, strict=True):
+            if mask.any():
+                band = source[rows, columns]
+                band[far] = source[~mask].mean(dtype=np.float64)
+                target[:] = band
+            else:
+                target[:] = source
+        filled.flush()
+
+
+def choose_split(rows: int, columns: int, scale: int, invalid: InvalidPixels | None, name: str) -> SplitSettings:
+    """Return how a scene is divided: test images in rows across the scene, the rest for training and validation.
+
+    Args:
+        rows, columns: Size of the scene.
+        scale: Upsampling factor.
+        invalid: The invalid pixels; None if there are none.
+        name: What error messages call the scene.
+
+    Raises:
+        ConfigError: If the scene is too small, or has too few valid pixels.
+    """
+    area = Area(use="both", row=0, rows=rows, columns=columns)
+    best: tuple[int, SplitSettings] | None = None
+    for side in PATCH_SIDES:
+        for test in _propose_tests(rows, columns, scale):
+            for stride in _propose_strides(side * scale, scale):
+                settings = SplitSettings(
+                    scale=scale,
+                    size=side * scale,
+                    stride=stride,
+                    sampling="grid",
+                    validation=VALIDATION_SHARE,
+                    test=test,
+                )
+                try:
+                    split = divide(settings, [area], invalid)
+                except SplitProblem:
+                    continue
+                if len(split.test) < MIN_TEST_IMAGES or len(split.train) < MIN_TRAINING_PATCHES:
+                    continue
+                if len(split.train) >= MIN_PATCHES:
+                    return settings
+                if best is None or len(split.train) > best[0]:
+                    best = len(split.train), settings
+    if best is None:
+        smallest = PATCH_SIDES[-1] * scale
+        raise ConfigError(
+            f"{name} has {rows} x {columns} pixels, too few valid ones to train at x{scale} and hold out blocks for a "
+            f"test: use at least {4 * smallest} rows and {5 * smallest} columns, or a smaller --scale."
+        )
+    return best[1]
+
+
+def _propose_strides(size: int, scale: int) -> list[int]:
+    """Return steps between patches, the largest first; odd ones, so that patches have every phase on the LR grid."""
+    return sorted({max(1, size // divisor) | 1 for divisor in (2, 4, 8, 16)}, reverse=True)
+
+
+def _propose_tests(rows: int, columns: int, scale: int) -> list[TestTiles]:
+    """Return areas of test images, in the middle of the scene, at its top and at its bottom."""
+    band = int(TEST_SHARE * rows) // scale * scale
+    count = -(-band // (MAX_TILE_SIDE * scale))
+    side = band // max(1, count) // scale * scale
+    if side < max(MIN_TILE, 2 * scale) or columns < side:
+        return []
+    height, width = side * count, columns // side * side
+    tops = [(rows - height) // 2, 0, rows - height, (rows - height) // 4, 3 * (rows - height) // 4]
+    return [
+        TestTiles(row=top, column=(columns - width) // 2, rows=height, columns=width, tile=[side, side], invalid="drop")
+        for top in tops
+    ]
