@@ -12,11 +12,12 @@ import numpy as np
 import torch
 
 from lkca.commands.arrays import join_axes
-from lkca.commands.upscale import check_paths, describe_command, print_result, work_folder
+from lkca.commands.upscale import check_paths, describe_command, print_result
 from lkca.config.load import REPOSITORY, read_config
 from lkca.config.run import dump_run, read_run
 from lkca.config.schema import Experiment, RunConfig, Train
 from lkca.core.files import read_json, sha256, write_json
+from lkca.core.locks import exclusive_lock
 from lkca.core.paths import HISTORY_FILE, IMAGE_FILE, RUN_FILE, SCORES_FILE, WEIGHTS_FILE
 from lkca.data import patches
 from lkca.data.degrade import BICUBIC, parse_blur
@@ -24,6 +25,7 @@ from lkca.data.splits import read_invalid_pixels, write_split
 from lkca.errors import ConfigError, DataError
 from lkca.inference.enlarge import Mode
 from lkca.inference.own_cube import (
+    FILLED_FILE,
     MANIFEST_FILE,
     SCENE,
     SCENE_FILE,
@@ -40,6 +42,7 @@ from lkca.training.networks import build_initial_network, build_network
 from lkca.training.schedule import steps_for_all_patches
 from lkca.training.train import compute_losses, set_up_device, train
 
+FOLDER_SUFFIX = ".lkca"  # of the folder next to OUTPUT that holds all that a second call needs
 SPLIT_FILE, SETTINGS_FILE = "split.json", "settings.json"
 EPOCHS = 10  # each ends with a validation; the epoch with the lowest validation error gives the weights
 BATCH = 8
@@ -117,7 +120,8 @@ def sharpen(
     experiment = read_config([REPOSITORY / "config.yaml"])
     check_options(experiment, scale, method, minutes, steps, blur)
     cube = describe_input(source, bands, join_axes(axes), variable, invalid)
-    with work_folder(output) as folder:
+    folder = output.with_name(output.name + FOLDER_SUFFIX)
+    with exclusive_lock(output):
         options = {
             "input": {path: sha256(Path(path)) for path in cube.pixel_files().values()},
             "cube": cube.model_dump(mode="json"),
@@ -154,6 +158,7 @@ def sharpen(
         result = write_result(
             network.eval(), scale, folder, manifest, manifest["divisor"], indices, mode, description, output, cog
         )
+        (folder / FILLED_FILE).unlink()  # it is as large as the scene, and quickly made again
     print_result(output, result)
 
 

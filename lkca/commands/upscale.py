@@ -21,7 +21,6 @@ from lkca.inference.result import Result, describe_result, write_result
 
 MAX_WAVELENGTH_ERROR = 0.5  # nm; GDAL rounds the wavelengths of a GeoTIFF to 1 nm
 MAX_RATIO, MIN_RATIO = 4.0, 0.05  # of the maximum of the cube, compared with that of the training cube
-WORK_SUFFIX = ".lkca"  # of the folder next to OUTPUT that holds what a second call needs
 
 
 def upscale(
@@ -55,7 +54,7 @@ def upscale(
     check_paths(source, output)
     loaded = load_model(model)
     cube = describe_input(source, bands, join_axes(axes), variable, invalid)
-    with work_folder(output) as folder:
+    with exclusive_lock(output), _temporary_folder(output) as folder:
         manifest = prepare_scene(cube, folder)
         indices = match_bands(source, manifest, loaded.facts, bands)
         check_range(source, manifest, loaded.facts)
@@ -79,7 +78,6 @@ def upscale(
             output,
             cog,
         )
-    shutil.rmtree(folder)
     print_result(output, result)
 
 
@@ -121,11 +119,20 @@ def check_paths(source: Path, output: Path) -> None:
 
 
 @contextmanager
-def work_folder(output: Path) -> Iterator[Path]:
-    """Yield the folder next to a result that holds what a second call needs; another process cannot use it then."""
-    folder = output.with_name(output.name + WORK_SUFFIX)
-    with exclusive_lock(folder / "work"):
+def _temporary_folder(output: Path) -> Iterator[Path]:
+    """Yield an empty folder next to a result, and delete it afterwards; one that a killed call has left is emptied."""
+    folder = output.with_name(f".{output.name}.upscale")
+    _delete(folder)
+    folder.mkdir()
+    try:
         yield folder
+    finally:
+        _delete(folder)
+
+
+def _delete(folder: Path) -> None:
+    if folder.exists():
+        shutil.rmtree(folder)
 
 
 def match_bands(source: Path, manifest: dict[str, Any], model: SharedModel, chosen: str) -> list[int]:

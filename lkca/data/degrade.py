@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.optimize import brentq
 
 from lkca.data.resize import Image, resize
 
@@ -69,19 +70,27 @@ def degrade(image: Image, scale: int, blur: str | None = None) -> Image:
 def gaussian_matrix(length: int, scale: int, mtf: float) -> np.ndarray:
     """Return the matrix that degrades one axis by a Gaussian, (length / scale, length); each row sums to 1.
 
-    The Gaussian exp(-x^2 / (2 s^2)) has the transfer function exp(-2 (pi s f)^2); at the Nyquist frequency of the LR
-    image, f = 1 / (2 r) cycles per HR pixel, it is the MTF. So s = r sqrt(-2 ln MTF) / pi.
+    A Gaussian exp(-x^2 / (2 s^2)) has the transfer function exp(-2 (pi s f)^2); at the Nyquist frequency of the LR
+    image, f = 1 / (2 r) cycles per HR pixel, it is the MTF if s = r sqrt(-2 ln MTF) / pi. The samples of a narrow
+    Gaussian transfer a little less, so s is the one whose samples have the MTF.
 
     Args:
         length: HR pixels of the axis, a multiple of `scale`.
         scale: Factor r.
         mtf: Modulation transfer at the Nyquist frequency of the LR image.
     """
-    deviation = scale * math.sqrt(-2 * math.log(mtf)) / math.pi
+    ideal = scale * math.sqrt(-2 * math.log(mtf)) / math.pi
+    reach = math.ceil(REACH * ideal)
     centres = (np.arange(length // scale) + 0.5) * scale - 0.5
-    reach = math.ceil(REACH * deviation)
     taps = np.floor(centres).astype(int)[:, None] + np.arange(-reach, reach + 2)
-    weights = np.exp(-((taps - centres[:, None]) ** 2) / (2 * deviation**2))
+    distances = taps - centres[:, None]
+
+    def transfer(deviation: float) -> float:
+        weights = np.exp(-(distances[0] ** 2) / (2 * deviation**2))
+        return float(weights @ np.cos(np.pi * distances[0] / scale) / weights.sum())
+
+    deviation = brentq(lambda deviation: transfer(deviation) - mtf, ideal / 2, 2 * ideal)
+    weights = np.exp(-(distances**2) / (2 * deviation**2))
     weights /= weights.sum(1, keepdims=True)
     mirrored = taps % (2 * length)
     matrix = np.zeros((len(centres), length))
