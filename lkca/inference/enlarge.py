@@ -29,7 +29,7 @@ from lkca.models.lkca import LKCANet
 Mode = Literal["whole", "stats", "halo"]
 MODES: tuple[Mode, ...] = ("whole", "stats", "halo")
 TILE_SIDE = (
-    128  # LR pixels of a tile without its margin; tried: smaller ones compute more margin, larger ones need more memory
+    256  # LR pixels of a tile without its margin; smaller ones compute more margin, larger ones need more memory
 )
 LKCA_MARGIN = 64  # LR pixels. A block reaches 31 pixels, but little of what 16 blocks see comes from far away
 MAX_SAMPLES = 16  # tiles on which `halo` computes what the network pools
@@ -88,7 +88,7 @@ def enlarge(network: nn.Module, scale: int, image: Image, mode: Mode, scratch: P
         with torch.no_grad():
             write(network(image.read((0, image.shape[1]))[None])[0], 0, 0)
         return None
-    _apply(network, scale, image, mode, scratch, write)
+    _apply(network, scale, image, mode, scratch, write, MAX_SAMPLES)
     return measure_deviation(network, scale, image, scratch) if mode == "halo" else None
 
 
@@ -99,7 +99,7 @@ def _apply(
     mode: Literal["stats", "halo"],
     scratch: Path,
     write: Write,
-    max_samples: int = MAX_SAMPLES,
+    max_samples: int,
 ) -> None:
     """Apply a network in the mode `stats` or `halo`; see `enlarge`.
 
