@@ -118,7 +118,7 @@ def sharpen(
     """
     check_paths(source, output)
     experiment = read_config([REPOSITORY / "config.yaml"])
-    check_options(experiment, scale, method, minutes, steps, blur)
+    check_options(experiment, scale, method, minutes, steps, blur, seed)
     cube = describe_input(source, bands, join_axes(axes), variable, invalid)
     folder = output.with_name(output.name + FOLDER_SUFFIX)
     with exclusive_lock(output):
@@ -135,9 +135,9 @@ def sharpen(
         manifest = prepare_scene(cube, folder)
         split = prepare_split(folder, manifest, scale, source)
         run = prepare_run(folder, experiment, manifest, split, options, minutes, steps)
-        weights, history = folder / WEIGHTS_FILE, folder / HISTORY_FILE
-        if not (weights.exists() and history.exists()):
-            train(folder / RUN_FILE, folder / SCENE_FILE, folder / SPLIT_FILE, None, weights, history)
+        weights, curve = folder / WEIGHTS_FILE, folder / HISTORY_FILE
+        if not (weights.exists() and curve.exists()):
+            train(folder / RUN_FILE, folder / SCENE_FILE, folder / SPLIT_FILE, None, weights, curve)
         scores = test_network(folder, run)
         gain = measure_gain(*scores)
         print(f"On the {len(scores[0]['images'])} held-out blocks, {method} is {gain}.", flush=True)
@@ -153,8 +153,10 @@ def sharpen(
             network, model, digest = build("bicubic", run.bands, scale, {}, None), "bicubic", "none"
         indices = list(range(run.bands))
         has_invalid = bool(manifest.get("invalid_pixels"))
-        history_line = f"{describe_command(model, digest)}; on held-out blocks {method} was {gain}"
-        description = describe_result(manifest, indices, scale, dtype, has_invalid, history_line)
+        words = ["lkca", "sharpen", source, output, "--scale", scale, "--method", method, "--mode", mode]
+        words += ["--steps", count_steps(run), "--blur", blur, "--seed", seed]
+        history = f"{describe_command(words, model, digest)}; on held-out blocks {method} was {gain}"
+        description = describe_result(manifest, indices, scale, dtype, has_invalid, history)
         result = write_result(
             network.eval(), scale, folder, manifest, manifest["divisor"], indices, mode, description, output, cog
         )
@@ -163,7 +165,7 @@ def sharpen(
 
 
 def check_options(
-    experiment: Experiment, scale: int, method: str, minutes: float, steps: int | None, blur: str
+    experiment: Experiment, scale: int, method: str, minutes: float, steps: int | None, blur: str, seed: int
 ) -> None:
     """Check the options that are not paths.
 
@@ -177,6 +179,8 @@ def check_options(
         raise ConfigError(f"--scale {scale} is out of range: choose from 2 to 8.")
     if not 0.1 <= minutes <= 10_000:
         raise ConfigError(f"--minutes {minutes:g} is out of range: choose from 0.1 to 10000.")
+    if not 0 <= seed < 2**32:
+        raise ConfigError(f"--seed {seed} is out of range: choose from 0 to {2**32 - 1}.")
     if steps is not None and not 1 <= steps <= 10**6:
         raise ConfigError(f"--steps {steps} is out of range: choose from 1 to 1000000.")
     try:
@@ -267,10 +271,15 @@ def prepare_run(
         total = steps or plan_steps(run, folder, split, minutes)
         write_json(path, dump_run(run.model_copy(update={"train": divide_steps(run, split, total)})))
     run = read_run(path)
-    assert run.train is not None and run.train.steps is not None
-    total = run.train.epochs * run.train.steps
+    total = count_steps(run)
     print(f"{run.model}: {total} training steps of {BATCH} patches (--steps {total} repeats this training)", flush=True)
     return run
+
+
+def count_steps(run: RunConfig) -> int:
+    """Return the number of steps of a training that `divide_steps` has planned."""
+    assert run.train is not None and run.train.steps is not None
+    return run.train.epochs * run.train.steps
 
 
 def divide_steps(run: RunConfig, split: dict[str, Any], total: int) -> Train:

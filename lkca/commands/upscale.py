@@ -2,7 +2,6 @@
 
 import shlex
 import shutil
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -64,7 +63,9 @@ def upscale(
             loaded.facts.scale,
             dtype,
             bool(read_mask(folder / SCENE_FILE).any()),
-            describe_command(loaded.facts.model, loaded.sha256),
+            describe_command(
+                ["lkca", "upscale", source, output, "--model", model, "--mode", mode], loaded.facts.model, loaded.sha256
+            ),
         )
         result = write_result(
             loaded.network,
@@ -81,9 +82,15 @@ def upscale(
     print_result(output, result)
 
 
-def describe_command(model: str, digest: str) -> str:
-    """Return the line about this call that the history of the result gets."""
-    command = shlex.join(["lkca", *sys.argv[1:]])
+def describe_command(words: Sequence[object], model: str, digest: str) -> str:
+    """Return the line about a call that the history of the result gets.
+
+    Args:
+        words: The words of the command line.
+        model: Name of the network.
+        digest: Hash of its weights.
+    """
+    command = shlex.join(map(str, words))
     return f"{command}; lkca {__version__}, network {model}, SHA-256 of the weights {digest}"
 
 

@@ -1,0 +1,247 @@
+"""`lkca sharpen` and `lkca upscale`: from a georeferenced file to a sharper one."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import rasterio
+from rasterio.transform import Affine
+
+from lkca.cli import main
+from lkca.commands.sharpen import measure_gain
+from lkca.core.files import sha256
+from lkca.data.catalog import CUBES
+from lkca.data.resize import resize
+
+ROWS, COLUMNS, BANDS = 72, 88, 10
+TRANSFORM = Affine.translation(500_000, 4_480_000) @ Affine.rotation(10) @ Affine.scale(20, -20)
+NANOMETRES = [450.25 + 20.5 * i for i in range(BANDS)]
+KILLS = int(os.environ.get("LKCA_KILLS", 1))
+OPTIONS = ("--scale", "2", "--method", "vdsr", "--steps", "12")
+
+
+def write_tiff(path, cube, nodata=None, **tags):
+    """Write a cube (bands, rows, columns) with a rotated position and wavelengths."""
+    bands, height, width = cube.shape
+    profile = {"driver": "GTiff", "count": bands, "height": height, "width": width, "dtype": cube.dtype}
+    with rasterio.open(path, "w", **profile, crs="EPSG:32616", transform=TRANSFORM, nodata=nodata) as file:
+        file.write(cube)
+        for i, nanometres in enumerate(NANOMETRES[:bands], 1):
+            file.update_tags(i, wavelength=f"{nanometres:.2f}", wavelength_units="Nanometers")
+    return path
+
+
+@pytest.fixture(scope="module")
+def cube():
+    """Ten bands of a part of a real cube, uint16 (bands, rows, columns)."""
+    return np.load(CUBES["indian_pines"].files[0].local_path())[:ROWS, :COLUMNS, 10:50:4].transpose(2, 0, 1).copy()
+
+
+@pytest.fixture(scope="module")
+def sharpened(cube, tmp_path_factory):
+    """A folder with in.tif and the out.tif that `lkca sharpen` makes of it, whatever the network is worth."""
+    folder = tmp_path_factory.mktemp("sharpened")
+    write_tiff(folder / "in.tif", cube)
+    assert run("sharpen", folder / "in.tif", folder / "out.tif", *OPTIONS, "--or-bicubic") == 0
+    return folder
+
+
+def run(*words):
+    return main([*map(str, words)])
+
+
+def fail(capsys, *words):
+    """Run a command that must fail with one sentence, and return it."""
+    code = run(*words)
+    message = capsys.readouterr().err
+    assert code in (2, 75) and message.startswith("lkca: ") and len(message.strip().splitlines()) == 1, message
+    return message
+
+
+def read(path):
+    with rasterio.open(path) as file:
+        return file.read()
+
+
+def test_result_has_position_type_and_wavelengths_of_the_input(sharpened):
+    with rasterio.open(sharpened / "in.tif") as source, rasterio.open(sharpened / "out.tif") as result:
+        assert (result.height, result.width, result.count) == (2 * ROWS, 2 * COLUMNS, BANDS)
+        assert result.crs == source.crs and result.dtypes == source.dtypes
+        corners = [(0, 0), (ROWS, 0), (0, COLUMNS), (ROWS, COLUMNS)]
+        for row, column in corners:
+            assert result.transform @ (2 * column, 2 * row) == pytest.approx(source.transform @ (column, row))
+        assert [float(result.tags(i)["wavelength"]) for i in result.indexes] == pytest.approx(NANOMETRES)
+        assert "lkca sharpen" in result.tags()["HISTORY"]
+
+
+def test_held_out_blocks_decide_what_is_written(sharpened, cube, capsys):
+    """The better one of the two is written: `scores.json` of the network and of bicubic say which."""
+    folder = sharpened / "out.tif.lkca"
+    gain = measure_gain(*(json.loads((folder / name / "scores.json").read_text()) for name in ("", "bicubic")))
+    bicubic = np.rint(resize(cube.astype(float), 2))
+    difference = np.abs(read(sharpened / "out.tif") - bicubic).max()
+    assert (difference <= 1) == (not gain.is_shown)
+
+
+def test_network_that_is_not_better_writes_nothing(sharpened, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("lkca.commands.sharpen.Gain.is_shown", False)
+    message = fail(capsys, "sharpen", sharpened / "in.tif", tmp_path / "out.tif", *OPTIONS[:-1], "1")
+    assert "not shown to be better than bicubic" in message and "--or-bicubic" in message
+    assert not (tmp_path / "out.tif").exists()
+
+
+def test_upscale_with_the_folder_gives_the_same_values_in_every_format(sharpened, cube, tmp_path, monkeypatch):
+    folder = sharpened / "out.tif.lkca"
+    results = {}
+    for name in ("a.tif", "a.img", "a.npy"):
+        assert run("upscale", sharpened / "in.tif", tmp_path / name, "--model", folder) == 0
+        results[name] = np.load(tmp_path / name) if name.endswith("npy") else read(tmp_path / name)
+        assert np.array_equal(results[name], results["a.tif"])
+    assert run("upscale", sharpened / "in.tif", tmp_path / "w.tif", "--model", folder, "--mode", "whole") == 0
+    assert np.abs(read(tmp_path / "w.tif").astype(int) - results["a.tif"]).max() <= 1  # rounding of integers
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.hdr", "a.img", "a.npy", "a.tif", "w.tif"]
+
+
+def test_bands_are_matched_by_wavelength(sharpened, cube, tmp_path, capsys):
+    """A cube with further bands gives the same result, and one that lacks a band is refused."""
+    model, expected = sharpened / "out.tif.lkca", tmp_path / "expected.tif"
+    assert run("upscale", sharpened / "in.tif", expected, "--model", model) == 0
+    more = tmp_path / "more.tif"
+    bands = np.concatenate([cube[:1], cube])
+    with rasterio.open(more, "w", driver="GTiff", count=BANDS + 1, height=ROWS, width=COLUMNS, dtype="uint16") as file:
+        file.write(bands)
+        for i, nanometres in enumerate([400.0, *NANOMETRES], 1):
+            file.update_tags(i, wavelength=f"{nanometres:.2f}", wavelength_units="Nanometers")
+    assert run("upscale", more, tmp_path / "matched.tif", "--model", model) == 0
+    assert "10 of the 11 bands, matched by wavelength" in capsys.readouterr().out
+    assert np.array_equal(read(tmp_path / "matched.tif"), read(expected))
+    message = fail(capsys, "upscale", more, tmp_path / "no.tif", "--model", model, "--bands", "1-10")
+    assert "has no bands within 0.5 nm of band 10 of the network, 634.75 nm" in message
+
+
+def test_other_values_than_those_of_the_training_are_refused(sharpened, cube, tmp_path, capsys):
+    model = sharpened / "out.tif.lkca"
+    for name, values in (("reflectance", cube / np.float32(10_000)), ("large", cube.astype(np.uint32) * 100)):
+        write_tiff(tmp_path / f"{name}.tif", values)
+        message = fail(capsys, "upscale", tmp_path / f"{name}.tif", tmp_path / "out.tif", "--model", model)
+        assert "the network was trained on values up to" in message
+    assert not (tmp_path / "out.tif").exists()
+
+
+def test_invalid_pixels_stay_invalid_and_do_not_bleed(sharpened, cube, tmp_path):
+    """Valid pixels far from invalid ones hardly change; invalid ones have the declared value, in all bands."""
+    model = sharpened / "out.tif.lkca"
+    holes = cube.astype(np.int16)
+    holes[:, 20:30, 40:60] = -9999
+    write_tiff(tmp_path / "holes.tif", holes, nodata=-9999)
+    assert run("upscale", tmp_path / "holes.tif", tmp_path / "out.tif", "--model", model) == 0
+    assert run("upscale", sharpened / "in.tif", tmp_path / "full.tif", "--model", model) == 0
+    result, full = read(tmp_path / "out.tif").astype(int), read(tmp_path / "full.tif").astype(int)
+    invalid = (holes[0] == -9999).repeat(2, 0).repeat(2, 1)
+    with rasterio.open(tmp_path / "out.tif") as file:
+        assert file.nodata == -9999
+        assert np.array_equal(file.read_masks(1) == 0, invalid)
+    assert (result[:, invalid] == -9999).all()
+    assert result[:, ~invalid].min() > 0.8 * cube.min() and result[:, ~invalid].max() < 1.2 * cube.max()
+    far = ~invalid
+    far[: 2 * 30 + 60, 2 * 40 - 60 : 2 * 60 + 60] = False
+    assert far.any() and np.abs(result - full)[:, far].max() < 0.01 * cube.max()
+
+
+@pytest.mark.parametrize("name", ["in.tif", "exists.tif", "out.jpg", "missing/../exists.tif"])
+def test_output_that_would_lose_a_file_is_refused(name, sharpened, cube, tmp_path, capsys):
+    write_tiff(tmp_path / "in.tif", cube)
+    (tmp_path / "exists.tif").write_bytes(b"old")
+    (tmp_path / "missing").mkdir()
+    before = {path: path.read_bytes() for path in tmp_path.glob("*.*")}
+    for command in (("upscale", "--model", sharpened / "out.tif.lkca"), ("sharpen",)):
+        message = fail(capsys, command[0], tmp_path / "in.tif", tmp_path / name, *command[1:])
+        assert "is the input" in message or "exists" in message or "suffix" in message
+    assert {path: path.read_bytes() for path in tmp_path.glob("*.*")} == before
+
+
+@pytest.mark.parametrize(
+    ("options", "part"),
+    [
+        (["--scale", "1"], "--scale 1 is out of range"),
+        (["--scale", "9"], "--scale 9 is out of range"),
+        (["--minutes", "0"], "--minutes 0 is out of range"),
+        (["--minutes", "nan"], "--minutes nan is out of range"),
+        (["--steps", "0"], "--steps 0 is out of range"),
+        (["--method", "bicubic"], "choose one of vdsr, "),
+        (["--method", "lkca_kd"], "--method lkca_kd cannot be trained on one cube"),
+        (["--blur", "mtf:0"], "write bicubic, or mtf:"),
+        (["--seed", "-1"], "--seed -1 is out of range"),
+        (["--bands", "5-3"], "--bands 5-3"),
+        (["--axes", "rows", "columns"], "name the three axes"),
+        (["--method", "sspsr", "--scale", "3"], "sspsr upsamples in steps of two"),
+        (["--scale", "8"], "too few valid ones"),
+    ],
+)
+def test_wrong_options_are_refused(options, part, sharpened, tmp_path, capsys):
+    assert part in fail(capsys, "sharpen", sharpened / "in.tif", tmp_path / "out.tif", *options)
+
+
+def test_second_call_with_other_options_is_refused(sharpened, tmp_path, capsys):
+    output = tmp_path / "out.tif"
+    assert run("sharpen", sharpened / "in.tif", output, *OPTIONS[:-1], "1", "--or-bicubic") == 0
+    output.unlink()
+    message = fail(capsys, "sharpen", sharpened / "in.tif", output, *OPTIONS[:-1], "1", "--seed", "1")
+    assert "holds a training with another seed" in message
+
+
+def test_blur_is_part_of_the_training(sharpened, tmp_path):
+    assert (
+        run(
+            "sharpen",
+            sharpened / "in.tif",
+            tmp_path / "out.tif",
+            *OPTIONS[:-1],
+            "1",
+            "--blur",
+            "mtf:0.3",
+            "--or-bicubic",
+        )
+        == 0
+    )
+    folders = [sharpened / "out.tif.lkca", tmp_path / "out.tif.lkca"]
+    scores = [json.loads((folder / "bicubic/scores.json").read_text())["mean"]["MPSNR"] for folder in folders]
+    assert scores[1] < scores[0]  # bicubic cannot know the blur
+    assert json.loads((folders[1] / "run.json").read_text())["blur"] == "mtf:0.3"
+    assert "blur" not in json.loads((folders[0] / "run.json").read_text())
+
+
+@pytest.mark.slow
+def test_killed_calls_end_with_the_same_bytes(sharpened, tmp_path):
+    """A call that is killed leaves no result or the whole one, and the next call gives the same bytes."""
+    source, expected = sharpened / "in.tif", tmp_path / "expected.tif"
+    command = [sys.executable, "-m", "lkca", "sharpen", source]
+    options = (*OPTIONS, "--or-bicubic")
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    start = time.monotonic()
+    subprocess.run([*command, expected, *options], check=True, env=environment, capture_output=True)
+    duration = time.monotonic() - start
+    for i in range(KILLS):
+        folder = tmp_path / str(i)
+        folder.mkdir()
+        output = folder / "expected.tif"  # the history in the file names the command
+        process = subprocess.Popen(
+            [*command, output, *options], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        time.sleep(duration * (i + 0.5) / KILLS)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        if output.exists():
+            continue
+        subprocess.run([*command, output, *options], check=True, env=environment, capture_output=True)
+        assert np.array_equal(read(output), read(expected))
+        assert sha256(folder / "expected.tif.lkca/weights.safetensors") == sha256(
+            tmp_path / "expected.tif.lkca/weights.safetensors"
+        )
+        names = {path.name for path in folder.iterdir()}
+        assert {name for name in names if not name.startswith(".")} == {"expected.tif", "expected.tif.lkca"}
