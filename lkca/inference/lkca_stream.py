@@ -27,6 +27,7 @@ MIN_STRIP_ROWS = 32  # strips of fewer rows copy more rows from the strip above 
 MAX_KEPT_BYTES = 2**29  # of features that the second pass of a block need not compute again
 OUTPUT_PIXELS = 2**12  # LR pixels of a strip of the upsampler, whose output has many channels
 NORM_EPSILON = 1e-6  # of `lkca.models.lkca.ChannelNorm`
+BICUBIC_COLUMNS = 64  # LR columns that are interpolated at a time
 BICUBIC_REACH = 2  # rows of the LR image above and below a row that bicubic interpolation uses
 
 Strip = tuple[int, int]  # first row and last row + 1
@@ -331,35 +332,58 @@ class StreamedLKCA:
         return results
 
     @torch.no_grad()
-    def decode(self, read: ReadRows, store: FeatureStore, out: Tensor | None = None) -> Iterator[tuple[Strip, Tensor]]:
+    def decode(self, read: ReadRows, store: FeatureStore, part: Strip | None = None) -> Iterator[tuple[Strip, Tensor]]:
         """Yield the reconstruction in strips (Eqs. 4-6).
 
         Args:
             read: Function that returns the LR image of a strip, (bands, rows, columns).
             store: The features of the last block.
-            out: Where to write the whole reconstruction, (bands, r * rows, r * columns); None to keep nothing.
+            part: The rows to reconstruct; None for all.
 
         Yields:
             A strip of the LR image, and its reconstruction, (bands, r * rows, r * columns).
         """
         (rows, columns, _), r, (weight, bias) = store.shape, self.scale, self.upsampler
-        to_rows, to_columns = (torch.tensor(resize_matrix(side, r)).float() for side in (rows, columns))
+        start, stop = part or (0, rows)
         height = max(1, OUTPUT_PIXELS // columns)
-        for top in range(0, rows, height):
-            bottom = min(top + height, rows)
+        for top in range(start, stop, height):
+            bottom = min(top + height, stop)
             first, last = max(0, top - 1), min(rows, bottom + 1)
             features = F.pad(store.read((first, last)), (0, 0, 1, 1, first - top + 1, bottom + 1 - last))
             y = F.conv2d(as_image(features), weight, bias, groups=self.groups)
-            size = len(bias) // r**2, r * (bottom - top), r * columns
-            sr = y.new_empty(size) if out is None else out[:, r * top : r * bottom]
+            sr = y.new_empty(len(bias) // r**2, r * (bottom - top), r * columns)
             # This is PixelShuffle, with one copy instead of two for channels that are last in memory.
             sr.unflatten(2, (columns, r)).unflatten(1, (-1, r)).copy_(
                 y[0].unflatten(0, (-1, r, r)).permute(0, 3, 1, 4, 2)
             )
             first, last = max(0, top - BICUBIC_REACH), min(rows, bottom + BICUBIC_REACH)
-            wide = read((first, last)) @ to_columns.T
-            sr.baddbmm_(to_rows[r * top : r * bottom, first:last].expand(len(sr), -1, -1), wide)
+            _add_bicubic(sr, read((first, last)), top - first, r)
             yield (top, bottom), sr
+
+
+def _add_bicubic(sr: Tensor, lr: Tensor, top: int, r: int) -> None:
+    """Add the bicubic image (Eq. 5) to a strip of the reconstruction, in place.
+
+    The columns are divided into blocks, because the time for the product with a whole matrix grows with their square.
+
+    Args:
+        sr: The strip, (bands, r * rows, r * columns).
+        lr: The LR image of the strip with BICUBIC_REACH rows above and below it, fewer at the border of the image.
+        top: Row of `lr` at which the strip begins.
+        r: The scale.
+    """
+    bands, height, width = sr.shape
+    to_rows = _matrix(lr.shape[1], r)[r * top : r * top + height].expand(bands, -1, -1)
+    for left in range(0, width // r, BICUBIC_COLUMNS):
+        right = min(left + BICUBIC_COLUMNS, width // r)
+        first, last = max(0, left - BICUBIC_REACH), min(width // r, right + BICUBIC_REACH)
+        to_columns = _matrix(last - first, r)[r * (left - first) : r * (right - first)]
+        sr[:, :, r * left : r * right].baddbmm_(to_rows, lr[:, :, first:last] @ to_columns.T)
+
+
+def _matrix(length: int, r: int) -> Tensor:
+    """Return the matrix that enlarges an axis by bicubic interpolation, (r * length, length)."""
+    return torch.tensor(resize_matrix(length, r)).float()
 
 
 def make_strips(rows: int, columns: int) -> list[Strip]:
