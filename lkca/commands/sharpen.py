@@ -1,78 +1,43 @@
 """`lkca sharpen`: learn from a cube how to enlarge it, test that on held-out blocks, and enlarge the whole cube."""
 
-import time
-from collections.abc import Sequence
-from dataclasses import dataclass
-from math import floor, log10
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
+from lkca import __version__
 from lkca.commands.arrays import join_axes
-from lkca.commands.upscale import check_paths, describe_command, print_result
+from lkca.commands.upscale import check_paths, describe_network, list_notes, print_result
 from lkca.config.load import REPOSITORY, read_config
-from lkca.config.run import dump_run, read_run
-from lkca.config.schema import Experiment, RunConfig, Train
+from lkca.config.schema import Experiment, RunConfig
 from lkca.core.files import read_json, sha256, write_json
 from lkca.core.locks import exclusive_lock
-from lkca.core.paths import HISTORY_FILE, IMAGE_FILE, RUN_FILE, SCORES_FILE, WEIGHTS_FILE
+from lkca.core.paths import HISTORY_FILE, RUN_FILE, WEIGHTS_FILE
 from lkca.data import patches
-from lkca.data.degrade import BICUBIC, parse_blur
-from lkca.data.splits import read_invalid_pixels, write_split
+from lkca.data.degrade import parse_blur
+from lkca.data.splits import describe_numbers
 from lkca.errors import ConfigError, DataError
 from lkca.inference.enlarge import Mode
-from lkca.inference.own_cube import (
-    FILLED_FILE,
-    MANIFEST_FILE,
-    SCENE,
-    SCENE_FILE,
-    choose_split,
-    describe_input,
-    prepare_scene,
-)
+from lkca.inference.own_cube import FILLED_FILE, SCENE_FILE, describe_input, prepare_scene
 from lkca.inference.result import describe_result, write_result
-from lkca.models.registry import build, check_sizes
+from lkca.inference.self_training import SPLIT_FILE, count_steps, prepare_run, prepare_split, test_network
+from lkca.inference.trust import HeldOutImage, find_map_path, write_trust_map
+from lkca.models.registry import build
 from lkca.paper.statistics import estimate_mean
-from lkca.scoring.evaluate import evaluate
+from lkca.report.sharpen_page import ScoreRow, SharpenFacts, write_sharpen_page
+from lkca.scoring.evaluate import reconstruct
+from lkca.scoring.metrics import SCORES
 from lkca.training.checkpoint import load_weights
-from lkca.training.networks import build_initial_network, build_network
-from lkca.training.schedule import steps_for_all_patches
-from lkca.training.train import compute_losses, set_up_device, train
+from lkca.training.networks import build_network
+from lkca.training.train import train
 
 FOLDER_SUFFIX = ".lkca"  # of the folder next to OUTPUT that holds all that a second call needs
-SPLIT_FILE, SETTINGS_FILE = "split.json", "settings.json"
-EPOCHS = 10  # each ends with a validation; the epoch with the lowest validation error gives the weights
-BATCH = 8
-LKCA_RATE = 1e-3  # learning rate of LKCA networks for batches of 8: half of the paper's for batches of 32
-FINAL_RATE = 0.1  # of a cosine schedule, as a fraction of the first one: the paper's
-TRAINING_SHARE = 0.8  # of the minutes; the rest is for reading, validation, tests and enlarging
-WARM_UP_STEPS, TIMED_STEPS = 3, 8  # steps before those that are timed to plan the training, and their number
-
-
-@dataclass(frozen=True)
-class Gain:
-    """How much better the network is than bicubic on the held-out blocks.
-
-    Args:
-        difference: MPSNR of the network minus that of bicubic, dB.
-        low, high: Its 95 % interval over the test images; None if there are too few.
-    """
-
-    difference: float
-    low: float | None
-    high: float | None
-
-    @property
-    def is_shown(self) -> bool:
-        """Whether the whole interval is above zero."""
-        return self.low is not None and self.low > 0
-
-    def __str__(self) -> str:
-        interval = "no interval" if self.low is None else f"95 % interval {self.low:.2f} to {self.high:.2f}"
-        return f"{abs(self.difference):.2f} dB {'better' if self.difference > 0 else 'worse'} than bicubic ({interval})"
+SETTINGS_FILE, RESULT_FOLDER = "settings.json", "result"
 
 
 def sharpen(
@@ -116,13 +81,14 @@ def sharpen(
         ConfigError: If an option is wrong.
         DataError: If the network is not better than bicubic, and bicubic's result is not asked for.
     """
-    check_paths(source, output)
+    page = find_page_path(output)
+    check_paths(source, output, find_map_path(output), page)
     experiment = read_config([REPOSITORY / "config.yaml"])
     check_options(experiment, scale, method, minutes, steps, blur, seed)
     cube = describe_input(source, bands, join_axes(axes), variable, invalid)
     folder = output.with_name(output.name + FOLDER_SUFFIX)
     with exclusive_lock(output):
-        options = {
+        options: dict[str, Any] = {
             "input": {path: sha256(Path(path)) for path in cube.pixel_files().values()},
             "cube": cube.model_dump(mode="json"),
             "scale": scale,
@@ -138,30 +104,141 @@ def sharpen(
         weights, curve = folder / WEIGHTS_FILE, folder / HISTORY_FILE
         if not (weights.exists() and curve.exists()):
             train(folder / RUN_FILE, folder / SCENE_FILE, folder / SPLIT_FILE, None, weights, curve)
-        scores = test_network(folder, run)
-        gain = measure_gain(*scores)
-        print(f"On the {len(scores[0]['images'])} held-out blocks, {method} is {gain}.", flush=True)
-        if not gain.is_shown and not or_bicubic:
-            raise DataError(
-                f"{output} is not written: on held-out blocks of {source}, {method} is not shown to be better than "
-                f"bicubic ({gain}): give more --minutes, or --or-bicubic to get bicubic's result."
-            )
-        if gain.is_shown:
+        scores, bicubic_scores = test_network(folder, run)
+        rows = compare_scores(scores, bicubic_scores)
+        gain = describe_gain(rows)
+        print(f"On the {len(scores['images'])} held-out blocks, {method} is {gain}.", flush=True)
+        is_better = next(row for row in rows if row.name == "MPSNR").outcome == "better"
+        if is_better:
             network, model, digest = build_network(run), method, sha256(weights)
             load_weights(weights, network, sha256(folder / RUN_FILE))
         else:
             network, model, digest = build("bicubic", run.bands, scale, {}, None), "bicubic", "none"
-        indices = list(range(run.bands))
-        has_invalid = bool(manifest.get("invalid_pixels"))
+        network = network.eval()
         words = ["lkca", "sharpen", source, output, "--scale", scale, "--method", method, "--mode", mode]
         words += ["--steps", count_steps(run), "--blur", blur, "--seed", seed]
-        history = f"{describe_command(words, model, digest)}; on held-out blocks {method} was {gain}"
+        command = shlex.join(map(str, words))
+        facts = SharpenFacts(
+            method=method,
+            written="nothing",
+            output=None,
+            trust_map=None,
+            trust=None,
+            lr=folder / SCENE_FILE,
+            divisor=manifest["divisor"],
+            scale=scale,
+            blur=blur,
+            bands=manifest["bands"],
+            nanometres=manifest.get("nanometres"),
+            units=manifest["areas"][0]["description"].get("units"),
+            scores=rows,
+            interval=f"95 % interval over {len(scores['images'])} held-out blocks",
+            input=(source, options["input"][str(cube.files[0].local_path())]),
+            command=command,
+            split=f"{describe_numbers(split['numbers'], split.get('left_out', {}))}; patches of {split['size']} pixels",
+            training=describe_training(run, scores),
+            software={
+                "Machine": f"{scores['device']}, {scores['threads']} threads",
+                "Versions": ", ".join(f"{name} {version}" for name, version in scores["versions"].items()),
+                "lkca": f"{__version__}, commit {scores['commit'] or 'unknown'}",
+            },
+            files=[],
+        )
+        if not is_better and not or_bicubic:
+            write_sharpen_page(folder / page.name, facts)
+            raise DataError(
+                f"{output} is not written: on held-out blocks of {source}, {method} is not shown to be better than "
+                f"bicubic ({gain}; {folder / page.name}): give more --minutes, or --or-bicubic to get bicubic's result."
+            )
+        history = f"{command}; {describe_network(model, digest)}; on held-out blocks {method} was {gain}"
+        has_invalid = bool(manifest.get("invalid_pixels"))
+        indices = list(range(run.bands))
         description = describe_result(manifest, indices, scale, dtype, has_invalid, history)
+        target = folder / RESULT_FOLDER / output.name  # all files move to their places together, when they are complete
+        clear_folder(target.parent)
         result = write_result(
-            network.eval(), scale, folder, manifest, manifest["divisor"], indices, mode, description, output, cog
+            network, scale, folder, manifest, manifest["divisor"], indices, mode, description, target, cog
         )
         (folder / FILLED_FILE).unlink()  # it is as large as the scene, and quickly made again
+        trust = write_trust_map(
+            target,
+            folder / SCENE_FILE,
+            manifest["divisor"],
+            scale,
+            blur,
+            find_training_rows(manifest, split),
+            reconstruct_blocks(network, folder, run, split),
+        )
+        facts = replace(
+            facts,
+            written="network" if is_better else "bicubic",
+            output=target,
+            trust_map=find_map_path(target),
+            trust=trust,
+            files=[output, find_map_path(output), page],
+            notes=list_notes(result),
+        )
+        write_sharpen_page(target.with_name(page.name), facts)
+        move_files(target, output)
     print_result(output, result)
+    print(f"{find_map_path(output)}: how far each pixel can be trusted\n{page}: pictures, scores and explanations")
+
+
+def find_page_path(output: Path) -> Path:
+    """Return the path of the page of a result."""
+    return output.with_name(f"{output.stem}_report.html")
+
+
+def clear_folder(folder: Path) -> None:
+    """Delete the files of a folder, which a killed call may have left, and create it if it is missing."""
+    folder.mkdir(exist_ok=True)
+    for path in folder.iterdir():
+        path.unlink()
+
+
+def move_files(target: Path, output: Path) -> None:
+    """Move a result and all files next to it to their places, the result last.
+
+    Raises:
+        DataError: If there is a file at one of the places.
+    """
+    paths = sorted(target.parent.iterdir(), key=lambda path: path == target)
+    for path in paths:
+        if output.with_name(path.name).exists():
+            raise DataError(f"{output.with_name(path.name)} exists: move it away, and call the same command again.")
+    for path in paths:
+        path.replace(output.with_name(path.name))
+    target.parent.rmdir()
+
+
+def find_training_rows(manifest: dict[str, Any], split: dict[str, Any]) -> list[tuple[int, int]]:
+    """Return the rows of the scene that no test image is in, each range as first row and last row + 1."""
+    first = min(row for row, *_ in split["test"])
+    last = max(row + rows for row, _, rows, _ in split["test"])
+    ranges = [(0, first), (last, manifest["areas"][0]["rows"])]
+    return [(start, stop) for start, stop in ranges if start < stop]
+
+
+def reconstruct_blocks(
+    network: nn.Module, folder: Path, run: RunConfig, split: dict[str, Any]
+) -> Iterator[HeldOutImage]:
+    """Yield each held-out block with its reconstruction."""
+    scene = patches.load_scene(folder / SCENE_FILE, run.scene_sha256, "cpu")
+    for window in split["test"]:
+        with torch.no_grad():
+            yield HeldOutImage(*reconstruct(network, scene, window, run.scale, run.blur, "cpu"))
+
+
+def describe_training(run: RunConfig, scores: dict[str, Any]) -> dict[str, str]:
+    """Return facts on the training for the page: name -> text."""
+    assert run.train is not None
+    return {
+        "Steps": f"{count_steps(run)} of {run.train.batch} patches, in {run.train.epochs} epochs; weights of epoch "
+        f"{scores['epoch']}",
+        "Duration": f"{scores['seconds']['training'] / 60:.1f} minutes",
+        "Parameters": f"{scores['params']:,}",
+        "Seed": str(run.seed),
+    }
 
 
 def check_options(
@@ -207,140 +284,30 @@ def check_settings(folder: Path, options: dict[str, Any], output: Path) -> None:
         )
 
 
-def prepare_split(folder: Path, manifest: dict[str, Any], scale: int, source: Path) -> dict[str, Any]:
-    """Write the split of the scene, unless it is there, and return it.
+def compare_scores(scores: dict[str, Any], bicubic: dict[str, Any]) -> list[ScoreRow]:
+    """Return each score of the network and of bicubic; each held-out block is compared with itself.
 
-    Raises:
-        ConfigError: If the scene is too small.
+    The interval is over the blocks and for exactly these weights, because it is this network that enlarges the cube.
+
+    Args:
+        scores, bicubic: The contents of scores.json.
     """
-    path = folder / SPLIT_FILE
-    if not path.exists():
-        area, invalid = manifest["areas"][0], read_invalid_pixels(folder / SCENE_FILE, manifest)
-        settings = choose_split(area["rows"], area["columns"], scale, invalid, str(source))
-        write_split(settings, 0, folder / SCENE_FILE, folder / MANIFEST_FILE, path)
-    content: dict[str, Any] = read_json(path)
-    return content
-
-
-def prepare_run(
-    folder: Path,
-    experiment: Experiment,
-    manifest: dict[str, Any],
-    split: dict[str, Any],
-    options: dict[str, Any],
-    minutes: float,
-    steps: int | None,
-) -> RunConfig:
-    """Plan the training and write run.json, unless it is there, and return the run.
-
-    The number of steps is in run.json, so that a training that is stopped and goes on is the same.
-    """
-    path = folder / RUN_FILE
-    if not path.exists():
-        model = experiment.models[options["method"]]
-        assert model.train is not None
-        bands, upsampler = manifest["bands"], model.upsampler.model_dump() if model.upsampler else None
-        check_sizes(model.arch, len(bands), options["scale"], model.args, upsampler)
-        rate = LKCA_RATE if model.arch == "lkca" else model.train.learning_rate
-        changes = {
-            "epochs": 1,
-            "steps": None,
-            "batch": BATCH,
-            "learning_rate": rate,
-            "cosine_to": FINAL_RATE * rate,
-            "step_epochs": None,
-            "step_factor": None,
-        }
-        run = RunConfig(
-            experiment="sharpen",
-            scene=SCENE,
-            scale=options["scale"],
-            model=options["method"],
-            seed=options["seed"],
-            bands=len(bands),
-            arch=model.arch,
-            args=model.args,
-            upsampler=upsampler,
-            train=Train.model_validate(model.train.model_dump() | changes),
-            distill=None,
-            scene_sha256=manifest["sha256"],
-            split_sha256=sha256(folder / SPLIT_FILE),
-            teacher_sha256=None,
-            blur=None if options["blur"] == BICUBIC else options["blur"],
+    rows = []
+    for name, score in SCORES.items():
+        ours, theirs = (
+            np.array([image["scores"][name] for image in content["images"]]) for content in (scores, bicubic)
         )
-        total = steps or plan_steps(run, folder, split, minutes)
-        write_json(path, dump_run(run.model_copy(update={"train": divide_steps(run, split, total)})))
-    run = read_run(path)
-    total = count_steps(run)
-    print(f"{run.model}: {total} training steps of {BATCH} patches (--steps {total} repeats this training)", flush=True)
-    return run
+        difference = estimate_mean((ours - theirs)[None], images="held-out blocks", seeds=None)
+        low, high = difference.interval() or (None, None)
+        outcome: Any = "not resolved"
+        if low is not None and high is not None and not low <= 0 <= high:
+            outcome = "better" if (low > 0) == (score.direction > 0) else "worse"
+        rows.append(ScoreRow(name, bicubic["mean"][name], scores["mean"][name], difference.value, low, high, outcome))
+    return rows
 
 
-def count_steps(run: RunConfig) -> int:
-    """Return the number of steps of a training that `divide_steps` has planned."""
-    assert run.train is not None and run.train.steps is not None
-    return run.train.epochs * run.train.steps
-
-
-def divide_steps(run: RunConfig, split: dict[str, Any], total: int) -> Train:
-    """Return the training settings with epochs of equal length that have about `total` steps together."""
-    assert run.train is not None
-    steps = min(max(1, total // EPOCHS), steps_for_all_patches(run.train, split))
-    return run.train.model_copy(update={"steps": steps, "epochs": max(1, round(total / steps))})
-
-
-def plan_steps(run: RunConfig, folder: Path, split: dict[str, Any], minutes: float) -> int:
-    """Return how many training steps take the given time, from the time of a few steps; two digits are not zero."""
-    assert run.train is not None
-    device = set_up_device(run.train.deterministic)
-    network = build_initial_network(run).to(device).train()
-    optimiser = torch.optim.Adam(network.parameters(), run.train.learning_rate, fused=True)
-    cube = patches.load_scene(folder / SCENE_FILE, run.scene_sha256, device)
-    corners = (split["train"] * BATCH)[:BATCH]
-    samples = np.array([[row, column, i % patches.ORIENTATIONS] for i, (row, column) in enumerate(corners)])
-    seconds = []
-    for _ in range(WARM_UP_STEPS + TIMED_STEPS):
-        start = time.perf_counter()
-        optimiser.zero_grad()
-        compute_losses(network, None, patches.gather(cube, split, samples, device), run, 0)[0].backward()
-        optimiser.step()
-        if device == "cuda":
-            torch.cuda.synchronize()
-        seconds.append(time.perf_counter() - start)
-    steps = 60 * minutes * TRAINING_SHARE / median(seconds[WARM_UP_STEPS:])
-    digits = max(0, floor(log10(max(1, steps))) - 1)
-    return max(1, int(steps // 10**digits * 10**digits))
-
-
-def test_network(folder: Path, run: RunConfig) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Score the network and bicubic on the held-out blocks, unless that is done; return both scores.json."""
-    bicubic = folder / "bicubic"
-    if not (bicubic / RUN_FILE).exists():
-        changes: dict[str, Any] = {"model": "bicubic", "arch": "bicubic", "args": {}, "upsampler": None, "train": None}
-        write_json(bicubic / RUN_FILE, dump_run(run.model_copy(update=changes)))
-    results = []
-    for place, weights in ((folder, folder / WEIGHTS_FILE), (bicubic, None)):
-        if not (place / SCORES_FILE).exists():
-            evaluate(
-                place / RUN_FILE,
-                folder / SCENE_FILE,
-                folder / SPLIT_FILE,
-                folder / MANIFEST_FILE,
-                weights,
-                folder / HISTORY_FILE if weights else None,
-                0,
-                None,
-                place / SCORES_FILE,
-                place / IMAGE_FILE,
-            )
-        results.append(read_json(place / SCORES_FILE))
-    return results[0], results[1]
-
-
-def measure_gain(scores: dict[str, Any], bicubic: dict[str, Any]) -> Gain:
-    """Return how much better the network is than bicubic; each held-out block is compared with itself."""
-    pairs = zip(scores["images"], bicubic["images"], strict=True)
-    table = np.array([[ours["scores"]["MPSNR"] - theirs["scores"]["MPSNR"] for ours, theirs in pairs]])
-    difference = estimate_mean(table, images="held-out blocks", seeds=None)
-    low, high = difference.interval() or (None, None)
-    return Gain(difference.value, low, high)
+def describe_gain(rows: Sequence[ScoreRow]) -> str:
+    """Return how much better or worse the network is than bicubic, by MPSNR."""
+    psnr = next(row for row in rows if row.name == "MPSNR")
+    interval = "no interval" if psnr.low is None else f"95 % interval {psnr.low:.2f} to {psnr.high:.2f}"
+    return f"{abs(psnr.difference):.2f} dB {'better' if psnr.difference > 0 else 'worse'} than bicubic ({interval})"

@@ -53,6 +53,7 @@ def upscale(
     check_paths(source, output)
     loaded = load_model(model)
     cube = describe_input(source, bands, join_axes(axes), variable, invalid)
+    command = shlex.join(map(str, ["lkca", "upscale", source, output, "--model", model, "--mode", mode]))
     with exclusive_lock(output), _temporary_folder(output) as folder:
         manifest = prepare_scene(cube, folder)
         indices = match_bands(source, manifest, loaded.facts, bands)
@@ -63,9 +64,7 @@ def upscale(
             loaded.facts.scale,
             dtype,
             bool(read_mask(folder / SCENE_FILE).any()),
-            describe_command(
-                ["lkca", "upscale", source, output, "--model", model, "--mode", mode], loaded.facts.model, loaded.sha256
-            ),
+            f"{command}; {describe_network(loaded.facts.model, loaded.sha256)}",
         )
         result = write_result(
             loaded.network,
@@ -82,47 +81,54 @@ def upscale(
     print_result(output, result)
 
 
-def describe_command(words: Sequence[object], model: str, digest: str) -> str:
-    """Return the line about a call that the history of the result gets.
-
-    Args:
-        words: The words of the command line.
-        model: Name of the network.
-        digest: Hash of its weights.
-    """
-    command = shlex.join(map(str, words))
-    return f"{command}; lkca {__version__}, network {model}, SHA-256 of the weights {digest}"
+def describe_network(model: str, digest: str) -> str:
+    """Return the program, the network and the hash of its weights, for the history of the result."""
+    return f"lkca {__version__}, network {model}, SHA-256 of the weights {digest}"
 
 
 def print_result(output: Path, result: Result) -> None:
     """Print what was written."""
     rows, columns, bands = result.description.shape
     print(f"{output}: {rows} x {columns} pixels, {bands} bands, {result.description.dtype.name}")
+    for note in list_notes(result):
+        print(note)
+
+
+def list_notes(result: Result) -> list[str]:
+    """Return sentences on what the reader of a result has to know."""
+    notes = []
     if result.num_changed:
-        print(
-            f"{result.num_changed} values were outside of the range of {result.description.dtype.name} and became its "
-            "limit."
-        )
+        kind = result.description.dtype.name
+        notes.append(f"{result.num_changed} values were outside of the range of {kind} and became its limit.")
     if deviation := result.deviation:
-        print(
+        notes.append(
             f"--mode halo differs from the exact result, measured on the {deviation.rows} x {deviation.columns} pixels "
             f"in the middle, by {deviation.rms:.3g} (root mean square) and at most {deviation.max:.3g}."
         )
+    return notes
 
 
-def check_paths(source: Path, output: Path) -> None:
+def check_paths(source: Path, output: Path, *others: Path) -> None:
     """Check the input and the output before anything is computed.
 
+    Args:
+        source: The input.
+        output: The result.
+        others: Files that are written next to the result.
+
     Raises:
-        ConfigError: If the format of the output is unknown, or it is the input.
-        DataError: If there is a file at the output.
+        ConfigError: If the format of the output is unknown, or a file to write is the input.
+        DataError: If there is a file at a place where one is to be written, or the folder does not exist.
     """
     if output.suffix.lower() not in SUFFIXES:
         raise ConfigError(f"{output}: the suffix is not one of {', '.join(SUFFIXES)}: choose one of these.")
-    if output.exists() and source.exists() and output.samefile(source):
-        raise ConfigError(f"{output} is the input: choose another name for the result.")
-    if is_file(output):
-        raise DataError(f"{output} exists: move it away, or choose another name for the result.")
+    if not output.parent.is_dir():
+        raise DataError(f"{output.parent} is no folder: create it, or correct the path of the result.")
+    for path in (output, *others):
+        if path.exists() and source.exists() and path.samefile(source):
+            raise ConfigError(f"{path} is the input: choose another name for the result.")
+        if is_file(path):
+            raise DataError(f"{path} exists: move it away, or choose another name for the result.")
 
 
 @contextmanager

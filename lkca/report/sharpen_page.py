@@ -215,7 +215,7 @@ def state_finding(facts: SharpenFacts) -> tuple[str, str]:
     else:
         found = f"On the held-out blocks {facts.method} is {abs(psnr.difference):.2f} dB {psnr.outcome} than bicubic"
         found += f" (difference {_signed(psnr.difference)} dB{interval})" if psnr.outcome == "worse" else interval
-    name = printable(facts.output) if facts.output else ""
+    name = printable(facts.output.name) if facts.output else ""
     written = {
         "network": f"its result was written to {name}.",
         "bicubic": f"bicubic's result was written to {name}, as asked.",
