@@ -236,7 +236,10 @@ def test_chosen_split_has_parts_without_common_or_invalid_pixels(rows, columns, 
 
 
 def test_small_cube_is_refused_with_the_size_that_suffices():
-    with pytest.raises(ConfigError, match="40 x 40 pixels, too few .* at least 64 rows and 80 columns"):
+    with pytest.raises(
+        ConfigError,
+        match="too few valid pixels, in 40 rows and 40 columns, .*: 64 rows and 80 columns of valid pixels suffice",
+    ):
         choose_split(40, 40, 2, None, "cube.tif")
     assert choose_split(64, 80, 2, None, "cube.tif")
     assert choose_split(128, 160, 4, None, "cube.tif") and choose_split(256, 320, 8, None, "cube.tif")

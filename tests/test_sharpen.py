@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -122,7 +123,7 @@ def test_bands_are_matched_by_wavelength(sharpened, cube, tmp_path, capsys):
     assert "10 of the 11 bands, matched by wavelength" in capsys.readouterr().out
     assert np.array_equal(read(tmp_path / "matched.tif"), read(expected))
     message = fail(capsys, "upscale", more, tmp_path / "no.tif", "--model", model, "--bands", "1-10")
-    assert "has no bands within 0.5 nm of band 10 of the network, 634.75 nm" in message
+    assert "has no band of its own within 0.5 nm of band 10 of the network, 634.75 nm" in message
 
 
 def test_other_values_than_those_of_the_training_are_refused(sharpened, cube, tmp_path, capsys):
@@ -178,10 +179,13 @@ def test_output_that_would_lose_a_file_is_refused(name, sharpened, cube, tmp_pat
         (["--method", "lkca_kd"], "--method lkca_kd cannot be trained on one cube"),
         (["--blur", "mtf:0"], "write bicubic, or mtf:"),
         (["--seed", "-1"], "--seed -1 is out of range"),
-        (["--bands", "5-3"], "--bands 5-3"),
+        (["--bands", "5-3"], "--bands 5-3: list at least two bands"),
+        (["--bands", ""], "list at least two bands"),
+        (["--invalid", "nan"], "NaN and infinite values need not be listed"),
+        (["--variable", "cube"], "--variable cube: "),
         (["--axes", "rows", "columns"], "name the three axes"),
         (["--method", "sspsr", "--scale", "3"], "sspsr upsamples in steps of two"),
-        (["--scale", "8"], "too few valid ones"),
+        (["--scale", "8"], "has too few valid pixels"),
     ],
 )
 def test_wrong_options_are_refused(options, part, sharpened, tmp_path, capsys):
@@ -195,7 +199,7 @@ def test_second_call_with_other_options_is_refused(sharpened, tmp_path, capsys):
         if path.is_file():
             path.unlink()
     message = fail(capsys, "sharpen", sharpened / "in.tif", output, *OPTIONS[:-1], "1", "--seed", "1")
-    assert "holds a training with another seed" in message
+    assert "is of a call with another seed" in message
 
 
 def test_blur_is_part_of_the_training(sharpened, tmp_path):
@@ -217,6 +221,70 @@ def test_blur_is_part_of_the_training(sharpened, tmp_path):
     assert scores[1] < scores[0]  # bicubic cannot know the blur
     assert json.loads((folders[1] / "run.json").read_text())["blur"] == "mtf:0.3"
     assert "blur" not in json.loads((folders[0] / "run.json").read_text())
+
+
+def test_bands_in_another_order_are_matched(sharpened, cube, tmp_path):
+    model = sharpened / "out.tif.lkca"
+    with rasterio.open(
+        tmp_path / "back.tif", "w", driver="GTiff", count=BANDS, height=ROWS, width=COLUMNS, dtype="uint16"
+    ) as file:
+        file.write(cube[::-1])
+        for i, nanometres in enumerate(NANOMETRES[::-1], 1):
+            file.update_tags(i, wavelength=f"{nanometres:.2f}", wavelength_units="Nanometers")
+    assert run("upscale", tmp_path / "back.tif", tmp_path / "out.tif", "--model", model) == 0
+    assert run("upscale", sharpened / "in.tif", tmp_path / "expected.tif", "--model", model) == 0
+    assert np.array_equal(read(tmp_path / "out.tif"), read(tmp_path / "expected.tif"))
+
+
+def test_truncated_file_that_lost_its_wavelengths_is_refused(sharpened, tmp_path, capsys):
+    content = (sharpened / "in.tif").read_bytes()
+    for length in (10, 500):
+        (tmp_path / "short.tif").write_bytes(content[:-length])
+        message = fail(
+            capsys, "upscale", tmp_path / "short.tif", tmp_path / "out.tif", "--model", sharpened / "out.tif.lkca"
+        )
+        assert "ends before the end of its description" in message
+
+
+@pytest.mark.parametrize(
+    "name", ["settings.json", "scene.npy", "scene.json", "run.json", "scores.json", "weights.safetensors"]
+)
+@pytest.mark.parametrize("change", ["flip", "empty", "delete"])
+def test_changed_files_of_the_folder_are_refused(name, change, sharpened, tmp_path, capsys):
+    folder = tmp_path / "out.tif.lkca"
+    shutil.copytree(sharpened / "out.tif.lkca", folder)
+    content = bytearray((folder / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (folder / name).unlink()
+    if change != "delete":
+        (folder / name).write_bytes(content if change == "flip" else b"")
+    message = fail(capsys, "sharpen", sharpened / "in.tif", tmp_path / "out.tif", *OPTIONS, "--or-bicubic")
+    assert "delete" in message and str(folder) in message and not (tmp_path / "out.tif").exists()
+    if (change, name) != ("delete", "settings.json"):  # without it, the folder is that of any run
+        assert str(folder) in fail(capsys, "upscale", sharpened / "in.tif", tmp_path / "out.tif", "--model", folder)
+
+
+def test_replaced_input_is_noticed(sharpened, cube, tmp_path, capsys):
+    shutil.copytree(sharpened / "out.tif.lkca", tmp_path / "out.tif.lkca")
+    write_tiff(tmp_path / "in.tif", cube + 1)
+    message = fail(capsys, "sharpen", tmp_path / "in.tif", tmp_path / "out.tif", *OPTIONS, "--or-bicubic")
+    assert "is of a call with another input" in message
+
+
+def test_output_that_the_format_cannot_hold_is_refused_before_the_training(sharpened, tmp_path, capsys):
+    """The position of the input is rotated and sheared, which ENVI cannot hold; a header of another file is kept."""
+    with (
+        rasterio.open(sharpened / "in.tif") as source,
+        rasterio.open(
+            tmp_path / "sheared.tif", "w", **source.profile | {"transform": TRANSFORM @ Affine.shear(20)}
+        ) as file,
+    ):
+        file.write(source.read())
+    fail(capsys, "sharpen", tmp_path / "sheared.tif", tmp_path / "out.img", *OPTIONS)
+    assert not (tmp_path / "out.img.lkca/weights.safetensors").exists()
+    (tmp_path / "own.hdr").write_text("notes")
+    assert "own.hdr exists" in fail(capsys, "sharpen", sharpened / "in.tif", tmp_path / "own.img", *OPTIONS)
+    assert (tmp_path / "own.hdr").read_text() == "notes"
 
 
 @pytest.mark.slow

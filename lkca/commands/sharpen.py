@@ -12,21 +12,41 @@ from torch import nn
 
 from lkca import __version__
 from lkca.commands.arrays import join_axes
-from lkca.commands.upscale import check_paths, describe_network, list_notes, print_result
+from lkca.commands.upscale import check_paths, describe_network, list_notes, plain_words, print_result
 from lkca.config.load import REPOSITORY, read_config
+from lkca.config.run import read_run
 from lkca.config.schema import Experiment, RunConfig
-from lkca.core.files import read_json, sha256, write_json
+from lkca.core.files import read_json, sha256
 from lkca.core.locks import exclusive_lock
-from lkca.core.paths import HISTORY_FILE, RUN_FILE, WEIGHTS_FILE
+from lkca.core.paths import HISTORY_FILE, RUN_FILE, SCORES_FILE, WEIGHTS_FILE
+from lkca.core.result_files import ManifestFile, SplitFile, read_result
 from lkca.data import patches
 from lkca.data.degrade import parse_blur
 from lkca.data.splits import describe_numbers
+from lkca.data.writers import check_output
 from lkca.errors import ConfigError, DataError
 from lkca.inference.enlarge import Mode
-from lkca.inference.own_cube import FILLED_FILE, SCENE_FILE, describe_input, prepare_scene
+from lkca.inference.own_cube import (
+    FILLED_FILE,
+    MANIFEST_FILE,
+    SCENE_FILE,
+    check_reading,
+    cut_cube,
+    describe_input,
+    fill_invalid,
+)
 from lkca.inference.result import describe_result, write_result
-from lkca.inference.self_training import SPLIT_FILE, count_steps, prepare_run, prepare_split, test_network
+from lkca.inference.self_training import (
+    BICUBIC_FOLDER,
+    SPLIT_FILE,
+    TEST_FILES,
+    count_steps,
+    prepare_run,
+    prepare_split,
+    test_network,
+)
 from lkca.inference.trust import HeldOutImage, find_map_path, write_trust_map
+from lkca.inference.work_folder import WorkFolder
 from lkca.models.registry import build
 from lkca.paper.statistics import estimate_mean
 from lkca.report.sharpen_page import ScoreRow, SharpenFacts, write_sharpen_page
@@ -37,7 +57,7 @@ from lkca.training.networks import build_network
 from lkca.training.train import train
 
 FOLDER_SUFFIX = ".lkca"  # of the folder next to OUTPUT that holds all that a second call needs
-SETTINGS_FILE, RESULT_FOLDER = "settings.json", "result"
+RESULT_FOLDER = "result"
 
 
 def sharpen(
@@ -85,9 +105,10 @@ def sharpen(
     check_paths(source, output, find_map_path(output), page)
     experiment = read_config([REPOSITORY / "config.yaml"])
     check_options(experiment, scale, method, minutes, steps, blur, seed)
-    cube = describe_input(source, bands, join_axes(axes), variable, invalid)
+    with plain_words():
+        cube = describe_input(source, bands, join_axes(axes), variable, invalid)
     folder = output.with_name(output.name + FOLDER_SUFFIX)
-    with exclusive_lock(output):
+    with plain_words(), exclusive_lock(folder):
         options: dict[str, Any] = {
             "input": {path: sha256(Path(path)) for path in cube.pixel_files().values()},
             "cube": cube.model_dump(mode="json"),
@@ -97,14 +118,27 @@ def sharpen(
             "blur": blur,
             "seed": seed,
         }
-        check_settings(folder, options, output)
-        manifest = prepare_scene(cube, folder)
-        split = prepare_split(folder, manifest, scale, source)
-        run = prepare_run(folder, experiment, manifest, split, options, minutes, steps)
+        work = WorkFolder(folder, options)
+        work.ensure([SCENE_FILE, MANIFEST_FILE], lambda: cut_cube(cube, folder))
+        manifest = read_result(folder / MANIFEST_FILE, ManifestFile)
+        check_reading(source, manifest, variable)
+        work.ensure([SPLIT_FILE], lambda: prepare_split(folder, manifest, scale, source))
+        split = read_result(folder / SPLIT_FILE, SplitFile)
+        work.ensure([RUN_FILE], lambda: prepare_run(folder, experiment, manifest, split, options, minutes, steps))
+        run = read_run(folder / RUN_FILE)
+        indices, has_invalid = list(range(run.bands)), bool(manifest.get("invalid_pixels"))
+        check_output(output, describe_result(manifest, indices, scale, dtype, has_invalid, ""), cog)
+        print(
+            f"{method}: {count_steps(run)} training steps (--steps {count_steps(run)} repeats this training)",
+            flush=True,
+        )
         weights, curve = folder / WEIGHTS_FILE, folder / HISTORY_FILE
-        if not (weights.exists() and curve.exists()):
-            train(folder / RUN_FILE, folder / SCENE_FILE, folder / SPLIT_FILE, None, weights, curve)
-        scores, bicubic_scores = test_network(folder, run)
+        work.ensure(
+            [WEIGHTS_FILE, HISTORY_FILE],
+            lambda: train(folder / RUN_FILE, folder / SCENE_FILE, folder / SPLIT_FILE, None, weights, curve),
+        )
+        work.ensure(TEST_FILES, lambda: test_network(folder, run))
+        scores, bicubic_scores = (read_json(folder / name / SCORES_FILE) for name in ("", BICUBIC_FOLDER))
         rows = compare_scores(scores, bicubic_scores)
         gain = describe_gain(rows)
         print(f"On the {len(scores['images'])} held-out blocks, {method} is {gain}.", flush=True)
@@ -151,11 +185,10 @@ def sharpen(
                 f"bicubic ({gain}; {folder / page.name}): give more --minutes, or --or-bicubic to get bicubic's result."
             )
         history = f"{command}; {describe_network(model, digest)}; on held-out blocks {method} was {gain}"
-        has_invalid = bool(manifest.get("invalid_pixels"))
-        indices = list(range(run.bands))
         description = describe_result(manifest, indices, scale, dtype, has_invalid, history)
         target = folder / RESULT_FOLDER / output.name  # all files move to their places together, when they are complete
         clear_folder(target.parent)
+        fill_invalid(folder / SCENE_FILE, folder / FILLED_FILE)
         result = write_result(
             network, scale, folder, manifest, manifest["divisor"], indices, mode, description, target, cog
         )
@@ -180,7 +213,7 @@ def sharpen(
         )
         write_sharpen_page(target.with_name(page.name), facts)
         move_files(target, output)
-    print_result(output, result)
+    print_result(output, result, model)
     print(f"{find_map_path(output)}: how far each pixel can be trusted\n{page}: pictures, scores and explanations")
 
 
@@ -266,24 +299,6 @@ def check_options(
         raise ConfigError(f"--blur: {error}.") from None
 
 
-def check_settings(folder: Path, options: dict[str, Any], output: Path) -> None:
-    """Write the options to the folder, or compare them with those of the call that made it.
-
-    Raises:
-        ConfigError: If the folder is that of another call.
-    """
-    path = folder / SETTINGS_FILE
-    if not path.exists():
-        write_json(path, options)
-        return
-    known = read_json(path)
-    if different := [name for name, value in options.items() if known.get(name) != value]:
-        raise ConfigError(
-            f"{folder} holds a training with another {' and '.join(different)}: choose another name for the result "
-            f"than {output}, or delete that folder."
-        )
-
-
 def compare_scores(scores: dict[str, Any], bicubic: dict[str, Any]) -> list[ScoreRow]:
     """Return each score of the network and of bicubic; each held-out block is compared with itself.
 
@@ -309,5 +324,5 @@ def compare_scores(scores: dict[str, Any], bicubic: dict[str, Any]) -> list[Scor
 def describe_gain(rows: Sequence[ScoreRow]) -> str:
     """Return how much better or worse the network is than bicubic, by MPSNR."""
     psnr = next(row for row in rows if row.name == "MPSNR")
-    interval = "no interval" if psnr.low is None else f"95 % interval {psnr.low:.2f} to {psnr.high:.2f}"
-    return f"{abs(psnr.difference):.2f} dB {'better' if psnr.difference > 0 else 'worse'} than bicubic ({interval})"
+    interval = "no interval" if psnr.low is None else f"95 % interval {psnr.low:.3f} to {psnr.high:.3f}"
+    return f"{abs(psnr.difference):.3f} dB {'better' if psnr.difference > 0 else 'worse'} than bicubic ({interval})"

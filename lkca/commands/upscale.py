@@ -11,11 +11,21 @@ from lkca import __version__
 from lkca.commands.arrays import join_axes
 from lkca.core.files import is_file
 from lkca.core.locks import exclusive_lock
-from lkca.data.writers import SUFFIXES
-from lkca.errors import ConfigError, DataError
+from lkca.core.result_files import ManifestFile, read_result
+from lkca.data.writers import SUFFIXES, list_sidecars
+from lkca.errors import ConfigError, DataError, LkcaError
 from lkca.inference.enlarge import Mode
 from lkca.inference.model_file import SharedModel, load_model
-from lkca.inference.own_cube import SCENE_FILE, describe_input, prepare_scene, read_mask
+from lkca.inference.own_cube import (
+    FILLED_FILE,
+    MANIFEST_FILE,
+    SCENE_FILE,
+    check_reading,
+    cut_cube,
+    describe_input,
+    fill_invalid,
+    read_mask,
+)
 from lkca.inference.result import Result, describe_result, write_result
 
 MAX_WAVELENGTH_ERROR = 0.5  # nm; GDAL rounds the wavelengths of a GeoTIFF to 1 nm
@@ -52,10 +62,15 @@ def upscale(
     """
     check_paths(source, output)
     loaded = load_model(model)
-    cube = describe_input(source, bands, join_axes(axes), variable, invalid)
+    with plain_words():
+        cube = describe_input(source, bands, join_axes(axes), variable, invalid)
     command = shlex.join(map(str, ["lkca", "upscale", source, output, "--model", model, "--mode", mode]))
-    with exclusive_lock(output), _temporary_folder(output) as folder:
-        manifest = prepare_scene(cube, folder)
+    folder = output.with_name(f".{output.name}.upscale")
+    with plain_words(), exclusive_lock(folder), _temporary(folder):
+        cut_cube(cube, folder)
+        fill_invalid(folder / SCENE_FILE, folder / FILLED_FILE)
+        manifest = read_result(folder / MANIFEST_FILE, ManifestFile)
+        check_reading(source, manifest, variable)
         indices = match_bands(source, manifest, loaded.facts, bands)
         check_range(source, manifest, loaded.facts)
         description = describe_result(
@@ -78,7 +93,7 @@ def upscale(
             output,
             cog,
         )
-    print_result(output, result)
+    print_result(output, result, loaded.facts.model)
 
 
 def describe_network(model: str, digest: str) -> str:
@@ -86,10 +101,10 @@ def describe_network(model: str, digest: str) -> str:
     return f"lkca {__version__}, network {model}, SHA-256 of the weights {digest}"
 
 
-def print_result(output: Path, result: Result) -> None:
-    """Print what was written."""
+def print_result(output: Path, result: Result, model: str) -> None:
+    """Print what was written, and by which network."""
     rows, columns, bands = result.description.shape
-    print(f"{output}: {rows} x {columns} pixels, {bands} bands, {result.description.dtype.name}")
+    print(f"{output}: {rows} x {columns} pixels, {bands} bands, {result.description.dtype.name}, by {model}")
     for note in list_notes(result):
         print(note)
 
@@ -124,7 +139,11 @@ def check_paths(source: Path, output: Path, *others: Path) -> None:
         raise ConfigError(f"{output}: the suffix is not one of {', '.join(SUFFIXES)}: choose one of these.")
     if not output.parent.is_dir():
         raise DataError(f"{output.parent} is no folder: create it, or correct the path of the result.")
-    for path in (output, *others):
+    if not output.name.isprintable():
+        raise ConfigError(f"{output} has characters in its name that cannot be printed: choose another name.")
+    for path in (output, *others, *list_sidecars(output)):
+        if path.is_symlink() and not path.exists():
+            raise DataError(f"{path} is a link to a file that does not exist: delete it, or choose another name.")
         if path.exists() and source.exists() and path.samefile(source):
             raise ConfigError(f"{path} is the input: choose another name for the result.")
         if is_file(path):
@@ -132,13 +151,12 @@ def check_paths(source: Path, output: Path, *others: Path) -> None:
 
 
 @contextmanager
-def _temporary_folder(output: Path) -> Iterator[Path]:
-    """Yield an empty folder next to a result, and delete it afterwards; one that a killed call has left is emptied."""
-    folder = output.with_name(f".{output.name}.upscale")
+def _temporary(folder: Path) -> Iterator[None]:
+    """Create a folder and delete it afterwards; one that a killed call has left is emptied."""
     _delete(folder)
     folder.mkdir()
     try:
-        yield folder
+        yield
     finally:
         _delete(folder)
 
@@ -151,8 +169,9 @@ def _delete(folder: Path) -> None:
 def match_bands(source: Path, manifest: dict[str, Any], model: SharedModel, chosen: str) -> list[int]:
     """Return the bands of a cube that a network gets, as indices from 0.
 
-    Bands are matched by wavelength where both have wavelengths: each band of the network must have one band of the
-    cube within 0.5 nm. Without wavelengths, the number of bands must be that of the network; a line says so.
+    Bands are matched by wavelength where both have wavelengths: each band of the network gets the nearest band of the
+    cube, which must be within 0.5 nm and be the nearest one of this band only. Without wavelengths, the number of bands
+    must be that of the network; a line says so.
 
     Raises:
         DataError: If the bands do not fit.
@@ -160,15 +179,15 @@ def match_bands(source: Path, manifest: dict[str, Any], model: SharedModel, chos
     found, wanted = manifest.get("nanometres"), model.nanometres
     count = len(manifest["bands"])
     if found and wanted:
-        indices = []
+        indices: list[int] = []
         for i, nanometres in enumerate(wanted, 1):
-            near = [j for j, other in enumerate(found) if abs(other - nanometres) <= MAX_WAVELENGTH_ERROR]
-            if len(near) != 1:
+            j = min(range(count), key=lambda j: abs(found[j] - nanometres))
+            if abs(found[j] - nanometres) > MAX_WAVELENGTH_ERROR or j in indices:
                 raise DataError(
-                    f"{source} has {len(near) or 'no'} bands within {MAX_WAVELENGTH_ERROR} nm of band {i} of the "
-                    f"network, {nanometres:g} nm: use a network that was trained on this sensor, or lkca sharpen."
+                    f"{source} has no band of its own within {MAX_WAVELENGTH_ERROR} nm of band {i} of the network, "
+                    f"{nanometres:g} nm: use a network that was trained on this sensor, or lkca sharpen."
                 )
-            indices += near
+            indices.append(j)
         if len(indices) < count:
             print(
                 f"The network has {len(indices)} of the {count} bands, matched by wavelength; the others are left out."
@@ -196,3 +215,33 @@ def check_range(source: Path, manifest: dict[str, Any], model: SharedModel) -> N
             f"{source} has values up to {manifest['maximum']:g}, and the network was trained on values up to "
             f"{model.maximum:g}: bring both to the same units, or use lkca sharpen."
         )
+
+
+# Words of messages about the workflow's configuration -> what they mean for a command with options.
+REPLACEMENTS = {
+    "in its entry": "by an option of this command",
+    "in the entry": "by an option of this command",
+    "its entry sets axes": "--axes is",
+    "set invalid: ": "give --invalid ",
+    "set variable": "give --variable",
+    "correct axes or bands": "correct --axes or --bands",
+    "leave it out with bands: ": "leave it out with --bands ",
+    "leave them out with bands: ": "leave them out with --bands ",
+    "run snakemake again": "call the command again",
+}
+
+
+@contextmanager
+def plain_words() -> Iterator[None]:
+    """Replace words about the workflow in the messages of errors by the options of a command.
+
+    Raises:
+        LkcaError: The error, with the changed message.
+    """
+    try:
+        yield
+    except LkcaError as error:
+        message = str(error)
+        for old, new in REPLACEMENTS.items():
+            message = message.replace(old, new)
+        raise type(error)(message) from error

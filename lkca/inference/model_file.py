@@ -27,6 +27,7 @@ from lkca.core.printing import printable
 from lkca.core.result_files import Digest, Number, ShownManifest, damaged, describe_first, read_result
 from lkca.data.catalog import CUBES, MAX_BANDS, Positive, Text, Wavelength
 from lkca.errors import ConfigError, DataError, StaleInput
+from lkca.inference.work_folder import RECORD_FILE, check_files, read_record
 from lkca.models.registry import MODELS, build, check_arguments, check_sizes, estimate_cost
 from lkca.scoring.score_files import read_scores
 from lkca.training.checkpoint import load_weights
@@ -224,6 +225,8 @@ def _load_run(folder: Path) -> LoadedModel:
         DataError, StaleInput: As in `load_model`.
     """
     run_file, weights = folder / RUN_FILE, folder / WEIGHTS_FILE
+    if is_file(folder / RECORD_FILE):  # the folder of lkca sharpen
+        check_files(folder, read_record(folder)["files"])
     if not is_file(run_file):
         raise DataError(
             f"{folder} has no {RUN_FILE}: name the folder of a run, or a file that lkca export has written."

@@ -1,6 +1,7 @@
 """Prepare a cube of the user's own: cut it to a scene, fill its invalid pixels, and divide it for a training."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,6 @@ import numpy as np
 from scipy.ndimage import distance_transform_edt
 
 from lkca.core.files import atomic_write
-from lkca.core.result_files import ManifestFile, read_result
 from lkca.data.arrays import NPY_AXES
 from lkca.data.bands import resolve_bands
 from lkca.data.catalog import ALL_BANDS, Cube, File, describe_path
@@ -17,6 +17,7 @@ from lkca.data.settings import MIN_TILE, SceneSettings, SplitSettings, TestTiles
 from lkca.data.windows import Area, InvalidPixels, SplitProblem, divide
 from lkca.errors import ConfigError
 
+UNNAMED_FORMATS = ("GeoTIFF", "ENVI", "PCIDSK", "NumPy")
 SCENE = "cube"  # key of the scene in run.json
 SCENE_FILE, MANIFEST_FILE, FILLED_FILE = "scene.npy", "scene.json", "filled.npy"
 FILL_REACH = 32  # pixels from a valid one that get its values; those further away get the mean spectrum
@@ -45,38 +46,48 @@ def describe_input(
         ConfigError: If `bands` is no list of bands.
         DataError: If the file is missing or cannot be read as described.
     """
+    if invalid and not np.isfinite(invalid).all():
+        raise ConfigError("--invalid: NaN and infinite values need not be listed: give finite numbers.")
     if axes is None and path.suffix.lower() == ".npy":
         axes = NPY_AXES
     file: File = describe_path(path, variable=variable, axes=axes, invalid=invalid)
     try:
-        cube = Cube(files=(file,), bands=bands or ALL_BANDS)
+        cube = Cube(files=(file,), bands=bands)
     except ValueError as error:
-        raise ConfigError(f"--bands {bands}: list bands in ascending order, as in 1-103, 109-149.") from error
+        raise ConfigError(
+            f"--bands {bands}: list at least two bands in ascending order, as in 1-103, 109-149, or write {ALL_BANDS}."
+        ) from error
     cube.resolve_files()
     return resolve_bands(cube)
 
 
-def prepare_scene(cube: Cube, folder: Path) -> dict[str, Any]:
-    """Write the scene of a cube and its filled copy to a folder, unless they are there, and return the manifest.
+def cut_cube(cube: Cube, folder: Path) -> None:
+    """Write the scene of a cube, scene.npy, and its manifest, scene.json, to a folder.
+
+    The scene is float32, (bands, rows, columns), divided by the maximum, and NaN at invalid pixels.
 
     Args:
         cube: The cube, with one file and the numbers of its bands.
-        folder: Gets scene.npy (float32, (bands, rows, columns), divided by the maximum, NaN at invalid pixels),
-            filled.npy, the same with filled pixels, and scene.json, the manifest.
+        folder: The folder.
 
     Raises:
         LkcaError: As in `lkca.data.scenes.cut_scene`.
     """
-    scene, manifest = folder / SCENE_FILE, folder / MANIFEST_FILE
-    if not manifest.exists():
-        settings = SceneSettings(
-            name=SCENE, cube_name=None, cube=cube, bands=len(cube.band_numbers()), mirror=[], composite=None
-        )
-        cut_scene(settings, scene, manifest)
-    facts = read_result(manifest, ManifestFile)
-    if not (folder / FILLED_FILE).exists():
-        fill_invalid(scene, folder / FILLED_FILE)
-    return facts
+    settings = SceneSettings(
+        name=SCENE, cube_name=None, cube=cube, bands=len(cube.band_numbers()), mirror=[], composite=None
+    )
+    cut_scene(settings, folder / SCENE_FILE, folder / MANIFEST_FILE)
+
+
+def check_reading(source: Path, manifest: Mapping[str, Any], variable: str | None) -> None:
+    """Check that the name of an array was not given for a file that has no names.
+
+    Raises:
+        ConfigError: If it was.
+    """
+    kind = manifest["areas"][0]["description"]["format"]
+    if variable is not None and kind in UNNAMED_FORMATS:
+        raise ConfigError(f"--variable {variable}: {source} is {kind}, which has no named arrays: leave it out.")
 
 
 def read_mask(scene: Path) -> np.ndarray:
@@ -98,6 +109,8 @@ def fill_invalid(scene: Path, out: Path) -> None:
     mask = np.isnan(cube[0])
     with atomic_write(out) as part:
         filled = np.lib.format.open_memmap(part, mode="w+", dtype=np.float32, shape=cube.shape)
+        with part.open("r+b") as file:  # a full disk fails here; later it would end this process
+            os.posix_fallocate(file.fileno(), 0, part.stat().st_size)
         if mask.any():
             distances, (rows, columns) = distance_transform_edt(mask, return_indices=True)
             far = distances > FILL_REACH
@@ -149,8 +162,9 @@ def choose_split(rows: int, columns: int, scale: int, invalid: InvalidPixels | N
     if best is None:
         smallest = PATCH_SIDES[-1] * scale
         raise ConfigError(
-            f"{name} has {rows} x {columns} pixels, too few valid ones to train at x{scale} and hold out blocks for a "
-            f"test: use at least {4 * smallest} rows and {5 * smallest} columns, or a smaller --scale."
+            f"{name} has too few valid pixels, in {rows} rows and {columns} columns, to train at x{scale} and to hold "
+            f"out blocks for a test: {4 * smallest} rows and {5 * smallest} columns of valid pixels suffice; use a "
+            "larger cube or a smaller --scale."
         )
     return best[1]
 

@@ -108,7 +108,7 @@ def write_result(
     mask = read_mask(folder / SCENE_FILE)
     num_changed = 0
     with CubeFile(folder / FILLED_FILE) as cube, open_output(path, description, cog) as output:
-        image = ScaledCube(cube, manifest["divisor"] / divisor, None if len(bands) == cube.shape[0] else bands)
+        image = ScaledCube(cube, manifest["divisor"] / divisor, None if bands == list(range(cube.shape[0])) else bands)
 
         def write(block: Tensor, row: int, column: int) -> None:
             nonlocal num_changed

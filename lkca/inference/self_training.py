@@ -4,6 +4,8 @@ The cube, degraded by the scale, is the input of the training, and the cube itse
 """
 
 import time
+from contextlib import redirect_stdout
+from io import StringIO
 from math import floor, log10
 from pathlib import Path
 from statistics import median
@@ -12,9 +14,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from lkca.config.run import dump_run, read_run
+from lkca.config.run import dump_run
 from lkca.config.schema import Experiment, RunConfig, Train
-from lkca.core.files import read_json, sha256, write_json
+from lkca.core.files import sha256, write_json
 from lkca.core.paths import HISTORY_FILE, IMAGE_FILE, RUN_FILE, SCORES_FILE, WEIGHTS_FILE
 from lkca.data import patches
 from lkca.data.degrade import BICUBIC
@@ -26,7 +28,8 @@ from lkca.training.networks import build_initial_network
 from lkca.training.schedule import steps_for_all_patches
 from lkca.training.train import compute_losses, set_up_device
 
-SPLIT_FILE = "split.json"
+SPLIT_FILE, BICUBIC_FOLDER = "split.json", "bicubic"
+TEST_FILES = [SCORES_FILE, f"{BICUBIC_FOLDER}/{RUN_FILE}", f"{BICUBIC_FOLDER}/{SCORES_FILE}"]
 EPOCHS = 10  # each ends with a validation; the epoch with the lowest validation error gives the weights
 BATCH = 8
 LKCA_RATE = 1e-3  # learning rate of LKCA networks for batches of 8: half of the paper's for batches of 32
@@ -35,19 +38,16 @@ TRAINING_SHARE = 0.8  # of the minutes; the rest is for reading, validation, tes
 WARM_UP_STEPS, TIMED_STEPS = 3, 8  # steps before those that are timed to plan the training, and their number
 
 
-def prepare_split(folder: Path, manifest: dict[str, Any], scale: int, source: Path) -> dict[str, Any]:
-    """Write the split of the scene, unless it is there, and return it.
+def prepare_split(folder: Path, manifest: dict[str, Any], scale: int, source: Path) -> None:
+    """Write the split of the scene.
 
     Raises:
         ConfigError: If the scene is too small.
     """
-    path = folder / SPLIT_FILE
-    if not path.exists():
-        area, invalid = manifest["areas"][0], read_invalid_pixels(folder / SCENE_FILE, manifest)
-        settings = choose_split(area["rows"], area["columns"], scale, invalid, str(source))
-        write_split(settings, 0, folder / SCENE_FILE, folder / MANIFEST_FILE, path)
-    content: dict[str, Any] = read_json(path)
-    return content
+    area, invalid = manifest["areas"][0], read_invalid_pixels(folder / SCENE_FILE, manifest)
+    settings = choose_split(area["rows"], area["columns"], scale, invalid, str(source))
+    with redirect_stdout(StringIO()):  # it proposes other settings, which this command does not have
+        write_split(settings, 0, folder / SCENE_FILE, folder / MANIFEST_FILE, folder / SPLIT_FILE)
 
 
 def prepare_run(
@@ -58,50 +58,44 @@ def prepare_run(
     options: dict[str, Any],
     minutes: float,
     steps: int | None,
-) -> RunConfig:
-    """Plan the training and write run.json, unless it is there, and return the run.
+) -> None:
+    """Plan the training and write run.json.
 
     The number of steps is in run.json, so that a training that is stopped and goes on is the same.
     """
-    path = folder / RUN_FILE
-    if not path.exists():
-        model = experiment.models[options["method"]]
-        assert model.train is not None
-        bands, upsampler = manifest["bands"], model.upsampler.model_dump() if model.upsampler else None
-        check_sizes(model.arch, len(bands), options["scale"], model.args, upsampler)
-        rate = LKCA_RATE if model.arch == "lkca" else model.train.learning_rate
-        changes = {
-            "epochs": 1,
-            "steps": None,
-            "batch": BATCH,
-            "learning_rate": rate,
-            "cosine_to": FINAL_RATE * rate,
-            "step_epochs": None,
-            "step_factor": None,
-        }
-        run = RunConfig(
-            experiment="sharpen",
-            scene=SCENE,
-            scale=options["scale"],
-            model=options["method"],
-            seed=options["seed"],
-            bands=len(bands),
-            arch=model.arch,
-            args=model.args,
-            upsampler=upsampler,
-            train=Train.model_validate(model.train.model_dump() | changes),
-            distill=None,
-            scene_sha256=manifest["sha256"],
-            split_sha256=sha256(folder / SPLIT_FILE),
-            teacher_sha256=None,
-            blur=None if options["blur"] == BICUBIC else options["blur"],
-        )
-        total = steps or plan_steps(run, folder, split, minutes)
-        write_json(path, dump_run(run.model_copy(update={"train": divide_steps(run, split, total)})))
-    run = read_run(path)
-    total = count_steps(run)
-    print(f"{run.model}: {total} training steps of {BATCH} patches (--steps {total} repeats this training)", flush=True)
-    return run
+    model = experiment.models[options["method"]]
+    assert model.train is not None
+    bands, upsampler = manifest["bands"], model.upsampler.model_dump() if model.upsampler else None
+    check_sizes(model.arch, len(bands), options["scale"], model.args, upsampler)
+    rate = LKCA_RATE if model.arch == "lkca" else model.train.learning_rate
+    changes = {
+        "epochs": 1,
+        "steps": None,
+        "batch": BATCH,
+        "learning_rate": rate,
+        "cosine_to": FINAL_RATE * rate,
+        "step_epochs": None,
+        "step_factor": None,
+    }
+    run = RunConfig(
+        experiment="sharpen",
+        scene=SCENE,
+        scale=options["scale"],
+        model=options["method"],
+        seed=options["seed"],
+        bands=len(bands),
+        arch=model.arch,
+        args=model.args,
+        upsampler=upsampler,
+        train=Train.model_validate(model.train.model_dump() | changes),
+        distill=None,
+        scene_sha256=manifest["sha256"],
+        split_sha256=sha256(folder / SPLIT_FILE),
+        teacher_sha256=None,
+        blur=None if options["blur"] == BICUBIC else options["blur"],
+    )
+    total = steps or plan_steps(run, folder, split, minutes)
+    write_json(folder / RUN_FILE, dump_run(run.model_copy(update={"train": divide_steps(run, split, total)})))
 
 
 def count_steps(run: RunConfig) -> int:
@@ -140,26 +134,20 @@ def plan_steps(run: RunConfig, folder: Path, split: dict[str, Any], minutes: flo
     return max(1, int(steps // 10**digits * 10**digits))
 
 
-def test_network(folder: Path, run: RunConfig) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Score the network and bicubic on the held-out blocks, unless that is done; return both scores.json."""
-    bicubic = folder / "bicubic"
-    if not (bicubic / RUN_FILE).exists():
-        changes: dict[str, Any] = {"model": "bicubic", "arch": "bicubic", "args": {}, "upsampler": None, "train": None}
-        write_json(bicubic / RUN_FILE, dump_run(run.model_copy(update=changes)))
-    results = []
-    for place, weights in ((folder, folder / WEIGHTS_FILE), (bicubic, None)):
-        if not (place / SCORES_FILE).exists():
-            evaluate(
-                place / RUN_FILE,
-                folder / SCENE_FILE,
-                folder / SPLIT_FILE,
-                folder / MANIFEST_FILE,
-                weights,
-                folder / HISTORY_FILE if weights else None,
-                0,
-                None,
-                place / SCORES_FILE,
-                place / IMAGE_FILE,
-            )
-        results.append(read_json(place / SCORES_FILE))
-    return results[0], results[1]
+def test_network(folder: Path, run: RunConfig) -> None:
+    """Score the network and bicubic on the held-out blocks, and write TEST_FILES."""
+    changes: dict[str, Any] = {"model": "bicubic", "arch": "bicubic", "args": {}, "upsampler": None, "train": None}
+    write_json(folder / BICUBIC_FOLDER / RUN_FILE, dump_run(run.model_copy(update=changes)))
+    for place, weights in ((folder, folder / WEIGHTS_FILE), (folder / BICUBIC_FOLDER, None)):
+        evaluate(
+            place / RUN_FILE,
+            folder / SCENE_FILE,
+            folder / SPLIT_FILE,
+            folder / MANIFEST_FILE,
+            weights,
+            folder / HISTORY_FILE if weights else None,
+            0,
+            None,
+            place / SCORES_FILE,
+            place / IMAGE_FILE,
+        )

@@ -1,11 +1,12 @@
 """Rasters that GDAL reads: ENVI, GeoTIFF and PCIDSK."""
 
+import logging
 import math
 import os
 import re
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
@@ -131,6 +132,28 @@ def _read_shape(fields: Mapping[str, str]) -> tuple[int, int, int] | None:
     return (int(lines), int(samples), int(bands)) if (lines + samples + bands).isdigit() else None
 
 
+@contextmanager
+def _refuse_lost_tags() -> Iterator[None]:
+    """Raise an error where GDAL only warns that it ignores a tag, because the file ends before the end of the tag.
+
+    Such a file lacks wavelengths, gains or its position, but opens.
+
+    Raises:
+        UnreadableError: If GDAL has warned.
+    """
+    messages: list[str] = []
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: messages.append(record.getMessage())  # type: ignore[method-assign]
+    logger = logging.getLogger("rasterio._env")
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+    if any("IO error during reading" in message for message in messages):
+        raise UnreadableError("it ends before the end of its description, which has its wavelengths or its position")
+
+
 def open_raster(
     stack: ExitStack, file: RasterFile, axes: list[str] | None, offset: int | None = None, line_multiple: int = 1
 ) -> StoredCube:
@@ -174,7 +197,8 @@ def open_raster(
         header = format_gdal_header(file.fields or {})
     content = file.content
     name = name_file(content) if isinstance(content, Path) else name_bytes(stack, content, header)
-    raster = stack.enter_context(rasterio.open(name, driver=file.driver))
+    with _refuse_lost_tags():
+        raster = stack.enter_context(rasterio.open(name, driver=file.driver))
     dtype = _check_dtype(raster)
     pages, items = _read_pages(raster, file.driver)
     bands = len(pages) or raster.count

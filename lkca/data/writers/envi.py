@@ -43,7 +43,7 @@ class EnviOutput(RawOutput):
         self.parts[self._header_part] = self._header_path
         self._position: dict[str, str] = {}
 
-    def _check(self) -> None:
+    def check(self) -> None:
         description, path = self.description, self.path
         if description.dtype.name not in ENVI_TYPES.values():
             raise DataError(f"{path}: ENVI has no {description.dtype.name}: write float32.")

@@ -44,7 +44,7 @@ class TiffOutput(Output):
             self.parts = {self._cog: path, self.part: path}
             self._copies = 2
 
-    def _check(self) -> None:
+    def check(self) -> None:
         description = self.description
         if description.dtype.name not in TYPES:
             raise DataError(f"{self.path}: GeoTIFF has no {description.dtype.name}: write float32.")

@@ -46,7 +46,7 @@ class NetcdfOutput(Output):
         self._fill = NETCDF_FILLS.get(description.dtype.str[1:]) if description.invalid is None else None
         self._num_dimensions = 0
 
-    def _check(self) -> None:
+    def check(self) -> None:
         description, path = self.description, self.path
         if description.dtype.name not in TYPES:
             raise DataError(f"{path}: NetCDF has no {description.dtype.name}: write float32.")

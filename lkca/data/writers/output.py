@@ -18,6 +18,8 @@ from lkca.core.printing import printable
 from lkca.data.writers.description import OutputDescription
 from lkca.errors import DataError, LkcaError, ResourceError
 
+STALE_ENDINGS = (".aux.xml", ".ovr", ".msk")  # of files that programs make for a cube, behind its name
+
 
 class Output:
     """A cube that is being written, block by block, to a temporary file next to the final one.
@@ -47,7 +49,7 @@ class Output:
             DataError: If the description does not fit into the format, or the file cannot be created.
             ResourceError: If the disk has too little space.
         """
-        self._check()
+        self.check()
         _check_target(self.path, self.part, self._copies * count_bytes(self.description))
         with write_errors(self.path):
             self._start()
@@ -103,9 +105,9 @@ class Output:
 
     def _list_stale(self) -> list[Path]:
         """Return the files that programs have made for an earlier file of this name, which would describe this one."""
-        return [self.path.with_name(self.path.name + ending) for ending in (".aux.xml", ".ovr", ".msk")]
+        return [self.path.with_name(self.path.name + ending) for ending in STALE_ENDINGS]
 
-    def _check(self) -> None:
+    def check(self) -> None:
         """Refuse a description that the format cannot hold."""
 
     def _start(self) -> None:

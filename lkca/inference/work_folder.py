@@ -1,0 +1,90 @@
+"""The folder of `lkca sharpen`: what was computed, and the hashes by which a later call knows that it is unchanged."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from lkca.core.files import json_digest, read_json, sha256, write_json
+from lkca.errors import ConfigError, DataError, LkcaError
+
+RECORD_FILE = "settings.json"  # the options of the call, and the hash of each file
+
+
+class WorkFolder:
+    """The folder of a call.
+
+    Args:
+        path: The folder; it is created if it is missing.
+        options: What the files depend on, a JSON object: name -> value.
+
+    Raises:
+        ConfigError: If the folder is that of a call with other options, or of something else.
+        DataError: If a file in it was changed.
+    """
+
+    def __init__(self, path: Path, options: dict[str, Any]) -> None:
+        self.path = path
+        if path.is_dir() and any(path.iterdir()):
+            known = read_record(path)
+            if different := [name for name, value in options.items() if known["options"].get(name) != value]:
+                raise ConfigError(
+                    f"{path} is of a call with another {' and another '.join(different)}: choose another name for the "
+                    "result, or delete that folder."
+                )
+            self._files: dict[str, str] = known["files"]
+            check_files(path, self._files)
+        else:
+            self._files = {}
+            path.mkdir(exist_ok=True)
+        self._options = options
+        self._save()
+
+    def ensure(self, names: Sequence[str], make: Callable[[], object]) -> None:
+        """Make files, unless an earlier call has made them.
+
+        Args:
+            names: Their names in the folder.
+            make: Function that writes them.
+        """
+        if all(name in self._files for name in names):
+            return
+        for name in names:
+            (self.path / name).unlink(missing_ok=True)
+        make()
+        self._files |= {name: sha256(self.path / name) for name in names}
+        self._save()
+
+    def _save(self) -> None:
+        content = {"options": self._options, "files": self._files}
+        write_json(self.path / RECORD_FILE, content | {"digest": json_digest(content)})
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """Return the options and the hashes of the files of a folder.
+
+    Raises:
+        ConfigError: If it is not a folder of `lkca sharpen`.
+    """
+    try:
+        record = read_json(path / RECORD_FILE)
+        if set(record) == {"options", "files", "digest"} and record["digest"] == json_digest(record):
+            content: dict[str, Any] = record
+            return content
+    except (LkcaError, TypeError):
+        pass
+    raise ConfigError(
+        f"{path} is not a folder that lkca sharpen has made, or its {RECORD_FILE} was changed: delete it, or choose "
+        "another name for the result."
+    )
+
+
+def check_files(path: Path, files: dict[str, str]) -> None:
+    """Compare the files of a folder with their hashes.
+
+    Raises:
+        DataError: If a file is missing or was changed.
+    """
+    for name, digest in files.items():
+        file = path / name
+        if not file.is_file() or sha256(file) != digest:
+            raise DataError(f"{file} was changed or is missing: delete the folder {path}, and call the command again.")
