@@ -109,7 +109,7 @@ def test_deviation_of_halo_is_that_from_the_whole_image(tmp_path, monkeypatch):
     monkeypatch.setattr(enlarge_module, "TILE_SIDE", 32)
     monkeypatch.setattr(enlarge_module, "LKCA_MARGIN", 4)
     monkeypatch.setattr(enlarge_module, "MAX_SAMPLES", 1)
-    network, image = make_network("lkca"), torch.rand(10, 64, 64)
+    network, image = make_network("lkca"), torch.rand(10, 40, 40)
     result, once, deviation = run(network, image, 2, "halo", tmp_path)
     difference = result - whole(network, image)
     assert once and difference.abs().max() > 1e-4

@@ -31,7 +31,7 @@ MODES: tuple[Mode, ...] = ("whole", "stats", "halo")
 TILE_SIDE = (
     256  # LR pixels of a tile without its margin; smaller ones compute more margin, larger ones need more memory
 )
-LKCA_MARGIN = 64  # LR pixels. A block reaches 31 pixels, but little of what 16 blocks see comes from far away
+LKCA_MARGIN = 48  # LR pixels. A block reaches 31 pixels, but little of what 16 blocks see comes from far away
 MAX_SAMPLES = 16  # tiles on which `halo` computes what the network pools
 MAX_STORE_BYTES = 2**30  # features of `stats` that are held in memory; larger ones are in a temporary file
 MEMORY_SHARE = 0.8  # of the available memory that `whole` may use
@@ -260,19 +260,25 @@ class _Part:
 def measure_deviation(network: nn.Module, scale: int, image: Image, scratch: Path) -> Deviation:
     """Return how far the result of `halo` is from that of `stats` in the middle of an image.
 
-    The middle is at most two tiles high and wide. In it, `halo` computes what the network pools on one of the tiles.
+    The middle is a little larger than a tile, so that it is cut into four. In it, `halo` computes what the network
+    pools on one of them.
     """
-    sides = [min(length, 2 * TILE_SIDE) for length in image.shape[1:]]
-    starts = [(length - side) // 2 for length, side in zip(image.shape[1:], sides, strict=True)]
+    bands, *lengths = image.shape
+    sides = [min(length, TILE_SIDE * 5 // 4) for length in lengths]
+    starts = [(length - side) // 2 for length, side in zip(lengths, sides, strict=True)]
     part = _Part(image, *((start, start + side) for start, side in zip(starts, sides, strict=True)))
-    results = []
-    for mode in ("stats", "halo"):
-        result = torch.empty(image.shape[0], *(scale * side for side in sides))
+    exact = torch.empty(bands, *(scale * side for side in sides))
+    squares, largest = 0.0, 0.0
 
-        def write(block: Tensor, row: int, column: int, result: Tensor = result) -> None:
-            result[:, row : row + block.shape[1], column : column + block.shape[2]] = block
+    def keep(block: Tensor, row: int, column: int) -> None:
+        exact[:, row : row + block.shape[1], column : column + block.shape[2]] = block
 
-        _apply(network, scale, part, mode, scratch, write, max_samples=1)
-        results.append(result)
-    difference = results[1] - results[0]
-    return Deviation(difference.square().mean().sqrt().item(), difference.abs().max().item(), *sides)
+    def compare(block: Tensor, row: int, column: int) -> None:
+        nonlocal squares, largest
+        difference = block - exact[:, row : row + block.shape[1], column : column + block.shape[2]]
+        squares += difference.square().sum(dtype=torch.float64).item()
+        largest = max(largest, difference.abs().max().item())
+
+    _apply(network, scale, part, "stats", scratch, keep, max_samples=1)
+    _apply(network, scale, part, "halo", scratch, compare, max_samples=1)
+    return Deviation((squares / exact.numel()) ** 0.5, largest, *sides)
