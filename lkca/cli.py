@@ -328,9 +328,13 @@ def _add_result(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--bands", default="all", help="bands to use, as in 1-103,109-149; default: all that are not declared as bad"
     )
-    _add_array(command, "INPUT")
     command.add_argument(
-        "--invalid", type=float, nargs="+", help="values that mark invalid pixels; default: those that INPUT declares"
+        "--set",
+        nargs="+",
+        default=[],
+        metavar="KEY=VALUE",
+        help="what INPUT does not say of itself, as in invalid=0 or axes='rows columns bands'; keys: variable, axes, "
+        "pixels, gain, offset, invalid, mask, crop, nanometres, fwhm",
     )
     command.add_argument(
         "--dtype",

@@ -181,9 +181,13 @@ def test_output_that_would_lose_a_file_is_refused(name, sharpened, cube, tmp_pat
         (["--seed", "-1"], "--seed -1 is out of range"),
         (["--bands", "5-3"], "--bands 5-3: list at least two bands"),
         (["--bands", ""], "list at least two bands"),
-        (["--invalid", "nan"], "NaN and infinite values need not be listed"),
-        (["--variable", "cube"], "--variable cube: "),
-        (["--axes", "rows", "columns"], "name the three axes"),
+        (["--set", "invalid=.nan"], "--set invalid: Input should be a finite number"),
+        (["--set", "gain=red"], "--set gain: "),
+        (["--set", "gian=2"], "--set gian=2 is no setting: write KEY=VALUE with a key of variable, axes"),
+        (["--set", "gain=2", "gain=3"], "gain is set twice"),
+        (["--set", "gain=[2"], "is no value of YAML"),
+        (["--set", "variable=cube"], "--set variable: "),
+        (["--set", "axes=rows columns"], "--set axes: name the three axes"),
         (["--method", "sspsr", "--scale", "3"], "sspsr upsamples in steps of two"),
         (["--scale", "8"], "has too few valid pixels"),
     ],
@@ -221,6 +225,17 @@ def test_blur_is_part_of_the_training(sharpened, tmp_path):
     assert scores[1] < scores[0]  # bicubic cannot know the blur
     assert json.loads((folders[1] / "run.json").read_text())["blur"] == "mtf:0.3"
     assert "blur" not in json.loads((folders[0] / "run.json").read_text())
+
+
+def test_settings_replace_what_the_file_says(sharpened, cube, tmp_path):
+    """The same cube with halved values and a gain of two, its axes transposed and cropped."""
+    model = sharpened / "out.tif.lkca"
+    np.save(tmp_path / "half.npy", (cube.transpose(1, 2, 0) / 2).astype(np.float32))
+    options = ["axes=rows columns bands", "gain=2", "offset=0", f"nanometres={NANOMETRES}", "crop=[0, 40, 0, 60]"]
+    assert run("upscale", tmp_path / "half.npy", tmp_path / "a.npy", "--model", model, "--set", *options) == 0
+    write_tiff(tmp_path / "part.tif", cube[:, :40, :60])
+    assert run("upscale", tmp_path / "part.tif", tmp_path / "b.npy", "--model", model, "--dtype", "float32") == 0
+    assert 2 * np.load(tmp_path / "a.npy") == pytest.approx(np.load(tmp_path / "b.npy"), rel=1e-4)
 
 
 def test_bands_in_another_order_are_matched(sharpened, cube, tmp_path):
@@ -262,6 +277,33 @@ def test_changed_files_of_the_folder_are_refused(name, change, sharpened, tmp_pa
     assert "delete" in message and str(folder) in message and not (tmp_path / "out.tif").exists()
     if (change, name) != ("delete", "settings.json"):  # without it, the folder is that of any run
         assert str(folder) in fail(capsys, "upscale", sharpened / "in.tif", tmp_path / "out.tif", "--model", folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"far": -30000}, ["set invalid with --set"]),
+        ({"wrong": "red"}, ["wavelength", "set nanometres with --set"]),
+        ({"constant": True}, ["--bands"]),
+        ({"noise": True}, ["neighbouring pixels are hardly correlated"]),
+    ],
+)
+def test_messages_name_the_options_of_the_command(change, words, cube, tmp_path, capsys, rng):
+    """The readers' messages are about the workflow's config.yaml, which this user does not have."""
+    cube = cube.astype(np.int16)
+    if "far" in change:
+        cube[:, 5, 5] = change["far"]
+    if "constant" in change:
+        cube[3] = 7
+    if "noise" in change:
+        cube = rng.integers(0, 3000, cube.shape).astype(np.int16)
+    write_tiff(tmp_path / "in.tif", cube)
+    if "wrong" in change:
+        with rasterio.open(tmp_path / "in.tif", "r+") as file:
+            file.update_tags(1, wavelength=change["wrong"], wavelength_units="Nanometers")
+    message = fail(capsys, "sharpen", tmp_path / "in.tif", tmp_path / "out.tif", *OPTIONS)
+    assert all(word in message for word in words), message
+    assert "entry" not in message and "snakemake" not in message and "config" not in message
 
 
 def test_replaced_input_is_noticed(sharpened, cube, tmp_path, capsys):

@@ -11,7 +11,6 @@ import torch
 from torch import nn
 
 from lkca import __version__
-from lkca.commands.arrays import join_axes
 from lkca.commands.upscale import check_paths, describe_network, list_notes, plain_words, print_result
 from lkca.config.load import REPOSITORY, read_config
 from lkca.config.run import read_run
@@ -72,9 +71,7 @@ def sharpen(
     or_bicubic: bool,
     mode: Mode,
     bands: str,
-    axes: Sequence[str] | None,
-    variable: str | None,
-    invalid: Sequence[float] | None,
+    set: Sequence[str],
     dtype: str | None,
     cog: bool,
 ) -> None:
@@ -94,7 +91,7 @@ def sharpen(
         blur: How the cube is degraded: see `lkca.data.degrade.degrade`.
         seed: Seed of the training.
         or_bicubic: Whether to write bicubic's result if the network is not better.
-        mode, bands, axes, variable, invalid, dtype, cog: As in `lkca.commands.upscale.upscale`.
+        mode, bands, set, dtype, cog: As in `lkca.commands.upscale.upscale`.
 
     Raises:
         LkcaError: If the cube cannot be read or is too small, or the result cannot be written.
@@ -106,7 +103,7 @@ def sharpen(
     experiment = read_config([REPOSITORY / "config.yaml"])
     check_options(experiment, scale, method, minutes, steps, blur, seed)
     with plain_words():
-        cube = describe_input(source, bands, join_axes(axes), variable, invalid)
+        cube = describe_input(source, bands, set)
     folder = output.with_name(output.name + FOLDER_SUFFIX)
     with plain_words(), exclusive_lock(folder):
         options: dict[str, Any] = {
@@ -121,7 +118,7 @@ def sharpen(
         work = WorkFolder(folder, options)
         work.ensure([SCENE_FILE, MANIFEST_FILE], lambda: cut_cube(cube, folder))
         manifest = read_result(folder / MANIFEST_FILE, ManifestFile)
-        check_reading(source, manifest, variable)
+        check_reading(source, manifest, set)
         work.ensure([SPLIT_FILE], lambda: prepare_split(folder, manifest, scale, source))
         split = read_result(folder / SPLIT_FILE, SplitFile)
         work.ensure([RUN_FILE], lambda: prepare_run(folder, experiment, manifest, split, options, minutes, steps))

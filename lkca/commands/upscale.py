@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from lkca import __version__
-from lkca.commands.arrays import join_axes
 from lkca.core.files import is_file
 from lkca.core.locks import exclusive_lock
 from lkca.core.result_files import ManifestFile, read_result
@@ -38,9 +37,7 @@ def upscale(
     model: Path,
     mode: Mode,
     bands: str,
-    axes: Sequence[str] | None,
-    variable: str | None,
-    invalid: Sequence[float] | None,
+    set: Sequence[str],
     dtype: str | None,
     cog: bool,
 ) -> None:
@@ -52,8 +49,7 @@ def upscale(
         model: Folder of a run, or a .safetensors file of `lkca export`.
         mode: How exact the result is; see `lkca.inference.enlarge`.
         bands: The bands to use, as in `1-103, 109-149`; `all` for those of the network's wavelengths, or all good ones.
-        axes: Names of the three axes in the order of the file; None for the usual order of the format.
-        variable, invalid: As in `lkca.data.catalog.File`.
+        set: What replaces or adds to what the file says of itself; see `lkca.inference.own_cube.describe_input`.
         dtype: Type of the result; None for that of the input.
         cog: Whether to write a Cloud Optimized GeoTIFF.
 
@@ -63,14 +59,14 @@ def upscale(
     check_paths(source, output)
     loaded = load_model(model)
     with plain_words():
-        cube = describe_input(source, bands, join_axes(axes), variable, invalid)
+        cube = describe_input(source, bands, set)
     command = shlex.join(map(str, ["lkca", "upscale", source, output, "--model", model, "--mode", mode]))
     folder = output.with_name(f".{output.name}.upscale")
     with plain_words(), exclusive_lock(folder), _temporary(folder):
         cut_cube(cube, folder)
         fill_invalid(folder / SCENE_FILE, folder / FILLED_FILE)
         manifest = read_result(folder / MANIFEST_FILE, ManifestFile)
-        check_reading(source, manifest, variable)
+        check_reading(source, manifest, set)
         indices = match_bands(source, manifest, loaded.facts, bands)
         check_range(source, manifest, loaded.facts)
         description = describe_result(
@@ -217,16 +213,17 @@ def check_range(source: Path, manifest: dict[str, Any], model: SharedModel) -> N
         )
 
 
-# Words of messages about the workflow's configuration -> what they mean for a command with options.
+# Words of messages about an entry in config.yaml -> what they mean for a command with options.
 REPLACEMENTS = {
-    "in its entry": "by an option of this command",
-    "in the entry": "by an option of this command",
-    "its entry sets axes": "--axes is",
-    "set invalid: ": "give --invalid ",
-    "set variable": "give --variable",
-    "correct axes or bands": "correct --axes or --bands",
-    "leave it out with bands: ": "leave it out with --bands ",
-    "leave them out with bands: ": "leave them out with --bands ",
+    "its entry sets axes: ": "--set axes=",
+    "leave axes out of its entry": "leave --set axes out",
+    "set invalid: to": "set invalid with --set to",
+    "in its entry": "with --set",
+    "in the entry": "with --set",
+    "its entry": "--set",
+    "correct axes or bands": "correct --bands or --set axes",
+    "it out with bands: ": "it out with --bands ",
+    "them out with bands: ": "them out with --bands ",
     "run snakemake again": "call the command again",
 }
 

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
+from pydantic import ValidationError
 from scipy.ndimage import distance_transform_edt
 
 from lkca.core.files import atomic_write
@@ -30,35 +32,74 @@ MIN_PATCHES = 1000  # training patches that a larger overlap is used for
 MIN_TRAINING_PATCHES = 32
 
 
-def describe_input(
-    path: Path, bands: str, axes: str | None, variable: str | None, invalid: Sequence[float] | None
-) -> Cube:
+FILE_SETTINGS = ("variable", "axes", "pixels", "gain", "offset", "invalid", "mask")  # of lkca.data.catalog.File
+CUBE_SETTINGS = ("crop", "nanometres", "fwhm")  # of lkca.data.catalog.Cube
+
+
+def describe_input(path: Path, bands: str, settings: Sequence[str]) -> Cube:
     """Return the cube in a file that a user names, with the numbers of its bands.
 
     Args:
         path: The file.
         bands: The bands to use, as in `1-103, 109-149`, or `all` for those that the file does not declare as bad.
-        axes: Names of the three axes in the order of the file; None for the usual order of the format, and for
-            `bands rows columns` in a .npy file.
-        variable, invalid: As in `lkca.data.catalog.File`.
+        settings: What replaces or adds to what the file says of itself: KEY=VALUE with a key of FILE_SETTINGS or
+            CUBE_SETTINGS and a value in YAML.
 
     Raises:
-        ConfigError: If `bands` is no list of bands.
+        ConfigError: If `bands` is no list of bands, or a setting is wrong.
         DataError: If the file is missing or cannot be read as described.
     """
-    if invalid and not np.isfinite(invalid).all():
-        raise ConfigError("--invalid: NaN and infinite values need not be listed: give finite numbers.")
-    if axes is None and path.suffix.lower() == ".npy":
-        axes = NPY_AXES
-    file: File = describe_path(path, variable=variable, axes=axes, invalid=invalid)
+    values = _parse_settings(settings)
+    if path.suffix.lower() == ".npy":
+        values = {"axes": NPY_AXES} | values
+    facts = {key: value for key, value in values.items() if key in FILE_SETTINGS}
+    describe_path(path)  # what is wrong with the path itself
     try:
-        cube = Cube(files=(file,), bands=bands)
-    except ValueError as error:
+        file = File(path=str(path), **facts)
+    except ValidationError as error:
+        raise ConfigError(f"--set {_describe(error)}.") from None
+    try:
+        Cube(files=(file,), bands=bands)
+    except ValidationError:
         raise ConfigError(
             f"--bands {bands}: list at least two bands in ascending order, as in 1-103, 109-149, or write {ALL_BANDS}."
-        ) from error
+        ) from None
+    try:
+        cube = Cube(files=(file,), bands=bands, **{key: values[key] for key in values if key in CUBE_SETTINGS})
+    except ValidationError as error:
+        raise ConfigError(f"--set {_describe(error)}.") from None
     cube.resolve_files()
     return resolve_bands(cube)
+
+
+def _parse_settings(settings: Sequence[str]) -> dict[str, Any]:
+    """Return the values of settings KEY=VALUE.
+
+    Raises:
+        ConfigError: If a setting has another form, an unknown key, or occurs twice.
+    """
+    values: dict[str, Any] = {}
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not equals or key not in (*FILE_SETTINGS, *CUBE_SETTINGS):
+            names = ", ".join((*FILE_SETTINGS, *CUBE_SETTINGS))
+            raise ConfigError(f"--set {setting} is no setting: write KEY=VALUE with a key of {names}.")
+        if key in values:
+            raise ConfigError(f"--set {setting}: {key} is set twice: write it once.")
+        try:
+            values[key] = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise ConfigError(
+                f"--set {setting}: {text} is no value of YAML, such as 0 or [0, 1]: correct it."
+            ) from None
+    return values
+
+
+def _describe(error: ValidationError) -> str:
+    """Return the first setting that a model refuses, and why."""
+    first = error.errors(include_url=False)[0]
+    key = first["loc"][0] if first["loc"] else "settings"
+    return f"{key}: {first['msg'].removeprefix('Value error, ')[:300].rstrip('.')}: correct it"
 
 
 def cut_cube(cube: Cube, folder: Path) -> None:
@@ -79,15 +120,15 @@ def cut_cube(cube: Cube, folder: Path) -> None:
     cut_scene(settings, folder / SCENE_FILE, folder / MANIFEST_FILE)
 
 
-def check_reading(source: Path, manifest: Mapping[str, Any], variable: str | None) -> None:
+def check_reading(source: Path, manifest: Mapping[str, Any], settings: Sequence[str]) -> None:
     """Check that the name of an array was not given for a file that has no names.
 
     Raises:
         ConfigError: If it was.
     """
     kind = manifest["areas"][0]["description"]["format"]
-    if variable is not None and kind in UNNAMED_FORMATS:
-        raise ConfigError(f"--variable {variable}: {source} is {kind}, which has no named arrays: leave it out.")
+    if "variable" in _parse_settings(settings) and kind in UNNAMED_FORMATS:
+        raise ConfigError(f"--set variable: {source} is {kind}, which has no named arrays: leave it out.")
 
 
 def read_mask(scene: Path) -> np.ndarray:
