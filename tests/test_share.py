@@ -474,3 +474,14 @@ def test_a_killed_export_can_be_repeated(run, shared):
     (shared.parent / "README.md").unlink()
     share.export(run, shared.parent)
     assert sorted(path.name for path in shared.parent.iterdir()) == ["README.md", "model.safetensors"]
+
+
+@pytest.mark.parametrize("length", [640, 896, 1152, 1408])
+def test_header_whose_length_looks_like_a_pickle_is_read(length, tmp_path):
+    """The first bytes of these files are 80 02 to 80 05, with which pickles begin."""
+    header = json.dumps({"__metadata__": {"other": ""}, "w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}})
+    header = header.replace('"other": ""', '"other": "' + "x" * (length - len(header)) + '"')
+    (tmp_path / "model.safetensors").write_bytes(length.to_bytes(8, "little") + header.encode() + bytes(4))
+    with pytest.raises(DataError) as refused:
+        load_model(tmp_path / "model.safetensors")
+    assert "pickle" not in str(refused.value)

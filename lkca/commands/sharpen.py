@@ -179,7 +179,8 @@ def sharpen(
             write_sharpen_page(folder / page.name, facts)
             raise DataError(
                 f"{output} is not written: on held-out blocks of {source}, {method} is not shown to be better than "
-                f"bicubic ({gain}; {folder / page.name}): give more --minutes, or --or-bicubic to get bicubic's result."
+                f"bicubic ({gain}; {folder / page.name}): give --or-bicubic to get bicubic's result, or delete "
+                f"{folder} and give more --minutes."
             )
         history = f"{command}; {describe_network(model, digest)}; on held-out blocks {method} was {gain}"
         description = describe_result(manifest, indices, scale, dtype, has_invalid, history)

@@ -302,15 +302,15 @@ def _read_header(path: Path) -> dict[str, Any]:
     """
     try:
         with open_file(path) as file:
-            start = file.read(8)
-            if start[:2] in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
+            start, brace = file.read(8), file.read(1)  # length and first character of the header
+            if brace != b"{" and start[:2] in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
                 raise _refuse(path, "it is a pickle or an archive, which could run any code", "use a .safetensors file")
             if len(start) < 8:
                 raise _refuse(path, "it is empty or cut off")
             size = struct.unpack("<Q", start)[0]
             if size > MAX_HEADER:
                 raise _refuse(path, f"it is no .safetensors file, or has a header of more than {MAX_HEADER} bytes")
-            text = file.read(size)
+            text = brace + file.read(max(0, size - 1))
     except FileNotFoundError:
         raise DataError(f"{path} does not exist: correct the path.") from None
     except OSError as error:
