@@ -30,7 +30,8 @@ FLAGS = {
     "score": "--reference --estimate --scale --peak --axes --variable",
     "resize": "--input --factor --output --axes --variable",
     "cost": "--config --model --bands --scale",
-    "sharpen": "INPUT OUTPUT --scale --method --minutes --steps --blur --seed --or-bicubic --mode --bands --set --dtype --cog",
+    "sharpen": "INPUT OUTPUT --scale --method --minutes --steps --blur --seed --or-bicubic --mode --bands --set "
+    "--dtype --cog",
     "upscale": "INPUT OUTPUT --model --mode --bands --set --dtype --cog",
     "export": "RUN DIR --licence",
     "info": "FILE",

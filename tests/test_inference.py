@@ -18,7 +18,7 @@ from lkca.inference.memory import measure_peak
 from lkca.inference.own_cube import FILL_REACH, choose_split, fill_invalid
 from lkca.inference.tiles import cut_tiles
 from lkca.models.registry import MODELS
-from tests.networks import build_small, perturb
+from networks import build_small, perturb
 
 
 class ArrayImage:

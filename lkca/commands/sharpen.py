@@ -42,7 +42,7 @@ from lkca.inference.self_training import (
     count_steps,
     prepare_run,
     prepare_split,
-    test_network,
+    score_network,
 )
 from lkca.inference.trust import HeldOutImage, find_map_path, write_trust_map
 from lkca.inference.work_folder import WorkFolder
@@ -134,7 +134,7 @@ def sharpen(
             [WEIGHTS_FILE, HISTORY_FILE],
             lambda: train(folder / RUN_FILE, folder / SCENE_FILE, folder / SPLIT_FILE, None, weights, curve),
         )
-        work.ensure(TEST_FILES, lambda: test_network(folder, run))
+        work.ensure(TEST_FILES, lambda: score_network(folder, run))
         scores, bicubic_scores = (read_json(folder / name / SCORES_FILE) for name in ("", BICUBIC_FOLDER))
         rows = compare_scores(scores, bicubic_scores)
         gain = describe_gain(rows)

@@ -146,7 +146,7 @@ def plan_steps(run: RunConfig, folder: Path, split: dict[str, Any], minutes: flo
     return max(1, int(steps // 10**digits * 10**digits))
 
 
-def test_network(folder: Path, run: RunConfig) -> None:
+def score_network(folder: Path, run: RunConfig) -> None:
     """Score the network and bicubic on the held-out blocks, and write TEST_FILES."""
     changes: dict[str, Any] = {"model": "bicubic", "arch": "bicubic", "args": {}, "upsampler": None, "train": None}
     write_json(folder / BICUBIC_FOLDER / RUN_FILE, dump_run(run.model_copy(update=changes)))
