@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from networks import build_small, perturb
 from scipy import ndimage
 from torch import nn
 
@@ -18,7 +19,6 @@ from lkca.inference.memory import measure_peak
 from lkca.inference.own_cube import FILL_REACH, choose_split, fill_invalid
 from lkca.inference.tiles import cut_tiles
 from lkca.models.registry import MODELS
-from networks import build_small, perturb
 
 
 class ArrayImage:
