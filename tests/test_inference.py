@@ -8,6 +8,7 @@ from scipy import ndimage
 from torch import nn
 
 from lkca.data.degrade import degrade
+from lkca.data.patches import gather
 from lkca.data.resize import resize
 from lkca.data.windows import Area, InvalidPixels, divide
 from lkca.errors import ConfigError, DataError, ResourceError
@@ -16,6 +17,16 @@ from lkca.inference import lkca_stream
 from lkca.inference.cube_file import CubeFile
 from lkca.inference.enlarge import check_memory, enlarge
 from lkca.inference.memory import measure_peak
+from lkca.inference.orientations import (
+    OrientedImage,
+    measure_spread,
+    orient,
+    orient_window,
+    restore,
+    restore_window,
+    spread_of_block,
+    write_spread,
+)
 from lkca.inference.own_cube import FILL_REACH, choose_split, fill_invalid
 from lkca.inference.tiles import cut_tiles
 from lkca.models.registry import MODELS
@@ -172,6 +183,52 @@ def test_cube_file_reads_windows_and_refuses_other_files(tmp_path, rng):
     for name in ("other.npy", "short.npy"):
         with pytest.raises(DataError, match=name):
             CubeFile(tmp_path / name)
+
+
+# Orientations ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("orientation", range(8))
+def test_windows_of_oriented_images(orientation):
+    """A window that is read from the oriented image is the same part of it; the way back leads to where it began."""
+    image = torch.arange(2 * 7 * 5.0).view(2, 7, 5)
+    oriented = OrientedImage(ArrayImage(image), orientation)
+    whole = orient(image, orientation)
+    assert oriented.shape == whole.shape and torch.equal(restore(whole, orientation), image)
+    assert torch.equal(oriented.read((1, 4), (0, 3)), whole[:, 1:4, 0:3])
+    window = (2, 5), (1, 4)
+    turned = orient_window(window, orientation, (7, 5))
+    assert torch.equal(restore(whole[:, slice(*turned[0]), slice(*turned[1])], orientation), image[:, 2:5, 1:4])
+    assert restore_window(turned, orientation, (7, 5)) == window
+
+
+def test_orientations_are_those_of_the_training():
+    """`gather` turns patches in the same eight ways."""
+    scene = torch.rand(3, 6, 6)
+    samples = np.array([[0, 0, k] for k in range(8)])
+    patches = gather(scene, {"size": 6}, samples, "cpu")
+    assert all(torch.equal(orient(scene, k), patches[k]) for k in range(8))
+
+
+@pytest.mark.parametrize("arch", ["lkca", "sspsr"])
+def test_spread_in_tiles_is_that_of_the_whole_image(arch, tmp_path, monkeypatch):
+    monkeypatch.setattr(enlarge_module, "TILE_SIDE", 16)
+    network, image = make_network(arch), torch.rand(10, 26, 40)
+    write_spread(network, 2, ArrayImage(image), tmp_path / "spread.npy")
+    expected = spread_of_block(network, image)
+    assert expected.min() > 1e-4
+    assert np.load(tmp_path / "spread.npy") == pytest.approx(expected, abs=0.02 * float(expected.max()))
+
+
+def test_spread_is_the_standard_deviation(rng):
+    values = torch.from_numpy(rng.random((8, 4, 5, 6)))
+    assert measure_spread(values) == pytest.approx(np.sqrt(np.var(values.numpy(), 0).mean(0)))
+
+
+def test_network_that_treats_orientations_alike_has_no_spread(tmp_path):
+    network, image = make_network("bicubic"), torch.rand(10, 26, 30)
+    write_spread(network, 2, ArrayImage(image), tmp_path / "spread.npy")
+    assert np.load(tmp_path / "spread.npy").max() < 1e-5
 
 
 # Degradation ----------------------------------------------------------------------------------------------------------

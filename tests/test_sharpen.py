@@ -90,6 +90,13 @@ def test_held_out_blocks_decide_what_is_written(sharpened, cube, capsys):
     assert (difference <= 1) == (not is_better)
 
 
+def test_map_has_the_spread_of_the_orientations(sharpened):
+    with rasterio.open(sharpened / "out_trust.tif") as file:
+        names = [(name or "").split(" ")[0] for name in file.descriptions]
+        assert file.shape == (2 * ROWS, 2 * COLUMNS) and "spread" in " ".join(file.descriptions)
+        assert np.isfinite(file.read()).all() and len(names) == 7
+
+
 def test_network_that_is_not_better_writes_nothing(sharpened, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("lkca.paper.statistics.Uncertain.interval", lambda self: (-0.1, 0.2))
     message = fail(capsys, "sharpen", sharpened / "in.tif", tmp_path / "out.tif", *OPTIONS[:-1], "1")

@@ -1,7 +1,7 @@
 """`lkca sharpen`: learn from a cube how to enlarge it, test that on held-out blocks, and enlarge the whole cube."""
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,13 @@ from lkca.core.locks import exclusive_lock
 from lkca.core.paths import HISTORY_FILE, RUN_FILE, SCORES_FILE, WEIGHTS_FILE
 from lkca.core.result_files import ManifestFile, SplitFile, read_result
 from lkca.data import patches
-from lkca.data.degrade import parse_blur
+from lkca.data.degrade import degrade, parse_blur
 from lkca.data.splits import describe_numbers
 from lkca.data.writers import check_output
 from lkca.errors import ConfigError, DataError
+from lkca.inference.cube_file import CubeFile
 from lkca.inference.enlarge import Mode
+from lkca.inference.orientations import MAX_PIXELS, spread_of_block, write_spread
 from lkca.inference.own_cube import (
     FILLED_FILE,
     MANIFEST_FILE,
@@ -56,7 +58,7 @@ from lkca.training.networks import build_network
 from lkca.training.train import train
 
 FOLDER_SUFFIX = ".lkca"  # of the folder next to OUTPUT that holds all that a second call needs
-RESULT_FOLDER = "result"
+RESULT_FOLDER, SPREAD_FILE = "result", "spread.npy"
 
 
 def sharpen(
@@ -190,6 +192,7 @@ def sharpen(
         result = write_result(
             network, scale, folder, manifest, manifest["divisor"], indices, mode, description, target, cog
         )
+        spread = compute_spread(network, folder, scale)
         (folder / FILLED_FILE).unlink()  # it is as large as the scene, and quickly made again
         trust = write_trust_map(
             target,
@@ -198,8 +201,10 @@ def sharpen(
             scale,
             blur,
             find_training_rows(manifest, split),
-            reconstruct_blocks(network, folder, run, split),
+            reconstruct_blocks(network, folder, run, split, with_spread=spread is not None),
+            spread,
         )
+        (folder / SPREAD_FILE).unlink(missing_ok=True)
         facts = replace(
             facts,
             written="network" if is_better else "bicubic",
@@ -251,13 +256,29 @@ def find_training_rows(manifest: dict[str, Any], split: dict[str, Any]) -> list[
 
 
 def reconstruct_blocks(
-    network: nn.Module, folder: Path, run: RunConfig, split: dict[str, Any]
+    network: nn.Module, folder: Path, run: RunConfig, split: dict[str, Any], with_spread: bool
 ) -> Iterator[HeldOutImage]:
-    """Yield each held-out block with its reconstruction."""
+    """Yield each held-out block with its reconstruction and, if wanted, the spread of its orientations."""
     scene = patches.load_scene(folder / SCENE_FILE, run.scene_sha256, "cpu")
     for window in split["test"]:
         with torch.no_grad():
-            yield HeldOutImage(*reconstruct(network, scene, window, run.scale, run.blur, "cpu"))
+            sr, hr = reconstruct(network, scene, window, run.scale, run.blur, "cpu")
+        lr = degrade(torch.from_numpy(hr), run.scale, run.blur)
+        yield HeldOutImage(sr, hr, spread_of_block(network, lr) if with_spread else None)
+
+
+def compute_spread(network: nn.Module, folder: Path, scale: int) -> Callable[[int, int], np.ndarray] | None:
+    """Compute the spread of the eight orientations of the cube.
+
+    Returns:
+        A function that returns the spread of rows of the result; None if the cube is too large for it.
+    """
+    with CubeFile(folder / FILLED_FILE) as cube:
+        if cube.shape[1] * cube.shape[2] > MAX_PIXELS:
+            return None
+        write_spread(network, scale, cube, folder / SPREAD_FILE)
+    spread = np.load(folder / SPREAD_FILE, mmap_mode="r", allow_pickle=False)
+    return lambda first, last: np.asarray(spread[first:last])
 
 
 def describe_training(run: RunConfig, scores: dict[str, Any]) -> dict[str, str]:

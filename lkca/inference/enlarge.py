@@ -62,6 +62,7 @@ class Deviation(NamedTuple):
     columns: int
 
 
+Window = tuple[tuple[int, int], tuple[int, int]]  # rows and columns, first and last + 1
 # Gets a block (bands, rows, columns) of the result, and the row and the column of its top left pixel.
 Write = Callable[[Tensor, int, int], None]
 
@@ -106,19 +107,46 @@ def _apply(
     Args:
         max_samples: Number of tiles on which `halo` computes what the network pools.
     """
-    if isinstance(network, LKCANet):
-        streamed = StreamedLKCA(network)
-        if mode == "stats":
-            for top, block in _stream(streamed, image, scratch):
-                write(block, scale * top, 0)
-            return
-        tiles = cut_tiles(*image.shape[1:], TILE_SIDE, LKCA_MARGIN)
-        method: _LKCATiles | _PooledTiles = _LKCATiles(streamed, image, pick_tiles(tiles, max_samples))
-    else:
-        tiles = cut_tiles(*image.shape[1:], TILE_SIDE, find_margin(network))
-        method = _PooledTiles(network, image, tiles if mode == "stats" else pick_tiles(tiles, max_samples))
+    if isinstance(network, LKCANet) and mode == "stats":
+        for top, block in _stream(StreamedLKCA(network), image, scratch):
+            write(block, scale * top, 0)
+        return
+    tiles = cut_image(network, image.shape[1:])
+    method = make_method(network, image, tiles if mode == "stats" else pick_tiles(tiles, max_samples))
     for tile in tiles:
         write(method.reconstruct(tile), scale * tile.inner_rows[0], scale * tile.inner_columns[0])
+
+
+def cut_image(network: nn.Module, size: tuple[int, int]) -> list[Tile]:
+    """Return the tiles of an image, with the margin that a network needs.
+
+    Args:
+        network: The network.
+        size: Rows and columns of the image.
+    """
+    margin = LKCA_MARGIN if isinstance(network, LKCANet) else find_margin(network)
+    return cut_tiles(*size, TILE_SIDE, margin)
+
+
+class TileMethod(Protocol):
+    """A network that is applied to tiles of an image."""
+
+    def reconstruct(self, tile: Tile) -> Tensor:
+        """Return the reconstruction of what belongs to a tile, (bands, r * rows, r * columns)."""
+        ...
+
+
+def make_method(network: nn.Module, image: Image, samples: Sequence[Tile]) -> TileMethod:
+    """Return a network that is applied to tiles of an image.
+
+    Args:
+        network: The network, in evaluation mode.
+        image: The LR image.
+        samples: The tiles on which it computes what the network pools.
+    """
+    if isinstance(network, LKCANet):
+        return _LKCATiles(StreamedLKCA(network), image, samples)
+    return _PooledTiles(network, image, samples)
 
 
 def check_memory(network: nn.Module, shape: tuple[int, int, int]) -> None:
