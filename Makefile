@@ -69,7 +69,7 @@ docs: $(READY)
 
 # Kill trainings a hundred times, and disturb the demo fifteen times, in an hour.
 soak: $(READY)
-	LKCA_KILLS=100 LKCA_SOAK=1 .venv/bin/python -m pytest -rA --capture=tee-sys -k "killed_training_has or disturbed_workflow"
+	LKCA_KILLS=100 LKCA_SOAK=1 .venv/bin/python -m pytest -rA --capture=tee-sys -k "killed_training_has or disturbed_workflow or killed_calls"
 
 # Measure speeds, in half an hour on an otherwise idle machine; on a GPU in ten minutes: make bench DEVICE=cuda
 DEVICE ?= cpu
@@ -77,6 +77,7 @@ bench: $(READY)
 	.venv/bin/python benchmarks/training.py --device $(DEVICE)
 	.venv/bin/python benchmarks/networks.py --device $(DEVICE)
 	.venv/bin/python benchmarks/report.py
+	.venv/bin/python benchmarks/enlarge.py
 
 # Run what has changed of the small benchmark, in half an hour if all has, and write its table in the README.
 publish: $(READY)
