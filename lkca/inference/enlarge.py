@@ -27,7 +27,6 @@ from lkca.inference.tiles import Tile, TiledNetwork, cut_tiles, find_margin
 from lkca.models.lkca import LKCANet
 
 Mode = Literal["whole", "stats", "halo"]
-MODES: tuple[Mode, ...] = ("whole", "stats", "halo")
 TILE_SIDE = (
     256  # LR pixels of a tile without its margin; smaller ones compute more margin, larger ones need more memory
 )

@@ -16,8 +16,6 @@ from lkca.inference.cube_file import CubeFile
 from lkca.inference.enlarge import Deviation, Mode, enlarge
 from lkca.inference.own_cube import FILLED_FILE, SCENE_FILE, read_mask
 
-DTYPES = ("float32", "int16", "uint16", "int32", "uint32")
-
 
 @dataclass(frozen=True)
 class Result:
