@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -311,6 +312,23 @@ def test_messages_name_the_options_of_the_command(change, words, cube, tmp_path,
     message = fail(capsys, "sharpen", tmp_path / "in.tif", tmp_path / "out.tif", *OPTIONS)
     assert all(word in message for word in words), message
     assert "entry" not in message and "snakemake" not in message and "config" not in message
+
+
+def test_bands_without_data_are_left_out_and_named(sharpened, cube, tmp_path, capsys):
+    """The hint can be pasted, a refused call leaves no folder, and the corrected call names bands and options."""
+    cube = cube.astype(np.int16)
+    cube[[2, 5, 6]] = -1
+    write_tiff(tmp_path / "in.tif", cube, nodata=-1)
+    message = fail(capsys, "sharpen", tmp_path / "in.tif", tmp_path / "out.tif", *OPTIONS)
+    hint = re.search(r"--bands (\S+)\.", message)[1]
+    assert hint == "1-2,4-5,8-10" and [path.name for path in tmp_path.iterdir()] == ["in.tif"]
+    options = ("--bands", hint, "--set", "gain=2", "offset=0", "--or-bicubic")
+    assert run("sharpen", tmp_path / "in.tif", tmp_path / "out.tif", *OPTIONS[:-1], "1", *options) == 0
+    assert "7 of the 10 bands of the file: without 3, 6-7," in capsys.readouterr().out
+    assert "without 3, 6-7," in (tmp_path / "out_report.html").read_text()
+    with rasterio.open(tmp_path / "out.tif") as file:
+        history = file.tags()["HISTORY"]
+        assert file.count == 7 and f"--bands {hint} --set gain=2 offset=0" in history and "--or-bicubic" in history
 
 
 def test_replaced_input_is_noticed(sharpened, cube, tmp_path, capsys):

@@ -1,6 +1,5 @@
 """`lkca sharpen`: learn from a cube how to enlarge it, test that on held-out blocks, and enlarge the whole cube."""
 
-import shlex
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +10,15 @@ import torch
 from torch import nn
 
 from lkca import __version__
-from lkca.commands.upscale import check_paths, describe_network, list_notes, plain_words, print_result
+from lkca.commands.upscale import (
+    check_paths,
+    describe_network,
+    format_command,
+    list_left_out,
+    list_notes,
+    plain_words,
+    print_result,
+)
 from lkca.config.load import REPOSITORY, read_config
 from lkca.config.run import read_run
 from lkca.config.schema import Experiment, RunConfig
@@ -57,6 +64,7 @@ from lkca.training.checkpoint import load_weights
 from lkca.training.networks import build_network
 from lkca.training.train import train
 
+SHORT_TRAINING = "The training ended before it had shown every patch in each of its eight orientations."
 FOLDER_SUFFIX = ".lkca"  # of the folder next to OUTPUT that holds all that a second call needs
 RESULT_FOLDER, SPREAD_FILE = "result", "spread.npy"
 
@@ -121,6 +129,8 @@ def sharpen(
         work.ensure([SCENE_FILE, MANIFEST_FILE], lambda: cut_cube(cube, folder))
         manifest = read_result(folder / MANIFEST_FILE, ManifestFile)
         check_reading(source, manifest, set)
+        left_out = list_left_out(manifest)
+        print("".join(f"{sentence}\n" for sentence in left_out), end="", flush=True)
         work.ensure([SPLIT_FILE], lambda: prepare_split(folder, manifest, scale, source))
         split = read_result(folder / SPLIT_FILE, SplitFile)
         work.ensure([RUN_FILE], lambda: prepare_run(folder, experiment, manifest, split, options, minutes, steps))
@@ -148,9 +158,9 @@ def sharpen(
         else:
             network, model, digest = build("bicubic", run.bands, scale, {}, None), "bicubic", "none"
         network = network.eval()
-        words = ["lkca", "sharpen", source, output, "--scale", scale, "--method", method, "--mode", mode]
-        words += ["--steps", count_steps(run), "--blur", blur, "--seed", seed]
-        command = shlex.join(map(str, words))
+        words = ["sharpen", source, output, "--scale", scale, "--method", method, "--steps", count_steps(run)]
+        words += ["--blur", blur, "--seed", seed, *(["--or-bicubic"] if or_bicubic else [])]
+        command = format_command(words, mode, bands, set, dtype, cog)
         facts = SharpenFacts(
             method=method,
             written="nothing",
@@ -176,6 +186,7 @@ def sharpen(
                 "lkca": f"{__version__}, commit {scores['commit'] or 'unknown'}",
             },
             files=[],
+            notes=[*left_out, *([SHORT_TRAINING] if scores["untrained"] else [])],
         )
         if not is_better and not or_bicubic:
             write_sharpen_page(folder / page.name, facts)
@@ -212,7 +223,7 @@ def sharpen(
             trust_map=find_map_path(target),
             trust=trust,
             files=[output, find_map_path(output), page],
-            notes=list_notes(result),
+            notes=[*facts.notes, *list_notes(result)],
         )
         write_sharpen_page(target.with_name(page.name), facts)
         move_files(target, output)

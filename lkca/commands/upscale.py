@@ -1,8 +1,9 @@
 """`lkca upscale`: enlarge a cube with a network that exists."""
 
+import re
 import shlex
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from lkca import __version__
 from lkca.core.files import is_file
 from lkca.core.locks import exclusive_lock
 from lkca.core.result_files import ManifestFile, read_result
+from lkca.data.catalog import ALL_BANDS, format_ranges
 from lkca.data.writers import SUFFIXES, list_sidecars
 from lkca.errors import ConfigError, DataError, LkcaError
 from lkca.inference.enlarge import Mode
@@ -60,13 +62,14 @@ def upscale(
     loaded = load_model(model)
     with plain_words():
         cube = describe_input(source, bands, set)
-    command = shlex.join(map(str, ["lkca", "upscale", source, output, "--model", model, "--mode", mode]))
+    command = format_command(["upscale", source, output, "--model", model], mode, bands, set, dtype, cog)
     folder = output.with_name(f".{output.name}.upscale")
     with plain_words(), exclusive_lock(folder), _temporary(folder):
         cut_cube(cube, folder)
         fill_invalid(folder / SCENE_FILE, folder / FILLED_FILE)
         manifest = read_result(folder / MANIFEST_FILE, ManifestFile)
         check_reading(source, manifest, set)
+        print("".join(f"{sentence}\n" for sentence in list_left_out(manifest)), end="")
         indices = match_bands(source, manifest, loaded.facts, bands)
         check_range(source, manifest, loaded.facts)
         description = describe_result(
@@ -90,6 +93,33 @@ def upscale(
             cog,
         )
     print_result(output, result, loaded.facts.model)
+
+
+def format_command(
+    words: Sequence[object], mode: Mode, bands: str, set: Sequence[str], dtype: str | None, cog: bool
+) -> str:
+    """Return the command line of a call.
+
+    Args:
+        words: The command, its files and its own options.
+        mode, bands, set, dtype, cog: As in `upscale`; those that are not the default are in the line.
+    """
+    options = [*words, "--mode", mode, *(["--bands", bands] if bands != ALL_BANDS else [])]
+    options += ["--set", *set] if set else []
+    options += ["--dtype", dtype] if dtype else []
+    options += ["--cog"] if cog else []
+    return shlex.join(map(str, ["lkca", *options]))
+
+
+def list_left_out(manifest: Mapping[str, Any]) -> list[str]:
+    """Return a sentence on the bands of the file that are not used; an empty list if all are."""
+    count, used = manifest["areas"][0]["description"]["shape"][2], manifest["bands"]
+    if not (others := [band for band in range(1, count + 1) if band not in used]):
+        return []
+    return [
+        f"The result has {len(used)} of the {count} bands of the file: without {format_ranges(others)}, which the file "
+        "declares as bad or empty or which --bands does not name."
+    ]
 
 
 def describe_network(model: str, digest: str) -> str:
@@ -241,4 +271,5 @@ def plain_words() -> Iterator[None]:
         message = str(error)
         for old, new in REPLACEMENTS.items():
             message = message.replace(old, new)
+        message = re.sub(r"--bands [\d, -]*\d", lambda match: match[0].replace(", ", ","), message)
         raise type(error)(message) from error

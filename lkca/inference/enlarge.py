@@ -19,6 +19,7 @@ import torch
 from rich.filesize import decimal
 from torch import Tensor, nn
 
+from lkca.core.environment import disable_malloc_trim
 from lkca.core.files import write_error
 from lkca.errors import ResourceError
 from lkca.inference.lkca_stream import FeatureStore, FileStore, MemoryStore, ReadRows, StreamedLKCA, make_strips
@@ -83,6 +84,7 @@ def enlarge(network: nn.Module, scale: int, image: Image, mode: Mode, scratch: P
     Raises:
         ResourceError: If the memory is too small for `whole`.
     """
+    disable_malloc_trim()
     if mode == "whole":
         check_memory(network, image.shape)
         with torch.no_grad():

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lkca.core.environment import release_freed_memory
 from lkca.data.resize import resize_matrix
 from lkca.models.lkca import MIXING_GROUPS, Block, ChannelNorm, DilatedDepthwise, LKCANet
 
@@ -329,6 +330,8 @@ class StreamedLKCA:
                 for features in stream:
                     store.write(features.rows, block.finish(features, weight))
             results.append(means)
+            if kept_bytes > MAX_KEPT_BYTES:  # tensors of many sizes leave holes in the heap, which would grow
+                release_freed_memory()
         return results
 
     @torch.no_grad()

@@ -1,5 +1,6 @@
 """The folder of `lkca sharpen`: what was computed, and the hashes by which a later call knows that it is unchanged."""
 
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,12 @@ class WorkFolder:
             return
         for name in names:
             (self.path / name).unlink(missing_ok=True)
-        make()
+        try:
+            make()
+        except LkcaError:
+            if not self._files:  # nothing is worth keeping, and another call may have other options
+                shutil.rmtree(self.path)
+            raise
         self._files |= {name: sha256(self.path / name) for name in names}
         self._save()
 
