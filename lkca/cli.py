@@ -392,8 +392,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()  # here, so that a full disk is an error of the command
         return code
     except KeyboardInterrupt:
-        if "steps" in options:  # lkca sharpen
-            print("lkca: stopped: the same command goes on from here.", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader has closed the pipe, as in: lkca ... | head
         _discard_output()

@@ -1,6 +1,8 @@
 """`lkca sharpen`: learn from a cube how to enlarge it, test that on held-out blocks, and enlarge the whole cube."""
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +29,7 @@ from lkca.core.locks import exclusive_lock
 from lkca.core.paths import HISTORY_FILE, RUN_FILE, SCORES_FILE, WEIGHTS_FILE
 from lkca.core.result_files import ManifestFile, SplitFile, read_result
 from lkca.data import patches
-from lkca.data.degrade import degrade, parse_blur
+from lkca.data.degrade import BICUBIC, degrade, parse_blur
 from lkca.data.splits import describe_numbers
 from lkca.data.writers import check_output
 from lkca.errors import ConfigError, DataError
@@ -115,7 +117,7 @@ def sharpen(
     with plain_words():
         cube = describe_input(source, bands, set)
     folder = output.with_name(output.name + FOLDER_SUFFIX)
-    with plain_words(), exclusive_lock(folder):
+    with plain_words(), announce_stop(), exclusive_lock(folder):
         options: dict[str, Any] = {
             "input": {path: sha256(Path(path)) for path in cube.pixel_files().values()},
             "cube": cube.model_dump(mode="json"),
@@ -128,15 +130,15 @@ def sharpen(
         work = WorkFolder(folder, options)
         work.ensure([SCENE_FILE, MANIFEST_FILE], lambda: cut_cube(cube, folder))
         manifest = read_result(folder / MANIFEST_FILE, ManifestFile)
-        check_reading(source, manifest, set)
-        left_out = list_left_out(manifest)
-        print("".join(f"{sentence}\n" for sentence in left_out), end="", flush=True)
+        check_reading(cube, manifest)
+        for sentence in list_left_out(manifest):
+            print(sentence, flush=True)
         work.ensure([SPLIT_FILE], lambda: prepare_split(folder, manifest, scale, source))
         split = read_result(folder / SPLIT_FILE, SplitFile)
         work.ensure([RUN_FILE], lambda: prepare_run(folder, experiment, manifest, split, options, minutes, steps))
         run = read_run(folder / RUN_FILE)
-        indices, has_invalid = list(range(run.bands)), bool(manifest.get("invalid_pixels"))
-        check_output(output, describe_result(manifest, indices, scale, dtype, has_invalid, ""), cog)
+        indices = list(range(run.bands))
+        check_output(output, describe_result(manifest, indices, scale, dtype, ""), cog)
         print(
             f"{method}: {count_steps(run)} training steps (--steps {count_steps(run)} repeats this training)",
             flush=True,
@@ -161,33 +163,8 @@ def sharpen(
         words = ["sharpen", source, output, "--scale", scale, "--method", method, "--steps", count_steps(run)]
         words += ["--blur", blur, "--seed", seed, *(["--or-bicubic"] if or_bicubic else [])]
         command = format_command(words, mode, bands, set, dtype, cog)
-        facts = SharpenFacts(
-            method=method,
-            written="nothing",
-            output=None,
-            trust_map=None,
-            trust=None,
-            lr=folder / SCENE_FILE,
-            divisor=manifest["divisor"],
-            scale=scale,
-            blur=blur,
-            bands=manifest["bands"],
-            nanometres=manifest.get("nanometres"),
-            units=manifest["areas"][0]["description"].get("units"),
-            scores=rows,
-            interval=f"95 % interval over {len(scores['images'])} held-out blocks",
-            input=(source, options["input"][str(cube.files[0].local_path())]),
-            command=command,
-            split=f"{describe_numbers(split['numbers'], split.get('left_out', {}))}; patches of {split['size']} pixels",
-            training=describe_training(run, scores),
-            software={
-                "Machine": f"{scores['device']}, {scores['threads']} threads",
-                "Versions": ", ".join(f"{name} {version}" for name, version in scores["versions"].items()),
-                "lkca": f"{__version__}, commit {scores['commit'] or 'unknown'}",
-            },
-            files=[],
-            notes=[*left_out, *([SHORT_TRAINING] if scores["untrained"] else [])],
-        )
+        digest_of_input = options["input"][str(cube.files[0].local_path())]
+        facts = collect_facts(folder, (source, digest_of_input), command, manifest, split, run, scores, rows)
         if not is_better and not or_bicubic:
             write_sharpen_page(folder / page.name, facts)
             raise DataError(
@@ -196,7 +173,7 @@ def sharpen(
                 f"{folder} and give more --minutes."
             )
         history = f"{command}; {describe_network(model, digest)}; on held-out blocks {method} was {gain}"
-        description = describe_result(manifest, indices, scale, dtype, has_invalid, history)
+        description = describe_result(manifest, indices, scale, dtype, history)
         target = folder / RESULT_FOLDER / output.name  # all files move to their places together, when they are complete
         clear_folder(target.parent)
         fill_invalid(folder / SCENE_FILE, folder / FILLED_FILE)
@@ -229,6 +206,64 @@ def sharpen(
         move_files(target, output)
     print_result(output, result, model)
     print(f"{find_map_path(output)}: how far each pixel can be trusted\n{page}: pictures, scores and explanations")
+
+
+def collect_facts(
+    folder: Path,
+    source: tuple[Path, str],
+    command: str,
+    manifest: dict[str, Any],
+    split: dict[str, Any],
+    run: RunConfig,
+    scores: dict[str, Any],
+    rows: Sequence[ScoreRow],
+) -> SharpenFacts:
+    """Return what the page shows if nothing is written.
+
+    Args:
+        folder: The folder of the call.
+        source: The input, and its SHA-256.
+        command: The command line.
+        manifest, split, run, scores: The contents of the files of the folder.
+        rows: The result of `compare_scores`.
+    """
+    return SharpenFacts(
+        method=run.model,
+        written="nothing",
+        output=None,
+        trust_map=None,
+        trust=None,
+        lr=folder / SCENE_FILE,
+        divisor=manifest["divisor"],
+        scale=run.scale,
+        blur=run.blur or BICUBIC,
+        bands=manifest["bands"],
+        nanometres=manifest.get("nanometres"),
+        units=manifest["areas"][0]["description"].get("units"),
+        scores=rows,
+        interval=f"95 % interval over {len(scores['images'])} held-out blocks",
+        input=source,
+        command=command,
+        split=f"{describe_numbers(split['numbers'], split.get('left_out', {}))}; patches of {split['size']} pixels",
+        training=describe_training(run, scores),
+        software={
+            "Machine": f"{scores['device']}, {scores['threads']} threads",
+            "Versions": ", ".join(f"{name} {version}" for name, version in scores["versions"].items()),
+            "lkca": f"{__version__}, commit {scores['commit'] or 'unknown'}",
+        },
+        files=[],
+        notes=[*list_left_out(manifest), *([SHORT_TRAINING] if scores["untrained"] else [])],
+    )
+
+
+@contextmanager
+def announce_stop() -> Iterator[None]:
+    """Print what to do after Ctrl-C."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print("lkca: stopped; call the same command again to go on.", file=sys.stderr)
+        raise
 
 
 def find_page_path(output: Path) -> Path:

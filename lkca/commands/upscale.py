@@ -25,7 +25,6 @@ from lkca.inference.own_cube import (
     cut_cube,
     describe_input,
     fill_invalid,
-    read_mask,
 )
 from lkca.inference.result import Result, describe_result, write_result
 
@@ -68,8 +67,9 @@ def upscale(
         cut_cube(cube, folder)
         fill_invalid(folder / SCENE_FILE, folder / FILLED_FILE)
         manifest = read_result(folder / MANIFEST_FILE, ManifestFile)
-        check_reading(source, manifest, set)
-        print("".join(f"{sentence}\n" for sentence in list_left_out(manifest)), end="")
+        check_reading(cube, manifest)
+        for sentence in list_left_out(manifest):
+            print(sentence)
         indices = match_bands(source, manifest, loaded.facts, bands)
         check_range(source, manifest, loaded.facts)
         description = describe_result(
@@ -77,7 +77,6 @@ def upscale(
             indices,
             loaded.facts.scale,
             dtype,
-            bool(read_mask(folder / SCENE_FILE).any()),
             f"{command}; {describe_network(loaded.facts.model, loaded.sha256)}",
         )
         result = write_result(

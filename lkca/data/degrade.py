@@ -66,6 +66,16 @@ def degrade(image: Image, scale: int, blur: str | None = None) -> Image:
     return down @ (image @ across.T)
 
 
+def _ideal_deviation(scale: int, mtf: float) -> float:
+    """Return the standard deviation of the Gaussian whose transfer function is the MTF at Nyquist, HR pixels."""
+    return scale * math.sqrt(-2 * math.log(mtf)) / math.pi
+
+
+def gaussian_reach(scale: int, mtf: float) -> int:
+    """Return how many HR pixels from its centre the Gaussian ends."""
+    return math.ceil(REACH * _ideal_deviation(scale, mtf))
+
+
 @lru_cache(maxsize=64)
 def gaussian_matrix(length: int, scale: int, mtf: float) -> np.ndarray:
     """Return the matrix that degrades one axis by a Gaussian, (length / scale, length); each row sums to 1.
@@ -79,8 +89,7 @@ def gaussian_matrix(length: int, scale: int, mtf: float) -> np.ndarray:
         scale: Factor r.
         mtf: Modulation transfer at the Nyquist frequency of the LR image.
     """
-    ideal = scale * math.sqrt(-2 * math.log(mtf)) / math.pi
-    reach = math.ceil(REACH * ideal)
+    ideal, reach = _ideal_deviation(scale, mtf), gaussian_reach(scale, mtf)
     centres = (np.arange(length // scale) + 0.5) * scale - 0.5
     taps = np.floor(centres).astype(int)[:, None] + np.arange(-reach, reach + 2)
     distances = taps - centres[:, None]

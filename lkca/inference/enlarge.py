@@ -28,9 +28,7 @@ from lkca.inference.tiles import Tile, TiledNetwork, cut_tiles, find_margin
 from lkca.models.lkca import LKCANet
 
 Mode = Literal["whole", "stats", "halo"]
-TILE_SIDE = (
-    256  # LR pixels of a tile without its margin; smaller ones compute more margin, larger ones need more memory
-)
+TILE_SIDE = 256  # LR pixels of a tile without its margin. Smaller: more margin to compute; larger: more memory
 LKCA_MARGIN = 48  # LR pixels. A block reaches 31 pixels, but little of what 16 blocks see comes from far away
 MAX_SAMPLES = 16  # tiles on which `halo` computes what the network pools
 MAX_STORE_BYTES = 2**30  # features of `stats` that are held in memory; larger ones are in a temporary file
@@ -147,7 +145,7 @@ def make_method(network: nn.Module, image: Image, samples: Sequence[Tile]) -> Ti
     """
     if isinstance(network, LKCANet):
         return _LKCATiles(StreamedLKCA(network), image, samples)
-    return _PooledTiles(network, image, samples)
+    return TiledNetwork(network, image.read, samples)
 
 
 def check_memory(network: nn.Module, shape: tuple[int, int, int]) -> None:
@@ -213,23 +211,6 @@ def mean_spectrum(windows: Iterable[Tensor]) -> Tensor:
         sums.append(window.sum((1, 2), dtype=torch.float64))
         pixels += window[0].numel()
     return (torch.stack(sums).sum(0) / pixels).float()
-
-
-class _PooledTiles:
-    """A network other than LKCA on tiles of an image.
-
-    Args:
-        network: The network.
-        image: The LR image.
-        samples: The tiles on which the network pools.
-    """
-
-    def __init__(self, network: nn.Module, image: Image, samples: Sequence[Tile]) -> None:
-        self._network = TiledNetwork(network, image.read, samples)
-
-    def reconstruct(self, tile: Tile) -> Tensor:
-        """Return the reconstruction of what belongs to a tile, (bands, r * rows, r * columns)."""
-        return self._network.reconstruct(tile)
 
 
 class _LKCATiles:

@@ -10,6 +10,7 @@ by it, which torch computes ten times as fast on a CPU.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache
 from itertools import chain
 from math import prod
 from typing import IO, Any, NamedTuple, Protocol
@@ -21,6 +22,7 @@ from torch.nn import functional as F
 
 from lkca.core.environment import release_freed_memory
 from lkca.data.resize import resize_matrix
+from lkca.inference.tiles import BICUBIC_REACH
 from lkca.models.lkca import MIXING_GROUPS, Block, ChannelNorm, DilatedDepthwise, LKCANet
 
 STRIP_PIXELS = 2**14  # of a strip in a block; measured: smaller ones cost more calls, larger ones leave the cache
@@ -29,7 +31,6 @@ MAX_KEPT_BYTES = 2**29  # of features that the second pass of a block need not c
 OUTPUT_PIXELS = 2**12  # LR pixels of a strip of the upsampler, whose output has many channels
 NORM_EPSILON = 1e-6  # of `lkca.models.lkca.ChannelNorm`
 BICUBIC_COLUMNS = 64  # LR columns that are interpolated at a time
-BICUBIC_REACH = 2  # rows of the LR image above and below a row that bicubic interpolation uses
 
 Strip = tuple[int, int]  # first row and last row + 1
 ReadRows = Callable[[Strip], Tensor]
@@ -110,11 +111,6 @@ class FoldedBlock:
         self.norm2_weight = (gamma2 * block.norm2.weight).flatten()
         self.norm2_bias = (gamma2 * block.norm2.bias).flatten()
         self.width = len(weight)
-
-    @property
-    def lag(self) -> int:
-        """Rows below a row that the block reads before it can compute it."""
-        return self.near.reach + self.far.reach
 
     def project(self, x: Tensor) -> Tensor:
         """Return u of Eq. 8 for pixels (..., channels)."""
@@ -384,6 +380,7 @@ def _add_bicubic(sr: Tensor, lr: Tensor, top: int, r: int) -> None:
         sr[:, :, r * left : r * right].baddbmm_(to_rows, lr[:, :, first:last] @ to_columns.T)
 
 
+@lru_cache(maxsize=16)
 def _matrix(length: int, r: int) -> Tensor:
     """Return the matrix that enlarges an axis by bicubic interpolation, (r * length, length)."""
     return torch.tensor(resize_matrix(length, r)).float()

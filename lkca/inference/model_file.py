@@ -26,6 +26,7 @@ from lkca.core.paths import RUN_FILE, SCORES_FILE, WEIGHTS_FILE, ExperimentPaths
 from lkca.core.printing import printable
 from lkca.core.result_files import Digest, Number, ShownManifest, damaged, describe_first, read_result
 from lkca.data.catalog import CUBES, MAX_BANDS, Positive, Text, Wavelength
+from lkca.data.degrade import BICUBIC
 from lkca.errors import ConfigError, DataError, StaleInput
 from lkca.inference.work_folder import RECORD_FILE, check_files, read_record
 from lkca.models.registry import MODELS, build, check_arguments, check_sizes, estimate_cost
@@ -273,7 +274,7 @@ def _describe_run(path: Path, run: RunConfig, manifest: dict[str, Any]) -> Share
         "units": description.get("units") if isinstance(description, dict) else None,
         **{name: tuple(values) if (values := manifest[name]) else None for name in ("nanometres", "fwhm")},
         "sensor": cube.sensor if cube else None,
-        "blur": getattr(run, "blur", None) or "bicubic",
+        "blur": run.blur or BICUBIC,
         "run_sha256": sha256(path),
         "epoch": 1,
         "licence": None,

@@ -120,15 +120,15 @@ def cut_cube(cube: Cube, folder: Path) -> None:
     cut_scene(settings, folder / SCENE_FILE, folder / MANIFEST_FILE)
 
 
-def check_reading(source: Path, manifest: Mapping[str, Any], settings: Sequence[str]) -> None:
+def check_reading(cube: Cube, manifest: Mapping[str, Any]) -> None:
     """Check that the name of an array was not given for a file that has no names.
 
     Raises:
         ConfigError: If it was.
     """
     kind = manifest["areas"][0]["description"]["format"]
-    if "variable" in _parse_settings(settings) and kind in UNNAMED_FORMATS:
-        raise ConfigError(f"--set variable: {source} is {kind}, which has no named arrays: leave it out.")
+    if cube.files[0].variable is not None and kind in UNNAMED_FORMATS:
+        raise ConfigError(f"--set variable: {cube.files[0].path} is {kind}, which has no named arrays: leave it out.")
 
 
 def read_mask(scene: Path) -> np.ndarray:

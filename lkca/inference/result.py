@@ -54,7 +54,7 @@ class ScaledCube:
 
 
 def describe_result(
-    manifest: Mapping[str, Any], bands: list[int], scale: int, dtype: str | None, has_invalid: bool, history: str
+    manifest: Mapping[str, Any], bands: list[int], scale: int, dtype: str | None, history: str
 ) -> OutputDescription:
     """Return the description of the enlarged cube.
 
@@ -63,10 +63,9 @@ def describe_result(
         bands: Indices of the bands of the scene that the result has, from 0.
         scale: The factor r.
         dtype: Name of the type of the result; None for that of the input.
-        has_invalid: Whether there are invalid pixels.
         history: A line on what was done.
     """
-    area = manifest["areas"][0]
+    area, has_invalid = manifest["areas"][0], bool(manifest.get("invalid_pixels"))
     description = CubeDescription.from_json(area["description"])
     numbers = [manifest["bands"][i] for i in bands]
     kind = None if dtype is None else np.dtype(dtype)

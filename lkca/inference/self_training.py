@@ -22,7 +22,7 @@ from lkca.data import patches
 from lkca.data.degrade import BICUBIC
 from lkca.data.splits import read_invalid_pixels, write_split
 from lkca.inference.own_cube import MANIFEST_FILE, SCENE, SCENE_FILE, choose_split
-from lkca.models.registry import MODELS, check_sizes
+from lkca.models.registry import allowed_groups, check_sizes
 from lkca.scoring.evaluate import evaluate
 from lkca.training.networks import build_initial_network
 from lkca.training.schedule import steps_for_all_patches
@@ -66,8 +66,9 @@ def prepare_run(
     model = experiment.models[options["method"]]
     assert model.train is not None
     bands, upsampler = manifest["bands"], model.upsampler.model_dump() if model.upsampler else None
-    if upsampler and not MODELS[model.arch].power_of_two_only:
-        upsampler = {"groups": fit_groups(upsampler["groups"], model.args["width"], len(bands) * options["scale"] ** 2)}
+    if upsampler:  # as many groups as the model has, or fewer if the number of bands does not allow them
+        allowed = allowed_groups(model.arch, len(bands), options["scale"], model.args)
+        upsampler = {"groups": max(groups for groups in allowed if groups <= upsampler["groups"])}
     check_sizes(model.arch, len(bands), options["scale"], model.args, upsampler)
     rate = LKCA_RATE if model.arch == "lkca" else model.train.learning_rate
     changes = {
@@ -98,16 +99,6 @@ def prepare_run(
     )
     total = steps or plan_steps(run, folder, split, minutes)
     write_json(folder / RUN_FILE, dump_run(run.model_copy(update={"train": divide_steps(run, split, total)})))
-
-
-def fit_groups(groups: float, width: float, outputs: int) -> int:
-    """Return the largest number of groups, at most `groups`, that divides the input and output channels of a layer.
-
-    Example:
-        >>> fit_groups(8, 128, 49 * 4)
-        4
-    """
-    return max(g for g in range(1, int(groups) + 1) if width % g == 0 and outputs % g == 0)
 
 
 def count_steps(run: RunConfig) -> int:

@@ -24,19 +24,20 @@ from pydantic import BaseModel, ConfigDict
 from scipy.ndimage import binary_dilation
 from scipy.stats import rankdata
 
+from lkca.data.arrays import NPY_AXES
 from lkca.data.catalog import File, describe_path
-from lkca.data.degrade import REACH, degrade, gaussian_matrix, parse_blur
+from lkca.data.degrade import degrade, gaussian_matrix, gaussian_reach, parse_blur
 from lkca.data.readers import CubeDescription, CubeReader, open_cube
 from lkca.data.resize import resize_matrix
 from lkca.data.writers import OutputDescription, open_output
 from lkca.errors import DataError
 from lkca.inference.cube_file import CubeFile
+from lkca.inference.tiles import BICUBIC_REACH
 from lkca.scoring.metrics import absolute_error
 
 QUANTILE = 0.99  # of the held-out pixels that are below the yardstick
 QUANTILES = (0.5, 0.9, 0.99)  # that the summary lists
 LEADING_SPECTRA = 10
-BICUBIC_REACH = 2  # LR pixels
 INVALID, NEAR_INVALID, INCONSISTENT, OUTSIDE, UNFAMILIAR, SPREAD = (1 << bit for bit in range(6))
 FLAGS = {
     INVALID: "invalid in the input",
@@ -263,7 +264,7 @@ def write_trust_map(
 
 def describe_result_file(path: Path) -> File:
     """Return how the file of a result or of its map is read: an array of numpy does not name its axes."""
-    return describe_path(path, **({"axes": "bands rows columns"} if path.suffix.lower() == ".npy" else {}))
+    return describe_path(path, **({"axes": NPY_AXES} if path.suffix.lower() == ".npy" else {}))
 
 
 def _check_size(output: Path, reader: CubeReader, cube: CubeFile, scale: int) -> None:
@@ -479,13 +480,12 @@ def degradation_reach(scale: int, blur: str) -> int:
     """Return how many LR pixels around an LR pixel the HR pixels are from which `degrade` computes it.
 
     The kernel of bicubic ends 2 r HR pixels from the centre of the LR pixel, so 1.5 LR pixels from its edges. The
-    Gaussian ends REACH standard deviations from the centre; its weights are taken at up to 2 more HR pixels.
+    Gaussian ends at `gaussian_reach` from the centre; its weights are taken at up to 2 more HR pixels.
     """
     mtf = parse_blur(blur)
     if mtf is None:
         return 2
-    deviation = scale * math.sqrt(-2 * math.log(mtf)) / math.pi
-    return math.ceil((math.ceil(REACH * deviation) + 2 - scale / 2) / scale)
+    return math.ceil((gaussian_reach(scale, mtf) + 2 - scale / 2) / scale)
 
 
 def degrade_in_blocks(image: np.ndarray, scale: int, blur: str, reach: int) -> np.ndarray:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from lkca.core.files import json_digest, read_json, sha256, write_json
+from lkca.core.files import check_digest, json_digest, read_json, sha256, write_json
 from lkca.errors import ConfigError, DataError, LkcaError
 
 RECORD_FILE = "settings.json"  # the options of the call, and the hash of each file
@@ -72,11 +72,10 @@ def read_record(path: Path) -> dict[str, Any]:
         ConfigError: If it is not a folder of `lkca sharpen`.
     """
     try:
-        record = read_json(path / RECORD_FILE)
-        if set(record) == {"options", "files", "digest"} and record["digest"] == json_digest(record):
-            content: dict[str, Any] = record
-            return content
-    except (LkcaError, TypeError):
+        record: dict[str, Any] = check_digest(read_json(path / RECORD_FILE))
+        if set(record) == {"options", "files", "digest"}:
+            return record
+    except (ValueError, TypeError):  # ValueError: also LkcaError
         pass
     raise ConfigError(
         f"{path} is not a folder that lkca sharpen has made, or its {RECORD_FILE} was changed: delete it, or choose "

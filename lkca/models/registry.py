@@ -267,14 +267,24 @@ def check_sizes(arch: str, bands: int, scale: int, args: Args, upsampler: Mappin
             f"scale: {arch} upsamples in steps of two and cannot reach x{scale}: choose x2, x4, x8 or x16."
         )
     if upsampler:
-        groups, width = upsampler["groups"], args["width"]
-        outputs = 4 * width if spec.power_of_two_only else bands * scale**2
-        if width % groups or outputs % groups:
-            divisors = [g for g in range(1, width + 1) if width % g == 0 and outputs % g == 0]
+        groups, allowed = upsampler["groups"], allowed_groups(arch, bands, scale, args)
+        if groups not in allowed:
             raise ConfigError(
-                f"upsampler.groups: {groups} must divide the {width} input and the {outputs} output channels "
-                f"of {arch}'s upsampling layer: choose {min(divisors, key=lambda g: abs(g - groups))}."
+                f"upsampler.groups: {groups} must divide the {args['width']} input and the "
+                f"{_output_channels(arch, bands, scale, args)} output channels of {arch}'s upsampling layer: choose "
+                f"{min(allowed, key=lambda g: abs(g - groups))}."
             )
+
+
+def allowed_groups(arch: str, bands: int, scale: int, args: Args) -> list[int]:
+    """Return the numbers of groups that an upsampling layer of a network may have, in ascending order."""
+    width, outputs = args["width"], _output_channels(arch, bands, scale, args)
+    return [g for g in range(1, width + 1) if width % g == 0 and outputs % g == 0]
+
+
+def _output_channels(arch: str, bands: int, scale: int, args: Args) -> int:
+    """Return the number of output channels of an upsampling layer of a network."""
+    return int(4 * args["width"] if MODELS[arch].power_of_two_only else bands * scale**2)
 
 
 def estimate_cost(arch: str, bands: int, scale: int, args: Args, upsampler: Mapping[str, int] | None) -> CostEstimate:

@@ -118,7 +118,7 @@ def encode_details(images: Mapping[str, Path]) -> tuple[str, dict[str, str], int
 
     def encode(composite: np.ndarray) -> str:
         detail = stretch(composite, limits)[row : row + side, column : column + side]
-        return _encode_data_url(Image.fromarray(_quantize(detail)), lossless=True, quality=0, method=2)
+        return encode_data_url(Image.fromarray(quantize(detail)), lossless=True, quality=0, method=2)
 
     return encode(first["hr"]), {name: encode(image["sr"]) for name, image in arrays.items()}, side
 
@@ -219,7 +219,7 @@ def encode_png(path: Path) -> tuple[str, str]:
                 raise damaged(path, f"it has more than {decimal(MAX_PNG_BYTES)}")
             if image.width * image.height > MAX_PIXELS or max(image.size) > WEBP_MAX_DIMENSION:
                 raise damaged(path, f"it has {image.width} x {image.height} pixels")
-            pixels = _encode_data_url(image.convert("RGB"), lossless=True, quality=0, method=2)
+            pixels = encode_data_url(image.convert("RGB"), lossless=True, quality=0, method=2)
             return pixels, printable(str(image.info.get("Description", "")), MAX_DESCRIPTION)
     except FileNotFoundError:
         raise DataError(f"{path} does not exist: run snakemake again.") from None
@@ -231,14 +231,16 @@ def encode_png(path: Path) -> tuple[str, str]:
 
 def _encode_webp(image: np.ndarray, quality: int) -> str:
     """Return an image (rows, columns, 3) with values in [0, 1] as a data URL."""
-    return _encode_data_url(Image.fromarray(_quantize(image)), quality=quality, method=2)  # slower ones save nothing
+    return encode_data_url(Image.fromarray(quantize(image)), quality=quality, method=2)  # slower ones save nothing
 
 
-def _quantize(image: np.ndarray) -> np.ndarray:
+def quantize(image: np.ndarray) -> np.ndarray:
+    """Return an image with values in [0, 1] as bytes; other values become the nearest of these."""
     return np.round(np.clip(image, 0, 1) * 255).astype(np.uint8)
 
 
-def _encode_data_url(image: Image.Image, **options: Any) -> str:
+def encode_data_url(image: Image.Image, **options: Any) -> str:
+    """Return an image as a data URL of WebP; the options are those of pillow."""
     file = io.BytesIO()
     image.save(file, "webp", **options)
     return f"data:image/webp;base64,{b64encode(file.getvalue()).decode()}"

@@ -1,7 +1,6 @@
 """The page beside a sharpened cube: what came out, pictures before and after, scores, and how far to trust it."""
 
 import hashlib
-import io
 import math
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,9 +19,10 @@ from lkca.data.composite import choose_bands
 from lkca.data.readers import CubeReader, open_cube
 from lkca.data.resize import resize
 from lkca.inference.cube_file import CubeFile
-from lkca.inference.trust import BICUBIC_REACH, FLAGS, INVALID, MEASURES, QUANTILE, TrustSummary, describe_result_file
+from lkca.inference.tiles import BICUBIC_REACH
+from lkca.inference.trust import FLAGS, INVALID, MEASURES, QUANTILE, TrustSummary, describe_result_file
 from lkca.report.band_axis import BandAxis
-from lkca.report.images import ERROR_COLOURS, find_worst_window, stretch, stretch_limits
+from lkca.report.images import ERROR_COLOURS, encode_data_url, find_worst_window, quantize, stretch, stretch_limits
 from lkca.report.render import TEMPLATES, render
 from lkca.scoring.metrics import SCORES
 
@@ -461,14 +461,13 @@ def _parse_colour(colour: str) -> list[int]:
 
 def _encode(image: np.ndarray, max_bytes: int) -> str:
     """Return an image (rows, columns, 3), values in [0, 1], as a data URL of WebP, lossless if that is small."""
-    picture = Image.fromarray(np.round(np.clip(image, 0, 1) * 255).astype(np.uint8))
+    picture, url = Image.fromarray(quantize(image)), ""
     options: list[dict[str, Any]] = [{"lossless": True, "quality": 0}, *({"quality": q} for q in WEBP_QUALITIES)]
     for option in options:
-        file = io.BytesIO()
-        picture.save(file, "webp", method=2, **option)
-        if file.tell() <= max_bytes:
+        url = encode_data_url(picture, method=2, **option)
+        if len(url) <= 4 / 3 * max_bytes:  # base64 has four characters for three bytes
             break
-    return f"data:image/webp;base64,{b64encode(file.getvalue()).decode()}"
+    return url
 
 
 # Spectra
