@@ -3,11 +3,11 @@
 The networks have the sizes of config.yaml, random weights, 128 bands and a scale of 4. Each case has a process of its
 own. Columns of the CSV:
 
-- network, mode, side: key of config.yaml; mode of `lkca upscale`, or `forward` for the network as it is trained; height
-  and width of the LR image, pixels.
+- network, mode, side: key of config.yaml; mode of `lkca upscale`, or `forward` for the network as it is trained, or
+  the program that computes the exported graph for the whole image; height and width of the LR image, pixels.
 - seconds: the fastest of several turns; of a single one if it takes more than 20 s.
 - microseconds_per_pixel: the same for an LR pixel.
-- peak_GiB: peak of the resident memory of the process.
+- peak_GiB: peak of the resident memory of the process; for graphs with that of their export.
 
 The result is computed and thrown away. Run nothing else on the machine.
 """
@@ -18,10 +18,11 @@ import multiprocessing
 import re
 import resource
 import tempfile
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import torch
 from torch import nn
@@ -30,6 +31,9 @@ from lkca.config.load import read_config
 from lkca.core.environment import cpu_name, disable_malloc_trim, git_commit
 from lkca.core.files import atomic_write
 from lkca.inference.enlarge import enlarge
+from lkca.inference.onnx_export import export_onnx
+from lkca.inference.onnx_model import load_graph
+from lkca.inference.result import Mode
 from lkca.models.registry import build
 
 REPOSITORY = Path(__file__).parents[1]
@@ -49,6 +53,7 @@ CASES = [
     *(Case("lkca_lr", "forward", side) for side in (64, 128, 256)),
     *(Case("lkca_lr", "stats", side) for side in (64, 128, 256, 512, 1024)),
     *(Case("lkca_lr", "halo", side) for side in (512,)),
+    *(Case("lkca_lr", engine, side) for engine in ("onnxruntime", "openvino") for side in (64, 128, 256)),
     *(Case(network, "forward", 128) for network in ("sspsr", "msdformer", "essaformer")),
 ]
 
@@ -73,15 +78,12 @@ def measure(case: Case, args: dict, upsampler: dict | None, arch: str) -> dict[s
     torch.manual_seed(0)
     network: nn.Module = build(arch, BANDS, SCALE, args, upsampler).eval()
     image = _RandomImage(case.side)
-    whole = image.read((0, case.side))[None] if case.mode == "forward" else None
-    seconds: list[float] = []
     with tempfile.TemporaryDirectory() as folder, torch.no_grad():
+        run = _prepare(case, network, image, Path(folder))
+        seconds: list[float] = []
         while len(seconds) < TURNS and sum(seconds) < MAX_SECONDS:
             start = perf_counter()
-            if whole is not None:
-                network(whole)
-            else:
-                enlarge(network, SCALE, image, case.mode, Path(folder), lambda block, row, column: None)
+            run()
             seconds.append(perf_counter() - start)
     return {
         **case._asdict(),
@@ -89,6 +91,18 @@ def measure(case: Case, args: dict, upsampler: dict | None, arch: str) -> dict[s
         "microseconds_per_pixel": f"{1e6 * min(seconds) / case.side**2:.4g}",
         "peak_GiB": f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.3g}",
     }
+
+
+def _prepare(case: Case, network: nn.Module, image: _RandomImage, folder: Path) -> Callable[[], object]:
+    """Return the function that is timed."""
+    if case.mode in get_args(Mode):
+        return lambda: enlarge(network, SCALE, image, case.mode, folder, lambda block, row, column: None)
+    lr = image.read((0, case.side))[None]
+    if case.mode == "forward":
+        return lambda: network(lr)
+    export_onnx(network, BANDS, folder / "model.onnx", {})
+    graph = load_graph((folder / "model.onnx").read_bytes(), case.mode)
+    return lambda: graph(lr.numpy())
 
 
 def main() -> None:

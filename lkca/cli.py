@@ -114,7 +114,15 @@ def _add_user_commands(add: AddCommand) -> None:
     command = add("lkca.commands.upscale:upscale", "enlarge a cube with a network that is trained already")
     _add_source(command)
     command.add_argument(
-        "--model", type=_read_path, required=True, help="folder of a run, or a .safetensors file of lkca export"
+        "--model",
+        type=_read_path,
+        required=True,
+        help="folder of a run, or a .safetensors or .onnx file of lkca export",
+    )
+    command.add_argument(
+        "--engine",
+        choices=("torch", "onnxruntime", "openvino"),
+        help="program that computes the network; default: onnxruntime for an .onnx file, else torch",
     )
     _add_result(command)
 
@@ -126,7 +134,9 @@ def _add_user_commands(add: AddCommand) -> None:
     command.add_argument("--licence", help="licence of the weights, such as CC-BY-4.0; default: none stated")
 
     command = add("lkca.commands.share:info", "print what a shared network says about itself")
-    command.add_argument("file", metavar="FILE", type=_read_path, help="exported .safetensors, or the folder of a run")
+    command.add_argument(
+        "file", metavar="FILE", type=_read_path, help="exported .safetensors or .onnx, or the folder of a run"
+    )
 
     command = add(
         "lkca.pipeline.plan:plan",

@@ -32,7 +32,7 @@ FLAGS = {
     "cost": "--config --model --bands --scale",
     "sharpen": "INPUT OUTPUT --scale --method --minutes --steps --blur --seed --or-bicubic --mode --bands --set "
     "--dtype --cog",
-    "upscale": "INPUT OUTPUT --model --mode --bands --set --dtype --cog",
+    "upscale": "INPUT OUTPUT --model --engine --mode --bands --set --dtype --cog",
     "export": "RUN DIR --licence",
     "info": "FILE",
     "plan": "--config",

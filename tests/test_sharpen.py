@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -115,6 +116,85 @@ def test_upscale_with_the_folder_gives_the_same_values_in_every_format(sharpened
     assert run("upscale", sharpened / "in.tif", tmp_path / "w.tif", "--model", folder, "--mode", "whole") == 0
     assert np.abs(read(tmp_path / "w.tif").astype(int) - results["a.tif"]).max() <= 1  # rounding of integers
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.hdr", "a.img", "a.npy", "a.tif", "w.tif"]
+
+
+@pytest.fixture(scope="module")
+def exported(sharpened, tmp_path_factory):
+    """The folder that `lkca export` makes of the network."""
+    folder = tmp_path_factory.mktemp("exported")
+    assert run("export", sharpened / "out.tif.lkca", folder) == 0
+    return folder
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+def test_other_engines_give_the_same_values_without_torch(engine, exported, sharpened, tmp_path):
+    """A module that cannot be imported stands for a Python without torch."""
+    (tmp_path / "torch.py").write_text("raise ModuleNotFoundError('torch is not installed', name='torch')")
+    words = [sharpened / "in.tif", tmp_path / "out.tif", "--model", exported / "model.onnx", "--engine", engine]
+    command = [sys.executable, "-m", "lkca", "upscale", *map(str, words), "--dtype", "float32"]
+    subprocess.run(command, env=os.environ | {"PYTHONPATH": str(tmp_path)}, check=True)
+    model = exported / "model.safetensors"
+    assert run("upscale", sharpened / "in.tif", tmp_path / "torch.tif", "--model", model, "--dtype", "float32") == 0
+    expected = read(tmp_path / "torch.tif")
+    assert abs(read(tmp_path / "out.tif") - expected).max() < 2e-6 * expected.max()
+
+
+def test_engine_must_fit_the_model(exported, sharpened, tmp_path, capsys, monkeypatch):
+    graph, weights, folder = exported / "model.onnx", exported / "model.safetensors", sharpened / "out.tif.lkca"
+    words = ["upscale", sharpened / "in.tif", tmp_path / "out.tif", "--model"]
+    assert "name the .safetensors file" in fail(capsys, *words, graph, "--engine", "torch")
+    for model in (weights, folder):
+        assert "write one with lkca export" in fail(capsys, *words, model, "--engine", "onnxruntime")
+    assert "--mode halo needs --engine torch" in fail(capsys, *words, graph, "--mode", "halo")
+    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=10**5))
+    assert "model.safetensors" in fail(capsys, *words, graph)
+    monkeypatch.setattr("lkca.inference.onnx_model.find_spec", lambda name: None)
+    assert "install the extra openvino of lkca" in fail(capsys, *words, graph, "--engine", "openvino")
+    monkeypatch.setattr("lkca.inference.engines.find_spec", lambda name: None)
+    assert f"{weights} needs torch" in fail(capsys, *words, weights)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+def test_damaged_or_foreign_graphs_are_refused(engine, exported, sharpened, tmp_path, capsys):
+    onnx = pytest.importorskip("onnx")
+    original = (exported / "model.onnx").read_bytes()
+
+    def change(function):
+        model = onnx.load_from_string(original)
+        function(model)
+        return model.SerializeToString()
+
+    def make_nan(model):
+        weight = next(each for each in model.graph.initializer if each.data_type == onnx.TensorProto.FLOAT)
+        weight.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(weight) * np.nan, weight.name))
+
+    def store_outside(model):
+        weight = next(each for each in model.graph.initializer if len(each.raw_data) > 100)
+        onnx.external_data_helper.set_external_data(weight, "in.tif")
+        weight.ClearField("raw_data")
+
+    def describe(model, **facts):
+        facts = json.loads({each.key: each.value for each in model.metadata_props}["lkca"]) | facts
+        onnx.helper.set_model_props(model, {"lkca": json.dumps(facts), "lkca_bytes_per_pixel": "1000"})
+
+    cases = {
+        "empty": (b"", "is not a model"),
+        "cut off": (original[: len(original) // 2], "is not a model"),
+        "pickle": (b"\x80\x04cos\nsystem\n", "is not a model"),
+        "foreign": (change(lambda model: model.ClearField("metadata_props")), "weights of another program"),
+        "other bands": (change(lambda model: describe(model, bands=9, nanometres=None)), "10 bands"),
+        "other scale": (change(lambda model: describe(model, scale=3)), "another size"),
+        "newer": (change(lambda model: describe(model, layout=2)), "its layout is 2"),
+        "NaN": (change(make_nan), "NaN or infinite"),
+        "weights outside": (change(store_outside), "weights in another file"),
+    }
+    for name, (content, words) in cases.items():
+        (tmp_path / "model.onnx").write_bytes(content)
+        options = ["--model", tmp_path / "model.onnx", "--engine", engine]
+        message = fail(capsys, "upscale", sharpened / "in.tif", tmp_path / "out.tif", *options)
+        assert words in message, (name, message)
+    assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
 
 
 def test_bands_are_matched_by_wavelength(sharpened, cube, tmp_path, capsys):

@@ -8,8 +8,10 @@ from pydantic import ValidationError
 from lkca.core.files import atomic_write, system_error
 from lkca.core.result_files import describe_first
 from lkca.errors import ConfigError, DataError, FileProblem
-from lkca.inference.model_file import LoadedModel, SharedModel, is_shared_model, load_model, read_scores_of, write_model
+from lkca.inference.engines import load_network
+from lkca.inference.model_file import LoadedModel, is_shared_model, load_model, read_scores_of, write_model
 from lkca.inference.onnx_export import Deviation, export_onnx, missing_packages
+from lkca.inference.shared_model import SharedModel
 from lkca.models.cost import count_parameters
 from lkca.report.model_card import describe_bands, describe_blur, describe_network, describe_values, make_model_card
 
@@ -94,16 +96,17 @@ def info(file: Path) -> None:
     """Print what a shared network or the network of a run says about itself, a line for each fact.
 
     Args:
-        file: A .safetensors file that `export` has written, or the folder of a run.
+        file: A .safetensors or .onnx file that `export` has written, or the folder of a run.
 
     Raises:
-        DataError, StaleInput: As in `load_model`.
+        ConfigError, DataError, StaleInput: As in `lkca.inference.engines.load_network`.
     """
-    model = load_model(file)
+    model = load_network(file, None)
     facts = model.facts
+    parameters = f", {count_parameters(model.network):,} parameters" if isinstance(model, LoadedModel) else ""
     lines = {
         "model": facts.model,
-        "network": f"{describe_network(facts)}, {count_parameters(model.network):,} parameters",
+        "network": f"{describe_network(facts)}{parameters}",
         "enlarges": f"{facts.scale} times in height and width",
         "bands": describe_bands(facts),
         "sensor": facts.sensor,

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch
 from torch import nn
 
 from lkca import __version__
-from lkca.commands.upscale import (
+from lkca.commands.enlarging import (
     check_paths,
     describe_network,
     format_command,
@@ -34,7 +35,7 @@ from lkca.data.splits import describe_numbers
 from lkca.data.writers import check_output
 from lkca.errors import ConfigError, DataError
 from lkca.inference.cube_file import CubeFile
-from lkca.inference.enlarge import Mode
+from lkca.inference.enlarge import TensorImage, enlarge_arrays
 from lkca.inference.orientations import MAX_PIXELS, spread_of_block, write_spread
 from lkca.inference.own_cube import (
     FILLED_FILE,
@@ -45,7 +46,7 @@ from lkca.inference.own_cube import (
     describe_input,
     fill_invalid,
 )
-from lkca.inference.result import describe_result, write_result
+from lkca.inference.result import Mode, describe_result, write_result
 from lkca.inference.self_training import (
     BICUBIC_FOLDER,
     SPLIT_FILE,
@@ -178,7 +179,16 @@ def sharpen(
         clear_folder(target.parent)
         fill_invalid(folder / SCENE_FILE, folder / FILLED_FILE)
         result = write_result(
-            network, scale, folder, manifest, manifest["divisor"], indices, mode, description, target, cog
+            partial(enlarge_arrays, network, scale),
+            scale,
+            folder,
+            manifest,
+            manifest["divisor"],
+            indices,
+            mode,
+            description,
+            target,
+            cog,
         )
         spread = compute_spread(network, folder, scale)
         (folder / FILLED_FILE).unlink()  # it is as large as the scene, and quickly made again
@@ -322,7 +332,7 @@ def compute_spread(network: nn.Module, folder: Path, scale: int) -> Callable[[in
     with CubeFile(folder / FILLED_FILE) as cube:
         if cube.shape[1] * cube.shape[2] > MAX_PIXELS:
             return None
-        write_spread(network, scale, cube, folder / SPREAD_FILE)
+        write_spread(network, scale, TensorImage(cube), folder / SPREAD_FILE)
     spread = np.load(folder / SPREAD_FILE, mmap_mode="r", allow_pickle=False)
     return lambda first, last: np.asarray(spread[first:last])
 

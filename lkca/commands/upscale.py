@@ -1,22 +1,23 @@
 """`lkca upscale`: enlarge a cube with a network that exists."""
 
-import re
-import shlex
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lkca import __version__
-from lkca.core.files import is_file
+from lkca.commands.enlarging import (
+    check_paths,
+    describe_network,
+    format_command,
+    list_left_out,
+    plain_words,
+    print_result,
+)
 from lkca.core.locks import exclusive_lock
 from lkca.core.result_files import ManifestFile, read_result
-from lkca.data.catalog import ALL_BANDS, format_ranges
-from lkca.data.writers import SUFFIXES, list_sidecars
-from lkca.errors import ConfigError, DataError, LkcaError
-from lkca.inference.enlarge import Mode
-from lkca.inference.model_file import SharedModel, load_model
+from lkca.errors import DataError
+from lkca.inference.engines import Engine, load_network
 from lkca.inference.own_cube import (
     FILLED_FILE,
     MANIFEST_FILE,
@@ -26,7 +27,8 @@ from lkca.inference.own_cube import (
     describe_input,
     fill_invalid,
 )
-from lkca.inference.result import Result, describe_result, write_result
+from lkca.inference.result import Mode, describe_result, write_result
+from lkca.inference.shared_model import SharedModel
 
 MAX_WAVELENGTH_ERROR = 0.5  # nm; GDAL rounds the wavelengths of a GeoTIFF to 1 nm
 MAX_RATIO, MIN_RATIO = 4.0, 0.05  # of the maximum of the cube, compared with that of the training cube
@@ -36,6 +38,7 @@ def upscale(
     source: Path,
     output: Path,
     model: Path,
+    engine: Engine | None,
     mode: Mode,
     bands: str,
     set: Sequence[str],
@@ -47,7 +50,8 @@ def upscale(
     Args:
         source: The cube, a file in any format of `lkca.data.readers`.
         output: The file to write.
-        model: Folder of a run, or a .safetensors file of `lkca export`.
+        model: Folder of a run, or a .safetensors or .onnx file of `lkca export`.
+        engine: Program that computes the network; None for onnxruntime if the model is an .onnx file, else torch.
         mode: How exact the result is; see `lkca.inference.enlarge`.
         bands: The bands to use, as in `1-103, 109-149`; `all` for those of the network's wavelengths, or all good ones.
         set: What replaces or adds to what the file says of itself; see `lkca.inference.own_cube.describe_input`.
@@ -58,10 +62,11 @@ def upscale(
         LkcaError: If the cube does not fit the network, or a file cannot be read or written.
     """
     check_paths(source, output)
-    loaded = load_model(model)
+    loaded = load_network(model, engine)
     with plain_words():
         cube = describe_input(source, bands, set)
-    command = format_command(["upscale", source, output, "--model", model], mode, bands, set, dtype, cog)
+    words = ["upscale", source, output, "--model", model, *(["--engine", engine] if engine else [])]
+    command = format_command(words, mode, bands, set, dtype, cog)
     folder = output.with_name(f".{output.name}.upscale")
     with plain_words(), exclusive_lock(folder), _temporary(folder):
         cut_cube(cube, folder)
@@ -80,7 +85,7 @@ def upscale(
             f"{command}; {describe_network(loaded.facts.model, loaded.sha256)}",
         )
         result = write_result(
-            loaded.network,
+            loaded.enlarge,
             loaded.facts.scale,
             folder,
             manifest,
@@ -92,87 +97,6 @@ def upscale(
             cog,
         )
     print_result(output, result, loaded.facts.model)
-
-
-def format_command(
-    words: Sequence[object], mode: Mode, bands: str, set: Sequence[str], dtype: str | None, cog: bool
-) -> str:
-    """Return the command line of a call.
-
-    Args:
-        words: The command, its files and its own options.
-        mode, bands, set, dtype, cog: As in `upscale`; those that are not the default are in the line.
-    """
-    options = [*words, "--mode", mode, *(["--bands", bands] if bands != ALL_BANDS else [])]
-    options += ["--set", *set] if set else []
-    options += ["--dtype", dtype] if dtype else []
-    options += ["--cog"] if cog else []
-    return shlex.join(map(str, ["lkca", *options]))
-
-
-def list_left_out(manifest: Mapping[str, Any]) -> list[str]:
-    """Return a sentence on the bands of the file that are not used; an empty list if all are."""
-    count, used = manifest["areas"][0]["description"]["shape"][2], manifest["bands"]
-    if not (others := [band for band in range(1, count + 1) if band not in used]):
-        return []
-    return [
-        f"The result has {len(used)} of the {count} bands of the file: without {format_ranges(others)}, which the file "
-        "declares as bad or empty or which --bands does not name."
-    ]
-
-
-def describe_network(model: str, digest: str) -> str:
-    """Return the program, the network and the hash of its weights, for the history of the result."""
-    return f"lkca {__version__}, network {model}, SHA-256 of the weights {digest}"
-
-
-def print_result(output: Path, result: Result, model: str) -> None:
-    """Print what was written, and by which network."""
-    rows, columns, bands = result.description.shape
-    print(f"{output}: {rows} x {columns} pixels, {bands} bands, {result.description.dtype.name}, by {model}")
-    for note in list_notes(result):
-        print(note)
-
-
-def list_notes(result: Result) -> list[str]:
-    """Return sentences on what the reader of a result has to know."""
-    notes = []
-    if result.num_changed:
-        kind = result.description.dtype.name
-        notes.append(f"{result.num_changed} values were outside of the range of {kind} and became its limit.")
-    if deviation := result.deviation:
-        notes.append(
-            f"--mode halo differs from the exact result, measured on the {deviation.rows} x {deviation.columns} pixels "
-            f"in the middle, by {deviation.rms:.3g} (root mean square) and at most {deviation.max:.3g}."
-        )
-    return notes
-
-
-def check_paths(source: Path, output: Path, *others: Path) -> None:
-    """Check the input and the output before anything is computed.
-
-    Args:
-        source: The input.
-        output: The result.
-        others: Files that are written next to the result.
-
-    Raises:
-        ConfigError: If the format of the output is unknown, or a file to write is the input.
-        DataError: If there is a file at a place where one is to be written, or the folder does not exist.
-    """
-    if output.suffix.lower() not in SUFFIXES:
-        raise ConfigError(f"{output}: the suffix is not one of {', '.join(SUFFIXES)}: choose one of these.")
-    if not output.parent.is_dir():
-        raise DataError(f"{output.parent} is no folder: create it, or correct the path of the result.")
-    if not output.name.isprintable():
-        raise ConfigError(f"{output} has characters in its name that cannot be printed: choose another name.")
-    for path in (output, *others, *list_sidecars(output)):
-        if path.is_symlink() and not path.exists():
-            raise DataError(f"{path} is a link to a file that does not exist: delete it, or choose another name.")
-        if path.exists() and source.exists() and path.samefile(source):
-            raise ConfigError(f"{path} is the input: choose another name for the result.")
-        if is_file(path):
-            raise DataError(f"{path} exists: move it away, or choose another name for the result.")
 
 
 @contextmanager
@@ -240,35 +164,3 @@ def check_range(source: Path, manifest: dict[str, Any], model: SharedModel) -> N
             f"{source} has values up to {manifest['maximum']:g}, and the network was trained on values up to "
             f"{model.maximum:g}: bring both to the same units, or use lkca sharpen."
         )
-
-
-# Words of messages about an entry in config.yaml -> what they mean for a command with options.
-REPLACEMENTS = {
-    "its entry sets axes: ": "--set axes=",
-    "leave axes out of its entry": "leave --set axes out",
-    "set invalid: to": "set invalid with --set to",
-    "in its entry": "with --set",
-    "in the entry": "with --set",
-    "its entry": "--set",
-    "correct axes or bands": "correct --bands or --set axes",
-    "it out with bands: ": "it out with --bands ",
-    "them out with bands: ": "them out with --bands ",
-    "run snakemake again": "call the command again",
-}
-
-
-@contextmanager
-def plain_words() -> Iterator[None]:
-    """Replace words about the workflow in the messages of errors by the options of a command.
-
-    Raises:
-        LkcaError: The error, with the changed message.
-    """
-    try:
-        yield
-    except LkcaError as error:
-        message = str(error)
-        for old, new in REPLACEMENTS.items():
-            message = message.replace(old, new)
-        message = re.sub(r"--bands [\d, -]*\d", lambda match: match[0].replace(", ", ","), message)
-        raise type(error)(message) from error

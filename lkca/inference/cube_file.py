@@ -1,15 +1,27 @@
 """Read windows of a cube from a .npy file without mapping it: a mapped file would count as memory of this process."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from lkca.errors import DataError
+
+# Gets a block (bands, rows, columns) of a result, and the row and the column of its top left pixel.
+WriteArray = Callable[[np.ndarray, int, int], None]
+
+
+class ArrayImage(Protocol):
+    """An LR image of which windows are read."""
+
+    shape: tuple[int, int, int]
+
+    def read(self, rows: tuple[int, int], columns: tuple[int, int] | None = None) -> np.ndarray:
+        """Return a window of all bands, (bands, rows, columns); None stands for all columns."""
+        ...
 
 
 class CubeFile:
@@ -42,7 +54,7 @@ class CubeFile:
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._file.close()
 
-    def read(self, rows: tuple[int, int], columns: tuple[int, int] | None = None) -> Tensor:
+    def read(self, rows: tuple[int, int], columns: tuple[int, int] | None = None) -> np.ndarray:
         """Return a window of all bands, (bands, rows, columns).
 
         Args:
@@ -58,7 +70,7 @@ class CubeFile:
             self._read_into(target, self._start + 4 * width * (band * height + rows[0]))
             if whole is not window:
                 window[band] = whole[:, first:last]
-        return torch.from_numpy(window)
+        return window
 
     def _read_into(self, target: np.ndarray, offset: int) -> None:
         view, done = target.data.cast("B"), 0

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from math import prod
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, Protocol
 
 import psutil
 import torch
@@ -22,17 +22,17 @@ from torch import Tensor, nn
 from lkca.core.environment import disable_malloc_trim
 from lkca.core.files import write_error
 from lkca.errors import ResourceError
+from lkca.inference.cube_file import ArrayImage, WriteArray
 from lkca.inference.lkca_stream import FeatureStore, FileStore, MemoryStore, ReadRows, StreamedLKCA, make_strips
 from lkca.inference.memory import measure_peak
+from lkca.inference.result import MEMORY_SHARE, Deviation, Mode
 from lkca.inference.tiles import Tile, TiledNetwork, cut_tiles, find_margin
 from lkca.models.lkca import LKCANet
 
-Mode = Literal["whole", "stats", "halo"]
 TILE_SIDE = 256  # LR pixels of a tile without its margin. Smaller: more margin to compute; larger: more memory
 LKCA_MARGIN = 48  # LR pixels. A block reaches 31 pixels, but little of what 16 blocks see comes from far away
 MAX_SAMPLES = 16  # tiles on which `halo` computes what the network pools
 MAX_STORE_BYTES = 2**30  # features of `stats` that are held in memory; larger ones are in a temporary file
-MEMORY_SHARE = 0.8  # of the available memory that `whole` may use
 PROBE_SIDE = 64  # LR pixels of the image on which the memory of `whole` is measured
 
 
@@ -46,18 +46,20 @@ class Image(Protocol):
         ...
 
 
-class Deviation(NamedTuple):
-    """How far the result of `halo` is from that of `stats`, measured on a part of the image.
+class TensorImage:
+    """An image that is read as arrays, as torch tensors.
 
     Args:
-        rms, max: Root of the mean square and largest difference.
-        rows, columns: Size of the part, LR pixels.
+        image: The image.
     """
 
-    rms: float
-    max: float
-    rows: int
-    columns: int
+    def __init__(self, image: ArrayImage) -> None:
+        self._image = image
+        self.shape = image.shape
+
+    def read(self, rows: tuple[int, int], columns: tuple[int, int] | None = None) -> Tensor:
+        """Return a window of all bands, (bands, rows, columns)."""
+        return torch.from_numpy(self._image.read(rows, columns))
 
 
 Window = tuple[tuple[int, int], tuple[int, int]]  # rows and columns, first and last + 1
@@ -90,6 +92,17 @@ def enlarge(network: nn.Module, scale: int, image: Image, mode: Mode, scratch: P
         return None
     _apply(network, scale, image, mode, scratch, write, MAX_SAMPLES)
     return measure_deviation(network, scale, image, scratch) if mode == "halo" else None
+
+
+def enlarge_arrays(
+    network: nn.Module, scale: int, image: ArrayImage, mode: Mode, scratch: Path, write: WriteArray
+) -> Deviation | None:
+    """Apply a network to an image in arrays; see `enlarge`."""
+
+    def write_tensor(block: Tensor, row: int, column: int) -> None:
+        write(block.numpy(), row, column)
+
+    return enlarge(network, scale, TensorImage(image), mode, scratch, write_tensor)
 
 
 def _apply(

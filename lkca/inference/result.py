@@ -1,20 +1,38 @@
 """Write the enlarged cube: apply the network, and turn its output into the values of a file."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor, nn
 
 from lkca.data.readers.description import CubeDescription
 from lkca.data.writers import OutputDescription, encode, enlarge_description, open_output
 from lkca.errors import DataError
-from lkca.inference.cube_file import CubeFile
-from lkca.inference.enlarge import Deviation, Mode, enlarge
+from lkca.inference.cube_file import ArrayImage, CubeFile, WriteArray
 from lkca.inference.own_cube import FILLED_FILE, SCENE_FILE, read_mask
+
+MEMORY_SHARE = 0.8  # of the available memory that a network may use for a whole image
+Mode = Literal["whole", "stats", "halo"]  # see `lkca.inference.enlarge`
+
+
+class Deviation(NamedTuple):
+    """How far the result of `halo` is from that of `stats`, measured on a part of the image.
+
+    Args:
+        rms, max: Root of the mean square and largest difference.
+        rows, columns: Size of the part, LR pixels.
+    """
+
+    rms: float
+    max: float
+    rows: int
+    columns: int
+
+
+# Enlarges an LR image: gets the image, the mode, a folder for temporary files, and the function that writes each block.
+Enlarge = Callable[[ArrayImage, Mode, Path, WriteArray], Deviation | None]
 
 
 @dataclass(frozen=True)
@@ -45,12 +63,14 @@ class ScaledCube:
         self._cube, self._factor, self._bands = cube, factor, bands
         self.shape = (len(bands), *cube.shape[1:]) if bands else cube.shape
 
-    def read(self, rows: tuple[int, int], columns: tuple[int, int] | None = None) -> Tensor:
+    def read(self, rows: tuple[int, int], columns: tuple[int, int] | None = None) -> np.ndarray:
         """Return a window of all bands, (bands, rows, columns)."""
         window = self._cube.read(rows, columns)
         if self._bands:
             window = window[self._bands]
-        return window if self._factor == 1 else window.mul_(self._factor)
+        if self._factor != 1:
+            window *= np.float32(self._factor)
+        return window
 
 
 def describe_result(
@@ -73,7 +93,7 @@ def describe_result(
 
 
 def write_result(
-    network: nn.Module,
+    enlarge: Enlarge,
     scale: int,
     folder: Path,
     manifest: Mapping[str, Any],
@@ -87,8 +107,8 @@ def write_result(
     """Enlarge a prepared scene and write the result.
 
     Args:
-        network: The network, in evaluation mode.
-        scale: Its factor r.
+        enlarge: Function that applies the network.
+        scale: The factor r of the network.
         folder: Folder with the prepared scene; temporary files are written there, too.
         manifest: The manifest of the scene.
         divisor: Number by which physical values are divided for the network.
@@ -107,20 +127,20 @@ def write_result(
     with CubeFile(folder / FILLED_FILE) as cube, open_output(path, description, cog) as output:
         image = ScaledCube(cube, manifest["divisor"] / divisor, None if bands == list(range(cube.shape[0])) else bands)
 
-        def write(block: Tensor, row: int, column: int) -> None:
+        def write(block: np.ndarray, row: int, column: int) -> None:
             nonlocal num_changed
             _, rows, columns = block.shape
             invalid = mask[row // scale : (row + rows) // scale, column // scale : (column + columns) // scale]
             invalid = invalid.repeat(scale, 0).repeat(scale, 1)
-            if not torch.isfinite(block).all():
+            if not np.isfinite(block).all():
                 raise DataError(
                     f"{path} is not written: the network gives values that are NaN or infinite for this cube."
                 )
-            stored, changed = encode((block * divisor).numpy(), invalid, description, 0)
+            stored, changed = encode(block * np.float32(divisor), invalid, description, 0)
             output.write(0, row, column, stored)
             num_changed += changed
 
-        deviation = enlarge(network, scale, image, mode, folder, write)
+        deviation = enlarge(image, mode, folder, write)
     if deviation:
         deviation = deviation._replace(rms=deviation.rms * divisor, max=deviation.max * divisor)
     return Result(description, num_changed, deviation)

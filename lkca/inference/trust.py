@@ -306,7 +306,7 @@ def learn_training_spectra(cube: CubeFile, rows: Sequence[tuple[int, int]]) -> T
     step = max(1, GROUP_VALUES // (bands * columns))
     for first, last in rows:
         for row in range(first, last, step):
-            pixels = cube.read((row, min(row + step, last))).numpy().reshape(bands, -1)
+            pixels = cube.read((row, min(row + step, last))).reshape(bands, -1)
             pixels = pixels[:, np.isfinite(pixels).all(0)]
             if not pixels.size:
                 continue
@@ -445,7 +445,7 @@ class _Strips:
         top, bottom = max(0, first - margin), min(height, last + margin)
         inner = slice(first - top, last - top)
         pixels = slice(inner.start * scale, inner.stop * scale)
-        window = self.cube.read((top, bottom)).numpy()
+        window = self.cube.read((top, bottom))
         lr = np.nan_to_num(window[:, inner], nan=0)
         invalid = _repeat(np.isnan(window).any(0), scale)
         degraded = np.empty_like(lr)

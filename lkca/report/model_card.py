@@ -15,8 +15,9 @@ from lkca.core.paths import RUN_FILE, SCORES_FILE, ExperimentPaths, RunGroup
 from lkca.core.printing import printable
 from lkca.core.result_files import ShownManifest, SplitFile, read_result
 from lkca.errors import LkcaError
-from lkca.inference.model_file import LoadedModel, SharedModel, experiment_folder, find_scene_file, read_scores_of
+from lkca.inference.model_file import LoadedModel, experiment_folder, find_scene_file, read_scores_of
 from lkca.inference.onnx_export import OPSET, Deviation
+from lkca.inference.shared_model import SharedModel
 from lkca.paper.statistics import MIN_IMAGES, Uncertain, estimate_mean
 from lkca.report.render import render
 from lkca.scoring.metrics import SCORES

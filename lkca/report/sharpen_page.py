@@ -344,7 +344,7 @@ def _draw_pictures(facts: SharpenFacts, axis: BandAxis, cube: CubeFile, result: 
 
     def read_before(first: int, last: int) -> np.ndarray:
         top = first // scale
-        strip = cube.read((top, -(-last // scale))).numpy()[bands]
+        strip = cube.read((top, -(-last // scale)))[bands]
         return _repeat(strip, scale)[:, first - top * scale : last - top * scale]
 
     before, after = (
@@ -390,7 +390,7 @@ def _enlarge_part(cube: CubeFile, bands: list[int], row: int, column: int, side:
     _, rows, columns = cube.shape
     top, left = max(0, row - BICUBIC_REACH), max(0, column - BICUBIC_REACH)
     bottom, right = min(rows, row + side + BICUBIC_REACH), min(columns, column + side + BICUBIC_REACH)
-    part = resize(cube.read((top, bottom), (left, right)).numpy()[bands], scale)
+    part = resize(cube.read((top, bottom), (left, right))[bands], scale)
     row, column = (row - top) * scale, (column - left) * scale
     return part[:, row : row + side * scale, column : column + side * scale]
 
@@ -482,7 +482,7 @@ def _choose_pixels(cube: CubeFile) -> Iterator[tuple[int, int]]:
     places = [(rows * i // 4, columns * j // 4) for i in (1, 3) for j in (1, 3)]
     for row, column in dict.fromkeys(places):
         for nearby in sorted(range(rows), key=lambda other: abs(other - row)):
-            valid = np.flatnonzero(np.isfinite(cube.read((nearby, nearby + 1)).numpy()[:, 0]).all(0))
+            valid = np.flatnonzero(np.isfinite(cube.read((nearby, nearby + 1))[:, 0]).all(0))
             if valid.size:
                 yield nearby, int(valid[abs(valid - column).argmin()])
                 break
@@ -492,7 +492,7 @@ def _draw_spectrum(
     facts: SharpenFacts, axis: BandAxis, cube: CubeFile, result: CubeReader, row: int, column: int
 ) -> SpectrumChart:
     scale, bands = facts.scale, len(facts.bands)
-    source = cube.read((row, row + 1), (column, column + 1)).numpy()[:, 0, 0].astype(np.float64) * facts.divisor
+    source = cube.read((row, row + 1), (column, column + 1))[:, 0, 0].astype(np.float64) * facts.divisor
     window = (slice(i * scale, (i + 1) * scale) for i in (row, column))
     pixels = result.read(0, bands, *window).reshape(bands, -1).astype(np.float64)
     low, high, mean = pixels.min(1), pixels.max(1), pixels.mean(1)
