@@ -126,6 +126,15 @@ def exported(sharpened, tmp_path_factory):
     return folder
 
 
+def test_card_has_the_split_and_the_scores_of_bicubic(exported, sharpened):
+    card = (exported / "README.md").read_text()
+    numbers = json.loads((sharpened / "out.tif.lkca/split.json").read_text())["numbers"]
+    assert f"Split: {numbers['train']} patches for training" in card
+    images = json.loads((sharpened / "out.tif.lkca/bicubic/scores.json").read_text())["images"]
+    mean = sum(image["scores"]["MPSNR"] for image in images) / len(images)
+    assert f"| {mean:.4f}" in next(line for line in card.splitlines() if line.startswith("| MPSNR"))
+
+
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
 def test_other_engines_give_the_same_values_without_torch(engine, exported, sharpened, tmp_path):
     """A module that cannot be imported stands for a Python without torch."""
@@ -137,6 +146,19 @@ def test_other_engines_give_the_same_values_without_torch(engine, exported, shar
     assert run("upscale", sharpened / "in.tif", tmp_path / "torch.tif", "--model", model, "--dtype", "float32") == 0
     expected = read(tmp_path / "torch.tif")
     assert abs(read(tmp_path / "out.tif") - expected).max() < 2e-6 * expected.max()
+
+
+def test_folder_of_somebody_else_is_not_deleted(sharpened, tmp_path, capsys):
+    folder = tmp_path / ".out.tif.upscale"
+    folder.mkdir()
+    (folder / "thesis.txt").touch()
+    words = ["upscale", sharpened / "in.tif", tmp_path / "out.tif", "--model", sharpened / "out.tif.lkca"]
+    assert "thesis.txt" in fail(capsys, *words)
+    assert (folder / "thesis.txt").exists()
+    (folder / "thesis.txt").unlink()
+    for name in ("scene.npy", ".filled.part.npy"):  # what a killed call leaves
+        (folder / name).touch()
+    assert run(*words) == 0 and [path.name for path in tmp_path.iterdir()] == ["out.tif"]
 
 
 def test_engine_must_fit_the_model(exported, sharpened, tmp_path, capsys, monkeypatch):

@@ -246,6 +246,13 @@ def test_spectra_have_gaps_where_bands_are_missing(tmp_path: Path) -> None:
     assert places == [("8", "7"), ("8", "19"), ("23", "7"), ("23", "19")]
 
 
+def test_a_band_between_two_gaps_is_drawn(tmp_path: Path) -> None:
+    lr = np.random.default_rng(0).random((7, ROWS, COLUMNS)).astype(np.float32)
+    page = write(tmp_path, make_facts(tmp_path, lr, trust=False, nanometres=[400.0, 410, 420, 600, 800, 810, 820]))
+    lines = [path["d"] or "" for path in page.find("path") if path.get("class") == "input"][1:]
+    assert all(re.search(r"M[\d.]+ [\d.]+h\.1M", line) for line in lines)
+
+
 def test_the_page_says_if_the_yardstick_is_exceeded_often(tmp_path: Path) -> None:
     facts = make_facts(tmp_path)
     assert facts.trust

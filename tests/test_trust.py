@@ -1,6 +1,7 @@
 """Trust: what is known of a result beforehand is what the map and the summary say."""
 
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -293,6 +294,11 @@ def test_the_map_has_the_format_and_the_place_of_the_result(tmp_path: Path, suff
             names, geotransform = list(file.descriptions), list(file.transform.to_gdal())
             assert file.crs == CRS.from_wkt(UTM)
             assert np.isnan(file.nodata)
+            if suffix == ".tif":
+                limits = re.findall(r"(-?[\d.]+(?:e-?\d+)?)[,.]", file.tags()["HISTORY"].partition("Yardsticks")[2])
+                assert [float(limit) for limit in limits] == [
+                    pytest.approx(measure.threshold, rel=1e-3) for measure in summary.measures.values()
+                ]
     assert geotransform == pytest.approx(ROTATED)
     assert len(names) == len(LAYERS)
     assert "(counts)" in names[0] and "(degrees)" in names[1]

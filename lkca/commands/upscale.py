@@ -1,5 +1,6 @@
 """`lkca upscale`: enlarge a cube with a network that exists."""
 
+import re
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -30,6 +31,7 @@ from lkca.inference.own_cube import (
 from lkca.inference.result import Mode, describe_result, write_result
 from lkca.inference.shared_model import SharedModel
 
+FILES = re.compile(r"\.?(scene|filled)(\.part)?\.(npy|json)")  # in the temporary folder
 MAX_WAVELENGTH_ERROR = 0.5  # nm; GDAL rounds the wavelengths of a GeoTIFF to 1 nm
 MAX_RATIO, MIN_RATIO = 4.0, 0.05  # of the maximum of the cube, compared with that of the training cube
 
@@ -101,17 +103,19 @@ def upscale(
 
 @contextmanager
 def _temporary(folder: Path) -> Iterator[None]:
-    """Create a folder and delete it afterwards; one that a killed call has left is emptied."""
-    _delete(folder)
+    """Create a folder and delete it afterwards; one that a killed call has left is emptied.
+
+    Raises:
+        DataError: If there is a folder of somebody else.
+    """
+    if folder.exists():
+        if others := sorted(path.name for path in folder.iterdir() if not FILES.fullmatch(path.name)):
+            raise DataError(f"{folder} has {others[0]}, which is not of lkca upscale: move this folder away.")
+        shutil.rmtree(folder)
     folder.mkdir()
     try:
         yield
     finally:
-        _delete(folder)
-
-
-def _delete(folder: Path) -> None:
-    if folder.exists():
         shutil.rmtree(folder)
 
 

@@ -232,7 +232,7 @@ def write_trust_map(
         height = strip_rows or _strip_rows(bands, columns, scale, reader.bands_per_chunk)
         strips = _Strips(cube, reader, divisor, scale, blur, training)
         statistics = _Statistics(yardstick.thresholds, rows * scale, columns * scale, bands)
-        with open_output(find_map_path(output), _describe_map(reader, list(yardstick.thresholds))) as target:
+        with open_output(find_map_path(output), _describe_map(reader, yardstick.thresholds)) as target:
             for first in range(0, rows, height):
                 last = min(first + height, rows)
                 layers, differences, invalid, near = strips.measure(first, last)
@@ -734,13 +734,19 @@ def describe_correlation(correlation: float | None, error_below: float | None, e
     return f"{text} Above the yardstick the mean error is {error_above:.3g}, below it {error_below:.3g}."
 
 
-def _describe_map(reader: CubeReader, names: Sequence[str]) -> OutputDescription:
-    """Return the description of the map of a result, whose place on the Earth it has."""
+def _describe_map(reader: CubeReader, thresholds: Mapping[str, float]) -> OutputDescription:
+    """Return the description of the map of a result, whose place on the Earth it has.
+
+    Args:
+        reader: The result.
+        thresholds: Name of each layer -> its yardstick, in the units of the layer.
+    """
     description = reader.description
-    measures = [MEASURES[name] for name in names]
+    measures = [MEASURES[name] for name in thresholds]
     units = [measure.unit or description.units or "unit of the values" for measure in measures]
+    yardsticks = ", ".join(f"{m.title} {limit:.4g}" for m, limit in zip(measures, thresholds.values(), strict=True))
     return OutputDescription(
-        shape=(*description.shape[:2], len(names) + 1),
+        shape=(*description.shape[:2], len(thresholds) + 1),
         dtype=np.dtype(np.float32),
         band_names=(*(f"{m.title} ({unit})" for m, unit in zip(measures, units, strict=True)), FLAGS_TITLE),
         invalid=math.nan,
@@ -748,5 +754,8 @@ def _describe_map(reader: CubeReader, names: Sequence[str]) -> OutputDescription
         geotransform=description.geotransform,
         gcps=description.gcps,
         rpcs=description.rpcs,
-        history=("Map of what can be said of the result without truth: no layer is an error.",),
+        history=(
+            "Map of what can be said of the result without truth: no layer is an error.",
+            f"Yardsticks, above which a pixel gets a flag: {yardsticks}.",
+        ),
     )

@@ -17,6 +17,7 @@ from lkca.core.result_files import ShownManifest, SplitFile, read_result
 from lkca.errors import LkcaError
 from lkca.inference.model_file import LoadedModel, experiment_folder, find_scene_file, read_scores_of
 from lkca.inference.onnx_export import OPSET, Deviation
+from lkca.inference.self_training import BICUBIC_FOLDER, SPLIT_FILE
 from lkca.inference.shared_model import SharedModel
 from lkca.paper.statistics import MIN_IMAGES, Uncertain, estimate_mean
 from lkca.report.render import render
@@ -120,18 +121,19 @@ def _describe_code(facts: SharedModel) -> str:
 
 
 def _read_split(run: Path, settings: RunConfig) -> dict[str, Any] | None:
-    """Return the split of a run; None if the experiment does not have it any more."""
-    path = experiment_folder(run) / ExperimentPaths().split(settings.scene, settings.scale)
-    if not is_file(path) or sha256(path) != settings.split_sha256:
-        return None
-    return read_result(path, SplitFile)
+    """Return the split of a run; None if neither its folder nor its experiment has it any more."""
+    for path in (run / SPLIT_FILE, experiment_folder(run) / ExperimentPaths().split(settings.scene, settings.scale)):
+        if is_file(path) and sha256(path) == settings.split_sha256:
+            return read_result(path, SplitFile)
+    return None
 
 
 def _read_bicubic(run: Path, settings: RunConfig, scores: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the scores of bicubic on the same test images; None if the experiment has none."""
+    """Return the scores of bicubic on the same test images; None if there are none beside the run."""
     group = RunGroup(settings.scene, settings.scale, BICUBIC)
     folder = (experiment_folder(run) / group.with_seed(0).folder).parent
-    for path in sorted(folder.glob(f"seed*/{SCORES_FILE}")):
+    beside = run / BICUBIC_FOLDER / SCORES_FILE  # in the folder of lkca sharpen
+    for path in [*([beside] if is_file(beside) else []), *sorted(folder.glob(f"seed*/{SCORES_FILE}"))]:
         try:
             other, bicubic = read_run(path.with_name(RUN_FILE)), read_scores_of(path.parent)
         except LkcaError:

@@ -509,7 +509,7 @@ def _draw_spectrum(
 
     def draw_line(values: np.ndarray, bands: Sequence[int], start: str = "M") -> str:
         points = [f"{x[band]:.1f} {y:.1f}" for band, y in zip(bands, place(values)[bands], strict=True)]
-        return start + "L".join(points)
+        return start + "L".join(points) + ("h.1" if len(points) == 1 else "")  # a line without length is not drawn
 
     segments = axis.segments()
     lengths = float(np.linalg.norm(source) * np.linalg.norm(mean))
