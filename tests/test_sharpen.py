@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -146,6 +147,33 @@ def test_other_engines_give_the_same_values_without_torch(engine, exported, shar
     assert run("upscale", sharpened / "in.tif", tmp_path / "torch.tif", "--model", model, "--dtype", "float32") == 0
     expected = read(tmp_path / "torch.tif")
     assert abs(read(tmp_path / "out.tif") - expected).max() < 2e-6 * expected.max()
+
+
+@pytest.mark.parametrize("moves", range(6))
+def test_call_that_is_killed_between_two_moves_is_finished(moves, sharpened, tmp_path, capsys, monkeypatch):
+    shutil.copytree(sharpened / "out.tif.lkca", folder := tmp_path / "out.img.lkca")
+    options = [sharpened / "in.tif", tmp_path / "out.img", *OPTIONS, "--or-bicubic"]
+    replace, places = Path.replace, []
+
+    def stop(path, target):
+        if path.parent.name == "result":
+            places.append(Path(target).name)
+            if len(places) > moves:
+                raise KeyboardInterrupt
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", stop)
+    assert run("sharpen", *options) == (130 if moves < 5 else 0)
+    monkeypatch.undo()
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    before |= {path.name: path.read_bytes() for path in folder.glob("result/*")}
+    assert set(before) == {"out.img", "out.hdr", "out_report.html", "out_trust.img", "out_trust.hdr"}
+    if moves < 5:
+        assert run("sharpen", *options) == 0
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
+    assert not (folder / "result").exists() and not (folder / "moves.json").exists()
+    capsys.readouterr()
+    assert "out.img exists" in fail(capsys, "sharpen", *options)
 
 
 def test_folder_of_somebody_else_is_not_deleted(sharpened, tmp_path, capsys):

@@ -84,13 +84,14 @@ def list_notes(result: Result) -> list[str]:
     return notes
 
 
-def check_paths(source: Path, output: Path, *others: Path) -> None:
+def check_paths(source: Path, output: Path, *others: Path, moved: Sequence[Path] = ()) -> None:
     """Check the input and the output before anything is computed.
 
     Args:
         source: The input.
         output: The result.
         others: Files that are written next to the result.
+        moved: Files of the result that an earlier call has written, which need not be checked.
 
     Raises:
         ConfigError: If the format of the output is unknown, or a file to write is the input.
@@ -103,6 +104,8 @@ def check_paths(source: Path, output: Path, *others: Path) -> None:
     if not output.name.isprintable():
         raise ConfigError(f"{output} has characters in its name that cannot be printed: choose another name.")
     for path in (output, *others, *list_sidecars(output)):
+        if path in moved:
+            continue
         if path.is_symlink() and not path.exists():
             raise DataError(f"{path} is a link to a file that does not exist: delete it, or choose another name.")
         if path.exists() and source.exists() and path.samefile(source):

@@ -57,7 +57,7 @@ from lkca.inference.self_training import (
     score_network,
 )
 from lkca.inference.trust import HeldOutImage, find_map_path, write_trust_map
-from lkca.inference.work_folder import WorkFolder
+from lkca.inference.work_folder import WorkFolder, finish_moves, list_moved, move_result, start_result
 from lkca.models.registry import build
 from lkca.paper.statistics import estimate_mean
 from lkca.report.sharpen_page import ScoreRow, SharpenFacts, write_sharpen_page
@@ -69,7 +69,7 @@ from lkca.training.train import train
 
 SHORT_TRAINING = "The training ended before it had shown every patch in each of its eight orientations."
 FOLDER_SUFFIX = ".lkca"  # of the folder next to OUTPUT that holds all that a second call needs
-RESULT_FOLDER, SPREAD_FILE = "result", "spread.npy"
+SPREAD_FILE = "spread.npy"
 
 
 def sharpen(
@@ -112,12 +112,12 @@ def sharpen(
         DataError: If the network is not better than bicubic, and bicubic's result is not asked for.
     """
     page = find_page_path(output)
-    check_paths(source, output, find_map_path(output), page)
+    folder = output.with_name(output.name + FOLDER_SUFFIX)
+    check_paths(source, output, find_map_path(output), page, moved=list_moved(folder, output))
     experiment = read_config([REPOSITORY / "config.yaml"])
     check_options(experiment, scale, method, minutes, steps, blur, seed)
     with plain_words():
         cube = describe_input(source, bands, set)
-    folder = output.with_name(output.name + FOLDER_SUFFIX)
     with plain_words(), announce_stop(), exclusive_lock(folder):
         options: dict[str, Any] = {
             "input": {path: sha256(Path(path)) for path in cube.pixel_files().values()},
@@ -129,6 +129,9 @@ def sharpen(
             "seed": seed,
         }
         work = WorkFolder(folder, options)
+        if finish_moves(folder, output):
+            print(f"{output}: a call that was stopped had computed it; its files are now at their places.")
+            return
         work.ensure([SCENE_FILE, MANIFEST_FILE], lambda: cut_cube(cube, folder))
         manifest = read_result(folder / MANIFEST_FILE, ManifestFile)
         check_reading(cube, manifest)
@@ -175,8 +178,7 @@ def sharpen(
             )
         history = f"{command}; {describe_network(model, digest)}; on held-out blocks {method} was {gain}"
         description = describe_result(manifest, indices, scale, dtype, history)
-        target = folder / RESULT_FOLDER / output.name  # all files move to their places together, when they are complete
-        clear_folder(target.parent)
+        target = start_result(folder) / output.name  # all files move to their places together, when they are complete
         fill_invalid(folder / SCENE_FILE, folder / FILLED_FILE)
         result = write_result(
             partial(enlarge_arrays, network, scale),
@@ -213,7 +215,7 @@ def sharpen(
             notes=[*facts.notes, *list_notes(result)],
         )
         write_sharpen_page(target.with_name(page.name), facts)
-        move_files(target, output)
+        move_result(folder, output)
     print_result(output, result, model)
     print(f"{find_map_path(output)}: how far each pixel can be trusted\n{page}: pictures, scores and explanations")
 
@@ -279,28 +281,6 @@ def announce_stop() -> Iterator[None]:
 def find_page_path(output: Path) -> Path:
     """Return the path of the page of a result."""
     return output.with_name(f"{output.stem}_report.html")
-
-
-def clear_folder(folder: Path) -> None:
-    """Delete the files of a folder, which a killed call may have left, and create it if it is missing."""
-    folder.mkdir(exist_ok=True)
-    for path in folder.iterdir():
-        path.unlink()
-
-
-def move_files(target: Path, output: Path) -> None:
-    """Move a result and all files next to it to their places, the result last.
-
-    Raises:
-        DataError: If there is a file at one of the places.
-    """
-    paths = sorted(target.parent.iterdir(), key=lambda path: path == target)
-    for path in paths:
-        if output.with_name(path.name).exists():
-            raise DataError(f"{output.with_name(path.name)} exists: move it away, and call the same command again.")
-    for path in paths:
-        path.replace(output.with_name(path.name))
-    target.parent.rmdir()
 
 
 def find_training_rows(manifest: dict[str, Any], split: dict[str, Any]) -> list[tuple[int, int]]:

@@ -9,6 +9,8 @@ from lkca.core.files import check_digest, json_digest, read_json, sha256, write_
 from lkca.errors import ConfigError, DataError, LkcaError
 
 RECORD_FILE = "settings.json"  # the options of the call, and the hash of each file
+RESULT_FOLDER = "result"  # files that move to their places when all are complete
+MOVES_FILE = "moves.json"  # the names of these files, while they move
 
 
 class WorkFolder:
@@ -63,6 +65,55 @@ class WorkFolder:
     def _save(self) -> None:
         content = {"options": self._options, "files": self._files}
         write_json(self.path / RECORD_FILE, content | {"digest": json_digest(content)})
+
+
+def start_result(folder: Path) -> Path:
+    """Return the folder in which the files of a result are written, without files that a killed call may have left."""
+    (folder / MOVES_FILE).unlink(missing_ok=True)
+    if (result := folder / RESULT_FOLDER).exists():
+        shutil.rmtree(result)
+    result.mkdir()
+    return result
+
+
+def move_result(folder: Path, output: Path) -> None:
+    """Move the files of a result to their places next to `output`, which is moved last.
+
+    Raises:
+        DataError: If there is a file at one of the places.
+    """
+    names = sorted((path.name for path in (folder / RESULT_FOLDER).iterdir()), key=lambda name: name == output.name)
+    for name in names:
+        if output.with_name(name).exists():
+            raise DataError(f"{output.with_name(name)} exists: move it away, and call the same command again.")
+    write_json(folder / MOVES_FILE, names)
+    finish_moves(folder, output)
+
+
+def list_moved(folder: Path, output: Path) -> list[Path]:
+    """Return the files of a result that a killed call has moved to their places before it could move all."""
+    names = read_json(folder / MOVES_FILE) if (folder / MOVES_FILE).exists() else []
+    return [output.with_name(name) for name in names if not (folder / RESULT_FOLDER / name).exists()]
+
+
+def finish_moves(folder: Path, output: Path) -> bool:
+    """Move the files that a killed call did not move any more; return whether all files of the result are then there.
+
+    Raises:
+        DataError: If there is a file at one of the places.
+    """
+    if not (folder / MOVES_FILE).exists():
+        return False
+    names = read_json(folder / MOVES_FILE)
+    for name in names:
+        source, target = folder / RESULT_FOLDER / name, output.with_name(name)
+        if source.exists() and target.exists():
+            raise DataError(f"{target} exists: move it away, and call the same command again.")
+        if source.exists():
+            source.replace(target)
+    (folder / MOVES_FILE).unlink()
+    shutil.rmtree(folder / RESULT_FOLDER)
+    return all(output.with_name(name).exists() for name in names)
 
 
 def read_record(path: Path) -> dict[str, Any]:
