@@ -14,13 +14,16 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import rasterio
+import torch
 from rasterio.transform import Affine
 
 from lkca.cli import main
 from lkca.commands.sharpen import compare_scores
+from lkca.config.run import read_run
 from lkca.core.files import sha256
 from lkca.data.catalog import CUBES
 from lkca.data.resize import resize
+from lkca.training.train import smooth_patches
 
 ROWS, COLUMNS, BANDS = 72, 88, 10
 TRANSFORM = Affine.translation(500_000, 4_480_000) @ Affine.rotation(10) @ Affine.scale(20, -20)
@@ -363,6 +366,20 @@ def test_blur_is_part_of_the_training(sharpened, tmp_path):
     assert scores[1] < scores[0]  # bicubic cannot know the blur
     assert json.loads((folders[1] / "run.json").read_text())["blur"] == "mtf:0.3"
     assert "blur" not in json.loads((folders[0] / "run.json").read_text())
+
+
+def test_a_share_of_the_patches_is_smooth(sharpened):
+    """They keep what pixels twice as large as those of the LR image show, and lose what these cannot show."""
+    settings = read_run(sharpened / "out.tif.lkca/run.json")
+    assert settings.scale == 2 and settings.smoothed == 0.25
+    rows, columns = np.mgrid[:32, :32]
+    coarse, fine = np.sin(2 * np.pi * rows / 32) + np.sin(2 * np.pi * columns / 32), (-1.0) ** (rows // 2 + columns)
+    hr = torch.from_numpy(coarse + fine).expand(8, 3, 32, 32)
+    smooth = smooth_patches(hr, settings)
+    assert torch.equal(smooth[2:], hr[2:])
+    inner = smooth[:2, :, 8:-8, 8:-8].numpy()
+    assert inner == pytest.approx(np.broadcast_to(coarse[8:-8, 8:-8], inner.shape), abs=0.03)
+    assert smooth_patches(hr, settings.model_copy(update={"smoothed": None})) is hr
 
 
 def test_settings_replace_what_the_file_says(sharpened, cube, tmp_path):

@@ -45,5 +45,5 @@ def write_run(settings: RunSettings, seed: int, scene: Path, split: Path, teache
 
 
 def dump_run(run: RunConfig) -> dict[str, Any]:
-    """Return the content of a run.json; without `blur` if it is the usual one, so that older files stay as they are."""
-    return run.model_dump(exclude={"blur"} if run.blur is None else None)
+    """Return the content of a run.json; without the settings that only `lkca sharpen` has if they are None."""
+    return run.model_dump(exclude={name for name in ("blur", "smoothed") if getattr(run, name) is None})

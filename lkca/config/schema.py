@@ -409,7 +409,9 @@ def models_in_rows(rows: Rows) -> dict[str, str]:
 class RunConfig(Settings):
     """The content of run.json: all settings and the hashes of all inputs of one training.
 
-    `blur` is how LR images are made (`lkca.data.degrade.degrade`); None for MATLAB's bicubic, as in the paper.
+    Two settings are of `lkca sharpen` only. `blur` is how LR images are made (`lkca.data.degrade.degrade`); None for
+    MATLAB's bicubic, as in the paper. `smoothed` is the share of the patches of a training step whose finest detail is
+    removed (`lkca.training.train.smooth_patches`); None for none.
     """
 
     experiment: str
@@ -427,6 +429,7 @@ class RunConfig(Settings):
     split_sha256: str
     teacher_sha256: str | None
     blur: Annotated[str, StringConstraints(pattern=r"^mtf:0?\.[0-9]{1,4}$")] | None = None
+    smoothed: Annotated[float, Field(gt=0, le=1)] | None = None
 
     @property
     def key(self) -> RunKey:

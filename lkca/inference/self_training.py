@@ -34,6 +34,7 @@ EPOCHS = 10  # each ends with a validation; the epoch with the lowest validation
 BATCH = 8
 LKCA_RATE = 1e-3  # learning rate of LKCA networks for batches of 8: half of the paper's for batches of 32
 FINAL_RATE = 0.1  # of a cosine schedule, as a fraction of the first one: the paper's
+SMOOTHED = 0.25  # of the patches of a step
 TRAINING_SHARE = 0.8  # of the minutes; the rest is for reading, validation, tests and enlarging
 WARM_UP_STEPS, TIMED_STEPS = 3, 8  # steps before those that are timed to plan the training, and their number
 
@@ -96,6 +97,7 @@ def prepare_run(
         split_sha256=sha256(folder / SPLIT_FILE),
         teacher_sha256=None,
         blur=None if options["blur"] == BICUBIC else options["blur"],
+        smoothed=SMOOTHED,
     )
     total = steps or plan_steps(run, folder, split, minutes)
     write_json(folder / RUN_FILE, dump_run(run.model_copy(update={"train": divide_steps(run, split, total)})))

@@ -21,6 +21,7 @@ from lkca.core.gpus import acquire_gpus
 from lkca.core.locks import exclusive_lock
 from lkca.data import patches
 from lkca.data.degrade import degrade
+from lkca.data.resize import resize
 from lkca.errors import ConfigError, StaleInput
 from lkca.models.registry import class_path
 from lkca.training import losses
@@ -114,7 +115,7 @@ def train_network(files: TrainingFiles, adopted: Sequence[str], world: World) ->
                 torch.manual_seed(derive_seed(run.seed, progress.epoch, progress.step, world.rank))  # for dropout
                 batch = order[progress.step * recipe.batch : (progress.step + 1) * recipe.batch]
                 for samples, batch_fraction in micro_batches(batch, *world, device):
-                    hr = patches.gather(cube, split, samples, device)
+                    hr = smooth_patches(patches.gather(cube, split, samples, device), run)
                     batch_losses = compute_losses(forward, teacher, hr, run, progress.epoch) * batch_fraction
                     batch_losses[0].backward()
                     state.loss_sums += batch_losses.detach()
@@ -159,6 +160,25 @@ def training_code(run: RunConfig, teacher: Path | None) -> str:
     """Return the digest of the code of this training, including the networks of student and teacher."""
     archs = [run.arch, read_run(teacher_run(teacher)).arch] if teacher else [run.arch]
     return step_code("train", map(class_path, archs)).digest
+
+
+def smooth_patches(hr: Tensor, run: RunConfig) -> Tensor:
+    """Remove the finest detail of some patches: what pixels twice as large as those of the LR image cannot show.
+
+    A cube is smoother for its pixels than its coarser copy, by the blur of its sensor. Without such patches a network
+    makes a faint grid of r pixels of smooth ground.
+
+    Args:
+        hr: Patches in random order, (n, bands, size, size).
+        run: Settings of the run, which have the share of the patches.
+
+    Returns:
+        The patches, the first ones smooth.
+    """
+    if not (count := int(len(hr) * (run.smoothed or 0))):
+        return hr
+    factor = 2 * run.scale
+    return torch.cat([resize(resize(hr[:count], 1 / factor), factor), hr[count:]])
 
 
 def compute_losses(net: nn.Module, teacher: nn.Module | None, hr: Tensor, run: RunConfig, epoch: int) -> Tensor:
