@@ -1,11 +1,14 @@
 """Networks, training and evaluation on a GPU; skipped on machines without one."""
 
 import csv
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
 from lkca.core.files import sha256
+from lkca.inference import enlarge
 from lkca.models.registry import MODELS
 from lkca.scoring.evaluate import evaluate
 from lkca.training.train import train
@@ -32,6 +35,27 @@ def test_gpu_equals_cpu(arch, rng, monkeypatch):
     grads = [parameter.grad.cpu() for parameter in net.parameters() if parameter.grad is not None]
     largest = max((grad.abs().max().item() for grad in expected), default=0)
     assert all(torch.allclose(a, b, atol=1e-3 * largest) for a, b in zip(grads, expected, strict=True))
+
+
+@pytest.mark.parametrize("arch", MODELS)
+@pytest.mark.parametrize("mode", ["whole", "stats", "halo"])
+def test_enlarging_on_gpu_equals_that_on_cpu(arch, mode, rng, tmp_path, monkeypatch):
+    monkeypatch.setattr(enlarge, "TILE_SIDE", 20)
+    lr, results = rng.random((9, 60, 50), np.float32), []
+    network = perturb(build_small(arch, scale=2)).eval()
+
+    def read(rows, columns=None):
+        return lr[:, slice(*rows), slice(*columns or (0, 50))]
+
+    image = SimpleNamespace(shape=lr.shape, read=read)
+    for device in ("cpu", "cuda"):
+        results.append(result := np.full((9, 120, 100), np.nan, np.float32))
+
+        def write(block, row, column, result=result):
+            result[:, row : row + block.shape[1], column : column + block.shape[2]] = block
+
+        enlarge.enlarge_arrays(network.to(device), 2, image, mode, tmp_path, write)
+    assert results[1] == pytest.approx(results[0], abs=1e-4 * float(abs(results[0]).max()))
 
 
 @pytest.mark.parametrize("arch", TRAINABLE)

@@ -1,11 +1,15 @@
 """Networks on images of any size equal the networks on whole images, and cubes of one's own are prepared for them."""
 
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 import torch
 from networks import build_small, perturb
 from scipy import ndimage
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from lkca.data.degrade import degrade
 from lkca.data.patches import gather
@@ -40,6 +44,15 @@ class ArrayImage:
 
     def read(self, rows, columns=None):
         return self.values[:, slice(*rows), slice(*columns) if columns else slice(None)].clone()
+
+
+class OneDevice(TorchDispatchMode):
+    """Fails if an operation gets tensors of two devices, as those of a GPU do; numbers (0-d) may be on the CPU."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        tensors = [each for each in tree_leaves((args, kwargs)) if isinstance(each, torch.Tensor) and each.dim()]
+        assert len({tensor.device for tensor in tensors}) < 2, func
+        return func(*args, **kwargs or {})
 
 
 def make_network(arch, scale=2, bands=10):
@@ -135,6 +148,25 @@ def test_halo_has_no_seams(tmp_path, monkeypatch):
     error = (run(network, image, 2, "halo", tmp_path)[0] - whole(network, image)).square().mean(0).sqrt()
     seam = torch.cat([error[62:66].flatten(), error[:, 62:66].flatten()])
     assert seam.mean() < 1.5 * error.mean()
+
+
+@pytest.mark.parametrize("arch", MODELS)
+@pytest.mark.parametrize("mode", ["whole", "stats", "halo"])
+def test_all_tensors_are_on_the_device_of_the_network(arch, mode, tmp_path, monkeypatch):
+    """The meta device, which computes no values, stands for a GPU."""
+    monkeypatch.setattr(enlarge_module, "TILE_SIDE", 20)
+    monkeypatch.setattr(enlarge_module, "measure_deviation", lambda *_: None)  # it compares values
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # not available on this device
+    sizes = []
+
+    def write(block, row, column):
+        assert block.device.type == "meta"
+        sizes.append(block[0].numel())
+
+    network, image = make_network(arch).to("meta"), ArrayImage(torch.empty(10, 60, 50, device="meta"))
+    with OneDevice():
+        enlarge(network, 2, image, mode, tmp_path, write)
+    assert sum(sizes) == 4 * 60 * 50
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ from lkca.commands.enlarging import (
 from lkca.config.load import REPOSITORY, read_config
 from lkca.config.run import read_run
 from lkca.config.schema import Experiment, RunConfig
+from lkca.core.environment import default_device
 from lkca.core.files import read_json, sha256
 from lkca.core.locks import exclusive_lock
 from lkca.core.paths import HISTORY_FILE, RUN_FILE, SCORES_FILE, WEIGHTS_FILE
@@ -35,7 +36,7 @@ from lkca.data.splits import describe_numbers
 from lkca.data.writers import check_output
 from lkca.errors import ConfigError, DataError
 from lkca.inference.cube_file import CubeFile
-from lkca.inference.enlarge import TensorImage, enlarge_arrays
+from lkca.inference.enlarge import TensorImage, enlarge_arrays, find_device
 from lkca.inference.orientations import MAX_PIXELS, spread_of_block, write_spread
 from lkca.inference.own_cube import (
     FILLED_FILE,
@@ -163,7 +164,7 @@ def sharpen(
             load_weights(weights, network, sha256(folder / RUN_FILE))
         else:
             network, model, digest = build("bicubic", run.bands, scale, {}, None), "bicubic", "none"
-        network = network.eval()
+        network = network.eval().to(default_device())
         words = ["sharpen", source, output, "--scale", scale, "--method", method, "--steps", count_steps(run)]
         words += ["--blur", blur, "--seed", seed, *(["--or-bicubic"] if or_bicubic else [])]
         command = format_command(words, mode, bands, set, dtype, cog)
@@ -295,11 +296,11 @@ def reconstruct_blocks(
     network: nn.Module, folder: Path, run: RunConfig, split: dict[str, Any], with_spread: bool
 ) -> Iterator[HeldOutImage]:
     """Yield each held-out block with its reconstruction and, if wanted, the spread of its orientations."""
-    scene = patches.load_scene(folder / SCENE_FILE, run.scene_sha256, "cpu")
+    scene, device = patches.load_scene(folder / SCENE_FILE, run.scene_sha256, "cpu"), default_device()
     for window in split["test"]:
         with torch.no_grad():
-            sr, hr = reconstruct(network, scene, window, run.scale, run.blur, "cpu")
-        lr = degrade(torch.from_numpy(hr), run.scale, run.blur)
+            sr, hr = reconstruct(network, scene, window, run.scale, run.blur, device)
+        lr = degrade(torch.from_numpy(hr).to(device), run.scale, run.blur)
         yield HeldOutImage(sr, hr, spread_of_block(network, lr) if with_spread else None)
 
 
@@ -312,7 +313,7 @@ def compute_spread(network: nn.Module, folder: Path, scale: int) -> Callable[[in
     with CubeFile(folder / FILLED_FILE) as cube:
         if cube.shape[1] * cube.shape[2] > MAX_PIXELS:
             return None
-        write_spread(network, scale, TensorImage(cube), folder / SPREAD_FILE)
+        write_spread(network, scale, TensorImage(cube, find_device(network)), folder / SPREAD_FILE)
     spread = np.load(folder / SPREAD_FILE, mmap_mode="r", allow_pickle=False)
     return lambda first, last: np.asarray(spread[first:last])
 

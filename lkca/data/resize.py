@@ -96,7 +96,7 @@ def resize(image: Image, factor: float) -> Image:
         return result.astype(image.dtype, copy=False)
     import torch
 
-    rows, columns = (_matrix_tensor(int(n), factor, image.dtype, image.device) for n in image.shape[-2:])
+    rows, columns = (matrix_tensor(int(n), factor, image.dtype, image.device) for n in image.shape[-2:])
     with torch.autocast(image.device.type, enabled=False):  # autocast would round the image to bfloat16
         return _apply(rows, image, columns)
 
@@ -114,7 +114,7 @@ def _apply_to_finite(rows: np.ndarray, images: np.ndarray, columns: np.ndarray) 
 
 
 @lru_cache(maxsize=64)
-def _matrix_tensor(length: int, factor: float, dtype: "torch.dtype", device: "torch.device") -> "torch.Tensor":
+def matrix_tensor(length: int, factor: float, dtype: "torch.dtype", device: "torch.device") -> "torch.Tensor":
     """Return `resize_matrix(length, factor)` as a tensor."""
     import torch  # not at the top: commands on numpy arrays should start without torch
 

@@ -8,7 +8,7 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from math import prod
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -51,15 +51,16 @@ class TensorImage:
 
     Args:
         image: The image.
+        device: Where the tensors are.
     """
 
-    def __init__(self, image: ArrayImage) -> None:
-        self._image = image
+    def __init__(self, image: ArrayImage, device: torch.device) -> None:
+        self._image, self._device = image, device
         self.shape = image.shape
 
     def read(self, rows: tuple[int, int], columns: tuple[int, int] | None = None) -> Tensor:
         """Return a window of all bands, (bands, rows, columns)."""
-        return torch.from_numpy(self._image.read(rows, columns))
+        return torch.from_numpy(self._image.read(rows, columns)).to(self._device)
 
 
 Window = tuple[tuple[int, int], tuple[int, int]]  # rows and columns, first and last + 1
@@ -71,9 +72,9 @@ def enlarge(network: nn.Module, scale: int, image: Image, mode: Mode, scratch: P
     """Apply a network to an image and write the result block by block, each pixel once.
 
     Args:
-        network: The network, in evaluation mode on the CPU.
+        network: The network, in evaluation mode.
         scale: Its factor r.
-        image: The LR image, without NaN.
+        image: The LR image, without NaN, on the device of the network.
         mode: See the description of this module.
         scratch: Folder for temporary files.
         write: Function that gets each block.
@@ -85,24 +86,38 @@ def enlarge(network: nn.Module, scale: int, image: Image, mode: Mode, scratch: P
         ResourceError: If the memory is too small for `whole`.
     """
     disable_malloc_trim()
-    if mode == "whole":
-        check_memory(network, image.shape)
-        with torch.no_grad():
-            write(network(image.read((0, image.shape[1]))[None])[0], 0, 0)
-        return None
-    _apply(network, scale, image, mode, scratch, write, MAX_SAMPLES)
-    return measure_deviation(network, scale, image, scratch) if mode == "halo" else None
+    with exact_convolutions():
+        if mode == "whole":
+            check_memory(network, image.shape)
+            with torch.no_grad():
+                write(network(image.read((0, image.shape[1]))[None])[0], 0, 0)
+            return None
+        _apply(network, scale, image, mode, scratch, write, MAX_SAMPLES)
+        return measure_deviation(network, scale, image, scratch) if mode == "halo" else None
 
 
 def enlarge_arrays(
     network: nn.Module, scale: int, image: ArrayImage, mode: Mode, scratch: Path, write: WriteArray
 ) -> Deviation | None:
-    """Apply a network to an image in arrays; see `enlarge`."""
+    """Apply a network to an image in arrays, on the device of the network; see `enlarge`."""
 
     def write_tensor(block: Tensor, row: int, column: int) -> None:
-        write(block.numpy(), row, column)
+        write(block.cpu().numpy(), row, column)
 
-    return enlarge(network, scale, TensorImage(image), mode, scratch, write_tensor)
+    return enlarge(network, scale, TensorImage(image, find_device(network)), mode, scratch, write_tensor)
+
+
+def exact_convolutions() -> AbstractContextManager[None]:
+    """Return a context in which a GPU computes convolutions in float32.
+
+    By default it rounds their inputs to TF32, which has three digits: the modes would not be equal.
+    """
+    return torch.backends.cudnn.flags(allow_tf32=False)
+
+
+def find_device(network: nn.Module) -> torch.device:
+    """Return where a network is; the CPU for one without weights, such as bicubic."""
+    return next((tensor.device for tensor in network.parameters()), torch.device("cpu"))
 
 
 def _apply(
@@ -173,13 +188,19 @@ def check_memory(network: nn.Module, shape: tuple[int, int, int]) -> None:
     """
     bands, rows, columns = shape
     side = min(PROBE_SIDE, rows, columns)
-    peak = measure_peak(network, torch.zeros(1, bands, side, side))
-    needed, available = peak * rows * columns // side**2, psutil.virtual_memory().available
+    device = find_device(network)
+    peak = measure_peak(network, torch.zeros(1, bands, side, side, device=device))
+    needed, available = peak * rows * columns // side**2, available_memory(device)
     if needed > MEMORY_SHARE * available:
         raise ResourceError(
             f"--mode whole needs about {decimal(needed)} of memory for {rows} x {columns} pixels, and "
             f"{decimal(available)} are available: use --mode stats, which gives the same result."
         )
+
+
+def available_memory(device: torch.device) -> int:
+    """Return how many bytes of memory are not used, of this machine or of a GPU."""
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
 
 
 def pick_tiles(tiles: Sequence[Tile], count: int) -> list[Tile]:
@@ -189,15 +210,16 @@ def pick_tiles(tiles: Sequence[Tile], count: int) -> list[Tile]:
 
 
 @contextmanager
-def _open_store(shape: tuple[int, int, int], scratch: Path) -> Iterator[FeatureStore]:
+def _open_store(shape: tuple[int, int, int], device: torch.device, scratch: Path) -> Iterator[FeatureStore]:
     """Yield a store of features, in memory or in a temporary file."""
-    if 4 * prod(shape) <= MAX_STORE_BYTES:
-        yield MemoryStore(shape)
+    limit = available_memory(device) // 4 if device.type == "cuda" else MAX_STORE_BYTES
+    if 4 * prod(shape) <= limit:
+        yield MemoryStore(shape, device)
         return
     try:
         with TemporaryFile(dir=scratch, buffering=0) as file:
             os.posix_fallocate(file.fileno(), 0, 4 * prod(shape))  # a full disk fails now rather than after hours
-            yield FileStore(file, shape)
+            yield FileStore(file, shape, device)
     except OSError as error:
         raise write_error(scratch / "features", error) from error
 
@@ -205,7 +227,7 @@ def _open_store(shape: tuple[int, int, int], scratch: Path) -> Iterator[FeatureS
 def _stream(streamed: StreamedLKCA, image: Image, scratch: Path) -> Iterator[tuple[int, Tensor]]:
     """Yield the result of an LKCA network for a whole image: the LR row at the top of a block, and the block."""
     _, rows, columns = image.shape
-    with _open_store((rows, columns, streamed.width), scratch) as store:
+    with _open_store((rows, columns, streamed.width), streamed.device, scratch) as store:
         spectrum = mean_spectrum(map(image.read, make_strips(rows, columns)))
         streamed.encode(image.read, spectrum, store)
         streamed.transform([store])
@@ -245,7 +267,7 @@ class _LKCATiles:
     def _encode(self, rows: tuple[int, int], columns: tuple[int, int]) -> tuple[ReadRows, MemoryStore]:
         """Return a function that reads the rows of a window, and the features of the head."""
         lr = self._image.read(rows, columns)
-        store = MemoryStore((rows[1] - rows[0], columns[1] - columns[0], self._network.width))
+        store = MemoryStore((rows[1] - rows[0], columns[1] - columns[0], self._network.width), lr.device)
 
         def read(strip: tuple[int, int]) -> Tensor:
             return lr[:, slice(*strip)]
@@ -294,11 +316,11 @@ def measure_deviation(network: nn.Module, scale: int, image: Image, scratch: Pat
     squares, largest = 0.0, 0.0
 
     def keep(block: Tensor, row: int, column: int) -> None:
-        exact[:, row : row + block.shape[1], column : column + block.shape[2]] = block
+        exact[:, row : row + block.shape[1], column : column + block.shape[2]] = block  # copied to the CPU
 
     def compare(block: Tensor, row: int, column: int) -> None:
         nonlocal squares, largest
-        difference = block - exact[:, row : row + block.shape[1], column : column + block.shape[2]]
+        difference = block.cpu() - exact[:, row : row + block.shape[1], column : column + block.shape[2]]
         squares += difference.square().sum(dtype=torch.float64).item()
         largest = max(largest, difference.abs().max().item())
 

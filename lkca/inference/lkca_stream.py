@@ -10,7 +10,6 @@ by it, which torch computes ten times as fast on a CPU.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import lru_cache
 from itertools import chain
 from math import prod
 from typing import IO, Any, NamedTuple, Protocol
@@ -21,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lkca.core.environment import release_freed_memory
-from lkca.data.resize import resize_matrix
+from lkca.data.resize import matrix_tensor
 from lkca.inference.tiles import BICUBIC_REACH
 from lkca.models.lkca import MIXING_GROUPS, Block, ChannelNorm, DilatedDepthwise, LKCANet
 
@@ -208,10 +207,11 @@ class MemoryStore:
 
     Args:
         shape: Rows, columns and channels.
+        device: Where they are.
     """
 
-    def __init__(self, shape: tuple[int, int, int]) -> None:
-        self.shape, self._features = shape, torch.empty(shape)
+    def __init__(self, shape: tuple[int, int, int], device: torch.device) -> None:
+        self.shape, self._features = shape, torch.empty(shape, device=device)
 
     def read(self, strip: Strip) -> Tensor:
         """Return the rows of a strip, which `write` may change."""
@@ -228,10 +228,11 @@ class FileStore:
     Args:
         file: An open file for reading and writing, without buffer; its content is replaced.
         shape: Rows, columns and channels.
+        device: Where `read` returns them.
     """
 
-    def __init__(self, file: IO[bytes], shape: tuple[int, int, int]) -> None:
-        self.shape, self._file = shape, file
+    def __init__(self, file: IO[bytes], shape: tuple[int, int, int], device: torch.device) -> None:
+        self.shape, self._file, self._device = shape, file, device
         self._row_bytes = 4 * shape[1] * shape[2]
 
     def read(self, strip: Strip) -> Tensor:
@@ -244,12 +245,12 @@ class FileStore:
             if not count:
                 raise OSError("the temporary file of features is shorter than it was written")
             done += count
-        return torch.from_numpy(rows)
+        return torch.from_numpy(rows).to(self._device)
 
     def write(self, strip: Strip, rows: Tensor) -> None:
         """Replace the rows of a strip."""
         self._file.seek(strip[0] * self._row_bytes)
-        view, done = rows.contiguous().numpy().data.cast("B"), 0
+        view, done = rows.contiguous().cpu().numpy().data.cast("B"), 0
         while done < len(view):
             done += self._file.write(view[done:])
 
@@ -270,7 +271,7 @@ class StreamedLKCA:
     """An LKCA network that is applied to images in strips.
 
     Args:
-        network: The network, on the CPU.
+        network: The network, on any device.
     """
 
     def __init__(self, network: LKCANet) -> None:
@@ -281,7 +282,7 @@ class StreamedLKCA:
             self.head = network.head.weight.contiguous(memory_format=torch.channels_last), network.head.bias
             self.upsampler = conv.weight * gain[..., None], conv.bias * gain.flatten()
         self.groups, self.scale = int(conv.groups), network.bicubic.scale
-        self.width = len(network.head.weight)
+        self.width, self.device = len(network.head.weight), network.head.weight.device
 
     @torch.no_grad()
     def encode(self, read: ReadRows, spectrum: Tensor, store: FeatureStore) -> None:
@@ -372,18 +373,12 @@ def _add_bicubic(sr: Tensor, lr: Tensor, top: int, r: int) -> None:
         r: The scale.
     """
     bands, height, width = sr.shape
-    to_rows = _matrix(lr.shape[1], r)[r * top : r * top + height].expand(bands, -1, -1)
+    to_rows = matrix_tensor(lr.shape[1], r, sr.dtype, sr.device)[r * top : r * top + height].expand(bands, -1, -1)
     for left in range(0, width // r, BICUBIC_COLUMNS):
         right = min(left + BICUBIC_COLUMNS, width // r)
         first, last = max(0, left - BICUBIC_REACH), min(width // r, right + BICUBIC_REACH)
-        to_columns = _matrix(last - first, r)[r * (left - first) : r * (right - first)]
+        to_columns = matrix_tensor(last - first, r, sr.dtype, sr.device)[r * (left - first) : r * (right - first)]
         sr[:, :, r * left : r * right].baddbmm_(to_rows, lr[:, :, first:last] @ to_columns.T)
-
-
-@lru_cache(maxsize=16)
-def _matrix(length: int, r: int) -> Tensor:
-    """Return the matrix that enlarges an axis by bicubic interpolation, (r * length, length)."""
-    return torch.tensor(resize_matrix(length, r)).float()
 
 
 def make_strips(rows: int, columns: int) -> list[Strip]:

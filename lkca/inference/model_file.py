@@ -21,6 +21,7 @@ from torch import nn
 
 from lkca.config.run import read_run
 from lkca.config.schema import MAX_KEY, RunConfig
+from lkca.core.environment import default_device
 from lkca.core.files import atomic_write, check_digest, is_file, open_file, sha256, system_error
 from lkca.core.paths import RUN_FILE, SCORES_FILE, WEIGHTS_FILE, ExperimentPaths
 from lkca.core.result_files import ShownManifest, damaged, describe_first, read_result
@@ -69,8 +70,8 @@ class LoadedModel:
     sha256: str
 
     def enlarge(self, image: ArrayImage, mode: Mode, scratch: Path, write: WriteArray) -> Deviation | None:
-        """Apply the network to an image; see `lkca.inference.enlarge.enlarge`."""
-        return enlarge_arrays(self.network, self.facts.scale, image, mode, scratch, write)
+        """Apply the network to an image, on a GPU if there is one; see `lkca.inference.enlarge.enlarge`."""
+        return enlarge_arrays(self.network.to(default_device()), self.facts.scale, image, mode, scratch, write)
 
 
 def load_model(path: Path) -> LoadedModel:

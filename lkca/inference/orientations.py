@@ -13,7 +13,15 @@ import torch
 from torch import Tensor, nn
 
 from lkca.data.patches import ORIENTATIONS
-from lkca.inference.enlarge import MAX_SAMPLES, Image, Window, cut_image, make_method, pick_tiles
+from lkca.inference.enlarge import (
+    MAX_SAMPLES,
+    Image,
+    Window,
+    cut_image,
+    exact_convolutions,
+    make_method,
+    pick_tiles,
+)
 from lkca.inference.tiles import Tile
 
 MAX_PIXELS = 2**17  # of an LR image for which the spread is computed: about three minutes on two cores for LKCA-LR
@@ -93,10 +101,11 @@ def spread_of_block(network: nn.Module, lr: Tensor) -> np.ndarray:
 
     Args:
         network: The network, in evaluation mode.
-        lr: The LR image, (bands, rows, columns).
+        lr: The LR image, (bands, rows, columns), on the device of the network.
     """
     results = (restore(network(orient(lr, k)[None].contiguous())[0], k) for k in range(ORIENTATIONS))
-    return measure_spread(results).numpy()
+    with exact_convolutions():
+        return measure_spread(results).cpu().numpy()
 
 
 def write_spread(network: nn.Module, scale: int, image: Image, out: Path) -> None:
@@ -113,15 +122,16 @@ def write_spread(network: nn.Module, scale: int, image: Image, out: Path) -> Non
     size = image.shape[1], image.shape[2]
     tiles = cut_image(network, size)
     images = [OrientedImage(image, k) for k in range(ORIENTATIONS)]
-    methods = [
-        make_method(network, oriented, [_orient_tile(tile, k, size) for tile in pick_tiles(tiles, MAX_SAMPLES)])
-        for k, oriented in enumerate(images)
-    ]
     spread = np.lib.format.open_memmap(out, mode="w+", dtype=np.float32, shape=(scale * size[0], scale * size[1]))
-    for tile in tiles:
-        results = (restore(method.reconstruct(_orient_tile(tile, k, size)), k) for k, method in enumerate(methods))
-        (top, bottom), (left, right) = tile.inner_rows, tile.inner_columns
-        spread[scale * top : scale * bottom, scale * left : scale * right] = measure_spread(results).numpy()
+    with exact_convolutions():
+        methods = [
+            make_method(network, oriented, [_orient_tile(tile, k, size) for tile in pick_tiles(tiles, MAX_SAMPLES)])
+            for k, oriented in enumerate(images)
+        ]
+        for tile in tiles:
+            results = (restore(method.reconstruct(_orient_tile(tile, k, size)), k) for k, method in enumerate(methods))
+            (top, bottom), (left, right) = tile.inner_rows, tile.inner_columns
+            spread[scale * top : scale * bottom, scale * left : scale * right] = measure_spread(results).cpu().numpy()
     spread.flush()
 
 
