@@ -23,6 +23,7 @@ from lkca.config.run import read_run
 from lkca.core.files import sha256
 from lkca.data.catalog import CUBES
 from lkca.data.resize import resize
+from lkca.inference.own_cube import describe_input
 from lkca.training.train import smooth_patches
 
 ROWS, COLUMNS, BANDS = 72, 88, 10
@@ -323,6 +324,7 @@ def test_output_that_would_lose_a_file_is_refused(name, sharpened, cube, tmp_pat
         (["--bands", "5-3"], "--bands 5-3: list at least two bands"),
         (["--bands", ""], "list at least two bands"),
         (["--set", "invalid=.nan"], "--set invalid: Input should be a finite number"),
+        (["--set", "invalid=dark"], "--set invalid: Input should be a number, or a list as in [0, -9999]"),
         (["--set", "gain=red"], "--set gain: "),
         (["--set", "gian=2"], "--set gian=2 is no setting: write KEY=VALUE with a key of variable, axes"),
         (["--set", "gain=2", "gain=3"], "gain is set twice"),
@@ -393,6 +395,12 @@ def test_settings_replace_what_the_file_says(sharpened, cube, tmp_path):
     assert 2 * np.load(tmp_path / "a.npy") == pytest.approx(np.load(tmp_path / "b.npy"), rel=1e-4)
 
 
+def test_numbers_without_a_point_are_numbers(sharpened):
+    """YAML reads 1e30 as text."""
+    cube = describe_input(sharpened / "in.tif", "all", ["invalid=1e30", "gain=1e-4"])
+    assert cube.files[0].invalid == (1e30,) and cube.files[0].gain == 1e-4
+
+
 def test_bands_in_another_order_are_matched(sharpened, cube, tmp_path):
     model = sharpened / "out.tif.lkca"
     with rasterio.open(
@@ -438,6 +446,7 @@ def test_changed_files_of_the_folder_are_refused(name, change, sharpened, tmp_pa
     ("change", "words"),
     [
         ({"far": -30000}, ["set invalid with --set"]),
+        ({"far": -9999}, ["give --set invalid='[-9999]', or --set invalid='[]' if"]),
         ({"wrong": "red"}, ["wavelength", "set nanometres with --set"]),
         ({"constant": True}, ["--bands"]),
         ({"noise": True}, ["neighbouring pixels are hardly correlated"]),

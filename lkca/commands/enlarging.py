@@ -28,6 +28,8 @@ REPLACEMENTS = {
     "run snakemake again": "call the command again",
 }
 
+MARKED = re.compile(r"set invalid: (\[[^\]]*\]) with --set, or invalid: \[\]")  # two settings of an entry
+
 
 def format_command(
     words: Sequence[object], mode: Mode, bands: str, set: Sequence[str], dtype: str | None, cog: bool
@@ -127,5 +129,6 @@ def plain_words() -> Iterator[None]:
         message = str(error)
         for old, new in REPLACEMENTS.items():
             message = message.replace(old, new)
+        message = MARKED.sub(r"give --set invalid='\1', or --set invalid='[]'", message)
         message = re.sub(r"--bands [\d, -]*\d", lambda match: match[0].replace(", ", ","), message)
         raise type(error)(message) from error

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ MIN_TRAINING_PATCHES = 32
 
 
 FILE_SETTINGS = ("variable", "axes", "pixels", "gain", "offset", "invalid", "mask")  # of lkca.data.catalog.File
+NUMBERS = ("gain", "offset", "invalid")
 CUBE_SETTINGS = ("crop", "nanometres", "fwhm")  # of lkca.data.catalog.Cube
 
 
@@ -88,6 +90,9 @@ def _parse_settings(settings: Sequence[str]) -> dict[str, Any]:
             raise ConfigError(f"--set {setting}: {key} is set twice: write it once.")
         try:
             values[key] = yaml.safe_load(text)
+            if key in NUMBERS and isinstance(values[key], str):
+                with suppress(ValueError):  # YAML reads 1e30 as text, because it has no point
+                    values[key] = float(text)
         except yaml.YAMLError:
             raise ConfigError(
                 f"--set {setting}: {text} is no value of YAML, such as 0 or [0, 1]: correct it."
@@ -99,7 +104,8 @@ def _describe(error: ValidationError) -> str:
     """Return the first setting that a model refuses, and why."""
     first = error.errors(include_url=False)[0]
     key = first["loc"][0] if first["loc"] else "settings"
-    return f"{key}: {first['msg'].removeprefix('Value error, ')[:300].rstrip('.')}: correct it"
+    reason = first["msg"].removeprefix("Value error, ").replace("valid tuple", "number, or a list as in [0, -9999]")
+    return f"{key}: {reason[:300].rstrip('.')}: correct it"
 
 
 def cut_cube(cube: Cube, folder: Path) -> None:
