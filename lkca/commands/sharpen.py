@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ from lkca.core.result_files import ManifestFile, SplitFile, read_result
 from lkca.data import patches
 from lkca.data.degrade import BICUBIC, degrade, parse_blur
 from lkca.data.splits import describe_numbers
-from lkca.data.writers import check_output
+from lkca.data.writers import OutputDescription, check_output
 from lkca.errors import ConfigError, DataError
 from lkca.inference.cube_file import CubeFile
 from lkca.inference.enlarge import TensorImage, enlarge_arrays, find_device
@@ -47,7 +47,7 @@ from lkca.inference.own_cube import (
     describe_input,
     fill_invalid,
 )
-from lkca.inference.result import Mode, describe_result, write_result
+from lkca.inference.result import Mode, Result, describe_result, write_result
 from lkca.inference.self_training import (
     BICUBIC_FOLDER,
     SPLIT_FILE,
@@ -57,7 +57,7 @@ from lkca.inference.self_training import (
     prepare_split,
     score_network,
 )
-from lkca.inference.trust import HeldOutImage, find_map_path, write_trust_map
+from lkca.inference.trust import HeldOutImage, TrustSummary, find_map_path, write_trust_map
 from lkca.inference.work_folder import WorkFolder, finish_moves, list_moved, move_result, start_result
 from lkca.models.registry import build
 from lkca.paper.statistics import estimate_mean
@@ -136,79 +136,30 @@ def sharpen(
         work.ensure([SCENE_FILE, MANIFEST_FILE], lambda: cut_cube(cube, folder))
         manifest = read_result(folder / MANIFEST_FILE, ManifestFile)
         check_reading(cube, manifest)
+        indices = list(range(len(manifest["bands"])))
+        check_output(output, describe_result(manifest, indices, scale, dtype, ""), cog)
         for sentence in list_left_out(manifest):
             print(sentence, flush=True)
-        work.ensure([SPLIT_FILE], lambda: prepare_split(folder, manifest, scale, source))
-        split = read_result(folder / SPLIT_FILE, SplitFile)
-        work.ensure([RUN_FILE], lambda: prepare_run(folder, experiment, manifest, split, options, minutes, steps))
-        run = read_run(folder / RUN_FILE)
-        indices = list(range(run.bands))
-        check_output(output, describe_result(manifest, indices, scale, dtype, ""), cog)
-        print(
-            f"{method}: {count_steps(run)} training steps (--steps {count_steps(run)} repeats this training)",
-            flush=True,
-        )
-        weights, curve = folder / WEIGHTS_FILE, folder / HISTORY_FILE
-        work.ensure(
-            [WEIGHTS_FILE, HISTORY_FILE],
-            lambda: train(folder / RUN_FILE, folder / SCENE_FILE, folder / SPLIT_FILE, None, weights, curve),
-        )
-        work.ensure(TEST_FILES, lambda: score_network(folder, run))
-        scores, bicubic_scores = (read_json(folder / name / SCORES_FILE) for name in ("", BICUBIC_FOLDER))
-        rows = compare_scores(scores, bicubic_scores)
-        gain = describe_gain(rows)
-        print(f"On the {len(scores['images'])} held-out blocks, {method} is {gain}.", flush=True)
-        is_better = next(row for row in rows if row.name == "MPSNR").outcome == "better"
-        if is_better:
-            network, model, digest = build_network(run), method, sha256(weights)
-            load_weights(weights, network, sha256(folder / RUN_FILE))
-        else:
-            network, model, digest = build("bicubic", run.bands, scale, {}, None), "bicubic", "none"
-        network = network.eval().to(default_device())
-        words = ["sharpen", source, output, "--scale", scale, "--method", method, "--steps", count_steps(run)]
+        tested = train_and_test(work, experiment, manifest, options, source, minutes, steps)
+        words = ["sharpen", source, output, "--scale", scale, "--method", method, "--steps", count_steps(tested.run)]
         words += ["--blur", blur, "--seed", seed, *(["--or-bicubic"] if or_bicubic else [])]
         command = format_command(words, mode, bands, set, dtype, cog)
-        digest_of_input = options["input"][str(cube.files[0].local_path())]
-        facts = collect_facts(folder, (source, digest_of_input), command, manifest, split, run, scores, rows)
-        if not is_better and not or_bicubic:
+        facts = collect_facts(tested, (source, options["input"][str(cube.files[0].local_path())]), command)
+        if not tested.is_better and not or_bicubic:
             write_sharpen_page(folder / page.name, facts)
             raise DataError(
                 f"{output} is not written: on held-out blocks of {source}, {method} is not shown to be better than "
-                f"bicubic ({gain}; {folder / page.name}): give --or-bicubic to get bicubic's result, or delete "
+                f"bicubic ({tested.gain}; {folder / page.name}): give --or-bicubic to get bicubic's result, or delete "
                 f"{folder} and give more --minutes."
             )
-        history = f"{command}; {describe_network(model, digest)}; on held-out blocks {method} was {gain}"
+        network, model, digest = load_better(tested)
+        history = f"{command}; {describe_network(model, digest)}; on held-out blocks {method} was {tested.gain}"
         description = describe_result(manifest, indices, scale, dtype, history)
         target = start_result(folder) / output.name  # all files move to their places together, when they are complete
-        fill_invalid(folder / SCENE_FILE, folder / FILLED_FILE)
-        result = write_result(
-            partial(enlarge_arrays, network, scale),
-            scale,
-            folder,
-            manifest,
-            manifest["divisor"],
-            indices,
-            mode,
-            description,
-            target,
-            cog,
-        )
-        spread = compute_spread(network, folder, scale)
-        (folder / FILLED_FILE).unlink()  # it is as large as the scene, and quickly made again
-        trust = write_trust_map(
-            target,
-            folder / SCENE_FILE,
-            manifest["divisor"],
-            scale,
-            blur,
-            find_training_rows(manifest, split),
-            reconstruct_blocks(network, folder, run, split, with_spread=spread is not None),
-            spread,
-        )
-        (folder / SPREAD_FILE).unlink(missing_ok=True)
+        result, trust = write_cube_and_map(tested, network, mode, description, target, cog)
         facts = replace(
             facts,
-            written="network" if is_better else "bicubic",
+            written="network" if tested.is_better else "bicubic",
             output=target,
             trust_map=find_map_path(target),
             trust=trust,
@@ -221,39 +172,147 @@ def sharpen(
     print(f"{find_map_path(output)}: how far each pixel can be trusted\n{page}: pictures, scores and explanations")
 
 
-def collect_facts(
-    folder: Path,
-    source: tuple[Path, str],
-    command: str,
+@dataclass(frozen=True)
+class Tested:
+    """A network that was trained on a cube and tested on held-out blocks of it.
+
+    Args:
+        folder: The folder of its files.
+        manifest, split, run, scores: The contents of these files.
+        rows: The scores of the network and of bicubic; see `compare_scores`.
+    """
+
+    folder: Path
+    manifest: dict[str, Any]
+    split: dict[str, Any]
+    run: RunConfig
+    scores: dict[str, Any]
+    rows: Sequence[ScoreRow]
+
+    @property
+    def is_better(self) -> bool:
+        """Whether the network is shown to be better than bicubic, by MPSNR."""
+        return self._psnr.outcome == "better"
+
+    @property
+    def gain(self) -> str:
+        """How much better or worse the network is than bicubic, by MPSNR, in words."""
+        psnr = self._psnr
+        interval = "no interval" if psnr.low is None else f"95 % interval {psnr.low:.3f} to {psnr.high:.3f}"
+        return f"{abs(psnr.difference):.3f} dB {'better' if psnr.difference > 0 else 'worse'} than bicubic ({interval})"
+
+    @property
+    def _psnr(self) -> ScoreRow:
+        return next(row for row in self.rows if row.name == "MPSNR")
+
+
+def train_and_test(
+    work: WorkFolder,
+    experiment: Experiment,
     manifest: dict[str, Any],
-    split: dict[str, Any],
-    run: RunConfig,
-    scores: dict[str, Any],
-    rows: Sequence[ScoreRow],
-) -> SharpenFacts:
+    options: dict[str, Any],
+    source: Path,
+    minutes: float,
+    steps: int | None,
+) -> Tested:
+    """Divide a scene, train a network on it and score it on the held-out blocks, as far as it is not done yet.
+
+    Args:
+        work: The folder of the call, with the scene.
+        experiment: The settings of the models.
+        manifest: The manifest of the scene.
+        options: The options of the call.
+        source, minutes, steps: As in `sharpen`.
+
+    Raises:
+        LkcaError: If the scene is too small, or the training fails.
+    """
+    folder = work.path
+    work.ensure([SPLIT_FILE], lambda: prepare_split(folder, manifest, options["scale"], source))
+    split = read_result(folder / SPLIT_FILE, SplitFile)
+    work.ensure([RUN_FILE], lambda: prepare_run(folder, experiment, manifest, split, options, minutes, steps))
+    run = read_run(folder / RUN_FILE)
+    number = count_steps(run)
+    print(f"{run.model}: {number} training steps (--steps {number} repeats this training)", flush=True)
+    inputs = folder / RUN_FILE, folder / SCENE_FILE, folder / SPLIT_FILE, None
+    work.ensure([WEIGHTS_FILE, HISTORY_FILE], lambda: train(*inputs, folder / WEIGHTS_FILE, folder / HISTORY_FILE))
+    work.ensure(TEST_FILES, lambda: score_network(folder, run))
+    scores, bicubic = (read_json(folder / name / SCORES_FILE) for name in ("", BICUBIC_FOLDER))
+    tested = Tested(folder, manifest, split, run, scores, compare_scores(scores, bicubic))
+    print(f"On the {len(scores['images'])} held-out blocks, {run.model} is {tested.gain}.", flush=True)
+    return tested
+
+
+def load_better(tested: Tested) -> tuple[nn.Module, str, str]:
+    """Return the network, or bicubic if the network is not better, its name, and the hash of its weights."""
+    run, weights = tested.run, tested.folder / WEIGHTS_FILE
+    if not tested.is_better:
+        return build("bicubic", run.bands, run.scale, {}, None).eval(), "bicubic", "none"
+    network = build_network(run)
+    load_weights(weights, network, sha256(tested.folder / RUN_FILE))
+    return network.eval().to(default_device()), run.model, sha256(weights)
+
+
+def write_cube_and_map(
+    tested: Tested, network: nn.Module, mode: Mode, description: OutputDescription, target: Path, cog: bool
+) -> tuple[Result, TrustSummary]:
+    """Enlarge the cube, and write the result and its map of trust.
+
+    Args:
+        tested: The network that was tested.
+        network: The network to apply, which may be bicubic.
+        mode: How it is applied; see `lkca.inference.enlarge`.
+        description: What the file says of itself.
+        target: The file to write; the map is written next to it.
+        cog: Whether to write a Cloud Optimized GeoTIFF.
+
+    Raises:
+        LkcaError: If the files cannot be written.
+    """
+    folder, manifest, run = tested.folder, tested.manifest, tested.run
+    fill_invalid(folder / SCENE_FILE, folder / FILLED_FILE)
+    apply, indices = partial(enlarge_arrays, network, run.scale), list(range(run.bands))
+    divisor = manifest["divisor"]
+    result = write_result(apply, run.scale, folder, manifest, divisor, indices, mode, description, target, cog)
+    spread = compute_spread(network, folder, run.scale)
+    (folder / FILLED_FILE).unlink()  # it is as large as the scene, and quickly made again
+    trust = write_trust_map(
+        target,
+        folder / SCENE_FILE,
+        divisor,
+        run.scale,
+        run.blur or BICUBIC,
+        find_training_rows(manifest, tested.split),
+        reconstruct_blocks(tested, network, with_spread=spread is not None),
+        spread,
+    )
+    (folder / SPREAD_FILE).unlink(missing_ok=True)
+    return result, trust
+
+
+def collect_facts(tested: Tested, source: tuple[Path, str], command: str) -> SharpenFacts:
     """Return what the page shows if nothing is written.
 
     Args:
-        folder: The folder of the call.
+        tested: The network that was tested.
         source: The input, and its SHA-256.
         command: The command line.
-        manifest, split, run, scores: The contents of the files of the folder.
-        rows: The result of `compare_scores`.
     """
+    manifest, split, run, scores = tested.manifest, tested.split, tested.run, tested.scores
     return SharpenFacts(
         method=run.model,
         written="nothing",
         output=None,
         trust_map=None,
         trust=None,
-        lr=folder / SCENE_FILE,
+        lr=tested.folder / SCENE_FILE,
         divisor=manifest["divisor"],
         scale=run.scale,
         blur=run.blur or BICUBIC,
         bands=manifest["bands"],
         nanometres=manifest.get("nanometres"),
         units=manifest["areas"][0]["description"].get("units"),
-        scores=rows,
+        scores=tested.rows,
         interval=f"95 % interval over {len(scores['images'])} held-out blocks",
         input=source,
         command=command,
@@ -292,14 +351,13 @@ def find_training_rows(manifest: dict[str, Any], split: dict[str, Any]) -> list[
     return [(start, stop) for start, stop in ranges if start < stop]
 
 
-def reconstruct_blocks(
-    network: nn.Module, folder: Path, run: RunConfig, split: dict[str, Any], with_spread: bool
-) -> Iterator[HeldOutImage]:
+def reconstruct_blocks(tested: Tested, network: nn.Module, with_spread: bool) -> Iterator[HeldOutImage]:
     """Yield each held-out block with its reconstruction and, if wanted, the spread of its orientations."""
-    scene, device = patches.load_scene(folder / SCENE_FILE, run.scene_sha256, "cpu"), default_device()
-    for window in split["test"]:
+    run, device = tested.run, find_device(network)
+    scene = patches.load_scene(tested.folder / SCENE_FILE, run.scene_sha256, "cpu")
+    for window in tested.split["test"]:
         with torch.no_grad():
-            sr, hr = reconstruct(network, scene, window, run.scale, run.blur, device)
+            sr, hr = reconstruct(network, scene, window, run.scale, run.blur, str(device))
         lr = degrade(torch.from_numpy(hr).to(device), run.scale, run.blur)
         yield HeldOutImage(sr, hr, spread_of_block(network, lr) if with_spread else None)
 
@@ -375,10 +433,3 @@ def compare_scores(scores: dict[str, Any], bicubic: dict[str, Any]) -> list[Scor
             outcome = "better" if (low > 0) == (score.direction > 0) else "worse"
         rows.append(ScoreRow(name, bicubic["mean"][name], scores["mean"][name], difference.value, low, high, outcome))
     return rows
-
-
-def describe_gain(rows: Sequence[ScoreRow]) -> str:
-    """Return how much better or worse the network is than bicubic, by MPSNR."""
-    psnr = next(row for row in rows if row.name == "MPSNR")
-    interval = "no interval" if psnr.low is None else f"95 % interval {psnr.low:.3f} to {psnr.high:.3f}"
-    return f"{abs(psnr.difference):.3f} dB {'better' if psnr.difference > 0 else 'worse'} than bicubic ({interval})"
