@@ -17,7 +17,7 @@ from lkca.data.resize import resize
 from lkca.data.windows import Area, InvalidPixels, divide
 from lkca.errors import ConfigError, DataError, ResourceError
 from lkca.inference import enlarge as enlarge_module
-from lkca.inference import lkca_stream
+from lkca.inference import lkca_stream, tiles
 from lkca.inference.cube_file import CubeFile
 from lkca.inference.enlarge import check_memory, enlarge
 from lkca.inference.memory import measure_peak
@@ -131,7 +131,7 @@ def test_halo_is_exact_where_nothing_is_pooled(arch, tmp_path, monkeypatch):
 
 def test_deviation_of_halo_is_that_from_the_whole_image(tmp_path, monkeypatch):
     monkeypatch.setattr(enlarge_module, "TILE_SIDE", 32)
-    monkeypatch.setattr(enlarge_module, "LKCA_MARGIN", 4)
+    monkeypatch.setattr(tiles, "LKCA_MARGIN", 4)
     monkeypatch.setattr(enlarge_module, "MAX_SAMPLES", 1)
     network, image = make_network("lkca"), torch.rand(10, 40, 40)
     result, once, deviation = run(network, image, 2, "halo", tmp_path)

@@ -113,6 +113,7 @@ def info(file: Path) -> None:
         "values": describe_values(facts),
         "LR images": describe_blur(facts),
         "weights of": f"epoch {facts.epoch}",
+        "tile margin": f"{facts.margin} pixels",
         "data": facts.source,
         "to cite": facts.citation,
         "terms": facts.terms,

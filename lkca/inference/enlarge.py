@@ -30,7 +30,6 @@ from lkca.inference.tiles import Tile, TiledNetwork, cut_tiles, find_margin
 from lkca.models.lkca import LKCANet
 
 TILE_SIDE = 256  # LR pixels of a tile without its margin. Smaller: more margin to compute; larger: more memory
-LKCA_MARGIN = 48  # LR pixels. A block reaches 31 pixels, but little of what 16 blocks see comes from far away
 MAX_SAMPLES = 16  # tiles on which `halo` computes what the network pools
 MAX_STORE_BYTES = 2**30  # features of `stats` that are held in memory; larger ones are in a temporary file
 PROBE_SIDE = 64  # LR pixels of the image on which the memory of `whole` is measured
@@ -151,8 +150,7 @@ def cut_image(network: nn.Module, size: tuple[int, int]) -> list[Tile]:
         network: The network.
         size: Rows and columns of the image.
     """
-    margin = LKCA_MARGIN if isinstance(network, LKCANet) else find_margin(network)
-    return cut_tiles(*size, TILE_SIDE, margin)
+    return cut_tiles(*size, TILE_SIDE, find_margin(network))
 
 
 class TileMethod(Protocol):

@@ -32,6 +32,7 @@ from lkca.inference.cube_file import ArrayImage, WriteArray
 from lkca.inference.enlarge import enlarge_arrays
 from lkca.inference.result import Deviation, Mode
 from lkca.inference.shared_model import LAYOUT, METADATA, SharedModel, read_facts, refuse
+from lkca.inference.tiles import find_margin
 from lkca.inference.work_folder import RECORD_FILE, check_files, read_record
 from lkca.models.registry import build, estimate_cost
 from lkca.scoring.score_files import read_scores
@@ -178,12 +179,12 @@ def _load_run(folder: Path) -> LoadedModel:
     facts = _describe_run(run_file, run, manifest)
     network = _build(weights, _read_header(weights), facts)
     epoch = load_weights(weights, network, facts.run_sha256)
-    facts = facts.model_copy(update={"epoch": epoch})
+    facts = facts.model_copy(update={"epoch": epoch, "margin": find_margin(network)})
     return LoadedModel(network.eval().requires_grad_(False), facts, sha256(weights))
 
 
 def _describe_run(path: Path, run: RunConfig, manifest: dict[str, Any]) -> SharedModel:
-    """Return what the files of a run say about its network; the epoch is not yet that of the weights.
+    """Return what the files of a run say about its network; epoch and margin are not yet those of the network.
 
     Raises:
         DataError: If it is outside of the bounds of `SharedModel`.
@@ -205,6 +206,7 @@ def _describe_run(path: Path, run: RunConfig, manifest: dict[str, Any]) -> Share
         "blur": run.blur or BICUBIC,
         "run_sha256": sha256(path),
         "epoch": 1,
+        "margin": 0,
         "licence": None,
         **{name: getattr(cube, name) if cube else None for name in ("citation", "source", "terms")},
         "versions": {},

@@ -44,6 +44,7 @@ class SharedModel(BaseModel):
         blur: How LR images of the training were made: "bicubic", or "mtf:" and the MTF at the Nyquist frequency.
         run_sha256: Hash of the run.json of the training.
         epoch: Epoch of the weights, from 1.
+        margin: LR pixels that a tile of an image needs on each side; see `lkca.inference.tiles.find_margin`.
         licence: Licence of the weights; None if none was stated.
         citation, source, terms: What to cite for the data, where they are from, and the terms of their owner.
         versions: Versions of the software that scored the network before its export: name -> version; else empty.
@@ -69,6 +70,7 @@ class SharedModel(BaseModel):
     blur: Blur
     run_sha256: Digest
     epoch: Annotated[int, Field(ge=1, le=10**9)]
+    margin: Annotated[int, Field(ge=0, le=10**6)]
     licence: Text | None
     citation: Text | None
     source: Text | None

@@ -20,10 +20,12 @@ from torch.nn import functional as F
 from lkca.models.essaformer import ESSAformer, SpectralCorrelationAttention, _subtract_output_mean
 from lkca.models.fcnn3d import FCNN3D
 from lkca.models.layers import SpatialResidual, SpectralResidual
+from lkca.models.lkca import LKCANet
 from lkca.models.msdformer import HEADS, DeformableAttention, MSDformer, Transformer
 from lkca.models.sspsr import SSPSR
 from lkca.models.vdsr import VDSR
 
+LKCA_MARGIN = 48  # LR pixels. A block reaches 31 pixels, 16 blocks 496
 BICUBIC_REACH = 2  # LR pixels around a pixel that bicubic interpolation uses
 ReadWindow = Callable[[tuple[int, int], tuple[int, int]], Tensor]  # rows and columns -> (bands, rows, columns)
 
@@ -309,8 +311,11 @@ def _replace_pooling(network: nn.Module, sums: _Sums) -> nn.Module:
 def find_margin(network: nn.Module) -> int:
     """Return the margin of tiles, LR pixels: at least as far as the network sees between the points at which it pools.
 
-    MSDformer's deformable convolutions see further where their learned offsets are large.
+    The margin of LKCA networks is smaller, because little of what their blocks see comes from far away. MSDformer's
+    deformable convolutions see further where their learned offsets are large.
     """
+    if isinstance(network, LKCANet):
+        return LKCA_MARGIN
     if isinstance(network, VDSR):
         return sum(isinstance(layer, nn.Conv2d) for layer in network.modules()) + BICUBIC_REACH
     if isinstance(network, FCNN3D):
