@@ -113,7 +113,7 @@ def info(file: Path) -> None:
         "values": describe_values(facts),
         "LR images": describe_blur(facts),
         "weights of": f"epoch {facts.epoch}",
-        "tile margin": f"{facts.margin} pixels",
+        "tiles": f"need a margin of {facts.margin} pixels",
         "data": facts.source,
         "to cite": facts.citation,
         "terms": facts.terms,
