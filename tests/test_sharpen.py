@@ -4,7 +4,6 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -511,36 +510,29 @@ def test_output_that_the_format_cannot_hold_is_refused_before_the_training(sharp
 
 
 @pytest.mark.slow
-def test_killed_calls_end_with_the_same_bytes(sharpened, tmp_path):
+@pytest.mark.parametrize("command", ["sharpen", "upscale"])
+def test_killed_calls_end_with_the_same_bytes(command, sharpened, tmp_path):
     """A call that is killed leaves no result or the whole one, and the next call gives the same bytes."""
-    source, expected = sharpened / "in.tif", tmp_path / "expected.tif"
-    command = [sys.executable, "-m", "lkca", "sharpen", source]
-    options = (*OPTIONS, "--or-bicubic")
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    start = time.monotonic()
-    subprocess.run([*command, expected, *options], check=True, env=environment, capture_output=True)
-    duration = time.monotonic() - start
-    for i in range(KILLS):
-        folder = tmp_path / str(i)
+    source, model = sharpened / "in.tif", sharpened / "out.tif.lkca"
+    options = (*OPTIONS, "--or-bicubic") if command == "sharpen" else ("--model", model)
+    call = [sys.executable, "-m", "lkca", command, source, "out.tif", *options]
+    settings = {"env": os.environ | {"OMP_NUM_THREADS": "1"}, "stdout": subprocess.DEVNULL}
+    files = {"out.tif"} | ({"out.tif.lkca", "out_trust.tif", "out_report.html"} if command == "sharpen" else set())
+    folders = [tmp_path / str(i) for i in range(KILLS + 1)]  # the files name their own path, so all have one name
+    for i, folder in enumerate(folders):
         folder.mkdir()
-        output = folder / "expected.tif"  # the history in the file names the command
-        process = subprocess.Popen(
-            [*command, output, *options], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        time.sleep(duration * (i + 0.5) / KILLS)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        if output.exists():
+        start = time.monotonic()
+        if i == 0:
+            subprocess.run(call, check=True, cwd=folder, **settings)
+            duration = time.monotonic() - start
             continue
-        subprocess.run([*command, output, *options], check=True, env=environment, capture_output=True)
-        assert np.array_equal(read(output), read(expected))
-        assert sha256(folder / "expected.tif.lkca/weights.safetensors") == sha256(
-            tmp_path / "expected.tif.lkca/weights.safetensors"
-        )
-        names = {path.name for path in folder.iterdir()}
-        assert {name for name in names if not name.startswith(".")} == {
-            "expected.tif",
-            "expected.tif.lkca",
-            "expected_trust.tif",
-            "expected_report.html",
-        }
+        process = subprocess.Popen(call, cwd=folder, **settings, stderr=subprocess.DEVNULL)
+        time.sleep(duration * (i - 0.5) / KILLS)
+        process.kill()
+        process.wait()
+        if not (folder / "out.tif").exists():
+            subprocess.run(call, check=True, cwd=folder, **settings)
+        for name in ("out.tif", "out_trust.tif", "out.tif.lkca/weights.safetensors"):
+            if (folders[0] / name).exists():
+                assert sha256(folder / name) == sha256(folders[0] / name)
+        assert {path.name for path in folder.iterdir() if not path.name.endswith(".lock")} == files
