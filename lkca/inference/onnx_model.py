@@ -89,8 +89,9 @@ class OnnxModel:
                 f"{self._path} needs about {decimal(needed)} of memory for {rows} x {columns} pixels, and "
                 f"{decimal(available)} are available: use model.safetensors of the same export with --engine torch."
             )
+        lr = image.read((0, rows))[None]
         try:
-            result = self._run(image.read((0, rows))[None])
+            result = self._run(lr)
         except Exception as error:  # as above
             reason = str(error).strip().partition("\n")[0]
             raise DataError(f"{self._path} cannot be computed ({reason}): get the file again.") from error
