@@ -122,7 +122,7 @@ def _add_user_commands(add: AddCommand) -> None:
     command.add_argument(
         "--engine",
         choices=("torch", "onnxruntime", "openvino"),
-        help="program that computes the network; default: onnxruntime for an .onnx file, else torch",
+        help="program that computes the network; default: onnxruntime or openvino for an .onnx file, else torch",
     )
     _add_result(command)
 
@@ -133,7 +133,7 @@ def _add_user_commands(add: AddCommand) -> None:
     command.add_argument("folder", metavar="DIR", type=_read_path, help="folder to write, new or of an earlier export")
     command.add_argument("--licence", help="licence of the weights, such as CC-BY-4.0; default: none stated")
 
-    command = add("lkca.commands.share:info", "print what a shared network says about itself")
+    command = add("lkca.commands.info:info", "print what a shared network says about itself")
     command.add_argument(
         "file", metavar="FILE", type=_read_path, help="exported .safetensors or .onnx, or the folder of a run"
     )
@@ -414,6 +414,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _report(system_error(error))
     except LkcaError as error:
         return _report(error)
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        return _report(ConfigError("this command needs torch, which is not installed: install it."))
 
 
 def _check_scene_files(scene: Path, split: Path | None) -> None:

@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from lkca.commands import share
+from lkca.commands.info import info
 from lkca.core.files import json_digest, sha256
 from lkca.data.resize import resize
 from lkca.errors import ConfigError, DataError, FileProblem, StaleInput
@@ -180,7 +181,7 @@ WRONG_FILES = {
         lambda path: rewrite(path, metadata={"lkca": json.dumps({"run_sha256": "5a" * 32, "epoch": 1})}),
         "name the folder of the run",
     ),
-    "newer": (lambda path: rewrite(path, {"layout": 2}), "its layout is 2"),
+    "newer": (lambda path: rewrite(path, {"layout": 3}), "its layout is 3"),
     "unknown fact": (lambda path: rewrite(path, {"code": "import os"}), "description is wrong"),
     "unknown network": (lambda path: rewrite(path, {"arch": "../evil"}), "no network of this version"),
     "no network": (
@@ -397,14 +398,14 @@ def test_without_the_extra_no_graph_of_an_earlier_export_stays(run, shared, caps
 
 def test_info(run, shared, capsys):
     capsys.readouterr()
-    share.info(run)
+    info(run)
     lines = capsys.readouterr().out.splitlines()
     assert "bands       9, 400 to 480 nm, FWHM 5.5 to 5.5 nm" in lines
     assert "licence     not stated" in lines
     assert all(line[11] == " " and line[12] != " " for line in lines)
-    share.info(shared)
+    info(shared)
     changed = [line for line in capsys.readouterr().out.splitlines() if line not in lines]
-    assert changed == [f"weights     {sha256(shared)}"]  # the file has another header
+    assert changed == [f"SHA-256     {sha256(shared)}"]  # the file has another header
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4, 5, 8])

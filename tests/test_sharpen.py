@@ -145,9 +145,17 @@ def test_other_engines_give_the_same_values_without_torch(engine, exported, shar
     (tmp_path / "torch.py").write_text("raise ModuleNotFoundError('torch is not installed', name='torch')")
     words = [sharpened / "in.tif", tmp_path / "out.tif", "--model", exported / "model.onnx", "--engine", engine]
     command = [sys.executable, "-m", "lkca", "upscale", *map(str, words), "--dtype", "float32"]
-    subprocess.run(command, env=os.environ | {"PYTHONPATH": str(tmp_path)}, check=True)
+    settings = {"env": os.environ | {"PYTHONPATH": str(tmp_path)}, "capture_output": True, "text": True}
+    subprocess.run(command, **settings, check=True)
+    other = subprocess.run([sys.executable, "-m", "lkca", "export", "a", "b"], **settings)
+    message = "lkca: this command needs torch, which is not installed: install it.\n"
+    assert (other.returncode, other.stderr) == (2, message)
     model = exported / "model.safetensors"
     assert run("upscale", sharpened / "in.tif", tmp_path / "torch.tif", "--model", model, "--dtype", "float32") == 0
+    information = subprocess.run(
+        [sys.executable, "-m", "lkca", "info", exported / "model.onnx"], **settings, check=True
+    )
+    assert "network     vdsr" in information.stdout
     expected = read(tmp_path / "torch.tif")
     assert abs(read(tmp_path / "out.tif") - expected).max() < 2e-6 * expected.max()
 
@@ -171,6 +179,19 @@ def test_call_that_is_killed_between_two_moves_is_finished(moves, sharpened, tmp
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
     before |= {path.name: path.read_bytes() for path in folder.glob("result/*")}
     assert set(before) == {"out.img", "out.hdr", "out_report.html", "out_trust.img", "out_trust.hdr"}
+    capsys.readouterr()
+    if 0 < moves < 5:
+        assert "had other options: delete " in fail(capsys, "sharpen", *options, "--dtype", "float32")
+        moved = next(path for path in tmp_path.iterdir() if path.is_file())
+        content = moved.read_bytes()
+        moved.write_bytes(b"mine")
+        assert f"wrote another {moved.name} than there is now" in fail(capsys, "sharpen", *options)
+        moved.write_bytes(content)
+        record = (folder / "moves.json").read_bytes()
+        for wrong in (b"", b"[]", b"[1", b'{"files": {"../x": "0"}}', record.replace(b"out.hdr", b"../x")):
+            (folder / "moves.json").write_bytes(wrong)
+            assert "exists: move it away" in fail(capsys, "sharpen", *options)
+        (folder / "moves.json").write_bytes(record)
     if moves < 5:
         assert run("sharpen", *options) == 0
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
@@ -201,6 +222,9 @@ def test_engine_must_fit_the_model(exported, sharpened, tmp_path, capsys, monkey
     assert "--mode halo needs --engine torch" in fail(capsys, *words, graph, "--mode", "halo")
     monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=10**5))
     assert "model.safetensors" in fail(capsys, *words, graph)
+    monkeypatch.setattr("lkca.inference.onnx_model.find_spec", lambda name: None if name == "onnxruntime" else name)
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    assert "openvino cannot be imported" in fail(capsys, *words, graph)  # it is taken, because it is installed
     monkeypatch.setattr("lkca.inference.onnx_model.find_spec", lambda name: None)
     assert "install the extra openvino of lkca" in fail(capsys, *words, graph, "--engine", "openvino")
     monkeypatch.setattr("lkca.inference.engines.find_spec", lambda name: None)
@@ -227,19 +251,37 @@ def test_damaged_or_foreign_graphs_are_refused(engine, exported, sharpened, tmp_
         onnx.external_data_helper.set_external_data(weight, "in.tif")
         weight.ClearField("raw_data")
 
-    def describe(model, **facts):
+    def describe(model, memory="1000", **facts):
         facts = json.loads({each.key: each.value for each in model.metadata_props}["lkca"]) | facts
-        onnx.helper.set_model_props(model, {"lkca": json.dumps(facts), "lkca_bytes_per_pixel": "1000"})
+        onnx.helper.set_model_props(model, {"lkca": json.dumps(facts), "lkca_bytes_per_pixel": memory})
+
+    def add_node(model, kind, inputs, **attributes):
+        model.graph.node.append(onnx.helper.make_node(kind, inputs, ["unused"], **attributes))
+
+    def fix_size(model):
+        model.graph.input[0].type.tensor_type.shape.dim[2].dim_value = 72
 
     cases = {
-        "empty": (b"", "is not a model"),
+        "empty": (b"", "it is empty"),
         "cut off": (original[: len(original) // 2], "is not a model"),
         "pickle": (b"\x80\x04cos\nsystem\n", "is not a model"),
         "foreign": (change(lambda model: model.ClearField("metadata_props")), "weights of another program"),
-        "other bands": (change(lambda model: describe(model, bands=9, nanometres=None)), "10 bands"),
+        "other bands": (
+            change(lambda model: describe(model, bands=9, nanometres=None)),
+            "its lr is not float32 (1, 9,",
+        ),
         "other scale": (change(lambda model: describe(model, scale=3)), "another size"),
-        "newer": (change(lambda model: describe(model, layout=2)), "its layout is 2"),
+        "newer": (change(lambda model: describe(model, layout=3)), "its layout is 3"),
         "NaN": (change(make_nan), "NaN or infinite"),
+        "NaN in a node": (
+            change(lambda model: add_node(model, "Constant", [], value_floats=[np.nan])),
+            "NaN or infinite",
+        ),
+        "subgraph": (change(lambda model: add_node(model, "If", ["lr"], then_branch=model.graph)), "If has a graph"),
+        "second input": (change(lambda model: model.graph.input.add(name="mask")), "one input lr"),
+        "fixed size": (change(fix_size), "of any size"),
+        "opset": (change(lambda model: setattr(model.opset_import[0], "version", 99)), "not those of opset 20"),
+        "memory": (change(lambda model: describe(model, memory="9" * 5000)), "no valid lkca_bytes_per_pixel"),
         "weights outside": (change(store_outside), "weights in another file"),
     }
     for name, (content, words) in cases.items():
@@ -323,7 +365,7 @@ def test_output_that_would_lose_a_file_is_refused(name, sharpened, cube, tmp_pat
         (["--bands", "5-3"], "--bands 5-3: list at least two bands"),
         (["--bands", ""], "list at least two bands"),
         (["--set", "invalid=.nan"], "--set invalid: Input should be a finite number"),
-        (["--set", "invalid=dark"], "--set invalid: Input should be a number, or a list as in [0, -9999]"),
+        (["--set", "invalid=dark"], "--set invalid: Input should be a list, as in [1, 2]"),
         (["--set", "gain=red"], "--set gain: "),
         (["--set", "gian=2"], "--set gian=2 is no setting: write KEY=VALUE with a key of variable, axes"),
         (["--set", "gain=2", "gain=3"], "gain is set twice"),
@@ -378,6 +420,8 @@ def test_a_share_of_the_patches_is_smooth(sharpened):
     hr = torch.from_numpy(coarse + fine).expand(8, 3, 32, 32)
     smooth = smooth_patches(hr, settings)
     assert torch.equal(smooth[2:], hr[2:])
+    middle = torch.from_numpy(np.sin(2 * np.pi * columns / 6)).expand(8, 3, 32, 32)  # LR pixels of 2, not of 4, show it
+    assert smooth_patches(middle, settings)[:2].std() < 0.5 * middle.std()
     inner = smooth[:2, :, 8:-8, 8:-8].numpy()
     assert inner == pytest.approx(np.broadcast_to(coarse[8:-8, 8:-8], inner.shape), abs=0.03)
     assert smooth_patches(hr, settings.model_copy(update={"smoothed": None})) is hr

@@ -60,8 +60,8 @@ def list_left_out(manifest: Mapping[str, Any]) -> list[str]:
 
 
 def describe_network(model: str, digest: str) -> str:
-    """Return the program, the network and the hash of its weights, for the history of the result."""
-    return f"lkca {__version__}, network {model}, SHA-256 of the weights {digest}"
+    """Return the program, the network and the hash of its file, for the history of the result."""
+    return f"lkca {__version__}, network {model}, SHA-256 of its file {digest}"
 
 
 def print_result(output: Path, result: Result, model: str) -> None:
@@ -105,7 +105,8 @@ def check_paths(source: Path, output: Path, *others: Path, moved: Sequence[Path]
         raise DataError(f"{output.parent} is no folder: create it, or correct the path of the result.")
     if not output.name.isprintable():
         raise ConfigError(f"{output} has characters in its name that cannot be printed: choose another name.")
-    for path in (output, *others, *list_sidecars(output)):
+    written = (output, *others)
+    for path in (*written, *(sidecar for each in written for sidecar in list_sidecars(each))):
         if path in moved:
             continue
         if path.is_symlink() and not path.exists():

@@ -1,4 +1,4 @@
-"""`lkca export`: a trained network as files to share; `lkca info`: what such a file says."""
+"""`lkca export`: a trained network as files to share."""
 
 import dataclasses
 from pathlib import Path
@@ -8,12 +8,10 @@ from pydantic import ValidationError
 from lkca.core.files import atomic_write, system_error
 from lkca.core.result_files import describe_first
 from lkca.errors import ConfigError, DataError, FileProblem
-from lkca.inference.engines import load_network
 from lkca.inference.model_file import LoadedModel, is_shared_model, load_model, read_scores_of, write_model
 from lkca.inference.onnx_export import Deviation, export_onnx, missing_packages
 from lkca.inference.shared_model import SharedModel
-from lkca.models.cost import count_parameters
-from lkca.report.model_card import describe_bands, describe_blur, describe_network, describe_values, make_model_card
+from lkca.report.model_card import make_model_card
 
 MODEL, CARD, GRAPH = "model.safetensors", "README.md", "model.onnx"
 PARTS = (".model.part.safetensors", ".README.part.md", ".model.part.onnx")  # that a killed export leaves
@@ -90,39 +88,3 @@ def _check_folder(folder: Path) -> None:
         raise ConfigError(
             f"{folder} has files that lkca export did not write, such as {others[0]}: choose a new folder."
         )
-
-
-def info(file: Path) -> None:
-    """Print what a shared network or the network of a run says about itself, a line for each fact.
-
-    Args:
-        file: A .safetensors or .onnx file that `export` has written, or the folder of a run.
-
-    Raises:
-        ConfigError, DataError, StaleInput: As in `lkca.inference.engines.load_network`.
-    """
-    model = load_network(file, None)
-    facts = model.facts
-    parameters = f", {count_parameters(model.network):,} parameters" if isinstance(model, LoadedModel) else ""
-    lines = {
-        "model": facts.model,
-        "network": f"{describe_network(facts)}{parameters}",
-        "enlarges": f"{facts.scale} times in height and width",
-        "bands": describe_bands(facts),
-        "sensor": facts.sensor,
-        "values": describe_values(facts),
-        "LR images": describe_blur(facts),
-        "weights of": f"epoch {facts.epoch}",
-        "tiles": f"need a margin of {facts.margin} pixels",
-        "data": facts.source,
-        "to cite": facts.citation,
-        "terms": facts.terms,
-        "licence": facts.licence,
-        "scored by": f"commit {facts.commit}" if facts.commit else None,
-        "versions": ", ".join(f"{name} {version}" for name, version in facts.versions.items()),
-        "run.json": facts.run_sha256,
-        "weights": model.sha256,
-    }
-    width = max(map(len, lines))
-    for name, text in lines.items():
-        print(f"{name:<{width}}  {' '.join((text or 'not stated').split())}")

@@ -36,7 +36,7 @@ from lkca.data.splits import describe_numbers
 from lkca.data.writers import OutputDescription, check_output
 from lkca.errors import ConfigError, DataError
 from lkca.inference.cube_file import CubeFile
-from lkca.inference.enlarge import TensorImage, enlarge_arrays, find_device
+from lkca.inference.enlarge import TensorImage, enlarge_arrays, exact_convolutions, find_device
 from lkca.inference.orientations import MAX_PIXELS, spread_of_block, write_spread
 from lkca.inference.own_cube import (
     FILLED_FILE,
@@ -130,7 +130,8 @@ def sharpen(
             "seed": seed,
         }
         work = WorkFolder(folder, options)
-        if finish_moves(folder, output):
+        form = {"mode": mode, "dtype": dtype, "cog": cog, "or_bicubic": or_bicubic}
+        if finish_moves(folder, output, form):
             print(f"{output}: a call that was stopped had computed it; its files are now at their places.")
             return
         work.ensure([SCENE_FILE, MANIFEST_FILE], lambda: cut_cube(cube, folder))
@@ -167,7 +168,7 @@ def sharpen(
             notes=[*facts.notes, *list_notes(result)],
         )
         write_sharpen_page(target.with_name(page.name), facts)
-        move_result(folder, output)
+        move_result(folder, output, form)
     print_result(output, result, model)
     print(f"{find_map_path(output)}: how far each pixel can be trusted\n{page}: pictures, scores and explanations")
 
@@ -356,7 +357,7 @@ def reconstruct_blocks(tested: Tested, network: nn.Module, with_spread: bool) ->
     run, device = tested.run, find_device(network)
     scene = patches.load_scene(tested.folder / SCENE_FILE, run.scene_sha256, "cpu")
     for window in tested.split["test"]:
-        with torch.no_grad():
+        with torch.no_grad(), exact_convolutions():
             sr, hr = reconstruct(network, scene, window, run.scale, run.blur, str(device))
         lr = degrade(torch.from_numpy(hr).to(device), run.scale, run.blur)
         yield HeldOutImage(sr, hr, spread_of_block(network, lr) if with_spread else None)

@@ -53,7 +53,7 @@ def upscale(
         source: The cube, a file in any format of `lkca.data.readers`.
         output: The file to write.
         model: Folder of a run, or a .safetensors or .onnx file of `lkca export`.
-        engine: Program that computes the network; None for onnxruntime if the model is an .onnx file, else torch.
+        engine: Program that computes the network; see `lkca.inference.engines.load_network`.
         mode: How exact the result is; see `lkca.inference.enlarge`.
         bands: The bands to use, as in `1-103, 109-149`; `all` for those of the network's wavelengths, or all good ones.
         set: What replaces or adds to what the file says of itself; see `lkca.inference.own_cube.describe_input`.
@@ -108,6 +108,8 @@ def _temporary(folder: Path) -> Iterator[None]:
     Raises:
         DataError: If there is a folder of somebody else.
     """
+    if folder.is_symlink():
+        raise DataError(f"{folder} is a link, and is not of lkca upscale: move it away.")
     if folder.exists():
         if others := sorted(path.name for path in folder.iterdir() if not FILES.fullmatch(path.name)):
             raise DataError(f"{folder} has {others[0]}, which is not of lkca upscale: move this folder away.")

@@ -410,8 +410,8 @@ class RunConfig(Settings):
     """The content of run.json: all settings and the hashes of all inputs of one training.
 
     Two settings are of `lkca sharpen` only. `blur` is how LR images are made (`lkca.data.degrade.degrade`); None for
-    MATLAB's bicubic, as in the paper. `smoothed` is the share of the patches of a training step whose finest detail is
-    removed (`lkca.training.train.smooth_patches`); None for none.
+    MATLAB's bicubic, as in the paper. `smoothed` is the share of the patches that a process computes at once whose
+    finest detail is removed, rounded down (`lkca.training.train.smooth_patches`); None for none.
     """
 
     experiment: str

@@ -13,26 +13,44 @@ if TYPE_CHECKING:
 Engine = Literal["torch", "onnxruntime", "openvino"]
 
 
+def is_graph(path: Path) -> bool:
+    """Return whether a path is that of an ONNX graph, by its name."""
+    return path.suffix.lower() == ".onnx"
+
+
+def load_torch_network(path: Path) -> "LoadedModel":
+    """Load a trained network for torch.
+
+    Args:
+        path: Folder of a run, or a .safetensors file of `lkca export`.
+
+    Raises:
+        ConfigError: If torch is not installed.
+        DataError: If the model is damaged or not one of lkca.
+    """
+    if find_spec("torch") is None:
+        raise ConfigError(f"{path} needs torch: install it, or use the .onnx file of lkca export.")
+    from lkca.inference.model_file import load_model  # imports torch, which .onnx files do not need
+
+    return load_model(path)
+
+
 def load_network(path: Path, engine: Engine | None) -> "LoadedModel | OnnxModel":
     """Load a trained network.
 
     Args:
         path: Folder of a run, or a .safetensors or .onnx file of `lkca export`.
-        engine: Program that computes the network; None for onnxruntime if it is an .onnx file, else torch.
+        engine: Program that computes the network; None for torch or, if it is an .onnx file, for the program for such
+            files that is installed.
 
     Raises:
         ConfigError: If the program cannot compute this model, or is not installed.
         DataError: If the model is damaged or not one of lkca.
     """
-    is_graph = path.suffix.lower() == ".onnx"
-    if (engine or "torch") == "torch" and not is_graph:
-        if find_spec("torch") is None:
-            raise ConfigError(f"{path} needs torch: install it, or use the .onnx file of lkca export.")
-        from lkca.inference.model_file import load_model  # imports torch, which .onnx files do not need
-
-        return load_model(path)
+    if not is_graph(path):
+        if engine not in (None, "torch"):
+            raise ConfigError(f"--engine {engine} needs an .onnx file: write one with lkca export, and name it.")
+        return load_torch_network(path)
     if engine == "torch":
         raise ConfigError(f"--engine torch cannot compute {path}: name the .safetensors file of the same export.")
-    if not is_graph:
-        raise ConfigError(f"--engine {engine} needs an .onnx file: write one with lkca export, and name it.")
-    return OnnxModel(path, engine or "onnxruntime")
+    return OnnxModel(path, engine)

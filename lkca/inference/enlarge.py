@@ -8,7 +8,7 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from math import prod
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -24,7 +24,7 @@ from lkca.core.files import write_error
 from lkca.errors import ResourceError
 from lkca.inference.cube_file import ArrayImage, WriteArray
 from lkca.inference.lkca_stream import FeatureStore, FileStore, MemoryStore, ReadRows, StreamedLKCA, make_strips
-from lkca.inference.memory import measure_peak
+from lkca.inference.memory import measure_bytes_per_pixel
 from lkca.inference.result import MEMORY_SHARE, Deviation, Mode
 from lkca.inference.tiles import Tile, TiledNetwork, cut_tiles, find_margin
 from lkca.models.lkca import LKCANet
@@ -32,7 +32,6 @@ from lkca.models.lkca import LKCANet
 TILE_SIDE = 256  # LR pixels of a tile without its margin. Smaller: more margin to compute; larger: more memory
 MAX_SAMPLES = 16  # tiles on which `halo` computes what the network pools
 MAX_STORE_BYTES = 2**30  # features of `stats` that are held in memory; larger ones are in a temporary file
-PROBE_SIDE = 64  # LR pixels of the image on which the memory of `whole` is measured
 
 
 class Image(Protocol):
@@ -98,20 +97,36 @@ def enlarge(network: nn.Module, scale: int, image: Image, mode: Mode, scratch: P
 def enlarge_arrays(
     network: nn.Module, scale: int, image: ArrayImage, mode: Mode, scratch: Path, write: WriteArray
 ) -> Deviation | None:
-    """Apply a network to an image in arrays, on the device of the network; see `enlarge`."""
+    """Apply a network to an image in arrays, on the device of the network; see `enlarge`.
+
+    Raises:
+        ResourceError: If the memory is too small.
+    """
 
     def write_tensor(block: Tensor, row: int, column: int) -> None:
         write(block.cpu().numpy(), row, column)
 
-    return enlarge(network, scale, TensorImage(image, find_device(network)), mode, scratch, write_tensor)
+    try:
+        return enlarge(network, scale, TensorImage(image, find_device(network)), mode, scratch, write_tensor)
+    except torch.OutOfMemoryError as error:
+        raise ResourceError(
+            "The memory of the GPU does not suffice: free it, or set CUDA_VISIBLE_DEVICES to an empty text to use the "
+            "CPU."
+        ) from error
 
 
-def exact_convolutions() -> AbstractContextManager[None]:
-    """Return a context in which a GPU computes convolutions in float32.
+@contextmanager
+def exact_convolutions() -> Iterator[None]:
+    """Have a GPU compute convolutions in float32 in the block.
 
     By default it rounds their inputs to TF32, which has three digits: the modes would not be equal.
     """
-    return torch.backends.cudnn.flags(allow_tf32=False)
+    allowed = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = allowed
 
 
 def find_device(network: nn.Module) -> torch.device:
@@ -185,10 +200,9 @@ def check_memory(network: nn.Module, shape: tuple[int, int, int]) -> None:
         ResourceError: If it does not.
     """
     bands, rows, columns = shape
-    side = min(PROBE_SIDE, rows, columns)
     device = find_device(network)
-    peak = measure_peak(network, torch.zeros(1, bands, side, side, device=device))
-    needed, available = peak * rows * columns // side**2, available_memory(device)
+    needed = int(measure_bytes_per_pixel(network, bands, min(rows, columns), device) * rows * columns)
+    available = available_memory(device)
     if needed > MEMORY_SHARE * available:
         raise ResourceError(
             f"--mode whole needs about {decimal(needed)} of memory for {rows} x {columns} pixels, and "
@@ -198,7 +212,10 @@ def check_memory(network: nn.Module, shape: tuple[int, int, int]) -> None:
 
 def available_memory(device: torch.device) -> int:
     """Return how many bytes of memory are not used, of this machine or of a GPU."""
-    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
+    if device.type != "cuda":
+        return psutil.virtual_memory().available
+    kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # by torch, for later use
+    return torch.cuda.mem_get_info(device)[0] + kept
 
 
 def pick_tiles(tiles: Sequence[Tile], count: int) -> list[Tile]:

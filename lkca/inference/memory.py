@@ -8,6 +8,8 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+PROBE_SIDE = 64  # LR pixels of the image on which it is measured
+
 
 class _StorageMeter(TorchDispatchMode):
     """Counts the bytes of the tensors that operations allocate, and finds the largest sum at a time."""
@@ -49,3 +51,18 @@ def measure_peak(network: nn.Module, image: Tensor) -> int:
     with torch.no_grad(), meter:
         network(image)
     return meter.peak
+
+
+def measure_bytes_per_pixel(
+    network: nn.Module, bands: int, side: int = PROBE_SIDE, device: torch.device | str = "cpu"
+) -> float:
+    """Return the memory that a network needs for a pixel of the LR image, besides that of the image, in bytes.
+
+    Args:
+        network: The network, in evaluation mode.
+        bands: Its bands.
+        side: Largest side of the image on which it is measured, LR pixels; at most PROBE_SIDE are used.
+        device: Where the network is.
+    """
+    side = min(side, PROBE_SIDE)
+    return measure_peak(network, torch.zeros(1, bands, side, side, device=device)) / side**2

@@ -72,7 +72,10 @@ class LoadedModel:
 
     def enlarge(self, image: ArrayImage, mode: Mode, scratch: Path, write: WriteArray) -> Deviation | None:
         """Apply the network to an image, on a GPU if there is one; see `lkca.inference.enlarge.enlarge`."""
-        return enlarge_arrays(self.network.to(default_device()), self.facts.scale, image, mode, scratch, write)
+        try:
+            return enlarge_arrays(self.network.to(default_device()), self.facts.scale, image, mode, scratch, write)
+        finally:
+            self.network.cpu()
 
 
 def load_model(path: Path) -> LoadedModel:

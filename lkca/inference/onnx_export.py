@@ -21,19 +21,17 @@ from torch.nn import functional as F
 from lkca.core.files import atomic_write
 from lkca.data.resize import resize_matrix
 from lkca.errors import FileProblem
-from lkca.inference.memory import measure_peak
-from lkca.inference.onnx_model import MEMORY
+from lkca.inference.memory import measure_bytes_per_pixel
+from lkca.inference.onnx_model import MEMORY, OPSET
 from lkca.models.bicubic import Bicubic
 from lkca.models.essaformer import SpectralCorrelationAttention
 from lkca.models.fcnn3d import FlatConv3d
 from lkca.models.layers import BandGroups, Conv3x3
 from lkca.models.lkca import DilatedDepthwise
 
-OPSET = 20  # the newest that torch's exporter by tracing writes
 PACKAGES = ("onnx", "onnxruntime")
 TRACED_SIZE = 6, 5  # LR pixels; other rows than columns, so that the graph cannot confuse them
 CHECKED_SIZES = ((1, 9), (13, 6), (24, 31))  # LR pixels
-MEASURED_SIDE = 64  # LR pixels of the image on which the memory is measured
 TOLERANCE = 2e-5  # of the largest absolute value; float32 alone gives 1e-7 to 2e-6
 
 
@@ -222,8 +220,8 @@ def export_onnx(network: nn.Module, bands: int, path: Path, metadata: dict[str, 
     try:
         traceable = make_traceable(network)
         model = onnx.load_from_string(_trace(traceable, bands))
-        memory = measure_peak(traceable, torch.zeros(1, bands, MEASURED_SIDE, MEASURED_SIDE)) // MEASURED_SIDE**2
-        onnx.helper.set_model_props(model, metadata | {MEMORY: str(memory)})
+        memory = measure_bytes_per_pixel(traceable, bands)
+        onnx.helper.set_model_props(model, metadata | {MEMORY: str(int(memory))})
         onnx.checker.check_model(model)
         content = model.SerializeToString()
         deviations = compare_with_torch(network, bands, content)

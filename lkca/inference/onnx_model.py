@@ -1,11 +1,13 @@
 """Apply the ONNX graph of a trained network by ONNX Runtime or OpenVINO; torch need not be installed."""
 
 import hashlib
+import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import psutil
@@ -20,8 +22,28 @@ from lkca.inference.shared_model import SharedModel, read_facts, refuse
 Runtime = Literal["onnxruntime", "openvino"]
 MEMORY = "lkca_bytes_per_pixel"  # key of the metadata: memory that torch needs for a pixel of the LR image
 MORE_MEMORY = {"onnxruntime": 1.1, "openvino": 1.8}  # memory divided by that of torch; measured for 192 x 192 pixels
-MAX_BYTES_PER_PIXEL = 10**9
-Run = Callable[[np.ndarray], np.ndarray]  # (1, bands, rows, columns) -> (1, bands, r * rows, r * columns)
+OPSET = 20  # the newest that torch's exporter by tracing writes
+PLAIN_ATTRIBUTES = {1, 2, 3, 4, 6, 7}  # AttributeProto.FLOAT, INT, STRING, TENSOR, FLOATS and INTS
+Compute = Callable[[np.ndarray], np.ndarray]  # (1, bands, rows, columns) -> (1, bands, r * rows, r * columns)
+
+
+@dataclass(frozen=True)
+class Graph:
+    """An ONNX graph of `lkca export` that was read and checked, but not loaded.
+
+    Args:
+        path: The file.
+        content: Its bytes.
+        facts: What is known about the network.
+        sha256: SHA-256 of the file.
+        bytes_per_pixel: Memory that torch needs for a pixel of the LR image.
+    """
+
+    path: Path
+    content: bytes
+    facts: SharedModel
+    sha256: str
+    bytes_per_pixel: int
 
 
 class OnnxModel:
@@ -29,7 +51,7 @@ class OnnxModel:
 
     Args:
         path: The .onnx file that `lkca export` has written.
-        runtime: The program that computes the graph.
+        runtime: The program that computes the graph; None for the one that is installed.
 
     Attributes:
         facts: What is known about the network.
@@ -40,31 +62,18 @@ class OnnxModel:
         DataError: If the file is damaged, or not of lkca or of this version.
     """
 
-    def __init__(self, path: Path, runtime: Runtime) -> None:
-        if missing := [name for name in ("onnx", runtime) if find_spec(name) is None]:
-            extra = "onnx" if runtime == "onnxruntime" else runtime
-            raise ConfigError(f"--engine {runtime} needs {' and '.join(missing)}: install the extra {extra} of lkca.")
-        self._path = path
+    def __init__(self, path: Path, runtime: Runtime | None) -> None:
+        chosen: Runtime = runtime or "onnxruntime"
+        if runtime is None and _is_missing("onnxruntime") and not _is_missing("openvino"):
+            chosen = "openvino"
+        import_package(chosen)
+        graph = read_graph(path)
+        self._path, self.facts, self.sha256 = path, graph.facts, graph.sha256
+        self._bytes_per_pixel = graph.bytes_per_pixel * MORE_MEMORY[chosen]
         try:
-            with open_file(path) as file:
-                content = file.read()
-        except FileNotFoundError:
-            raise DataError(f"{path} does not exist: correct the path.") from None
-        except OSError as error:
-            raise system_error(error) from error
-        self.sha256 = hashlib.sha256(content).hexdigest()
-        try:
-            metadata, bands = _read_graph(content)
-            self._run = load_graph(content, runtime)
-        except Exception as error:  # of onnx, onnxruntime or openvino, which have no class in common
-            raise refuse(path, str(error).strip().partition("\n")[0] or "it is empty") from None
-        self.facts: SharedModel = read_facts(path, metadata)
-        memory = metadata.get(MEMORY, "")
-        if not memory.isdecimal() or not 0 < int(memory) <= MAX_BYTES_PER_PIXEL:
-            raise refuse(path, f"its metadata has no valid {MEMORY}")
-        self._bytes_per_pixel = int(memory) * MORE_MEMORY[runtime]
-        if bands != self.facts.bands:
-            raise refuse(path, f"its graph has {bands} bands, and its description {self.facts.bands}")
+            self._compute = load_graph(graph.content, chosen)
+        except Exception as error:  # of onnxruntime or openvino, which have no class in common
+            raise refuse(path, f"{chosen} cannot load it ({_last_line(error)})") from None
 
     def enlarge(self, image: ArrayImage, mode: Mode, scratch: Path, write: WriteArray) -> Deviation | None:
         """Apply the network to a whole image at once, which is the result of `stats`, too.
@@ -91,10 +100,9 @@ class OnnxModel:
             )
         lr = image.read((0, rows))[None]
         try:
-            result = self._run(lr)
+            result = self._compute(lr)
         except Exception as error:  # as above
-            reason = str(error).strip().partition("\n")[0]
-            raise DataError(f"{self._path} cannot be computed ({reason}): get the file again.") from error
+            raise DataError(f"{self._path} cannot be computed ({_last_line(error)}): get the file again.") from error
         scale = self.facts.scale
         if result.shape != (1, bands, scale * rows, scale * columns) or result.dtype != np.float32:
             raise DataError(f"{self._path} gives a result of another size than it describes: get the file again.")
@@ -102,28 +110,98 @@ class OnnxModel:
         return None
 
 
-def _read_graph(content: bytes) -> tuple[dict[str, str], int]:
-    """Return the metadata and the number of bands of a graph.
+def read_graph(path: Path) -> Graph:
+    """Read the ONNX graph of a network, and check it.
 
     Raises:
-        ValueError: If it has values that are not finite, which a graph can turn into wrong finite results, or that are
-            in another file.
-        Exception: If it is no graph; the errors of onnx have no class in common.
+        ConfigError: If the package onnx is not installed.
+        DataError: If the file is damaged, or not of lkca or of this version.
     """
-    onnx = import_module("onnx")
-    model = onnx.load_from_string(content)
-    constants = [each.t for node in model.graph.node for each in node.attribute if each.HasField("t")]
-    for tensor in [*model.graph.initializer, *constants]:
+    onnx = import_package("onnx")
+    try:
+        with open_file(path) as file:
+            content = file.read()
+    except FileNotFoundError:
+        raise DataError(f"{path} does not exist: correct the path.") from None
+    except OSError as error:
+        raise system_error(error) from error
+    if not content:
+        raise refuse(path, "it is empty")
+    try:
+        model = onnx.load_from_string(content)
+    except Exception as error:  # of protobuf
+        raise refuse(path, f"it is no ONNX graph ({_last_line(error)})") from None
+    metadata = {each.key: each.value for each in model.metadata_props}
+    facts = read_facts(path, metadata)
+    if problem := _find_problem(onnx, model, facts):
+        raise refuse(path, problem)
+    memory = metadata.get(MEMORY, "")
+    if not re.fullmatch("[1-9][0-9]{0,8}", memory):
+        raise refuse(path, f"its metadata has no valid {MEMORY}")
+    return Graph(path, content, facts, hashlib.sha256(content).hexdigest(), int(memory))
+
+
+def _find_problem(onnx: Any, model: Any, facts: SharedModel) -> str | None:
+    """Return in which way a graph is not one that `lkca export` writes; None if it is one.
+
+    Programs compute some other graphs without an error and with wrong values: they read weights from other files, pass
+    a NaN through as 0, or take 0 for an input that they do not get.
+    """
+    graph = model.graph
+    if [(each.domain, each.version) for each in model.opset_import] != [("", OPSET)]:
+        return f"its operators are not those of opset {OPSET}"
+    if model.functions or graph.sparse_initializer or any(node.domain for node in graph.node):
+        return "it has functions, sparse weights or operators of others"
+    if [each.name for each in graph.input] != ["lr"] or [each.name for each in graph.output] != ["sr"]:
+        return "it does not have the one input lr and the one output sr"
+    for end in (graph.input[0], graph.output[0]):
+        kind = end.type.tensor_type
+        sizes = [each.dim_value for each in kind.shape.dim]  # 0 for one that is free
+        if kind.elem_type != onnx.TensorProto.FLOAT or sizes not in ([1, facts.bands, 0, 0], [1, 0, 0, 0]):
+            return f"its {end.name} is not float32 (1, {facts.bands}, rows, columns) of any size"
+    for node in graph.node:
+        if any(each.type not in PLAIN_ATTRIBUTES for each in node.attribute):
+            return f"its operator {node.op_type} has a graph or a list of weights in it"
+    constants = [each.t for node in graph.node for each in node.attribute if each.HasField("t")]
+    for tensor in [*graph.initializer, *constants]:
         if onnx.external_data_helper.uses_external_data(tensor):
-            raise ValueError("it has weights in another file")
-        values = onnx.numpy_helper.to_array(tensor)
+            return "it has weights in another file"
+        try:
+            values = onnx.numpy_helper.to_array(tensor)
+        except Exception:  # of numpy or onnx
+            return "it has a weight of a wrong size"
         if np.issubdtype(values.dtype, np.floating) and not np.isfinite(values).all():
-            raise ValueError("it has weights that are NaN or infinite")
-    bands = model.graph.input[0].type.tensor_type.shape.dim[1].dim_value
-    return {each.key: each.value for each in model.metadata_props}, bands
+            return "it has weights that are NaN or infinite"
+    numbers = [number for node in graph.node for each in node.attribute for number in (each.f, *each.floats)]
+    return None if np.isfinite(numbers).all() else "it has numbers that are NaN or infinite"
 
 
-def load_graph(content: bytes, runtime: Runtime) -> Run:
+def _last_line(error: Exception) -> str:
+    """Return the last line of the text of an error that is not empty; those before it often name lines of C++."""
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return lines[-1].strip() if lines else type(error).__name__
+
+
+def _is_missing(package: str) -> bool:
+    return find_spec(package) is None
+
+
+def import_package(name: str) -> Any:
+    """Return a package that only graphs need.
+
+    Raises:
+        ConfigError: If it is not installed, or cannot be imported.
+    """
+    if _is_missing(name):
+        extra = "openvino" if name == "openvino" else "onnx"
+        raise ConfigError(f".onnx files need {name}: install the extra {extra} of lkca.")
+    try:
+        return import_module(name)
+    except Exception as error:  # a library of the system may be missing
+        raise ConfigError(f"{name} cannot be imported ({_last_line(error)}): install it again.") from error
+
+
+def load_graph(content: bytes, runtime: Runtime) -> Compute:
     """Return a function that computes a graph.
 
     Args:
@@ -136,7 +214,7 @@ def load_graph(content: bytes, runtime: Runtime) -> Run:
     return _load_onnxruntime(content) if runtime == "onnxruntime" else _load_openvino(content)
 
 
-def _load_onnxruntime(content: bytes) -> Run:
+def _load_onnxruntime(content: bytes) -> Compute:
     """Return a function that computes a graph by ONNX Runtime."""
     runtime = import_module("onnxruntime")
     options = runtime.SessionOptions()
@@ -145,7 +223,7 @@ def _load_onnxruntime(content: bytes) -> Run:
     return lambda lr: session.run(None, {session.get_inputs()[0].name: lr})[0]
 
 
-def _load_openvino(content: bytes) -> Run:
+def _load_openvino(content: bytes) -> Compute:
     """Return a function that computes a graph by OpenVINO."""
     openvino = import_module("openvino")
     core = openvino.Core()

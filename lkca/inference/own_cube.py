@@ -104,7 +104,7 @@ def _describe(error: ValidationError) -> str:
     """Return the first setting that a model refuses, and why."""
     first = error.errors(include_url=False)[0]
     key = first["loc"][0] if first["loc"] else "settings"
-    reason = first["msg"].removeprefix("Value error, ").replace("valid tuple", "number, or a list as in [0, -9999]")
+    reason = first["msg"].removeprefix("Value error, ").replace("valid tuple", "list, as in [1, 2]")
     return f"{key}: {reason[:300].rstrip('.')}: correct it"
 
 

@@ -21,6 +21,7 @@ from lkca.core.paths import HISTORY_FILE, IMAGE_FILE, RUN_FILE, SCORES_FILE, WEI
 from lkca.data import patches
 from lkca.data.degrade import BICUBIC
 from lkca.data.splits import read_invalid_pixels, write_split
+from lkca.inference.enlarge import exact_convolutions
 from lkca.inference.own_cube import MANIFEST_FILE, SCENE, SCENE_FILE, choose_split
 from lkca.models.registry import allowed_groups, check_sizes
 from lkca.scoring.evaluate import evaluate
@@ -110,10 +111,13 @@ def count_steps(run: RunConfig) -> int:
 
 
 def divide_steps(run: RunConfig, split: dict[str, Any], total: int) -> Train:
-    """Return the training settings with epochs of equal length that have about `total` steps together."""
+    """Return the training settings with epochs of equal length that have `total` steps together, or a few less.
+
+    For the number of steps that it leads to, `count_steps`, it returns the same settings.
+    """
     assert run.train is not None
     steps = min(max(1, total // EPOCHS), steps_for_all_patches(run.train, split))
-    return run.train.model_copy(update={"steps": steps, "epochs": max(1, round(total / steps))})
+    return run.train.model_copy(update={"steps": steps, "epochs": total // steps})
 
 
 def plan_steps(run: RunConfig, folder: Path, split: dict[str, Any], minutes: float) -> int:
@@ -144,15 +148,16 @@ def score_network(folder: Path, run: RunConfig) -> None:
     changes: dict[str, Any] = {"model": "bicubic", "arch": "bicubic", "args": {}, "upsampler": None, "train": None}
     write_json(folder / BICUBIC_FOLDER / RUN_FILE, dump_run(run.model_copy(update=changes)))
     for place, weights in ((folder, folder / WEIGHTS_FILE), (folder / BICUBIC_FOLDER, None)):
-        evaluate(
-            place / RUN_FILE,
-            folder / SCENE_FILE,
-            folder / SPLIT_FILE,
-            folder / MANIFEST_FILE,
-            weights,
-            folder / HISTORY_FILE if weights else None,
-            0,
-            None,
-            place / SCORES_FILE,
-            place / IMAGE_FILE,
-        )
+        with exact_convolutions():  # as the cube is enlarged
+            evaluate(
+                place / RUN_FILE,
+                folder / SCENE_FILE,
+                folder / SPLIT_FILE,
+                folder / MANIFEST_FILE,
+                weights,
+                folder / HISTORY_FILE if weights else None,
+                0,
+                None,
+                place / SCORES_FILE,
+                place / IMAGE_FILE,
+            )

@@ -13,10 +13,11 @@ from lkca.config.schema import MAX_ENTRIES, Key, Scale
 from lkca.core.printing import printable
 from lkca.core.result_files import Digest, Number, describe_first
 from lkca.data.catalog import MAX_BANDS, Positive, Text, Wavelength
+from lkca.data.degrade import BICUBIC
 from lkca.errors import ConfigError, DataError
 from lkca.models.registry import MODELS, check_arguments, check_sizes
 
-LAYOUT = 1  # of SharedModel; another one is refused
+LAYOUT = 2  # of SharedModel; another one is refused
 METADATA = "lkca"  # the only entry: safetensors writes several in random order
 MAX_ARGUMENTS = 100
 MAX_REASON = 200  # characters
@@ -53,7 +54,7 @@ class SharedModel(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
-    layout: Literal[1]
+    layout: Literal[2]
     model: Key
     arch: Name
     args: Annotated[dict[Name, int | Annotated[float, Field(allow_inf_nan=False)]], Field(max_length=MAX_ARGUMENTS)]
@@ -130,3 +131,33 @@ def read_facts(path: Path, metadata: object) -> SharedModel:
         if isinstance(error, DataError):
             raise
         raise refuse(path, "its description is no JSON") from None
+
+
+def describe_network(facts: SharedModel) -> str:
+    """Return the architecture with its arguments in words."""
+    arguments: dict[str, float] = dict(sorted(facts.args.items()))
+    arguments |= {f"upsampler {name}": value for name, value in (facts.upsampler or {}).items()}
+    listed = ", ".join(f"{name} {value:g}" for name, value in arguments.items())
+    return f"{facts.arch} ({listed})" if listed else facts.arch
+
+
+def describe_bands(facts: SharedModel) -> str:
+    """Return the number of bands and their range in words."""
+    if not facts.nanometres:
+        return f"{facts.bands}, of unknown wavelengths"
+    widths = [width for width in facts.fwhm or () if width]
+    fwhm = f", FWHM {min(widths):g} to {max(widths):g} nm" if widths else ""
+    return f"{facts.bands}, {min(facts.nanometres):g} to {max(facts.nanometres):g} nm{fwhm}"
+
+
+def describe_values(facts: SharedModel) -> str:
+    """Return the range of the training scene, its units and the divisor in words."""
+    units = f" {facts.units}" if facts.units else ""
+    return f"{facts.minimum:g} to {facts.maximum:g}{units} in the training scene, divided by {facts.divisor:g}"
+
+
+def describe_blur(facts: SharedModel) -> str:
+    """Return in words how the LR images of the training were made."""
+    if facts.blur == BICUBIC:
+        return f"bicubic with antialiasing, as MATLAB's imresize by 1/{facts.scale}"
+    return f"a Gaussian whose MTF at the LR Nyquist frequency is {facts.blur.removeprefix('mtf:')}"

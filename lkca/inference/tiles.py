@@ -309,9 +309,9 @@ def _replace_pooling(network: nn.Module, sums: _Sums) -> nn.Module:
 
 
 def find_margin(network: nn.Module) -> int:
-    """Return the margin of tiles, LR pixels: at least as far as the network sees between the points at which it pools.
+    """Return the margin of tiles, LR pixels: as far as the network sees between the points at which it pools, or more.
 
-    The margin of LKCA networks is smaller, because little of what their blocks see comes from far away. MSDformer's
+    LKCA networks have a smaller margin, because little of what their blocks see comes from far away. MSDformer's
     deformable convolutions see further where their learned offsets are large.
     """
     if isinstance(network, LKCANet):

@@ -16,9 +16,10 @@ from lkca.core.printing import printable
 from lkca.core.result_files import ShownManifest, SplitFile, read_result
 from lkca.errors import LkcaError
 from lkca.inference.model_file import LoadedModel, experiment_folder, find_scene_file, read_scores_of
-from lkca.inference.onnx_export import OPSET, Deviation
+from lkca.inference.onnx_export import Deviation
+from lkca.inference.onnx_model import OPSET
 from lkca.inference.self_training import BICUBIC_FOLDER, SPLIT_FILE
-from lkca.inference.shared_model import SharedModel
+from lkca.inference.shared_model import SharedModel, describe_bands, describe_blur, describe_network, describe_values
 from lkca.paper.statistics import MIN_IMAGES, Uncertain, estimate_mean
 from lkca.report.render import render
 from lkca.scoring.metrics import SCORES
@@ -73,36 +74,6 @@ def make_model_card(run: Path, model: LoadedModel, deviations: Sequence[Deviatio
         sha256=model.sha256,
         scene_sha256=settings.scene_sha256,
     )
-
-
-def describe_network(facts: SharedModel) -> str:
-    """Return the architecture with its arguments in words."""
-    arguments: dict[str, float] = dict(sorted(facts.args.items()))
-    arguments |= {f"upsampler {name}": value for name, value in (facts.upsampler or {}).items()}
-    listed = ", ".join(f"{name} {value:g}" for name, value in arguments.items())
-    return f"{facts.arch} ({listed})" if listed else facts.arch
-
-
-def describe_bands(facts: SharedModel) -> str:
-    """Return the number of bands and their range in words."""
-    if not facts.nanometres:
-        return f"{facts.bands}, of unknown wavelengths"
-    widths = [width for width in facts.fwhm or () if width]
-    fwhm = f", FWHM {min(widths):g} to {max(widths):g} nm" if widths else ""
-    return f"{facts.bands}, {min(facts.nanometres):g} to {max(facts.nanometres):g} nm{fwhm}"
-
-
-def describe_values(facts: SharedModel) -> str:
-    """Return the range of the training scene, its units and the divisor in words."""
-    units = f" {facts.units}" if facts.units else ""
-    return f"{facts.minimum:g} to {facts.maximum:g}{units} in the training scene, divided by {facts.divisor:g}"
-
-
-def describe_blur(facts: SharedModel) -> str:
-    """Return in words how the LR images of the training were made."""
-    if facts.blur == BICUBIC:
-        return f"bicubic with antialiasing, as MATLAB's imresize by 1/{facts.scale}"
-    return f"a Gaussian whose MTF at the LR Nyquist frequency is {facts.blur.removeprefix('mtf:')}"
 
 
 def _describe_training(settings: RunConfig) -> dict[str, str]:
