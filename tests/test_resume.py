@@ -26,6 +26,7 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
+from torch.optim.swa_utils import AveragedModel
 
 import lkca.training.checkpoint
 import lkca.training.losses
@@ -40,7 +41,7 @@ from lkca.training.networks import build_initial_network
 from lkca.training.resume import TrainingProgress
 from lkca.training.train import train
 from tests.conftest import RECIPE
-from tests.trainings import DISTILL, FILES, train_run
+from tests.trainings import DISTILL, FILES, read_history, train_run
 
 FORK = multiprocessing.get_context("forkserver")
 FORK.set_forkserver_preload(["tests.test_resume", "torch._dynamo"])
@@ -411,3 +412,37 @@ def test_tensorboard_curves_of_resumed_training(tiny, monkeypatch, tmp_path):
         curve = events.Scalars(name)
         assert [event.step for event in curve] == [1, 2, 3]
         assert [event.value for event in curve] == pytest.approx([float(line[name]) for line in lines])
+
+
+def make_averaged(tiny, name: str, decay: float) -> Path:
+    """Return the run.json of a training whose weights are averaged."""
+    run = tiny.run(name, model="net")
+    run.write_text(json.dumps(json.loads(run.read_text()) | {"averaged": decay}))
+    return run
+
+
+def test_average_of_a_resumed_training_is_the_same(tiny, monkeypatch):
+    whole, halves = (make_averaged(tiny, name, 0.9) for name in ("whole", "halves"))
+    stop_at_step_10(tiny, halves, monkeypatch)
+    assert len({sha256(train_run(tiny, run) / "weights.safetensors") for run in (whole, halves)}) == 1
+
+
+def test_written_weights_are_the_average(tiny, monkeypatch):
+    """After n steps it is the sum of (1 - d) d^(n - k) times the weights of step k, and d^(n - 1) those of step 1."""
+    steps, update = [], AveragedModel.update_parameters
+
+    def record(average, net):
+        update(average, net)
+        steps.append(net.upsampler.conv.weight.detach().clone().double())
+
+    monkeypatch.setattr(AveragedModel, "update_parameters", record)
+    run = make_averaged(tiny, "net", 0.8)
+    plain, averaged = (read_history(train_run(tiny, each)) for each in (tiny.run("plain", model="net"), run))
+    assert [line["loss"] for line in averaged] == [line["loss"] for line in plain]
+    weights = load_file(run.with_name("weights.safetensors"))["upsampler.conv.weight"]
+    best = min(averaged, key=lambda line: line["val_l1"])
+    n = int(best["steps"])
+    expected = 0.8 ** (n - 1) * steps[0] + sum(0.2 * 0.8 ** (n - 1 - k) * steps[k] for k in range(1, n))
+    assert torch.allclose(weights.double(), expected, rtol=1e-5, atol=1e-8) and not torch.equal(
+        weights, steps[n - 1].float()
+    )

@@ -19,6 +19,7 @@ import torch
 from pydantic import Field, TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from lkca.core.files import atomic_write, open_file, sha256
 from lkca.core.paths import STATE_PATTERN, state_name
@@ -88,9 +89,11 @@ class TrainingState:
         network: The network. A saved state replaces its weights.
         optimiser: The optimiser of the network. A saved state replaces its state.
         progress: Progress of a new training. A saved state replaces it.
+        decay: Decay of the moving average of the weights; None for no average.
 
     Attributes:
         progress: How far the training has come.
+        average: The moving average of the network; None if there is none.
         best_weights: Weights of the best epoch.
         loss_sums: Sums of the three losses over the steps of the current epoch, (3,).
         path: The state file.
@@ -105,6 +108,7 @@ class TrainingState:
         network: nn.Module,
         optimiser: torch.optim.Optimizer,
         progress: TrainingProgress,
+        decay: float | None = None,
     ) -> None:
         hashes = {"run_sha256": sha256(files.run), "teacher_sha256": sha256(files.teacher) if files.teacher else ""}
         identities = [hashes | {"code": code} for code in codes]
@@ -112,6 +116,7 @@ class TrainingState:
         self.path = next((path for path in paths if path.exists()), next(iter(paths)))
         self.run_identity = paths[self.path]
         self.network, self.optimiser, self.progress = network, optimiser, progress
+        self.average = None if decay is None else AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(decay))
         self.best_weights: dict[str, Tensor] = {}
         self.loss_sums = torch.zeros(3, device=next(network.parameters()).device)
         if self.path.exists():
@@ -132,9 +137,14 @@ class TrainingState:
         """Return the duration of the training so far in seconds, without the time that was lost to kills or stops."""
         return self.seconds_before + self.stopwatch.seconds()
 
+    def scored_network(self) -> nn.Module:
+        """Return the network that is validated: the average, or the network itself if there is none."""
+        return self.average.module if self.average else self.network
+
     def snapshot_best(self) -> None:
-        """Copy the current weights to `best_weights`."""
-        self.best_weights = {name: weight.detach().cpu().clone() for name, weight in self.network.state_dict().items()}
+        """Copy the current weights, or their average, to `best_weights`."""
+        weights = self.scored_network().state_dict()
+        self.best_weights = {name: weight.detach().cpu().clone() for name, weight in weights.items()}
 
     def save(self) -> None:
         """Write the state file atomically. The state of a finished training has only the best weights and the progress.
@@ -146,6 +156,8 @@ class TrainingState:
         tensors = {f"best.{name}": weight for name, weight in self.best_weights.items()}
         if not self.progress.finished:
             tensors |= {f"net.{name}": weight for name, weight in self.network.state_dict().items()}
+            if self.average:
+                tensors |= {f"average.{name}": weight for name, weight in self.average.state_dict().items()}
             tensors |= {
                 f"optimiser.{i}.{name}": value
                 for i, values in self.optimiser.state_dict()["state"].items()
@@ -182,6 +194,8 @@ class TrainingState:
         if progress.finished:
             return
         self.network.load_state_dict(_with_prefix(tensors, "net."))
+        if self.average:
+            self.average.load_state_dict(_with_prefix(tensors, "average."))
         optimiser_state: dict[int, dict[str, Tensor]] = {}
         for name, value in _with_prefix(tensors, "optimiser.").items():
             i, _, key = name.partition(".")
@@ -229,6 +243,8 @@ class TrainingState:
         expected = {f"best.{name}": shape for name, shape in weights.items() if progress.best_epoch}
         if not progress.finished:
             expected |= {f"net.{name}": shape for name, shape in weights.items()} | {"loss_sums": torch.Size([3])}
+            if self.average:
+                expected |= {f"average.{name}": each.shape for name, each in self.average.state_dict().items()}
             if any(name.startswith("optimiser.") for name in tensors):
                 for i, parameter in enumerate(parameters):
                     expected |= {f"optimiser.{i}.{name}": parameter.shape for name in ("exp_avg", "exp_avg_sq")}

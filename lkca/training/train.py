@@ -91,7 +91,7 @@ def train_network(files: TrainingFiles, adopted: Sequence[str], world: World) ->
     optimiser = torch.optim.Adam(net.parameters(), recipe.learning_rate, fused=True)
     steps = steps_per_epoch(recipe, split)
     codes = [training_code(run, files.teacher), *adopted]
-    state = TrainingState(files, codes, net, optimiser, TrainingProgress(steps, recipe.epochs))
+    state = TrainingState(files, codes, net, optimiser, TrainingProgress(steps, recipe.epochs), run.averaged)
     progress = state.progress
     cube = patches.load_scene(files.scene, run.scene_sha256, device)
     if progress.finished:
@@ -120,10 +120,12 @@ def train_network(files: TrainingFiles, adopted: Sequence[str], world: World) ->
                     batch_losses[0].backward()
                     state.loss_sums += batch_losses.detach()
                 optimiser.step()
+                if state.average:
+                    state.average.update_parameters(net)
                 progress.step += 1
                 display.step()
                 checkpoint()
-            validate(net, cube, split, run.blur, progress, device, checkpoint)
+            validate(state.scored_network(), cube, split, run.blur, progress, device, checkpoint)
             end_epoch(state, run, world, len(split["validation"]))
             display.epoch(dict(zip(HISTORY_COLUMNS, progress.history[-1], strict=True)))
             checkpoint()
