@@ -1,5 +1,6 @@
 """The losses equal closed forms, and values measured with the published code that Eq. 17 cites."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -63,6 +64,17 @@ def test_supervised_is_weighted_sum_of_eq_17(paper):
     assert losses.supervised(sr, hr, paper.train.model_copy(update={"sam": 0.0, "grad": 0.0})) == parts[0]
     whole = losses.supervised(sr, hr, paper.train)
     assert whole.item() == pytest.approx(sum(w * p.item() for w, p in zip((1, 0.5, 0.1), parts, strict=True)))
+
+
+def test_grid_is_the_mean_square_of_its_pattern(rng):
+    """What is the same in all places of an LR pixel is no grid: a constant, and detail of whole LR pixels."""
+    pattern = rng.standard_normal((2, 3, 4, 4))
+    pattern -= pattern.mean((2, 3), keepdims=True)
+    blocks = rng.random((2, 3, 5, 7)).repeat(4, 2).repeat(4, 3)
+    bicubic = torch.from_numpy(rng.random(blocks.shape))
+    sr = bicubic + torch.from_numpy(np.tile(pattern, (5, 7)) + blocks + 0.3)
+    assert losses.grid(sr, bicubic, 4).item() == pytest.approx((pattern**2).mean())
+    assert losses.grid(bicubic, bicubic, 4) == 0
 
 
 def test_total_variations_of_ramp():

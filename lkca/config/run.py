@@ -46,4 +46,5 @@ def write_run(settings: RunSettings, seed: int, scene: Path, split: Path, teache
 
 def dump_run(run: RunConfig) -> dict[str, Any]:
     """Return the content of a run.json; without the settings that only `lkca sharpen` has if they are None."""
-    return run.model_dump(exclude={name for name in ("blur", "smoothed", "averaged") if getattr(run, name) is None})
+    own = ("blur", "smoothed", "averaged", "grid")
+    return run.model_dump(exclude={name for name in own if getattr(run, name) is None})

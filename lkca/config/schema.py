@@ -409,11 +409,11 @@ def models_in_rows(rows: Rows) -> dict[str, str]:
 class RunConfig(Settings):
     """The content of run.json: all settings and the hashes of all inputs of one training.
 
-    Three settings are of `lkca sharpen` only. `blur` is how LR images are made (`lkca.data.degrade.degrade`); None for
+    Four settings are of `lkca sharpen` only. `blur` is how LR images are made (`lkca.data.degrade.degrade`); None for
     MATLAB's bicubic, as in the paper. `smoothed` is the share of the patches that a process computes at once whose
     finest detail is removed, rounded down (`lkca.training.train.smooth_patches`); None for none. `averaged` is the
     decay of the exponential moving average of the weights, which is validated and written in the place of the weights;
-    None for no average.
+    None for no average. `grid` is the weight of `lkca.training.losses.grid`; None for 0.
     """
 
     experiment: str
@@ -433,6 +433,7 @@ class RunConfig(Settings):
     blur: Annotated[str, StringConstraints(pattern=r"^mtf:0?\.[0-9]{1,4}$")] | None = None
     smoothed: Annotated[float, Field(gt=0, le=1)] | None = None
     averaged: Annotated[float, Field(gt=0, lt=1)] | None = None
+    grid: Weight | None = None
 
     @property
     def key(self) -> RunKey:

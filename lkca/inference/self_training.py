@@ -36,6 +36,7 @@ BATCH = 8
 LKCA_RATE = 1e-3  # learning rate of LKCA networks for batches of 8: half of the paper's for batches of 32
 FINAL_RATE = 0.1  # of a cosine schedule, as a fraction of the first one: the paper's
 SMOOTHED = 0.25  # of the patches of a step
+GRID_WEIGHT = 1000  # measured; without it, training makes a visible grid of r pixels in smooth ground
 AVERAGES = 20  # the time constant of the average of the weights is this part of the training
 TRAINING_SHARE = 0.8  # of the minutes; the rest is for reading, validation, tests and enlarging
 WARM_UP_STEPS, TIMED_STEPS = 3, 8  # steps before those that are timed to plan the training, and their number
@@ -100,6 +101,7 @@ def prepare_run(
         teacher_sha256=None,
         blur=None if options["blur"] == BICUBIC else options["blur"],
         smoothed=SMOOTHED,
+        grid=GRID_WEIGHT,
     )
     total = steps or plan_steps(run, folder, split, minutes)
     plan = divide_steps(run, split, total)

@@ -21,6 +21,22 @@ def l1(sr: Tensor, hr: Tensor) -> Tensor:
     return (sr - hr).abs().mean()
 
 
+def grid(sr: Tensor, bicubic: Tensor, scale: int) -> Tensor:
+    """Return how strong a grid of r x r pixels a reconstruction adds to its bicubic image.
+
+    It is the mean square, over all images, bands and places in an LR pixel, of the mean over all LR pixels of what the
+    reconstruction adds at this place, without the mean of all places. The ground truth does not know where the LR
+    pixels lie, so it adds no such grid, apart from chance.
+
+    Args:
+        sr: Reconstructions, (n, bands, r * h, r * w).
+        bicubic: The bicubic images, of the same shape.
+        scale: The factor r.
+    """
+    added = (sr - bicubic).unflatten(3, (-1, scale)).unflatten(2, (-1, scale)).mean((2, 4))  # (n, bands, r, r)
+    return (added - added.mean((2, 3), keepdim=True)).square().mean()
+
+
 def cosines(a: Tensor, b: Tensor) -> Tensor:
     """Return the cosine of the angle between the spectra of each pixel, (n, h, w); 0 where a spectrum is all zero."""
     return _Cosines.apply(a, b)

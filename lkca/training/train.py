@@ -203,6 +203,8 @@ def compute_losses(net: nn.Module, teacher: nn.Module | None, hr: Tensor, run: R
         with torch.no_grad():
             target = teacher(lr) if teacher else None
     loss_h = losses.supervised(sr.float(), hr, run.train)
+    if run.grid:
+        loss_h = loss_h + run.grid * losses.grid(sr.float(), resize(lr, run.scale), run.scale)
     if teacher is None or target is None or run.distill is None:
         return torch.stack([loss_h, loss_h, torch.zeros_like(loss_h)])
     loss_kd = distillation_loss(lr, sr.float(), target.float(), teacher, run.distill)
