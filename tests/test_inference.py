@@ -23,6 +23,7 @@ from lkca.inference.enlarge import check_memory, enlarge
 from lkca.inference.memory import measure_peak
 from lkca.inference.orientations import (
     OrientedImage,
+    can_compute_spread,
     measure_spread,
     orient,
     orient_window,
@@ -254,7 +255,15 @@ def test_spread_in_tiles_is_that_of_the_whole_image(arch, tmp_path, monkeypatch)
 
 def test_spread_is_the_standard_deviation(rng):
     values = torch.from_numpy(rng.random((8, 4, 5, 6)))
-    assert measure_spread(values) == pytest.approx(np.sqrt(np.var(values.numpy(), 0).mean(0)))
+    assert measure_spread(values.clone()) == pytest.approx(np.sqrt(np.var(values.numpy(), 0).mean(0)))
+
+
+@pytest.mark.parametrize(
+    ("shape", "scale", "expected"),
+    [((200, 145, 145), 4, True), ((200, 145, 145), 8, False), ((50, 362, 362), 4, True), ((50, 363, 362), 4, False)],
+)
+def test_spread_of_large_results_is_not_computed(shape, scale, expected):
+    assert can_compute_spread(make_network("lkca"), scale, shape) == expected
 
 
 def test_network_that_treats_orientations_alike_has_no_spread(tmp_path):

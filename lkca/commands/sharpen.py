@@ -37,7 +37,7 @@ from lkca.data.writers import OutputDescription, check_output
 from lkca.errors import ConfigError, DataError
 from lkca.inference.cube_file import CubeFile
 from lkca.inference.enlarge import TensorImage, enlarge_arrays, exact_convolutions, find_device
-from lkca.inference.orientations import MAX_PIXELS, spread_of_block, write_spread
+from lkca.inference.orientations import can_compute_spread, spread_of_block, write_spread
 from lkca.inference.own_cube import (
     FILLED_FILE,
     MANIFEST_FILE,
@@ -370,7 +370,7 @@ def compute_spread(network: nn.Module, folder: Path, scale: int) -> Callable[[in
         A function that returns the spread of rows of the result; None if the cube is too large for it.
     """
     with CubeFile(folder / FILLED_FILE) as cube:
-        if cube.shape[1] * cube.shape[2] > MAX_PIXELS:
+        if not can_compute_spread(network, scale, cube.shape):
             return None
         write_spread(network, scale, TensorImage(cube, find_device(network)), folder / SPREAD_FILE)
     spread = np.load(folder / SPREAD_FILE, mmap_mode="r", allow_pickle=False)

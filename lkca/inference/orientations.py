@@ -6,11 +6,11 @@ orientations are those of the training (`lkca.data.patches.ORIENTATIONS`).
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.linalg import vector_norm
 
 from lkca.data.patches import ORIENTATIONS
 from lkca.inference.enlarge import (
@@ -25,6 +25,7 @@ from lkca.inference.enlarge import (
 from lkca.inference.tiles import Tile
 
 MAX_PIXELS = 2**17  # of an LR image for which the spread is computed: about three minutes on two cores for LKCA-LR
+MAX_TILE_BYTES = 2**29  # of the result of a tile, which is three times in memory
 
 
 def orient(image: Tensor, orientation: int) -> Tensor:
@@ -83,16 +84,23 @@ class OrientedImage:
 def measure_spread(reconstructions: Iterable[Tensor]) -> Tensor:
     """Return the standard deviation over reconstructions (bands, rows, columns), as RMS over the bands.
 
-    Only one of them is in memory at a time; the algorithm is Welford's (Technometrics 1962).
+    Three images are in memory at a time: the first reconstruction, another one, and the sum of the differences from the
+    first one. Without these differences, the small deviations would be lost in rounding.
+
+    Args:
+        reconstructions: At least one; each but the first one is changed.
     """
-    mean: Any = 0
-    squares: Any = 0
-    count = 0
-    for count, values in enumerate(reconstructions, 1):
-        difference = values - mean
-        mean = mean + difference / count
-        squares = squares + difference.mul_(values - mean)
-    return (squares / count).mean(0).sqrt()
+    iterator = iter(reconstructions)
+    first = next(iterator)
+    total, squares, count = torch.zeros_like(first), torch.zeros_like(first[0]), 1
+    for values in iterator:
+        count += 1
+        difference = values.sub_(first)
+        total.add_(difference)
+        squares += vector_norm(difference, dim=0).square_()
+    bands = len(first)
+    mean = vector_norm(total, dim=0).div_(count).square_()  # over the bands: the squared length of the mean difference
+    return (squares / count - mean).clamp_(min=0).div_(bands).sqrt_()
 
 
 @torch.no_grad()
@@ -106,6 +114,13 @@ def spread_of_block(network: nn.Module, lr: Tensor) -> np.ndarray:
     results = (restore(network(orient(lr, k)[None].contiguous())[0], k) for k in range(ORIENTATIONS))
     with exact_convolutions():
         return measure_spread(results).cpu().numpy()
+
+
+def can_compute_spread(network: nn.Module, scale: int, shape: tuple[int, int, int]) -> bool:
+    """Return whether time and memory of the spread are moderate for an LR image of this shape."""
+    bands, *size = shape
+    largest = max(tile.pixels for tile in cut_image(network, (size[0], size[1])))
+    return size[0] * size[1] <= MAX_PIXELS and 4 * bands * scale**2 * largest <= MAX_TILE_BYTES
 
 
 def write_spread(network: nn.Module, scale: int, image: Image, out: Path) -> None:
