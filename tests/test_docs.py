@@ -41,6 +41,10 @@ NOT_RUN = {
     "snakemake --workflow-profile profiles/slurm": "needs the plugin that the command above installs",
     "cp -r /opt/lkca/. /lkca && cd /lkca": "runs in a pod",
     "snakemake --workflow-profile profiles/kubernetes": "runs in a pod",
+    "python3 -m venv small": "installs another environment",
+    "echo torch > small/excluded.txt": "needs this environment",
+    "uv pip install --python small/bin/python --excludes small/excluded.txt '.[onnx]'": "downloads many packages",
+    "small/bin/lkca upscale other.tif other_x4.tif --model shared/model.onnx": "needs this environment",
     "snakemake --cores all --use-conda": "needs conda: see test_environment.py",
 }
 
