@@ -208,7 +208,7 @@ def test_folder_of_somebody_else_is_not_deleted(sharpened, tmp_path, capsys):
     assert "thesis.txt" in fail(capsys, *words)
     assert (folder / "thesis.txt").exists()
     (folder / "thesis.txt").unlink()
-    for name in ("scene.npy", ".filled.part.npy"):  # what a killed call leaves
+    for name in ("scene.npy", ".filled.part.npy", ".scene.lock"):  # what a killed call leaves
         (folder / name).touch()
     assert run(*words) == 0 and [path.name for path in tmp_path.iterdir()] == ["out.tif"]
 

@@ -31,7 +31,8 @@ from lkca.inference.own_cube import (
 from lkca.inference.result import Mode, describe_result, write_result
 from lkca.inference.shared_model import SharedModel
 
-FILES = re.compile(r"\.?(scene|filled)(\.part)?\.(npy|json)")  # in the temporary folder
+# In the temporary folder: the scene, its manifest, the filled scene, and their parts and locks, which a kill leaves.
+FILES = re.compile(r"(scene|filled)\.(npy|json)|\.(scene|filled)\.(part\.(npy|json)|lock)")
 MAX_WAVELENGTH_ERROR = 0.5  # nm; GDAL rounds the wavelengths of a GeoTIFF to 1 nm
 MAX_RATIO, MIN_RATIO = 4.0, 0.05  # of the maximum of the cube, compared with that of the training cube
 
