@@ -22,7 +22,9 @@ def info(file: Path) -> None:
     else:
         model = load_torch_network(file)
         facts, digest = model.facts, model.sha256
-        parameters = f", {sum(weight.numel() for weight in model.network.parameters()):,} parameters"
+        from lkca.models.cost import count_parameters  # imports torch, which .onnx files do not need
+
+        parameters = f", {count_parameters(model.network):,} parameters"
     lines = {
         "model": facts.model,
         "network": f"{describe_network(facts)}{parameters}",

@@ -34,14 +34,12 @@ class Graph:
     """An ONNX graph of `lkca export` that was read and checked, but not loaded.
 
     Args:
-        path: The file.
-        content: Its bytes.
+        content: The bytes of the file.
         facts: What is known about the network.
         sha256: SHA-256 of the file.
         bytes_per_pixel: Memory that torch needs for a pixel of the LR image.
     """
 
-    path: Path
     content: bytes
     facts: SharedModel
     sha256: str
@@ -142,7 +140,7 @@ def read_graph(path: Path) -> Graph:
     memory = metadata.get(MEMORY, "")
     if not re.fullmatch("[1-9][0-9]{0,8}", memory):
         raise refuse(path, f"its metadata has no valid {MEMORY}")
-    return Graph(path, content, facts, hashlib.sha256(content).hexdigest(), int(memory))
+    return Graph(content, facts, hashlib.sha256(content).hexdigest(), int(memory))
 
 
 def _find_problem(onnx: Any, model: Any, facts: SharedModel) -> str | None:
@@ -224,7 +222,7 @@ def _load_onnxruntime(content: bytes) -> Compute:
     options = runtime.SessionOptions()
     options.log_severity_level = 4  # errors are raised, too
     session = runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    return lambda lr: session.run(None, {session.get_inputs()[0].name: lr})[0]
+    return lambda lr: session.run(None, {"lr": lr})[0]
 
 
 def _load_openvino(content: bytes) -> Compute:
@@ -235,7 +233,7 @@ def _load_openvino(content: bytes) -> Compute:
 
     def run(lr: np.ndarray) -> np.ndarray:
         model.reshape({0: lr.shape})  # a graph for exactly this size is faster
-        # On some processors, OpenVINO computes in bfloat16 unless it is told not to.
+        # By default, OpenVINO computes in bfloat16 on some processors.
         compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
         return compiled({0: lr})[0]
 

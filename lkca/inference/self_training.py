@@ -104,9 +104,9 @@ def prepare_run(
         grid=GRID_WEIGHT,
     )
     total = steps or plan_steps(run, folder, split, minutes)
-    plan = divide_steps(run, split, total)
-    averaged = 1 - AVERAGES / (plan.epochs * plan.steps) if plan.steps and plan.epochs * plan.steps > AVERAGES else None
-    write_json(folder / RUN_FILE, dump_run(run.model_copy(update={"train": plan, "averaged": averaged})))
+    run = run.model_copy(update={"train": divide_steps(run, split, total)})
+    averaged = 1 - AVERAGES / number if (number := count_steps(run)) > AVERAGES else None
+    write_json(folder / RUN_FILE, dump_run(run.model_copy(update={"averaged": averaged})))
 
 
 def count_steps(run: RunConfig) -> int:
